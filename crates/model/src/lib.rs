@@ -1,0 +1,34 @@
+//! The words that the portal, the tunnel and the host share.
+//!
+//! Values here are valid once they exist: parsing is tolerant towards the portal (one odd entry never spoils its
+//! neighbours) and strict towards access (nothing that fails to parse ever widens it). What anyone does with a value is
+//! not known here.
+//!
+//! * [`id`], [`key`], [`secret`] – who, and what must not be shown
+//! * [`resource`], [`filter`], [`interface`], [`relay`] – what the portal tells us about the network
+//! * [`message`] – the messages between portal and client, as values
+//! * [`view`] – what people are shown about a resource
+//! * [`address_plan`] – the fixed ranges of the tunnel
+
+#![forbid(unsafe_code)]
+
+pub mod address_plan;
+pub mod filter;
+pub mod id;
+pub mod interface;
+pub mod key;
+pub mod message;
+pub mod relay;
+pub mod resource;
+pub mod secret;
+pub mod view;
+
+pub use filter::{Filter, Filters};
+pub use id::{ClientId, GatewayId, PeerId, RelayId, ResourceId, SiteId};
+pub use interface::{DohUrl, Interface};
+pub use key::{IceCredentials, PresharedKey, PublicKey};
+pub use message::{FromPortal, ToPortal};
+pub use relay::Relay;
+pub use resource::{CidrResource, Device, DnsResource, InternetResource, IpStack, Pool, Resource, Site};
+pub use secret::Secret;
+pub use view::{ResourceView, Status};

@@ -1,0 +1,45 @@
+//! What people are shown about a resource (`tunnel.md` 2.7).
+
+use crate::{ResourceId, Site};
+
+/// Whether gateways of a site, or of a resource's sites, are there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Status {
+    /// No connection, nothing heard.
+    #[default]
+    Unknown,
+    /// A gateway is connected.
+    Online,
+    /// The portal says that no gateway is there.
+    Offline,
+}
+
+/// What a resource is, as far as people need to know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// Everything else; listed first.
+    Internet,
+    /// Names.
+    Dns,
+    /// A network.
+    Cidr,
+}
+
+/// One line of the resource list.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResourceView {
+    /// Its identity.
+    pub id: ResourceId,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: String,
+    /// The pattern or network; `None` for the Internet resource.
+    pub address: Option<String>,
+    /// A URL or free text.
+    pub address_description: Option<String>,
+    /// Where it is.
+    pub sites: Vec<Site>,
+    /// Whether its gateways are there.
+    pub status: Status,
+}
