@@ -1,1 +1,37 @@
+//! What the daemon, the command line and the desktop app promise each other: names, types, errors and proxies.
+//!
+//! Nothing here behaves. The daemon implements the same vocabulary, a test compares its live introspection with the
+//! files in `xml/`, and those are installed for third parties. The contract only grows; whatever may grow is a
+//! dictionary (`a{sv}`) here, and every key of it is optional on read.
+//!
+//! * [`client`], [`resources`] – the interfaces
+//! * [`status`] – the private part of the state, as a dictionary
+//! * [`state`] – the closed set of states
+//! * [`error`] – the errors, one remedy each
+//! * [`status_file`] – what the daemon leaves for those who cannot ask it
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod client;
+pub mod error;
+pub mod resources;
+pub mod state;
+pub mod status;
+pub mod status_file;
+
+pub use client::{ClientProxy, SignInOptions};
+pub use error::Error;
+pub use resources::{Resource, ResourcesProxy};
+pub use state::State;
+pub use status::{Gateway, Status, Warning};
+pub use status_file::StatusFile;
+
+/// The name that only the daemon may own.
+pub const BUS_NAME: &str = "dev.firezone.Client";
+/// The one object.
+pub const PATH: &str = "/dev/firezone/Client";
+/// The description of `dev.firezone.Client1`.
+pub const CLIENT_XML: &str = include_str!("../xml/dev.firezone.Client1.xml");
+/// The description of `dev.firezone.Client1.Resources`.
+pub const RESOURCES_XML: &str = include_str!("../xml/dev.firezone.Client1.Resources.xml");

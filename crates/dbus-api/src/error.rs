@@ -1,0 +1,18 @@
+//! Why a call is refused.
+
+/// Errors under `dev.firezone.Client1.Error`. The text is for logs; people are told what the name means.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "dev.firezone.Client1.Error")]
+pub enum Error {
+    /// The bus or the library failed, or the error is not one of ours.
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    /// Polkit does not allow this, or cannot be asked. Remedy: join the group `firezone`.
+    NotAuthorized(String),
+    /// An argument or an option is not one that we know. Remedy: correct the call.
+    InvalidArgs(String),
+    /// The descriptor is not a pipe or sealed memfd, or what it carries cannot be a token. Remedy: hand over a token.
+    InvalidToken(String),
+    /// The daemon is stopping. Remedy: try again once it runs.
+    Stopping(String),
+}
