@@ -1,1 +1,34 @@
+//! Names: which of them belong to resources, which addresses those get, and where all other questions go.
+//!
+//! Pure: a parsed question goes in, a [`Decision`] comes out. Sockets, threads and time-outs are somebody else's; the
+//! types of questions and records are hickory's.
+//!
+//! * [`stub`] – the decision itself, and the state it needs
+//! * [`question`], [`decision`] – what goes in and what comes out
+//! * [`pattern`] – the patterns of DNS resources
+//! * [`proxy_ips`] – the addresses that we invent for names
+//! * [`upstream`] – which resolvers are used, and on which way they are reached
+//! * [`sentinel`] – the addresses on which we pretend to be those resolvers
+//! * [`cache`] – answers of other resolvers, kept for as long as they said
+
 #![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod decision;
+pub mod domain;
+pub mod pattern;
+pub mod proxy_ips;
+pub mod question;
+pub mod sentinel;
+pub mod stub;
+pub mod upstream;
+
+pub use cache::Cacheable;
+pub use decision::{Answer, Decision, Epoch};
+pub use domain::Domain;
+pub use pattern::{InvalidPattern, Pattern};
+pub use proxy_ips::{Assigned, Assignments};
+pub use question::Question;
+pub use sentinel::Sentinels;
+pub use stub::{Stub, StubDecision};
+pub use upstream::{Reach, Resolvers, Upstream, Via};

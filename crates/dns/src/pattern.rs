@@ -1,0 +1,241 @@
+//! The patterns of DNS resources.
+//!
+//! A pattern is a shell glob over the labels of a name: `?` is one character, `*` any number of them, both within one
+//! label; `**` is any number of whole labels. In addition `*.example.com` also stands for `example.com` itself. Case
+//! does not matter.
+
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+
+use glob::MatchOptions;
+
+use crate::Domain;
+
+/// Wildcards stay within a label, and a leading dot is nothing special.
+const OPTIONS: MatchOptions =
+    MatchOptions { case_sensitive: false, require_literal_separator: true, require_literal_leading_dot: false };
+
+/// One valid pattern. Cheap to clone. The *greater* of two patterns is the more specific one.
+#[derive(Clone)]
+pub struct Pattern(Arc<Inner>);
+
+struct Inner {
+    /// Lower case.
+    text: String,
+    /// The same with `/` for the dots.
+    glob: glob::Pattern,
+}
+
+/// A text that is not a pattern. Its resource stays listed, but no name ever matches.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidPattern {
+    /// There is nothing in it.
+    #[error("the pattern is empty")]
+    Empty,
+    /// A character that names and patterns do not have.
+    #[error("the pattern contains {0:?}, which has no meaning here")]
+    Character(char),
+    /// `**` as a part of a label, or more than two asterisks in a row.
+    #[error("'**' must be a complete label")]
+    Wildcards,
+}
+
+impl Pattern {
+    /// The pattern in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether `name` is one of those that are meant.
+    #[must_use]
+    pub fn matches(&self, name: &Domain) -> bool {
+        if !name.is_plain() {
+            return false;
+        }
+        let bare = self.0.text.strip_prefix("*.").is_some_and(|rest| rest == name.as_str());
+        bare || self.0.glob.matches_with(&name.as_str().replace('.', "/"), OPTIONS)
+    }
+
+    /// The labels behind the last wildcard: each name that matches ends with them.
+    pub(crate) fn literal_tail(&self) -> &str {
+        let text = self.as_str();
+        text.rfind(['*', '?']).map_or(text, |wildcard| {
+            text.get(wildcard..).and_then(|rest| rest.split_once('.')).map_or("", |(_, tail)| tail)
+        })
+    }
+
+    /// Read from its end: a wildcard is less specific than anything else, `*` less than `?`, and of two patterns of
+    /// which one ends the other, the shorter is more specific. Otherwise the order only has to be the same always.
+    fn specificity(&self) -> impl Iterator<Item = u32> + '_ {
+        let symbols = self.0.text.chars().rev().map(|symbol| match symbol {
+            '*' => 0,
+            '?' => 1,
+            other => u32::from(other).saturating_add(2),
+        });
+        symbols.chain([u32::MAX])
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if text.is_empty() {
+            return Err(InvalidPattern::Empty);
+        }
+        if let Some(odd) = text.chars().find(|c| matches!(c, '[' | ']' | '/' | '\\') || c.is_control()) {
+            return Err(InvalidPattern::Character(odd));
+        }
+        let text = text.to_ascii_lowercase();
+        let glob = glob::Pattern::new(&text.replace('.', "/")).map_err(|_| InvalidPattern::Wildcards)?;
+        Ok(Self(Arc::new(Inner { text, glob })))
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.specificity().cmp(other.specificity())
+    }
+}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.text, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn matches(text: &str, name: &str) -> bool {
+        pattern(text).matches(&name.into())
+    }
+
+    #[test]
+    fn names_that_are_meant() {
+        for (text, name) in [
+            ("**.example.com", "example.com"),
+            ("**.example.com", "foo.example.com"),
+            ("**.example.com", "foo.bar.example.com"),
+            ("app.**.example.com", "app.bar.foo.example.com"),
+            ("app.**.example.com", "app.example.com"),
+            ("*.example.com", "foo.example.com"),
+            ("*.example.com", "example.com"),
+            ("foo.*.example.com", "foo.bar.example.com"),
+            ("app.*.*.example.com", "app.foo.bar.example.com"),
+            ("app.f??.example.com", "app.foo.example.com"),
+            ("*?*.example.com", "app.example.com"),
+            ("app.**.web.**.example.com", "app.web.example.com"),
+            ("example.com", "example.com"),
+            ("*ample.com", "example.com"),
+            ("db", "db"),
+        ] {
+            assert!(matches(text, name), "{text} ~ {name}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_meant() {
+        for (text, name) in [
+            ("app.*.example.com", "app.example.com"),
+            ("app.*.example.com", "app.foo.bar.example.com"),
+            ("app.*com", "app.foo.com"),
+            ("app?com", "app.com"),
+            ("*.example.com", "foo.bar.example.com"),
+            ("example.com", "foo.example.com"),
+            ("*.example.com", "example.org"),
+            ("*?*.example.com", "example.com"),
+            ("a.example.com", "aexample.com"),
+            ("**", ""),
+        ] {
+            assert!(!matches(text, name), "{text} !~ {name}");
+        }
+    }
+
+    #[test]
+    fn case_does_not_matter() {
+        assert!(matches("*.Example.COM", "foo.eXample.com"));
+        assert!(matches("*.EXAMPLE.com", "example.COM"));
+        assert!(matches("App.F??.example.com", "aPP.fOO.example.com"));
+    }
+
+    #[test]
+    fn texts_that_are_no_patterns_are_refused_with_a_reason() {
+        for (text, why) in [
+            ("", InvalidPattern::Empty),
+            ("a**.x.com", InvalidPattern::Wildcards),
+            ("***.x.com", InvalidPattern::Wildcards),
+            ("**a.x.com", InvalidPattern::Wildcards),
+            ("[ab].x.com", InvalidPattern::Character('[')),
+            ("a/b", InvalidPattern::Character('/')),
+            ("a\\b", InvalidPattern::Character('\\')),
+        ] {
+            assert_eq!(text.parse::<Pattern>(), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_name_matches_nothing() {
+        assert!(!matches("**.example.com", "a\\.b.example.com"));
+        assert!(!matches("**.example.com", "a/b.example.com"));
+    }
+
+    #[test]
+    fn the_most_specific_pattern_is_the_greatest() {
+        let expected = [
+            "example.com",
+            "bar.example.com",
+            "*.bar.example.com",
+            "foo.example.com",
+            "?.example.com",
+            "*.example.com",
+            "**.example.com",
+            "*ample.com",
+            "*.com",
+        ];
+        let mut patterns: Vec<_> = expected.iter().rev().map(|text| pattern(text)).collect();
+        patterns.rotate_left(4);
+        patterns.sort();
+        patterns.reverse();
+        assert_eq!(patterns.iter().map(Pattern::as_str).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn each_matching_name_ends_with_the_literal_tail() {
+        for (text, tail) in [
+            ("example.com", "example.com"),
+            ("*.example.com", "example.com"),
+            ("*ample.com", "com"),
+            ("a.*.b.?c.d", "d"),
+            ("a.b*", ""),
+            ("**", ""),
+        ] {
+            assert_eq!(pattern(text).literal_tail(), tail, "{text}");
+        }
+    }
+}

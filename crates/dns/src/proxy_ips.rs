@@ -1,0 +1,272 @@
+//! The addresses that we invent for names of DNS resources.
+//!
+//! A name gets four IPv4 and four IPv6 addresses, whatever resource it belongs to, and keeps them for as long as the
+//! daemon lives: also when the resource goes, also over sessions. Long-lived programs that never ask again go on
+//! working, and an address never changes its meaning.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use model::{IpStack, ResourceId, address_plan};
+
+use crate::{Domain, Pattern};
+
+/// How many addresses of each family a name gets.
+pub const PER_FAMILY: usize = 4;
+
+/// All names that have addresses. Carried over from session to session.
+#[derive(Clone, Debug, Default)]
+pub struct Assignments {
+    names: BTreeMap<Domain, Assigned>,
+    owners: BTreeMap<IpAddr, Domain>,
+    matched: BTreeMap<ResourceId, Matched>,
+    pool: Pool,
+}
+
+/// What belongs to one name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assigned {
+    /// Its IPv4 addresses, ascending.
+    pub v4: [Ipv4Addr; PER_FAMILY],
+    /// Its IPv6 addresses, ascending.
+    pub v6: [Ipv6Addr; PER_FAMILY],
+    /// The resources that the name matched, the most specific last. Some may be gone.
+    pub matches: BTreeSet<(Pattern, ResourceId)>,
+}
+
+/// All addresses are used up; half a million names have some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("there are no addresses left for more names")]
+pub struct Exhausted;
+
+/// The names of one resource, by its present pattern.
+#[derive(Clone, Debug)]
+struct Matched {
+    pattern: Pattern,
+    names: BTreeSet<Domain>,
+}
+
+/// Hands out addresses in sequence, none twice.
+#[derive(Clone, Debug, Default)]
+struct Pool {
+    v4_used: u32,
+    v6_used: u32,
+}
+
+impl Assignments {
+    /// What `name` got.
+    #[must_use]
+    pub fn assigned(&self, name: &Domain) -> Option<&Assigned> {
+        self.names.get(name)
+    }
+
+    /// Whose address this is.
+    #[must_use]
+    pub fn owner(&self, ip: IpAddr) -> Option<&Domain> {
+        self.owners.get(&ip)
+    }
+
+    /// All names and what they got.
+    pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Assigned)> {
+        self.names.iter()
+    }
+
+    /// The names that matched `resource` with its present pattern.
+    pub fn names_of(&self, resource: ResourceId) -> impl Iterator<Item = (&Domain, &Assigned)> {
+        self.matched
+            .get(&resource)
+            .into_iter()
+            .flat_map(|matched| &matched.names)
+            .filter_map(|name| self.names.get_key_value(name))
+    }
+
+    /// Forgets which resources the names matched, but not their addresses. For when somebody else signs in.
+    pub fn forget_matches(&mut self) {
+        self.matched.clear();
+        for assigned in self.names.values_mut() {
+            assigned.matches.clear();
+        }
+    }
+
+    /// Gives `name` its addresses, if it has none yet, and notes what it matches. Returns the resources that it had
+    /// not matched before.
+    pub(crate) fn assign(
+        &mut self,
+        name: &Domain,
+        matches: &BTreeSet<(Pattern, ResourceId)>,
+    ) -> Result<Vec<ResourceId>, Exhausted> {
+        if !self.names.contains_key(name) {
+            let (v4, v6) = self.pool.take()?;
+            let ips = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
+            self.owners.extend(ips.map(|ip| (ip, name.clone())));
+            self.names.insert(name.clone(), Assigned { v4, v6, matches: BTreeSet::new() });
+        }
+        let Some(assigned) = self.names.get_mut(name) else { return Err(Exhausted) };
+
+        let mut fresh = Vec::new();
+        for (pattern, resource) in matches {
+            if assigned.matches.insert((pattern.clone(), *resource)) {
+                fresh.push(*resource);
+            }
+            let matched = self
+                .matched
+                .entry(*resource)
+                .or_insert_with(|| Matched { pattern: pattern.clone(), names: BTreeSet::new() });
+            matched.names.insert(name.clone());
+        }
+        Ok(fresh)
+    }
+
+    /// `resource` is there (again) with `pattern`. If it had another one, its names are no longer its names.
+    pub(crate) fn repattern(&mut self, resource: ResourceId, pattern: &Pattern) {
+        if self.matched.get(&resource).is_none_or(|matched| matched.pattern == *pattern) {
+            return;
+        }
+        let Some(stale) = self.matched.remove(&resource) else { return };
+        for name in &stale.names {
+            if let Some(assigned) = self.names.get_mut(name) {
+                assigned.matches.remove(&(stale.pattern.clone(), resource));
+            }
+        }
+    }
+}
+
+impl Assigned {
+    /// The addresses of the families that a resource has, IPv4 first.
+    pub fn addresses(&self, stack: IpStack) -> impl Iterator<Item = IpAddr> + '_ {
+        let v4 = self.v4.iter().filter(move |_| stack.has_ipv4()).copied().map(IpAddr::V4);
+        let v6 = self.v6.iter().filter(move |_| stack.has_ipv6()).copied().map(IpAddr::V6);
+        v4.chain(v6)
+    }
+}
+
+impl Pool {
+    /// Four addresses of each family, or none at all.
+    fn take(&mut self) -> Result<([Ipv4Addr; PER_FAMILY], [Ipv6Addr; PER_FAMILY]), Exhausted> {
+        let mut after = self.clone();
+        let mut v4 = [Ipv4Addr::UNSPECIFIED; PER_FAMILY];
+        let mut v6 = [Ipv6Addr::UNSPECIFIED; PER_FAMILY];
+        for (v4, v6) in v4.iter_mut().zip(&mut v6) {
+            *v4 = after.next_v4().ok_or(Exhausted)?;
+            *v6 = after.next_v6().ok_or(Exhausted)?;
+        }
+        *self = after;
+        Ok((v4, v6))
+    }
+
+    /// The hosts of the range, without those on which we may pretend to be a resolver.
+    fn next_v4(&mut self) -> Option<Ipv4Addr> {
+        let range = address_plan::PROXIES_V4;
+        let sentinels = address_plan::SENTINELS_V4;
+        let first = range.network().to_bits().checked_add(1)?;
+        let mut ip = Ipv4Addr::from_bits(first.checked_add(self.v4_used)?);
+        if sentinels.contains(&ip) {
+            ip = Ipv4Addr::from_bits(sentinels.broadcast().to_bits().checked_add(1)?);
+        }
+        if ip >= range.broadcast() {
+            return None;
+        }
+        self.v4_used = ip.to_bits().checked_sub(first)?.checked_add(1)?;
+        Some(ip)
+    }
+
+    /// All addresses of the range.
+    fn next_v6(&mut self) -> Option<Ipv6Addr> {
+        let range = address_plan::PROXIES_V6;
+        let ip = Ipv6Addr::from_bits(range.network().to_bits().checked_add(u128::from(self.v6_used))?);
+        if ip > range.broadcast() {
+            return None;
+        }
+        self.v6_used = self.v6_used.checked_add(1)?;
+        Some(ip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ResourceId = ResourceId::from_u128(1);
+    const TWO: ResourceId = ResourceId::from_u128(2);
+
+    fn matches(pairs: &[(&str, ResourceId)]) -> BTreeSet<(Pattern, ResourceId)> {
+        pairs.iter().map(|(text, id)| (text.parse().expect("a pattern"), *id)).collect()
+    }
+
+    #[test]
+    fn addresses_are_handed_out_in_sequence() {
+        let mut names = Assignments::default();
+        names.assign(&"a.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
+        names.assign(&"b.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
+
+        let texts = |name: &str| -> Vec<String> {
+            let assigned = names.assigned(&name.into()).expect("assigned");
+            assigned.addresses(IpStack::Dual).map(|ip| ip.to_string()).collect()
+        };
+        let first = ["100.96.0.1", "100.96.0.2", "100.96.0.3", "100.96.0.4"];
+        let first6 = ["fd00:2021:1111:8000::", "fd00:2021:1111:8000::1", "fd00:2021:1111:8000::2"];
+        assert_eq!(texts("a.example")[..4], first);
+        assert_eq!(texts("a.example")[4..7], first6);
+        assert_eq!(texts("a.example")[7], "fd00:2021:1111:8000::3");
+        assert_eq!(texts("b.example")[0], "100.96.0.5");
+        assert_eq!(texts("b.example")[7], "fd00:2021:1111:8000::7");
+        let first = names.owner(Ipv4Addr::new(100, 96, 0, 4).into());
+        assert_eq!(first, Some(&"a.example".into()));
+    }
+
+    #[test]
+    fn the_pool_skips_the_sentinels_and_ends_before_the_broadcast_address() {
+        let mut pool = Pool::default();
+        let all: Vec<_> = std::iter::from_fn(|| pool.next_v4()).collect();
+        assert_eq!(all.len(), 2_096_894);
+        assert!(all.is_sorted());
+        assert!(!all.iter().any(|ip| address_plan::is_sentinel((*ip).into())));
+        assert_eq!(all.first(), Some(&Ipv4Addr::new(100, 96, 0, 1)));
+        assert_eq!(all.last(), Some(&Ipv4Addr::new(100, 127, 255, 254)));
+
+        let mut pool = Pool::default();
+        assert_eq!(std::iter::from_fn(|| pool.next_v6()).count(), 1 << 21);
+    }
+
+    #[test]
+    fn a_name_gets_all_its_addresses_or_none() {
+        let mut names = Assignments::default();
+        let pool = &mut names.pool;
+        let names_possible = std::iter::from_fn(|| pool.take().ok()).count();
+        assert_eq!(names_possible, 524_223);
+        assert_eq!(names.assign(&"late.example".into(), &BTreeSet::new()), Err(Exhausted));
+        assert_eq!(names.assigned(&"late.example".into()), None);
+    }
+
+    #[test]
+    fn a_resource_that_changes_its_pattern_loses_its_names_but_they_keep_their_addresses() {
+        let mut names = Assignments::default();
+        let name = Domain::from("a.example");
+        let both = matches(&[("*.example", ONE), ("a.example", TWO)]);
+        assert_eq!(names.assign(&name, &both), Ok(vec![ONE, TWO]));
+        assert_eq!(names.assign(&name, &both), Ok(vec![]));
+        let before = names.assigned(&name).cloned().expect("assigned");
+
+        names.repattern(ONE, &"*.example".parse().expect("a pattern"));
+        assert_eq!(names.names_of(ONE).count(), 1);
+
+        names.repattern(ONE, &"*.other".parse().expect("a pattern"));
+        let after = names.assigned(&name).expect("assigned");
+        assert_eq!(names.names_of(ONE).count(), 0);
+        assert_eq!(names.names_of(TWO).count(), 1);
+        assert_eq!(after.matches, matches(&[("a.example", TWO)]));
+        assert_eq!((after.v4, after.v6), (before.v4, before.v6));
+    }
+
+    #[test]
+    fn another_person_finds_the_addresses_used_but_nothing_matched() {
+        let mut names = Assignments::default();
+        names.assign(&"a.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
+        names.forget_matches();
+        assert_eq!(names.names_of(ONE).count(), 0);
+        names.assign(&"b.example".into(), &BTreeSet::new()).expect("addresses");
+        assert_eq!(names.assigned(&"b.example".into()).expect("assigned").v4[0], Ipv4Addr::new(100, 96, 0, 5));
+    }
+}

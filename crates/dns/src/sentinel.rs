@@ -1,0 +1,112 @@
+//! The addresses on which we pretend to be a resolver.
+//!
+//! Each resolver in use has one, of its own address family (DoH: IPv4). When the resolvers change, the new ones get
+//! addresses that the last ones did not have, so that a program or a cache that still knows an old address never asks
+//! somebody else than it meant.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use model::address_plan::{SENTINELS_V4, SENTINELS_V6};
+
+use crate::Upstream;
+
+/// Which sentinel stands for which resolver.
+#[derive(Clone, Debug, Default)]
+pub struct Sentinels {
+    servers: Vec<(IpAddr, Upstream)>,
+    /// The resolvers that were asked for, also those for which there was no sentinel left.
+    mapped: BTreeSet<Upstream>,
+    /// The addresses of the last mapping that had any.
+    recent: BTreeSet<IpAddr>,
+}
+
+impl Sentinels {
+    /// The sentinels in the order of their resolvers.
+    #[must_use]
+    pub fn servers(&self) -> &[(IpAddr, Upstream)] {
+        &self.servers
+    }
+
+    /// Whom `sentinel` stands for.
+    #[must_use]
+    pub fn upstream(&self, sentinel: IpAddr) -> Option<&Upstream> {
+        self.servers.iter().find(|(ip, _)| *ip == sentinel).map(|(_, upstream)| upstream)
+    }
+
+    /// Maps other resolvers. Returns whether anything changed: the same resolvers in another order are no change.
+    /// Resolvers beyond the number of sentinels are left out.
+    pub(crate) fn map(&mut self, resolvers: &[Upstream]) -> bool {
+        let wanted: BTreeSet<_> = resolvers.iter().cloned().collect();
+        if wanted == self.mapped {
+            return false;
+        }
+        let mut v4 = SENTINELS_V4.hosts().map(IpAddr::V4).filter(|ip| !self.recent.contains(ip));
+        let mut v6 = SENTINELS_V6.hosts().map(IpAddr::V6).filter(|ip| !self.recent.contains(ip));
+        let mut servers = Vec::new();
+        for upstream in resolvers {
+            let sentinel = match upstream {
+                Upstream::Do53(SocketAddr::V6(_)) => v6.next(),
+                Upstream::Do53(SocketAddr::V4(_)) | Upstream::Doh(_) => v4.next(),
+            };
+            servers.extend(sentinel.map(|sentinel| (sentinel, upstream.clone())));
+        }
+        if servers.len() < resolvers.len() {
+            tracing::warn!("there are more resolvers than we can stand for; the last ones are not used");
+        }
+        if !servers.is_empty() {
+            self.recent = servers.iter().map(|(ip, _)| *ip).collect();
+        }
+        self.servers = servers;
+        self.mapped = wanted;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstreams(texts: &[&str]) -> Vec<Upstream> {
+        texts.iter().map(|text| Upstream::Do53(SocketAddr::new(text.parse().expect("an address"), 53))).collect()
+    }
+
+    fn ips(sentinels: &Sentinels) -> Vec<String> {
+        sentinels.servers().iter().map(|(ip, _)| ip.to_string()).collect()
+    }
+
+    #[test]
+    fn a_sentinel_never_changes_its_meaning_directly() {
+        let mut sentinels = Sentinels::default();
+        assert!(sentinels.map(&upstreams(&["1.1.1.1", "2606:4700:4700::1111"])));
+        assert_eq!(ips(&sentinels), ["100.100.111.1", "fd00:2021:1111:8000:100:100:111:0"]);
+        assert!(sentinels.map(&upstreams(&["9.9.9.9"])));
+        assert_eq!(ips(&sentinels), ["100.100.111.2"]);
+        assert!(sentinels.map(&[]));
+        assert_eq!(ips(&sentinels), [""; 0]);
+        assert!(sentinels.map(&upstreams(&["8.8.8.8"])));
+        assert_eq!(ips(&sentinels), ["100.100.111.1"]);
+    }
+
+    #[test]
+    fn the_same_resolvers_in_another_order_change_nothing() {
+        let mut sentinels = Sentinels::default();
+        sentinels.map(&upstreams(&["1.1.1.1", "9.9.9.9"]));
+        let before = ips(&sentinels);
+        assert!(!sentinels.map(&upstreams(&["9.9.9.9", "1.1.1.1"])));
+        assert_eq!(ips(&sentinels), before);
+        assert_eq!(sentinels.upstream("100.100.111.2".parse().expect("an address")), upstreams(&["9.9.9.9"]).first());
+    }
+
+    #[test]
+    fn too_many_resolvers_are_cut_off() {
+        let many: Vec<_> = (0..=255).map(|i| format!("10.0.0.{i}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let mut sentinels = Sentinels::default();
+        sentinels.map(&upstreams(&many));
+        assert_eq!(sentinels.servers().len(), 254);
+        assert!(!ips(&sentinels).iter().any(|ip| ip.ends_with(".0") || ip.ends_with(".255")));
+    }
+}
