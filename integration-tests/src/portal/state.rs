@@ -1,0 +1,416 @@
+//! Who is connected, and what each message does.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{
+    authorize::Pending,
+    config::{Device, Directory, Resource},
+    derive,
+    problem::Problem,
+    upgrade::{Agent, Hello, Role},
+    view,
+};
+
+/// Two attempts from the same place with the same token have to be this far apart.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+
+/// The portal, for everybody who holds a piece of it.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Portal>>);
+
+/// Everything that the portal knows.
+#[derive(Debug)]
+pub struct Portal {
+    /// What would be in a database.
+    pub directory: Directory,
+    pub(super) clients: BTreeMap<Uuid, Online>,
+    pub(super) gateways: BTreeMap<Uuid, Online>,
+    pub(super) pending: BTreeMap<(Uuid, Uuid), Pending>,
+    /// Upgrades that are refused although nothing is wrong with them.
+    pub(super) refusals: VecDeque<Problem>,
+    /// Whether heartbeats go unanswered.
+    pub(super) deaf: bool,
+    attempts: BTreeMap<(IpAddr, String), Instant>,
+    sockets: u64,
+    file: Option<PathBuf>,
+}
+
+/// A client or gateway whose socket is open.
+#[derive(Debug)]
+pub struct Online {
+    pub(super) socket: SocketId,
+    pub(super) token: String,
+    pub(super) name: String,
+    pub(super) public_key: String,
+    pub(super) agent: Agent,
+    pub(super) iceless: bool,
+    pub(super) joined: bool,
+    pub(super) site: Option<Uuid>,
+    pub(super) outbox: Outbox,
+}
+
+/// Distinguishes a socket from the one that replaces it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketId(u64);
+
+/// Where a channel leaves what its socket must send.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    topic: &'static str,
+    sender: mpsc::UnboundedSender<Outgoing>,
+}
+
+/// What a socket must do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outgoing {
+    /// Send this text.
+    Text(String),
+    /// Say good-bye with this code.
+    Close(u16),
+    /// Cut the connection without a word.
+    Cut,
+}
+
+/// Who has been let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admitted {
+    /// Client or gateway.
+    pub role: Role,
+    /// Which one.
+    pub id: Uuid,
+    /// Its socket.
+    pub socket: SocketId,
+}
+
+impl Outbox {
+    /// The box of a channel, and the end from which its socket takes.
+    #[must_use]
+    pub fn new(role: Role) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { topic: role.topic(), sender }, receiver)
+    }
+
+    /// Sends a message that answers nothing.
+    pub fn push(&self, event: &str, payload: &Value) {
+        self.frame(&json!({"topic": self.topic, "event": event, "payload": payload, "ref": null}));
+    }
+
+    /// Answers the message `reference`.
+    pub fn reply(&self, topic: &str, reference: &Value, status: &str, response: &Value) {
+        let payload = json!({"status": status, "response": response});
+        self.frame(&json!({"topic": topic, "event": "phx_reply", "payload": payload, "ref": reference}));
+    }
+
+    /// Sends text that may or may not be a proper frame.
+    pub fn text(&self, text: String) {
+        self.put(Outgoing::Text(text));
+    }
+
+    /// Ends the connection.
+    pub fn end(&self, how: Outgoing) {
+        self.put(how);
+    }
+
+    fn frame(&self, frame: &Value) {
+        tracing::debug!(target: "portal::frames", sent = %frame);
+        self.put(Outgoing::Text(frame.to_string()));
+    }
+
+    fn put(&self, what: Outgoing) {
+        if self.sender.send(what).is_err() {
+            tracing::debug!("the socket is gone already");
+        }
+    }
+}
+
+impl Shared {
+    /// Starts with what `file` kept, else with `directory`.
+    pub fn open(directory: Directory, file: Option<PathBuf>) -> anyhow::Result<Self> {
+        let directory = match file.as_deref().map(std::fs::read) {
+            Some(Ok(kept)) => serde_json::from_slice(&kept).context("the kept state is damaged")?,
+            Some(Err(_)) | None => directory,
+        };
+
+        Ok(Self(Arc::new(Mutex::new(Portal {
+            directory,
+            clients: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            refusals: VecDeque::new(),
+            deaf: false,
+            attempts: BTreeMap::new(),
+            sockets: 0,
+            file,
+        }))))
+    }
+
+    /// Access to the one portal.
+    pub fn lock(&self) -> MutexGuard<'_, Portal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Portal {
+    /// Decides about a well-formed request for an upgrade.
+    pub fn admit(&mut self, hello: Hello, from: IpAddr, outbox: Outbox) -> Result<Admitted, Problem> {
+        if let Some(problem) = self.refusals.pop_front() {
+            return Err(problem);
+        }
+        self.limit_rate(&hello.token, from)?;
+
+        let (id, site) = match hello.role {
+            Role::Client => (self.client_of(&hello)?, None),
+            Role::Gateway => {
+                let (id, site) = self.gateway_of(&hello)?;
+                (id, Some(site))
+            }
+        };
+        if hello.role == Role::Gateway && self.gateways.contains_key(&id) {
+            return Err(Problem::new(409, "gateway_already_connected", "This gateway is already connected"));
+        }
+
+        self.sockets += 1;
+        let socket = SocketId(self.sockets);
+        let online = Online {
+            socket,
+            token: hello.token,
+            name: hello.name,
+            public_key: hello.public_key,
+            agent: hello.agent,
+            iceless: false,
+            joined: false,
+            site,
+            outbox,
+        };
+        self.device(id);
+        match hello.role {
+            Role::Client => self.evict_and_insert(id, online),
+            Role::Gateway => {
+                self.gateways.insert(id, online);
+            }
+        }
+        Ok(Admitted { role: hello.role, id, socket })
+    }
+
+    /// The channel has been joined.
+    pub fn joined(&mut self, who: Admitted) {
+        let device = self.device(who.id);
+        let Some(online) = self.online_mut(who) else { return };
+        online.joined = true;
+        let (outbox, agent) = (online.outbox.clone(), online.agent.clone());
+
+        let init = match who.role {
+            Role::Client => view::client_init(&self.directory, &device, &agent),
+            Role::Gateway => view::gateway_init(&self.directory, who.id, &device),
+        };
+        outbox.push("init", &init);
+    }
+
+    /// The socket is gone.
+    pub fn left(&mut self, who: Admitted) {
+        let online = match who.role {
+            Role::Client => &mut self.clients,
+            Role::Gateway => &mut self.gateways,
+        };
+        if online.get(&who.id).is_some_and(|it| it.socket == who.socket) {
+            online.remove(&who.id);
+        }
+    }
+
+    /// Adds a resource or replaces it, and tells everybody.
+    pub fn put_resource(&mut self, id: Uuid, resource: Resource) {
+        let before = self.directory.resources.insert(id, resource.clone());
+        if before.as_ref() == Some(&resource) {
+            return;
+        }
+
+        match before {
+            Some(before) if !before.is_at_the_same_place_as(&resource) => self.revoke(None, id),
+            Some(_) => {
+                let shown = view::gateway_resource(id, &resource);
+                for gateway in self.gateways.values().filter(|it| it.joined) {
+                    gateway.outbox.push("resource_updated", &shown);
+                }
+            }
+            None => {}
+        }
+        for client in self.clients.values().filter(|it| it.joined) {
+            let shown = view::client_resource(&self.directory, id, &resource, &client.agent);
+            client.outbox.push("resource_created_or_updated", &shown);
+        }
+        self.save();
+    }
+
+    /// Removes a resource, and tells everybody.
+    pub fn delete_resource(&mut self, id: Uuid) -> bool {
+        if self.directory.resources.remove(&id).is_none() {
+            return false;
+        }
+        self.revoke(None, id);
+        for client in self.clients.values().filter(|it| it.joined) {
+            client.outbox.push("resource_deleted", &json!(id));
+        }
+        self.save();
+        true
+    }
+
+    /// Takes back what was granted: to one client or to all. Only gateways are told.
+    pub fn revoke(&mut self, client: Option<Uuid>, resource: Uuid) {
+        let (revoked, kept) = std::mem::take(&mut self.directory.authorizations)
+            .into_iter()
+            .partition(|it| it.resource == resource && client.is_none_or(|client| client == it.client));
+        self.directory.authorizations = kept;
+
+        for grant in revoked {
+            if let Some(gateway) = self.gateways.get(&grant.gateway).filter(|it| it.joined) {
+                let payload = json!({"client_id": grant.client, "resource_id": grant.resource});
+                gateway.outbox.push("reject_access", &payload);
+            }
+        }
+        self.save();
+    }
+
+    /// Sends candidates on, if the other end is there.
+    pub(super) fn forward_candidates(&self, who: Admitted, event: &str, payload: &Value) {
+        let candidates = &payload["candidates"];
+        let (members, field) = match who.role {
+            Role::Client => (vec![&payload["gateway_id"]], "client_id"),
+            Role::Gateway => {
+                (payload["client_ids"].as_array().map(|it| it.iter().collect()).unwrap_or_default(), "gateway_id")
+            }
+        };
+        let others = match who.role {
+            Role::Client => &self.gateways,
+            Role::Gateway => &self.clients,
+        };
+        for member in members {
+            let other = member.as_str().and_then(|id| id.parse::<Uuid>().ok()).and_then(|id| others.get(&id));
+            if let Some(other) = other.filter(|it| it.joined) {
+                other.outbox.push(event, &json!({field: who.id, "candidates": candidates}));
+            }
+        }
+    }
+
+    /// Tells everybody that the account's DNS settings are different now.
+    pub fn dns_changed(&mut self) {
+        for (id, client) in self.clients.iter().filter(|(_, it)| it.joined) {
+            if let Some(device) = self.directory.devices.get(id) {
+                client.outbox.push("config_changed", &json!({"interface": view::interface(&self.directory, device)}));
+            }
+        }
+        self.save();
+    }
+
+    /// Tells everybody that a relay came or went.
+    pub fn relay_changed(&mut self, id: Uuid, online: bool) -> bool {
+        let Some(relay) = self.directory.relays.iter_mut().find(|it| it.id == id) else { return false };
+        relay.online = online;
+
+        let gone = if online { vec![] } else { vec![id] };
+        for (role, everybody) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
+            let connected = view::relays(&self.directory, role);
+            for one in everybody.values().filter(|it| it.joined) {
+                one.outbox.push("relays_presence", &json!({"disconnected_ids": gone, "connected": connected}));
+            }
+        }
+        self.save();
+        true
+    }
+
+    /// Ends sessions of `token` as a portal does whose database lost it: the channel is closed, the socket is not.
+    pub fn expire(&mut self, token: &str) {
+        self.forget_token(token);
+        for one in self.clients.values().chain(self.gateways.values()).filter(|it| it.token == token) {
+            one.outbox.push("disconnect", &json!({"reason": "token_expired"}));
+            one.outbox.push("phx_close", &json!({}));
+        }
+    }
+
+    /// From now on `token` is not accepted. Sockets that are open stay open.
+    pub fn forget_token(&mut self, token: &str) {
+        self.directory.client_tokens.retain(|it| it.token != token);
+        self.directory.gateway_tokens.retain(|it| it.token != token);
+        self.save();
+    }
+
+    /// The row of a device, made when it is needed.
+    pub(super) fn device(&mut self, id: Uuid) -> Device {
+        if let Some(device) = self.directory.devices.get(&id) {
+            return device.clone();
+        }
+        let taken: Vec<_> = self.directory.devices.values().map(|it| it.ipv4).collect();
+        let (ipv4, ipv6) = (0..)
+            .map(derive::tunnel_addresses)
+            .find(|(v4, _)| !taken.contains(v4))
+            .unwrap_or(derive::tunnel_addresses(0));
+        let device = Device { ipv4, ipv6, base_secret: derive::Secret::random() };
+
+        self.directory.devices.insert(id, device.clone());
+        self.save();
+        device
+    }
+
+    /// The socket of `who`, unless it has been replaced.
+    pub(super) fn online_mut(&mut self, who: Admitted) -> Option<&mut Online> {
+        let online = match who.role {
+            Role::Client => self.clients.get_mut(&who.id),
+            Role::Gateway => self.gateways.get_mut(&who.id),
+        };
+        online.filter(|it| it.socket == who.socket)
+    }
+
+    /// Keeps the directory for the next start.
+    pub(super) fn save(&self) {
+        let Some(file) = &self.file else { return };
+        let kept = serde_json::to_vec_pretty(&self.directory).map_err(std::io::Error::other);
+        if let Err(error) = kept.and_then(|bytes| std::fs::write(file, bytes)) {
+            tracing::error!(%error, "cannot keep the state");
+        }
+    }
+
+    fn limit_rate(&mut self, token: &str, from: IpAddr) -> Result<(), Problem> {
+        let now = Instant::now();
+        let last = self.attempts.insert((from, token.to_owned()), now);
+        match last {
+            Some(last) if now < last + BETWEEN_ATTEMPTS => {
+                self.attempts.insert((from, token.to_owned()), last);
+                Err(Problem::new(503, "rate_limit", "Too many connection attempts").retry_after(1))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn client_of(&self, hello: &Hello) -> Result<Uuid, Problem> {
+        let token = self.directory.client_tokens.iter().find(|it| it.token == hello.token).ok_or_else(invalid_token)?;
+        Ok(derive::device_id("client", &token.actor, &hello.external_id))
+    }
+
+    fn gateway_of(&self, hello: &Hello) -> Result<(Uuid, Uuid), Problem> {
+        let token =
+            self.directory.gateway_tokens.iter().find(|it| it.token == hello.token).ok_or_else(invalid_token)?;
+        Ok((derive::device_id("gateway", &token.site.to_string(), &hello.external_id), token.site))
+    }
+
+    /// The newer socket of a client wins. The older one is told so with the one message that makes old clients stop.
+    fn evict_and_insert(&mut self, id: Uuid, online: Online) {
+        if let Some(older) = self.clients.insert(id, online) {
+            older.outbox.push("disconnect", &json!({"reason": "token_expired"}));
+            older.outbox.push("phx_close", &json!({}));
+        }
+    }
+}
+
+fn invalid_token() -> Problem {
+    Problem::new(401, "invalid_token", "Invalid or expired authentication token")
+}
