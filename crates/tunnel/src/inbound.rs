@@ -1,0 +1,57 @@
+//! What happens to a packet that a gateway sent.
+
+use std::net::IpAddr;
+
+use ip_packet::{IpPacket, Transport, control};
+use model::{Interface, filter::Protocol};
+
+use crate::{
+    control::{self as messages, Message},
+    counters::Reason,
+    outbound::is_ours,
+    peers::Gateway,
+    routing,
+};
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is for us, not for a program on this host.
+    Message(Message),
+    /// A program gets it.
+    Deliver,
+    /// It goes nowhere.
+    Drop(Reason),
+}
+
+/// Decides about a packet from `gateway`, which is `None` if it is not one of ours (any more).
+pub(crate) fn decide(interface: Option<&Interface>, gateway: Option<&Gateway>, packet: &IpPacket) -> Verdict {
+    let Some(gateway) = gateway else {
+        return Verdict::Drop(Reason::UnknownPeer);
+    };
+    if let Some(message) = control::parse(packet) {
+        return Verdict::Message(messages::read(message));
+    }
+    if !gateway.may_send_from(packet.source()) {
+        return Verdict::Drop(Reason::SpoofedSource);
+    }
+    if !interface.is_some_and(|interface| is_ours(interface, packet.destination())) {
+        return Verdict::Drop(Reason::ForeignDestination);
+    }
+    Verdict::Deliver
+}
+
+/// Where a packet of ours was going that is said to be forbidden in this one.
+pub(crate) fn forbidden_flow(packet: &IpPacket) -> Option<(IpAddr, Protocol)> {
+    match packet.transport() {
+        Transport::IcmpError(quoted) if quoted.is_prohibited() => {
+            Some((quoted.destination, routing::quoted_protocol(quoted.transport)))
+        }
+        Transport::IcmpError(_)
+        | Transport::Tcp { .. }
+        | Transport::Udp { .. }
+        | Transport::Echo { .. }
+        | Transport::OtherIcmp
+        | Transport::Other(_) => None,
+    }
+}

@@ -1,0 +1,171 @@
+//! The life of gateways, from the permission to use one until nothing needs it any more.
+
+use std::time::Instant;
+
+use connection::Params;
+use ip_packet::control;
+use model::{
+    GatewayId, PeerId, Resource, ResourceId, ToPortal,
+    message::{AuthorizationCreated, IceRole},
+};
+
+use super::{Event, Tunnel};
+use crate::{counters::Reason, peers::Identity, routing};
+
+impl Tunnel {
+    /// The portal permits a resource through a gateway, and told it so.
+    pub(super) fn accept(&mut self, authorization: AuthorizationCreated, now: Instant) {
+        let (id, gateway) = (authorization.resource_id, authorization.gateway_id);
+        let Some(resource) = self.resources.resource(id).cloned() else {
+            tracing::debug!(resource = %id, "permitted a resource that we do not know");
+            return;
+        };
+        if !self.access.pending.is_pending(id) {
+            tracing::debug!(resource = %id, "permitted a resource that we did not ask for");
+            return;
+        }
+        if authorization.use_iceless {
+            tracing::warn!(resource = %id, "the portal wants a connection without ICE, which is not supported");
+            self.deny(id);
+            return;
+        }
+
+        let identity = Identity::of(&authorization);
+        if self.peers.is_someone_else(gateway, &identity) {
+            self.forget_gateway(gateway);
+        }
+        let params = Params {
+            public_key: authorization.gateway_public_key,
+            preshared_key: authorization.preshared_key,
+            local_ice: authorization.client_ice_credentials,
+            remote_ice: authorization.gateway_ice_credentials,
+            role: IceRole::Controlling,
+        };
+        if self.node.upsert(PeerId::Gateway(gateway), params, now).is_err() {
+            // What waits goes on waiting; more traffic or a relay will ask again.
+            self.access.pending.await_relay(id);
+            if self.relay_plea.handle_needed(now) {
+                self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
+            }
+            return;
+        }
+
+        let peer = self.peers.upsert(gateway, identity);
+        match &resource {
+            Resource::Cidr(it) => peer.allow(it.address, id),
+            Resource::Internet(_) => routing::EVERYTHING.into_iter().for_each(|network| peer.allow(network, id)),
+            // Addresses of names are allowed when they are announced. Pools are not reached through gateways.
+            Resource::Dns(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
+        }
+        match self.access.grant(id, gateway, authorization.site_id) {
+            Some(same) if same == gateway => self.nat.handle_renewal(gateway, id, now),
+            Some(other) => self.release(other, id, now),
+            None => {}
+        }
+        self.release_waiting(id, gateway, now);
+    }
+
+    /// We may no longer use `resource`, or do not want to.
+    pub(super) fn withdraw(&mut self, resource: ResourceId, now: Instant) {
+        if let Some(waiting) = self.access.pending.take(resource) {
+            self.give_up(waiting);
+        }
+        self.access.pending.forget_request(resource);
+        self.withdraw_grant(resource, now);
+    }
+
+    /// The permission for `resource` is void; when it was last asked for is remembered.
+    pub(super) fn withdraw_grant(&mut self, resource: ResourceId, now: Instant) {
+        if let Some(gateway) = self.access.revoke(resource) {
+            self.release(gateway, resource, now);
+        }
+    }
+
+    /// Ends a connection in good order.
+    pub(super) fn close_gateway(&mut self, gateway: GatewayId, now: Instant) {
+        self.node.close(PeerId::Gateway(gateway), &control::goodbye(), now);
+        self.forget_gateway(gateway);
+    }
+
+    /// A connection is gone, with everything that depended on it. Nothing is moved to another gateway; the next packet
+    /// of each resource asks anew.
+    pub(super) fn forget_gateway(&mut self, gateway: GatewayId) {
+        let Some(mut peer) = self.peers.remove(gateway) else { return };
+        let (packets, messages) = peer.take_held();
+        self.counters.count(Reason::Expired, (packets.len() + messages.len()) as u64);
+        self.access.lose(gateway);
+        self.nat.forget_gateway(gateway);
+        self.site_changed(gateway);
+    }
+
+    /// What the node says about connections.
+    pub(super) fn follow_node(&mut self, event: connection::Event, now: Instant) {
+        match event {
+            connection::Event::Candidates { peer, candidates } => {
+                self.events.push_back(Event::ToPortal(ToPortal::NewIceCandidates { peer, candidates }));
+            }
+            connection::Event::InvalidateCandidates { peer, candidates } => {
+                self.events.push_back(Event::ToPortal(ToPortal::InvalidateIceCandidates { peer, candidates }));
+            }
+            connection::Event::Established(PeerId::Gateway(gateway)) => {
+                tracing::debug!(%gateway, "connected");
+                if let Some(peer) = self.peers.gateway_mut(gateway) {
+                    peer.connected();
+                    self.site_changed(gateway);
+                    self.send_held(gateway, now);
+                }
+            }
+            connection::Event::SessionReady(PeerId::Gateway(gateway)) => self.send_held(gateway, now),
+            connection::Event::Failed(PeerId::Gateway(gateway)) => {
+                tracing::debug!(%gateway, "the gateway cannot be reached (any more)");
+                self.forget_gateway(gateway);
+            }
+            connection::Event::Closed(PeerId::Gateway(gateway)) => self.forget_gateway(gateway),
+            connection::Event::NoRelays => {
+                if self.relay_plea.handle_lost(now) {
+                    self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
+                }
+            }
+            connection::Event::Established(peer @ PeerId::Client(_))
+            | connection::Event::SessionReady(peer @ PeerId::Client(_))
+            | connection::Event::Failed(peer @ PeerId::Client(_))
+            | connection::Event::Closed(peer @ PeerId::Client(_)) => {
+                tracing::debug!(%peer, "news of a connection that we never made");
+            }
+        }
+    }
+
+    /// `resource` is no longer used through `gateway`. The connection ends if it was the last one.
+    fn release(&mut self, gateway: GatewayId, resource: ResourceId, now: Instant) {
+        if let Some(peer) = self.peers.gateway_mut(gateway) {
+            peer.disallow(resource);
+        }
+        self.nat.forget(gateway, resource);
+        if !self.access.uses(gateway) {
+            self.close_gateway(gateway, now);
+        }
+    }
+
+    /// What waited for the permission goes on its way.
+    fn release_waiting(&mut self, resource: ResourceId, gateway: GatewayId, now: Instant) {
+        let Some(waiting) = self.access.pending.take(resource) else { return };
+        self.counters.count(Reason::Expired, waiting.packets.dropped());
+        for packet in waiting.packets {
+            self.send_packet(packet, now);
+        }
+        for query in waiting.queries {
+            self.ask_site(query, gateway);
+        }
+    }
+
+    /// A site is online for as long as one of its gateways is connected.
+    fn site_changed(&mut self, gateway: GatewayId) {
+        let Some(site) = self.access.site(gateway) else { return };
+        if self.peers.connected().any(|gateway| self.access.site(gateway) == Some(site)) {
+            self.sites.online(site);
+        } else {
+            self.sites.unknown(site);
+        }
+        self.told_resources.mark_stale();
+    }
+}

@@ -1,0 +1,181 @@
+//! What the portal says, carried out.
+
+use std::time::Instant;
+
+use model::{
+    FromPortal, Interface, PeerId, Relay, RelayId, Resource, ResourceId,
+    message::{AuthorizationCreationFailed, FailReason, Init},
+};
+
+use super::{Event, Notice, Tunnel};
+use crate::{
+    access::{SiteQuery, Waiting},
+    counters::Reason,
+    resources::Change,
+};
+
+impl Tunnel {
+    pub(super) fn follow_portal(&mut self, message: FromPortal, now: Instant) {
+        match message {
+            FromPortal::Init(init) => self.start_over(*init, now),
+            FromPortal::ConfigChanged(interface) => self.configure(interface),
+            FromPortal::ResourceCreatedOrUpdated(resource) => {
+                self.upsert_resource(resource, now);
+                self.resources_changed();
+            }
+            FromPortal::ResourceDeleted(resource) => {
+                self.remove_resource(resource, now);
+                self.resources_changed();
+            }
+            FromPortal::AuthorizationCreated(authorization) => self.accept(*authorization, now),
+            FromPortal::AuthorizationCreationFailed(failure) => self.refuse(&failure, now),
+            FromPortal::RelaysPresence { disconnected, connected } => {
+                self.update_relays(&disconnected, &connected, now);
+            }
+            FromPortal::IceCandidates { peer: peer @ PeerId::Gateway(_), candidates } => {
+                self.node.add_remote_candidates(peer, &candidates, now);
+            }
+            FromPortal::InvalidateIceCandidates { peer: peer @ PeerId::Gateway(_), candidates } => {
+                self.node.remove_remote_candidates(peer, &candidates, now);
+            }
+            FromPortal::IceCandidates { peer: PeerId::Client(_), .. }
+            | FromPortal::InvalidateIceCandidates { peer: PeerId::Client(_), .. }
+            | FromPortal::ClientDeviceAccessAuthorized(_)
+            | FromPortal::ClientDeviceAccessDenied { .. }
+            | FromPortal::ClientIceCandidateError { .. }
+            | FromPortal::DevicePoolDomainResolved { .. }
+            | FromPortal::DevicePoolDomainResolutionFailed { .. }
+            | FromPortal::ResourceFiltersUpdated { .. }
+            | FromPortal::RejectAccess { .. } => {
+                tracing::debug!("a message about connections between clients, which are not supported yet");
+            }
+        }
+    }
+
+    /// Chooses the resolvers anew; told only if that changes anything.
+    pub(super) fn choose_resolvers(&mut self) {
+        let (do53, doh) = match &self.interface {
+            Some(interface) => (interface.upstream_do53.as_slice(), interface.upstream_doh.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        let resolvers = dns::Resolvers::choose(do53, doh, &self.host_resolvers);
+        if resolvers.as_slice().is_empty() && self.interface.is_some() {
+            tracing::warn!("there is no resolver to pass queries on to, so names of resources do not work either");
+        }
+        self.stub.set_resolvers(resolvers);
+        self.told_interface.mark_stale();
+    }
+
+    /// What waited for a resource waited in vain.
+    pub(super) fn give_up(&mut self, waiting: Waiting) {
+        self.counters.count(Reason::Expired, waiting.packets.dropped() + waiting.packets.len() as u64);
+        for SiteQuery { id, .. } in waiting.queries {
+            self.events.push_back(Event::Decided { id, decision: dns::Decision::ServFail });
+        }
+    }
+
+    /// The portal's answer cannot be used.
+    pub(super) fn deny(&mut self, resource: ResourceId) {
+        if let Some(waiting) = self.access.pending.take(resource) {
+            self.give_up(waiting);
+        }
+    }
+
+    /// The whole truth, in its order: ourselves, the resources, the relays.
+    fn start_over(&mut self, init: Init, now: Instant) {
+        self.configure(init.interface);
+        for gone in self.resources.missing_from(&init.resources) {
+            self.remove_resource(gone, now);
+        }
+        for resource in init.resources {
+            self.upsert_resource(resource, now);
+        }
+        self.resources_changed();
+        self.update_relays(&[], &init.relays, now);
+        // Answers to what we asked on an earlier connection will not come.
+        for resource in self.access.pending.handle_portal(now) {
+            self.ask_portal(resource);
+        }
+    }
+
+    fn configure(&mut self, interface: Interface) {
+        self.interface = Some(interface);
+        self.choose_resolvers();
+    }
+
+    fn upsert_resource(&mut self, resource: Resource, now: Instant) {
+        let change = self.resources.compare(&resource);
+        if change == Change::Replaced {
+            self.remove_resource(resource.id(), now);
+        }
+        if change != Change::Cosmetic {
+            match &resource {
+                Resource::Dns(it) => {
+                    if let Err(error) = self.stub.upsert(it) {
+                        tracing::warn!(resource = %it.id, "no name will match this resource: its pattern is invalid");
+                        tracing::debug!(resource = %it.id, %error, "invalid pattern");
+                    }
+                }
+                Resource::Cidr(it) => self.routing.insert(it),
+                Resource::Internet(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
+            }
+        }
+        self.resources.insert(resource);
+    }
+
+    fn remove_resource(&mut self, id: ResourceId, now: Instant) {
+        let Some(resource) = self.resources.remove(id) else { return };
+        match &resource {
+            Resource::Dns(it) => self.stub.remove(it.id),
+            Resource::Cidr(it) => self.routing.remove(it),
+            Resource::Internet(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
+        }
+        self.withdraw(id, now);
+    }
+
+    fn refuse(&mut self, failure: &AuthorizationCreationFailed, now: Instant) {
+        let id = failure.resource_id;
+        tracing::debug!(resource = %id, reason = ?failure.reason, violated = ?failure.violated_properties, "not permitted");
+        match failure.reason {
+            FailReason::Offline => self.mark_offline(id, now),
+            FailReason::VersionMismatch => {
+                self.answer_waiting_queries(id);
+                self.notify_once(Notice::VersionMismatch(id));
+            }
+            // Packets go on waiting: the portal is asked again when the next one comes.
+            FailReason::NotFound | FailReason::Forbidden | FailReason::Other => self.answer_waiting_queries(id),
+        }
+    }
+
+    /// No gateway of the resource is there. Whatever else the gateway that had it is used for goes on.
+    fn mark_offline(&mut self, id: ResourceId, now: Instant) {
+        let Some(resource) = self.resources.resource(id) else { return };
+        let sites: Vec<_> = resource.sites().iter().map(|site| site.id).collect();
+        self.deny(id);
+        self.withdraw_grant(id, now);
+        for site in sites {
+            if !self.peers.connected().any(|gateway| self.access.site(gateway) == Some(site)) {
+                self.sites.offline(site, now);
+            }
+        }
+        self.told_resources.mark_stale();
+        self.notify_once(Notice::Offline(id));
+    }
+
+    fn answer_waiting_queries(&mut self, resource: ResourceId) {
+        for SiteQuery { id, .. } in self.access.pending.take_queries(resource) {
+            self.events.push_back(Event::Decided { id, decision: dns::Decision::ServFail });
+        }
+    }
+
+    fn update_relays(&mut self, disconnected: &[RelayId], connected: &[Relay], now: Instant) {
+        self.node.update_relays(disconnected, connected, now);
+        if connected.is_empty() {
+            return;
+        }
+        self.relay_plea.handle_relay();
+        for resource in self.access.pending.handle_relay(now) {
+            self.ask_portal(resource);
+        }
+    }
+}
