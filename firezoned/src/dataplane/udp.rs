@@ -1,0 +1,287 @@
+//! One UDP socket: batches in, batches out.
+//!
+//! Receiving and the options of the socket are `quinn-udp`'s. Sending is not: on the first `EINVAL`, which the kernel also
+//! answers when a pinned source address is gone, `quinn-udp` stops batching and marking congestion for good.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
+};
+
+use connection::Transmit;
+use ip_packet::Ecn;
+use nix::{
+    errno::Errno,
+    sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg},
+};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use tokio::io::Interest;
+
+use super::{
+    batch::{self, Batches},
+    counters::Counters,
+    syscalls,
+    tun::Flushed,
+};
+
+/// The largest datagram that a peer sends: a full packet, encrypted, through a relay.
+const MAX_DATAGRAM: usize = 1316;
+/// What the kernel joins at most; smaller buffers would cut what it delivers.
+const BUFFER: usize = 64 * MAX_DATAGRAM;
+
+/// One socket with its queue.
+pub(super) struct Udp {
+    socket: tokio::net::UdpSocket,
+    receiver: UdpSocketState,
+    port: u16,
+    queue: Batches,
+    /// Whether the kernel and the network card take batches.
+    sends_batches: bool,
+    /// Whether the last flush ended because the socket was full.
+    is_full: bool,
+    memory: Vec<u8>,
+}
+
+/// A received datagram.
+pub(super) struct Datagram<'a> {
+    /// The address at which it arrived.
+    pub(super) local: SocketAddr,
+    /// Who sent it.
+    pub(super) from: SocketAddr,
+    /// The congestion mark of its IP header.
+    pub(super) ecn: Ecn,
+    /// Its content.
+    pub(super) payload: &'a mut [u8],
+}
+
+impl Udp {
+    /// To be called within the runtime of the loop.
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let receiver = UdpSocketState::new((&socket).into())?;
+        // Nobody looks at the time stamps, and every packet of this machine would get one.
+        let _ = syscalls::set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0);
+
+        Ok(Self {
+            port: socket.local_addr()?.port(),
+            socket: tokio::net::UdpSocket::from_std(socket)?,
+            receiver,
+            queue: Batches::default(),
+            sends_batches: true,
+            is_full: false,
+            memory: vec![0; BATCH_SIZE * BUFFER],
+        })
+    }
+
+    /// Waits until there is something to receive. Cancel-safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Waits until the socket takes datagrams again. Cancel-safe.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.socket.writable().await
+    }
+
+    /// Whether something waits for the socket to take it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_full
+    }
+
+    /// Queues a datagram or a batch.
+    pub(super) fn push(&mut self, transmit: Transmit) {
+        self.queue.push(transmit);
+    }
+
+    /// Receives one batch, if there is one. A failed call is counted: errors of a UDP socket are news about one peer.
+    pub(super) fn receive(&mut self, counters: &mut Counters, each: &mut impl FnMut(Datagram<'_>)) {
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let mut buffers = self.memory.chunks_exact_mut(BUFFER).map(IoSliceMut::new).collect::<Vec<_>>();
+        let received = self
+            .socket
+            .try_io(Interest::READABLE, || self.receiver.recv((&self.socket).into(), &mut buffers, &mut meta));
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                counters.udp_receive_failed += 1;
+                tracing::debug!(%error, "cannot receive");
+                return;
+            }
+        };
+        for (buffer, meta) in buffers.iter_mut().zip(&meta).take(count) {
+            let Some(datagrams) = datagrams(buffer, meta, self.port) else {
+                counters.udp_unusable += 1;
+                continue;
+            };
+            datagrams.for_each(&mut *each);
+        }
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&mut self, counters: &mut Counters) -> Flushed {
+        self.is_full = false;
+        while let Some((transmit, rest)) = self.queue.front() {
+            let segment = transmit.segment;
+            let most = if self.sends_batches { batch::capacity(transmit.destination, segment) } else { segment };
+            let payload = rest.get(..most).unwrap_or(rest);
+            let (length, datagrams) = (payload.len(), rest.len().div_ceil(segment));
+
+            match self.socket.try_io(Interest::WRITABLE, || send(&self.socket, transmit, payload)) {
+                Ok(()) => self.queue.advance(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    return Flushed::Blocked;
+                }
+                Err(error) if is_refusal(&error) && length > segment => self.send_singly(counters),
+                Err(error) => self.give_up(datagrams, &error, counters),
+            }
+        }
+
+        Flushed::All
+    }
+
+    /// The kernel refused a batch. Either it takes no batches, or it would refuse each of its datagrams too: the first
+    /// one tells.
+    fn send_singly(&mut self, counters: &mut Counters) {
+        let Some((transmit, rest)) = self.queue.front() else {
+            return;
+        };
+        let payload = rest.get(..transmit.segment).unwrap_or(rest);
+        let (length, datagrams) = (payload.len(), rest.len().div_ceil(transmit.segment));
+
+        match self.socket.try_io(Interest::WRITABLE, || send(&self.socket, transmit, payload)) {
+            Ok(()) => {
+                tracing::debug!("the kernel refuses batches of datagrams; sending them one by one from now on");
+                self.sends_batches = false;
+                self.queue.advance(length);
+            }
+            // The next round asks the same question again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.give_up(datagrams, &error, counters),
+        }
+    }
+
+    /// Drops the oldest batch. That is normal while paths are probed, and while an address is going away.
+    fn give_up(&mut self, datagrams: usize, error: &io::Error, counters: &mut Counters) {
+        counters.udp_send_failed += datagrams as u64;
+        tracing::trace!(%error, datagrams, "cannot send");
+        self.queue.pop_front();
+    }
+}
+
+/// `EIO`: the network card cannot compute checksums. `EINVAL`: the kernel is too old, or the source address is not ours.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
+}
+
+/// Sends `payload`, which is all of `transmit` or some of its datagrams.
+fn send(socket: &tokio::net::UdpSocket, transmit: &Transmit, payload: &[u8]) -> io::Result<()> {
+    let segment = transmit.segment as u16;
+    let batch = (payload.len() > transmit.segment).then_some(ControlMessage::UdpGsoSegments(&segment));
+
+    let (tos, class) = (transmit.ecn.bits(), i32::from(transmit.ecn.bits()));
+    let mark = (transmit.ecn != Ecn::NotEct).then_some(match transmit.destination {
+        SocketAddr::V4(_) => ControlMessage::Ipv4Tos(&tos),
+        SocketAddr::V6(_) => ControlMessage::Ipv6TClass(&class),
+    });
+
+    let (v4, v6) = (source_v4(transmit.source), source_v6(transmit.source));
+    let source = v4.as_ref().map(ControlMessage::Ipv4PacketInfo).or(v6.as_ref().map(ControlMessage::Ipv6PacketInfo));
+
+    let mut messages = [ControlMessage::UdpGsoSegments(&segment); 3];
+    let mut count = 0;
+    for message in [batch, mark, source].into_iter().flatten() {
+        messages[count] = message;
+        count += 1;
+    }
+    loop {
+        let result = sendmsg(
+            socket.as_raw_fd(),
+            &[IoSlice::new(payload)],
+            &messages[..count],
+            MsgFlags::empty(),
+            Some(&SockaddrStorage::from(transmit.destination)),
+        );
+        match result {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result.map(drop)?),
+        }
+    }
+}
+
+fn source_v4(source: Option<IpAddr>) -> Option<libc::in_pktinfo> {
+    let Some(IpAddr::V4(ip)) = source else {
+        return None;
+    };
+
+    Some(libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    })
+}
+
+fn source_v6(source: Option<IpAddr>) -> Option<libc::in6_pktinfo> {
+    let Some(IpAddr::V6(ip)) = source else {
+        return None;
+    };
+
+    Some(libc::in6_pktinfo { ipi6_ifindex: 0, ipi6_addr: libc::in6_addr { s6_addr: ip.octets() } })
+}
+
+/// The datagrams that the kernel delivered in one piece. `None` if they cannot be told apart, or if their local address
+/// is not known.
+fn datagrams<'a>(
+    buffer: &'a mut [u8],
+    meta: &RecvMeta,
+    port: u16,
+) -> Option<impl Iterator<Item = Datagram<'a>> + use<'a>> {
+    let is_usable = (1..=meta.len).contains(&meta.stride) && meta.stride <= MAX_DATAGRAM;
+    if !is_usable {
+        return None;
+    }
+    let local = SocketAddr::new(meta.dst_ip?, port);
+    let from = meta.addr;
+    let ecn = Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8));
+
+    Some(buffer.get_mut(..meta.len)?.chunks_mut(meta.stride).map(move |payload| Datagram { local, from, ecn, payload }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_joined_is_told_apart() {
+        let mut buffer = [7; 100];
+
+        let lengths = lengths(datagrams(&mut buffer, &meta(70, 30), 1));
+
+        assert_eq!(lengths, Some(vec![30, 30, 10]));
+    }
+
+    #[test]
+    fn impossible_lengths_and_unknown_local_addresses_are_refused() {
+        let mut buffer = [7; 4000];
+        let mut without_address = meta(70, 30);
+        without_address.dst_ip = None;
+
+        for meta in [meta(70, 0), meta(70, 71), meta(2000, 1317), meta(0, 0), without_address] {
+            assert!(datagrams(&mut buffer, &meta, 1).is_none(), "{meta:?}");
+        }
+        assert!(datagrams(&mut buffer, &meta(2000, 1316), 1).is_some());
+    }
+
+    fn meta(len: usize, stride: usize) -> RecvMeta {
+        let mut meta = RecvMeta::default();
+        meta.len = len;
+        meta.stride = stride;
+        meta.dst_ip = Some(IpAddr::from([127, 0, 0, 1]));
+        meta
+    }
+
+    fn lengths<'a>(datagrams: Option<impl Iterator<Item = Datagram<'a>>>) -> Option<Vec<usize>> {
+        Some(datagrams?.map(|datagram| datagram.payload.len()).collect())
+    }
+}
