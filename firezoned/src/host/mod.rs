@@ -1,18 +1,45 @@
 //! The host as a desired state: addresses, routes, rules and DNS are one value, and [`Host::apply`] makes it so.
 //!
-//! Start reading at [`Host`]; then, in the order of a wish's way to the kernel: [`config`] (the wish), [`applied`] (what
-//! came of it), [`dns`] (who answers names), [`watch`] (who else was busy).
+//! In the order of a wish's way to the kernel:
+//!
+//! * [`config`]  – the wish
+//! * `plan`      – what has to change: have × want, pure. Its words: `link`, `address`, `routes`, `rules`, `lan`
+//! * `kernel`    – reads what there is and carries out changes, through one `netlink` socket
+//! * [`dns`]     – who answers names
+//! * [`applied`] – what came of it, with `warnings` for what the host refuses
+//! * [`watch`]   – who else was busy
 
+mod address;
 pub mod applied;
 pub mod config;
 pub mod dns;
+mod family;
+#[cfg(test)]
+mod in_namespace;
+mod kernel;
+mod lan;
+mod link;
+mod netlink;
+mod plan;
+mod routes;
+mod rules;
+mod warnings;
 pub mod watch;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
 
 pub use applied::{Applied, Warning};
 pub use config::{Addresses, DnsConfig, HostConfig};
+use dns::Dns;
 pub use dns::DnsControl;
+use family::Family;
+use kernel::Kernel;
+use netlink::Refusal;
+use plan::{Change, Plan, plan};
 pub use watch::Watch;
 
 /// The tunnel interface.
@@ -21,20 +48,66 @@ pub const INTERFACE: &str = "firezone0";
 /// The one owner of what we change on this host.
 #[derive(Debug)]
 pub struct Host {
+    interface: String,
+    mark: u32,
+    kernel: Kernel,
+    dns: Dns,
     wish: HostConfig,
 }
 
 impl Host {
-    /// Nothing is changed yet; apply [`HostConfig::default`] first to remove what a crash may have left.
-    pub async fn open(_interface: &str, _dns: DnsControl, _mark: u32) -> anyhow::Result<Self> {
-        Ok(Self { wish: HostConfig::default() })
+    /// Changes nothing yet; apply [`HostConfig::default`] first, to remove what a crash may have left.
+    ///
+    /// `mark` is on all packets that must not enter the tunnel: our own transport.
+    pub async fn open(interface: &str, dns: DnsControl, mark: u32) -> anyhow::Result<Self> {
+        Self::with_dns(interface, Dns::new(dns), mark)
     }
 
-    /// Makes the host match `want`. Idempotent; touches only what differs; reports every part that failed and still
-    /// applies the others.
+    /// As [`Self::open`], with another file in the place of `/etc/resolv.conf`.
+    pub async fn open_with_resolv_conf(
+        interface: &str,
+        dns: DnsControl,
+        mark: u32,
+        resolv_conf: &Path,
+    ) -> anyhow::Result<Self> {
+        Self::with_dns(interface, Dns::with_file(dns, resolv_conf), mark)
+    }
+
+    fn with_dns(interface: &str, dns: Dns, mark: u32) -> anyhow::Result<Self> {
+        let kernel = Kernel::open().context("open a netlink socket")?;
+        Ok(Self { interface: interface.to_owned(), mark, kernel, dns, wish: HostConfig::default() })
+    }
+
+    /// Makes the host match `want`. Idempotent; touches only what differs; reports every part that failed and still applies
+    /// the others.
     pub async fn apply(&mut self, want: &HostConfig) -> Applied {
         self.wish = want.clone();
-        Applied::default()
+        let mut applied = Applied::default();
+
+        let mut dns = want.dns.clone();
+        let plan = match self.kernel.have(&self.interface).await {
+            Ok(have) => {
+                if want.addresses.is_some() && have.tunnel.is_none() {
+                    applied.warn(warnings::interface_missing(&self.interface));
+                    // Without it the sentinels are nobody's addresses.
+                    dns = None;
+                }
+                plan(&have, want, self.mark)
+            }
+            Err(refusal) => {
+                applied.warn(warnings::unreadable(refusal));
+                dns = None;
+                Plan::default()
+            }
+        };
+
+        let missing = self.carry_out(&plan.build, &mut applied).await;
+        if let Some(dns) = &mut dns {
+            dns.servers.retain(|server| !missing.contains(&Family::of(*server)));
+        }
+        self.dns.apply(dns.as_ref(), &mut applied);
+        self.carry_out(&plan.clear, &mut applied).await;
+        applied
     }
 
     /// Applies the last wish again, because somebody else was busy.
@@ -46,11 +119,45 @@ impl Host {
     /// The resolvers that this host would use without us, in order; never one of ours.
     #[must_use]
     pub fn system_resolvers(&self) -> Vec<IpAddr> {
-        Vec::new()
+        self.dns.system_resolvers()
     }
 
     /// Starts to watch this host.
     pub fn watch(&self) -> anyhow::Result<Watch> {
-        Watch::start()
+        Watch::start(&self.interface, self.dns.path())
+    }
+
+    /// Returns the families that this host does not have.
+    async fn carry_out(&mut self, changes: &[Change], applied: &mut Applied) -> BTreeSet<Family> {
+        let mut missing: BTreeSet<Family> = BTreeSet::new();
+        for change in changes {
+            if change.family().is_some_and(|family| missing.contains(&family)) {
+                continue;
+            }
+            match (change, self.kernel.make(change).await) {
+                (_, Ok(())) => {
+                    tracing::debug!(?change, "changed");
+                    applied.changes += 1;
+                }
+                // Kernels before this knob invent an address; it does no harm.
+                (Change::StopInventingAddresses(_), Err(refusal)) => {
+                    tracing::debug!(%refusal, "addresses are invented")
+                }
+                (_, Err(refusal)) => {
+                    tracing::debug!(?change, %refusal, "refused");
+                    applied.warn(warnings::refused(change, refusal));
+                    if let (Change::AddAddress(..), Some(family)) = (change, change.family()) {
+                        missing.insert(family);
+                    }
+                    if refusal == Refusal::Silent {
+                        break;
+                    }
+                }
+            }
+        }
+        if missing.len() == Family::BOTH.len() {
+            applied.warn(warnings::no_addresses());
+        }
+        missing
     }
 }

@@ -24,7 +24,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(super) fn start(_: &str, _: &std::path::Path) -> anyhow::Result<Self> {
         let (_, events) = mpsc::channel(1);
         Ok(Self { events })
     }

@@ -1,0 +1,157 @@
+//! Which way of controlling names fits this host: a pure choice over a struct of facts, so that each odd distribution is a
+//! row of a table.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::DnsControl;
+use super::file::ResolvConf;
+
+/// The address on which systemd-resolved answers the C library, and the one without its own search logic.
+const RESOLVED_STUBS: [[u8; 4]; 2] = [[127, 0, 0, 53], [127, 0, 0, 54]];
+
+/// Exists while systemd-resolved runs.
+const RESOLVED_SOCKET: &str = "/run/systemd/resolve/io.systemd.Resolve";
+
+/// What the choice depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) resolv_conf: Kind,
+    /// systemd-resolved runs, and `/etc/resolv.conf` sends programs to it.
+    pub(super) resolved_answers: bool,
+}
+
+/// What `/etc/resolv.conf` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Writable,
+    ReadOnly,
+    Link(PathBuf),
+    Missing,
+    /// A directory, a device.
+    Strange,
+}
+
+/// How names are controlled from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Method {
+    ResolvConf,
+    /// As wished by the administrator.
+    HandsOff,
+    /// It cannot be done here, for this reason.
+    Unavailable(Obstacle),
+}
+
+/// Why names cannot be controlled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Asked for by name, but not part of this version.
+    ResolvedUnsupported,
+    /// systemd-resolved would take our sentinels from the file as its own servers, and we would ask it in turn.
+    ResolvedInCharge,
+    Link(PathBuf),
+    ReadOnly,
+    Missing,
+    Strange,
+}
+
+/// Chooses.
+pub(super) fn choose(control: DnsControl, facts: &Facts) -> Method {
+    match control {
+        DnsControl::Disabled => return Method::HandsOff,
+        DnsControl::SystemdResolved => return Method::Unavailable(Obstacle::ResolvedUnsupported),
+        DnsControl::Auto | DnsControl::EtcResolvConf => {}
+    }
+    match &facts.resolv_conf {
+        _ if facts.resolved_answers => Method::Unavailable(Obstacle::ResolvedInCharge),
+        Kind::Writable => Method::ResolvConf,
+        Kind::ReadOnly => Method::Unavailable(Obstacle::ReadOnly),
+        Kind::Link(target) => Method::Unavailable(Obstacle::Link(target.clone())),
+        Kind::Missing => Method::Unavailable(Obstacle::Missing),
+        Kind::Strange => Method::Unavailable(Obstacle::Strange),
+    }
+}
+
+impl Facts {
+    pub(super) fn gather(files: &ResolvConf) -> Self {
+        let asks_resolved = files.system_resolvers().iter().any(|server| match server {
+            IpAddr::V4(ip) => RESOLVED_STUBS.contains(&ip.octets()),
+            IpAddr::V6(_) => false,
+        });
+        Self {
+            resolv_conf: Kind::of(files.path()),
+            resolved_answers: asks_resolved && Path::new(RESOLVED_SOCKET).exists(),
+        }
+    }
+}
+
+impl Kind {
+    fn of(path: &Path) -> Self {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_symlink() => Self::Link(fs::read_link(path).unwrap_or_default()),
+            Ok(metadata) if metadata.is_file() => match OpenOptions::new().write(true).open(path) {
+                Ok(_) => Self::Writable,
+                Err(_) => Self::ReadOnly,
+            },
+            Ok(_) => Self::Strange,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
+            Err(_) => Self::Strange,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain_file() -> Facts {
+        Facts { resolv_conf: Kind::Writable, resolved_answers: false }
+    }
+
+    fn ubuntu() -> Facts {
+        Facts { resolv_conf: Kind::Link("../run/systemd/resolve/stub-resolv.conf".into()), resolved_answers: true }
+    }
+
+    fn of(kind: Kind) -> Facts {
+        Facts { resolv_conf: kind, ..plain_file() }
+    }
+
+    #[test]
+    fn the_method_follows_from_the_facts() {
+        use DnsControl::{Auto, Disabled, EtcResolvConf, SystemdResolved};
+        use Method::{HandsOff, ResolvConf, Unavailable};
+
+        let rows = [
+            (Auto, plain_file(), ResolvConf),
+            (EtcResolvConf, plain_file(), ResolvConf),
+            (Auto, ubuntu(), Unavailable(Obstacle::ResolvedInCharge)),
+            (EtcResolvConf, ubuntu(), Unavailable(Obstacle::ResolvedInCharge)),
+            (EtcResolvConf, Facts { resolved_answers: true, ..plain_file() }, Unavailable(Obstacle::ResolvedInCharge)),
+            (SystemdResolved, ubuntu(), Unavailable(Obstacle::ResolvedUnsupported)),
+            (Auto, of(Kind::Link("/x".into())), Unavailable(Obstacle::Link("/x".into()))),
+            (EtcResolvConf, of(Kind::ReadOnly), Unavailable(Obstacle::ReadOnly)),
+            (Auto, of(Kind::Missing), Unavailable(Obstacle::Missing)),
+            (Auto, of(Kind::Strange), Unavailable(Obstacle::Strange)),
+            (Disabled, ubuntu(), HandsOff),
+            (Disabled, of(Kind::Missing), HandsOff),
+        ];
+        for (control, facts, method) in rows {
+            assert_eq!(choose(control, &facts), method, "{control} on {facts:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_recognised_for_what_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("resolv.conf");
+        assert_eq!(Kind::of(&path), Kind::Missing);
+        fs::write(&path, "").unwrap();
+        assert_eq!(Kind::of(&path), Kind::Writable);
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("../run/somewhere", &path).unwrap();
+        assert_eq!(Kind::of(&path), Kind::Link("../run/somewhere".into()));
+        assert_eq!(Kind::of(directory.path()), Kind::Strange);
+    }
+}

@@ -1,0 +1,103 @@
+//! The sentences for what the kernel refuses.
+
+use super::applied::Warning;
+use super::family::Family;
+use super::netlink::Refusal;
+use super::plan::Change;
+
+/// What it means that `change` was refused.
+pub(super) fn refused(change: &Change, refusal: Refusal) -> Warning {
+    match (change, refusal) {
+        (_, Refusal::NotPermitted) => not_permitted(),
+        (_, Refusal::Silent) => kernel_unreachable(),
+        (Change::AddAddress(network, _), _) => no_address(Family::of(network.addr())),
+        (Change::AddRule(_), Refusal::Unsupported) => policy_routing_missing(),
+        (Change::AddRoute(_) | Change::ReplaceRoute(_), _) => Warning {
+            code: "route-refused",
+            text: format!("The kernel refused a route into the tunnel: {refusal}. Some resources are not reachable."),
+            remedy: "Look for another program that manages routes; details are in the log at level debug.".to_owned(),
+        },
+        (Change::AddRule(_), _) => Warning {
+            code: "rule-refused",
+            text: format!("The kernel refused a routing rule: {refusal}. Resources are not reachable."),
+            remedy: "Look for another program that manages routing rules.".to_owned(),
+        },
+        (Change::StopInventingAddresses(_) | Change::ConfigureLink(_) | Change::LinkUp(_), _) => Warning {
+            code: "interface-refused",
+            text: format!("The tunnel interface could not be set up: {refusal}."),
+            remedy: "Look for another program that manages this interface, and have it leave it alone.".to_owned(),
+        },
+        (Change::RemoveRule(_) | Change::RemoveRoute(_) | Change::RemoveAddress(..) | Change::LinkDown(_), _) => {
+            Warning {
+                code: "clean-up-incomplete",
+                text: format!("Something of ours could not be removed from the kernel: {refusal}."),
+                remedy: "Restart firezoned; it cleans up when it starts.".to_owned(),
+            }
+        }
+    }
+}
+
+fn no_address(family: Family) -> Warning {
+    match family {
+        Family::V4 => Warning {
+            code: "ipv4-unavailable",
+            text: "This host refuses an IPv4 address on the tunnel; resources are reached by IPv6 only.".to_owned(),
+            remedy: "Look for another program that manages the interface.".to_owned(),
+        },
+        Family::V6 => Warning {
+            code: "ipv6-disabled",
+            text: "IPv6 is disabled on this host; resources are reached by IPv4 only.".to_owned(),
+            remedy: "Nothing, if that is on purpose; else set the sysctl net.ipv6.conf.all.disable_ipv6 to 0."
+                .to_owned(),
+        },
+    }
+}
+
+/// Neither family can be had: there is no tunnel.
+pub(super) fn no_addresses() -> Warning {
+    Warning {
+        code: "no-addresses",
+        text: "The tunnel interface takes no address at all; nothing is reachable.".to_owned(),
+        remedy: "Look for another program that manages this interface.".to_owned(),
+    }
+}
+
+pub(super) fn interface_missing(interface: &str) -> Warning {
+    Warning {
+        code: "interface-missing",
+        text: format!("The tunnel interface {interface} is gone."),
+        remedy: "Sign in again; it is created then.".to_owned(),
+    }
+}
+
+pub(super) fn kernel_unreachable() -> Warning {
+    Warning {
+        code: "kernel-unreachable",
+        text: "The kernel does not answer questions about routes and addresses.".to_owned(),
+        remedy: "Allow firezoned netlink sockets (a sandbox may forbid them), then restart it.".to_owned(),
+    }
+}
+
+/// Reading what the kernel has failed.
+pub(super) fn unreadable(refusal: Refusal) -> Warning {
+    match refusal {
+        Refusal::NotPermitted => not_permitted(),
+        _ => kernel_unreachable(),
+    }
+}
+
+fn policy_routing_missing() -> Warning {
+    Warning {
+        code: "policy-routing-missing",
+        text: "This kernel has no policy routing, so the tunnel's routes are not used.".to_owned(),
+        remedy: "Use a kernel with CONFIG_IP_MULTIPLE_TABLES and CONFIG_IPV6_MULTIPLE_TABLES.".to_owned(),
+    }
+}
+
+fn not_permitted() -> Warning {
+    Warning {
+        code: "not-permitted",
+        text: "firezoned may not change the network of this host.".to_owned(),
+        remedy: "Give it the capability CAP_NET_ADMIN (in containers: --cap-add NET_ADMIN).".to_owned(),
+    }
+}
