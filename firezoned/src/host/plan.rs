@@ -9,7 +9,7 @@ use super::family::Family;
 use super::lan;
 use super::link::Link;
 use super::routes::{self, Found, Route};
-use super::rules::{Reach, Rule, TIERS};
+use super::rules::{Rule, TIERS};
 
 /// The interface of an upstream gateway or client.
 pub(super) const UPSTREAM_INTERFACE: &str = "tun-firezone";
@@ -138,14 +138,16 @@ impl Wanted {
         let full_tunnel = routes.iter().filter(|route| route.table == routes::INTERNET).map(Route::family).collect();
         routes.extend(lan::copies(&have.routes, &have.usable, &full_tunnel));
 
-        let reach = if have.upstream_runs { Reach::LocalOnly } else { Reach::Forwarded };
         let filled: BTreeSet<(u32, Family)> = routes.iter().map(|route| (route.table, route.family())).collect();
-        let rules = Family::BOTH
-            .into_iter()
-            .flat_map(|family| TIERS.map(|tier| (family, tier)))
-            .filter(|(family, (table, _))| filled.contains(&(*table, *family)))
-            .map(|(family, tier)| Rule::wanted(family, tier, mark, reach))
-            .collect();
+        let mut rules = BTreeSet::new();
+        for family in Family::BOTH {
+            let tiers = TIERS.into_iter().filter(|(table, _)| filled.contains(&(*table, family)));
+            let before = rules.len();
+            rules.extend(tiers.map(|tier| Rule::tier(family, tier, mark)));
+            if have.upstream_runs && rules.len() > before {
+                rules.extend(Rule::detour(family));
+            }
+        }
 
         Self { addresses: addresses.iter().map(IpNet::from).collect(), routes, rules }
     }
@@ -350,15 +352,13 @@ mod tests {
 
         let plan = plan(&beside, &wish, MARK);
 
-        let local = Rule::wanted(Family::V4, TIERS[0], MARK, Reach::LocalOnly);
-        let all = Rule::wanted(Family::V4, TIERS[0], MARK, Reach::Forwarded);
-        assert_eq!(plan.build, [Change::AddRule(local)]);
-        assert_eq!(plan.clear, [Change::RemoveRule(all)]);
+        assert_eq!(plan.build, Rule::detour(Family::V4).map(Change::AddRule));
+        assert!(plan.clear.is_empty());
     }
 
     #[test]
     fn rules_that_upstream_left_go_at_the_clean_up_unless_upstream_runs() {
-        let left = Rule::wanted(Family::V4, (0x2021_fd00, 100), MARK, Reach::Forwarded);
+        let left = Rule::tier(Family::V4, (0x2021_fd00, 100), MARK);
         let have = Have { rules: [left.clone()].into(), ..fresh_host() };
 
         assert_eq!(plan(&have, &HostConfig::default(), MARK).clear, [Change::RemoveRule(left)]);

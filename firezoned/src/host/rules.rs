@@ -6,9 +6,10 @@
 //! **A gateway on the same host.** It uses priorities from 100 for the same tunnel ranges, so ours are smaller: what this
 //! host itself sends to a client or gateway address is ours. What the gateway *forwards* is not: decrypted packets on
 //! their way to a resource that both know would come back into our tunnel, and the answers to its clients would leave
-//! through it. While the gateway's interface exists, our rules therefore match only what this host sends itself
-//! (`iif lo`). Without a gateway they match forwarded packets too, so that containers and virtual machines behind this
-//! host reach resources as the host does.
+//! through it. While the gateway's interface exists, forwarded packets therefore jump over our rules: `not iif lo goto 90`
+//! before them, and a rule 90 behind them that does nothing. (`iif lo` in the rules themselves would not do: "not"
+//! inverts a rule's selectors as a whole.) Without a gateway our rules see forwarded packets too, so that containers and
+//! virtual machines behind this host reach resources as the host does.
 
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
@@ -20,10 +21,14 @@ use super::routes;
 /// Tables and priorities in the order in which they are asked. All below 100, see above.
 pub(super) const TIERS: [(u32, u32); 3] = [(routes::RESOURCES, 60), (routes::LAN, 70), (routes::INTERNET, 80)];
 
+/// Where forwarded packets jump over our rules, and where they land.
+const DETOUR: u32 = 50;
+const LANDING: u32 = 90;
+
 /// Tables of an upstream client or gateway. An upstream client leaves its rules behind when it ends.
 const UPSTREAM_TABLES: std::ops::RangeInclusive<u32> = 0x2021_fd00..=0x2021_fd02;
 
-/// What matches locally generated packets only.
+/// Packets that this host sends "come in" by this interface.
 const LOOPBACK: &str = "lo";
 
 /// A rule into one of our tables, or one that upstream left.
@@ -35,25 +40,39 @@ pub(super) struct Rule {
     mark: u32,
     inverted: bool,
     from_interface: Option<String>,
+    jump: Option<u32>,
     action: u8,
 }
 
-/// Whose packets our rules see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Also what passes through.
-    Forwarded,
-    /// Only what this host sends.
-    LocalOnly,
-}
-
 impl Rule {
-    pub(super) fn wanted(family: Family, (table, priority): (u32, u32), mark: u32, reach: Reach) -> Self {
-        let from_interface = match reach {
-            Reach::Forwarded => None,
-            Reach::LocalOnly => Some(LOOPBACK.to_owned()),
+    /// What is not our own transport looks into the table of a tier.
+    pub(super) fn tier(family: Family, (table, priority): (u32, u32), mark: u32) -> Self {
+        Self { table, mark, inverted: true, ..Self::plain(family, priority, RuleAction::ToTable) }
+    }
+
+    /// What this host does not send itself passes our rules by.
+    pub(super) fn detour(family: Family) -> [Self; 2] {
+        let jump = Self {
+            inverted: true,
+            from_interface: Some(LOOPBACK.to_owned()),
+            jump: Some(LANDING),
+            ..Self::plain(family, DETOUR, RuleAction::Goto)
         };
-        Self { family, priority, table, mark, inverted: true, from_interface, action: RuleAction::ToTable.into() }
+        [jump, Self::plain(family, LANDING, RuleAction::Nop)]
+    }
+
+    /// The table tells whose rule it is, also where the action does not use it.
+    fn plain(family: Family, priority: u32, action: RuleAction) -> Self {
+        Self {
+            family,
+            priority,
+            table: routes::RESOURCES,
+            mark: 0,
+            inverted: false,
+            from_interface: None,
+            jump: None,
+            action: action.into(),
+        }
     }
 
     /// `None` for rules that lead elsewhere.
@@ -70,6 +89,7 @@ impl Rule {
             mark: 0,
             inverted: message.header.flags.contains(RuleFlags::Invert),
             from_interface: None,
+            jump: None,
             action: message.header.action.into(),
         };
         for attribute in &message.attributes {
@@ -78,6 +98,7 @@ impl Rule {
                 RuleAttribute::Priority(priority) => rule.priority = *priority,
                 RuleAttribute::FwMark(mark) => rule.mark = *mark,
                 RuleAttribute::Iifname(name) => rule.from_interface = Some(name.clone()),
+                RuleAttribute::Goto(priority) => rule.jump = Some(*priority),
                 _ => {}
             }
         }
@@ -116,6 +137,7 @@ impl Rule {
             message.attributes.push(RuleAttribute::FwMark(self.mark));
         }
         message.attributes.extend(self.from_interface.clone().map(RuleAttribute::Iifname));
+        message.attributes.extend(self.jump.map(RuleAttribute::Goto));
         message
     }
 }
@@ -127,12 +149,10 @@ mod tests {
     #[test]
     fn what_we_write_is_what_we_read_back() {
         for family in Family::BOTH {
-            for reach in [Reach::Forwarded, Reach::LocalOnly] {
-                for tier in TIERS {
-                    let rule = Rule::wanted(family, tier, 0xfd00_2021, reach);
-                    let RouteNetlinkMessage::NewRule(message) = rule.creation() else { panic!("not a creation") };
-                    assert_eq!(Rule::read(&message), Some(rule));
-                }
+            for rule in TIERS.map(|tier| Rule::tier(family, tier, 0xfd00_2021)).into_iter().chain(Rule::detour(family))
+            {
+                let RouteNetlinkMessage::NewRule(message) = rule.creation() else { panic!("not a creation") };
+                assert_eq!(Rule::read(&message), Some(rule));
             }
         }
     }
@@ -140,7 +160,8 @@ mod tests {
     #[test]
     fn our_rules_precede_those_of_a_gateway_and_go_from_resources_to_internet() {
         assert!(TIERS.is_sorted_by_key(|(_, priority)| *priority));
-        assert!(TIERS.iter().all(|(_, priority)| *priority < 100));
+        assert!(TIERS.iter().all(|(_, priority)| (DETOUR..LANDING).contains(priority)));
+        const { assert!(LANDING < 100) };
         assert!(TIERS.iter().all(|(table, _)| !UPSTREAM_TABLES.contains(table)));
     }
 
