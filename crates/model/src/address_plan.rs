@@ -1,4 +1,4 @@
-//! The fixed ranges of the tunnel (`tunnel.md` 1).
+//! The fixed ranges of the tunnel. Portal, gateways and clients agree on them without saying so.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,10 @@
-//! Which traffic a resource lets through (`tunnel.md` 2.2).
+//! Which traffic a resource lets through.
 
 use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use crate::json::Object;
 
 /// One thing that is let through.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,5 +55,107 @@ impl Filters {
 impl FromIterator<Filter> for Filters {
     fn from_iter<I: IntoIterator<Item = Filter>>(filters: I) -> Self {
         Self(filters.into_iter().collect())
+    }
+}
+
+/// The filters of a resource as the portal lists them.
+///
+/// Absent means that everything is let through, and so does an empty list. What cannot be read matches nothing but stays,
+/// so that a list never becomes empty by our not understanding it.
+impl Filters {
+    /// Reads the member `filters` of `object`.
+    #[must_use]
+    pub fn of(object: &Object<'_>) -> Self {
+        let Some(value) = object.raw("filters") else { return Self::default() };
+        let Some(entries) = value.as_array() else { return Self(vec![Filter::Unknown]) };
+        entries.iter().map(Filter::from_json).collect()
+    }
+}
+
+impl Filter {
+    fn from_json(value: &Value) -> Self {
+        match value.get("protocol").and_then(Value::as_str) {
+            Some("tcp") => ports(value).map_or(Self::Unknown, Self::Tcp),
+            Some("udp") => ports(value).map_or(Self::Unknown, Self::Udp),
+            Some("icmp") => Self::Icmp,
+            Some(_) | None => Self::Unknown,
+        }
+    }
+}
+
+/// Bounds that are absent are those of all ports.
+fn ports(filter: &Value) -> Option<RangeInclusive<u16>> {
+    let bound = |key, default| match filter.get(key) {
+        None => Some(default),
+        Some(bound) => bound.as_u64()?.try_into().ok(),
+    };
+    Some(bound("port_range_start", 0)?..=bound("port_range_end", u16::MAX)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn filters(value: Value) -> Filters {
+        let resource = json!({ "filters": value });
+        Filters::of(&Object::of(&resource).unwrap())
+    }
+
+    #[test]
+    fn an_empty_or_absent_list_lets_everything_through() {
+        assert_eq!(filters(json!([])), Filters::default());
+        assert_eq!(Filters::of(&Object::of(&json!({})).unwrap()), Filters::default());
+        assert!(Filters::default().permit(Protocol::Other));
+    }
+
+    #[test]
+    fn a_list_lets_through_only_what_it_names() {
+        let it = filters(json!([
+            { "protocol": "tcp", "port_range_start": 80, "port_range_end": 443 },
+            { "protocol": "udp" },
+            { "protocol": "icmp" },
+        ]));
+        for (protocol, expected) in [
+            (Protocol::Tcp(79), false),
+            (Protocol::Tcp(80), true),
+            (Protocol::Tcp(443), true),
+            (Protocol::Tcp(444), false),
+            (Protocol::Udp(0), true),
+            (Protocol::Udp(65535), true),
+            (Protocol::Icmp, true),
+            (Protocol::Other, false),
+        ] {
+            assert_eq!(it.permit(protocol), expected, "{protocol:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_never_opens_anything() {
+        for odd in [
+            json!([{ "protocol": "sctp" }]),
+            json!([{}]),
+            json!([null]),
+            json!(["tcp"]),
+            json!([{ "protocol": "tcp", "port_range_start": "80" }]),
+            json!([{ "protocol": "tcp", "port_range_start": 70000 }]),
+            json!([{ "protocol": "tcp", "port_range_start": null }]),
+            json!([{ "protocol": "tcp", "port_range_start": 90, "port_range_end": 80 }]),
+            json!("all"),
+            json!({}),
+            json!(null),
+        ] {
+            let it = filters(odd.clone());
+            for protocol in [Protocol::Tcp(80), Protocol::Udp(80), Protocol::Icmp, Protocol::Other] {
+                assert!(!it.permit(protocol), "{odd} permits {protocol:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_filter_spares_its_neighbours() {
+        let it = filters(json!([{ "protocol": "sctp" }, { "protocol": "icmp" }]));
+        assert!(it.permit(Protocol::Icmp) && !it.permit(Protocol::Tcp(80)));
     }
 }

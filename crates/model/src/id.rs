@@ -13,7 +13,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a number; ids compare as their bytes, big-endian (`tunnel.md` 3.1).
+            /// Wraps a number; ids compare as their bytes, big-endian.
             #[must_use]
             pub const fn from_u128(value: u128) -> Self {
                 Self(Uuid::from_u128(value))

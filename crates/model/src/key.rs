@@ -4,11 +4,15 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::Secret;
+use crate::{
+    Secret,
+    json::{FromJson, Malformed, Object},
+};
 
-/// A WireGuard public key: 32 bytes, in text standard Base64 with padding (`portal.md` 5).
+/// A WireGuard public key: 32 bytes, in text standard Base64 with padding, 44 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
@@ -16,7 +20,7 @@ pub struct PublicKey(pub [u8; 32]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresharedKey(Zeroizing<[u8; 32]>);
 
-/// Short-term ICE credentials of one side, made by the portal (`connection.md` 4.1).
+/// Short-term ICE credentials of one side, made by the portal from the keys of both.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct IceCredentials {
     /// The user fragment. Opaque.
@@ -41,6 +45,21 @@ impl PresharedKey {
 impl From<[u8; 32]> for PresharedKey {
     fn from(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+}
+
+impl FromJson for IceCredentials {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        let object = Object::of(value)?;
+        Ok(Self { username: object.required("username")?, password: object.required("password")? })
+    }
+}
+
+impl std::str::FromStr for PresharedKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        decode(text).map(Self)
     }
 }
 

@@ -7,6 +7,7 @@
 //! * [`id`], [`key`], [`secret`] – who, and what must not be shown
 //! * [`resource`], [`filter`], [`interface`], [`relay`] – what the portal tells us about the network
 //! * [`message`] – the messages between portal and client, as values
+//! * [`json`] – reading all of it
 //! * [`view`] – what people are shown about a resource
 //! * [`address_plan`] – the fixed ranges of the tunnel
 
@@ -16,6 +17,7 @@ pub mod address_plan;
 pub mod filter;
 pub mod id;
 pub mod interface;
+pub mod json;
 pub mod key;
 pub mod message;
 pub mod relay;
@@ -26,6 +28,7 @@ pub mod view;
 pub use filter::{Filter, Filters};
 pub use id::{ClientId, GatewayId, PeerId, RelayId, ResourceId, SiteId};
 pub use interface::{DohUrl, Interface};
+pub use json::{FromJson, Malformed};
 pub use key::{IceCredentials, PresharedKey, PublicKey};
 pub use message::{FromPortal, ToPortal};
 pub use relay::Relay;

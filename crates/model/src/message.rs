@@ -1,4 +1,4 @@
-//! The messages between portal and client, as values (`portal.md` 6 and 7).
+//! The messages between portal and client, as values.
 //!
 //! The envelope, the event names and everything about the conversation itself (joining, heartbeats, `disconnect`)
 //! belong to the crate `portal`; what is here concerns the tunnel.
@@ -13,37 +13,37 @@ use crate::{
 /// Something that the portal tells the tunnel.
 #[derive(Clone, PartialEq, Debug)]
 pub enum FromPortal {
-    /// The whole truth, after each join and whenever our addresses change (6.1).
+    /// The whole truth, after each join and whenever our addresses change.
     Init(Box<Init>),
-    /// Our own end changed (6.4).
+    /// Our own end changed.
     ConfigChanged(Interface),
-    /// A resource is new or different (6.2).
+    /// A resource is new or different.
     ResourceCreatedOrUpdated(Resource),
-    /// A resource is gone (6.3).
+    /// A resource is gone.
     ResourceDeleted(ResourceId),
-    /// We may use a resource through a gateway (6.5).
+    /// We may use a resource through a gateway.
     AuthorizationCreated(Box<AuthorizationCreated>),
-    /// We may not, or not now (6.6).
+    /// We may not, or not now.
     AuthorizationCreationFailed(AuthorizationCreationFailed),
-    /// Relays came and went (6.7).
+    /// Relays came and went.
     RelaysPresence { disconnected: Vec<RelayId>, connected: Vec<Relay> },
-    /// A peer can be reached at these candidates (6.8, 6.10).
+    /// A peer can be reached at these candidates.
     IceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// A peer can no longer be reached at these candidates (6.9, 6.10).
+    /// A peer can no longer be reached at these candidates.
     InvalidateIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We and another client may talk (6.11).
+    /// We and another client may talk.
     ClientDeviceAccessAuthorized(Box<DeviceAccess>),
-    /// We may not talk to another client, or not any more (6.12).
+    /// We may not talk to another client, or not any more.
     ClientDeviceAccessDenied { ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>, reason: FailReason },
-    /// An invalidation for another client could not be delivered (6.13).
+    /// An invalidation for another client could not be delivered.
     ClientIceCandidateError { client: ClientId, reason: FailReason },
-    /// The answer to [`ToPortal::ResolveDevicePoolDomain`] (6.14).
+    /// The answer to [`ToPortal::ResolveDevicePoolDomain`].
     DevicePoolDomainResolved { resource: ResourceId, domain: String, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr> },
-    /// The other answer to [`ToPortal::ResolveDevicePoolDomain`] (6.14).
+    /// The other answer to [`ToPortal::ResolveDevicePoolDomain`].
     DevicePoolDomainResolutionFailed { resource: ResourceId, domain: String, reason: FailReason },
-    /// What a grant of ours to other clients lets through changed (6.15).
+    /// What a grant of ours to other clients lets through changed.
     ResourceFiltersUpdated { resource: ResourceId, filters: Filters },
-    /// A grant of ours to another client is over (6.16).
+    /// A grant of ours to another client is over.
     RejectAccess { client: ClientId, resource: ResourceId },
 }
 
@@ -169,10 +169,10 @@ pub struct DeviceGrant {
     pub expires_at: Option<u64>,
 }
 
-/// Something that the tunnel tells the portal (7).
+/// Something that the tunnel tells the portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToPortal {
-    /// We want to use a resource (7.1).
+    /// We want to use a resource.
     RequestAuthorization {
         resource: ResourceId,
         /// Gateways that we would like, best first.
@@ -180,12 +180,12 @@ pub enum ToPortal {
         /// Only for device pools: which member.
         device: Option<IpAddr>,
     },
-    /// We can be reached at these candidates (7.2, 7.3).
+    /// We can be reached at these candidates.
     NewIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We can no longer be reached at these candidates (7.2, 7.3).
+    /// We can no longer be reached at these candidates.
     InvalidateIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We have no relay (7.4).
+    /// We have no relay.
     NoRelays,
-    /// Who is this name in a dynamic device pool (7.5)?
+    /// Who is this name in a dynamic device pool?
     ResolveDevicePoolDomain { resource: ResourceId, domain: String },
 }

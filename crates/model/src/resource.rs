@@ -1,10 +1,14 @@
-//! What the portal lets us reach (`portal.md` 5.3, `tunnel.md` 2.1).
+//! What the portal lets us reach.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use serde_json::Value;
 
-use crate::{ClientId, Filters, ResourceId, SiteId};
+use crate::{
+    ClientId, Filters, ResourceId, SiteId,
+    json::{FromJson, Malformed, Object},
+};
 
 /// One resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,7 +25,7 @@ pub enum Resource {
     DynamicDevicePool(Pool<String>),
 }
 
-/// Names that match a pattern with `*`, `**` and `?` (`tunnel.md` 8.4).
+/// Names that match a pattern: `?` is one character, `*` one label or part of it, `**` any number of labels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsResource {
     /// Its identity.
@@ -160,6 +164,226 @@ impl Resource {
             Self::Cidr(it) => &it.sites,
             Self::Internet(it) => &it.sites,
             Self::StaticDevicePool(_) | Self::DynamicDevicePool(_) => &[],
+        }
+    }
+}
+
+impl FromJson for Resource {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        let object = &Object::of(value)?;
+        let id = object.required("id")?;
+        let filters = Filters::of(object);
+        let name = |object: &Object<'_>| object.required("name");
+        Ok(match object.required::<String>("type")?.as_str() {
+            "dns" => Self::Dns(DnsResource {
+                id,
+                address: object.required("address").and_then(pattern)?,
+                name: name(object)?,
+                address_description: object.tolerated("address_description"),
+                sites: sites(object)?,
+                ip_stack: object.optional("ip_stack")?.unwrap_or_default(),
+                filters,
+            }),
+            "cidr" => Self::Cidr(CidrResource {
+                id,
+                address: object.required("address")?,
+                name: name(object)?,
+                address_description: object.tolerated("address_description"),
+                sites: sites(object)?,
+                filters,
+            }),
+            "internet" => Self::Internet(InternetResource {
+                id,
+                // The portal does not name it.
+                name: object.tolerated("name").unwrap_or_else(|| "Internet Resource".to_owned()),
+                sites: sites(object)?,
+            }),
+            "static_device_pool" => {
+                Self::StaticDevicePool(Pool { id, name: name(object)?, members: object.each("devices"), filters })
+            }
+            "dynamic_device_pool" => Self::DynamicDevicePool(Pool {
+                id,
+                name: name(object)?,
+                members: object.required("address").and_then(pattern)?,
+                filters,
+            }),
+            _ => return Err(Malformed::expected("a type of resource that this version knows").at("type")),
+        })
+    }
+}
+
+impl FromJson for Site {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        let object = Object::of(value)?;
+        Ok(Self { id: object.required("id")?, name: object.tolerated("name").unwrap_or_default() })
+    }
+}
+
+impl FromJson for Device {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        let object = Object::of(value)?;
+        Ok(Self {
+            client_id: object.renamed("client_id", "id")?,
+            ipv4: object.required("ipv4")?,
+            ipv6: object.required("ipv6")?,
+        })
+    }
+}
+
+impl FromJson for IpStack {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        match value.as_str() {
+            Some("dual") => Ok(Self::Dual),
+            Some("ipv4_only") => Ok(Self::Ipv4Only),
+            Some("ipv6_only") => Ok(Self::Ipv6Only),
+            Some(_) | None => Err(Malformed::expected("`dual`, `ipv4_only` or `ipv6_only`")),
+        }
+    }
+}
+
+/// Some portals call sites gateway groups. A list is required, but may lose odd entries.
+fn sites(object: &Object<'_>) -> Result<Vec<Site>, Malformed> {
+    let key = if object.member("sites").is_some() { "sites" } else { "gateway_groups" };
+    if object.member(key).is_none_or(|list| !list.is_array()) {
+        return Err(Malformed::expected("a list").at("sites"));
+    }
+    Ok(object.each(key))
+}
+
+fn pattern(text: String) -> Result<String, Malformed> {
+    if text.is_empty() { Err(Malformed::expected("a name or a pattern").at("address")) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "d2500000-0000-4000-8000-000000000001";
+
+    fn site() -> Site {
+        Site { id: SiteId::from_u128(9), name: "Frankfurt".to_owned() }
+    }
+
+    fn sites() -> Value {
+        json!([{ "id": SiteId::from_u128(9), "name": "Frankfurt" }])
+    }
+
+    fn dns(more: Value) -> Result<DnsResource, Malformed> {
+        let mut value =
+            json!({ "id": ID, "type": "dns", "name": "Wiki", "address": "*.wiki.example.net", "sites": sites() });
+        for (key, member) in more.as_object().unwrap() {
+            value[key] = member.clone();
+        }
+        Resource::from_json(&value).map(|resource| match resource {
+            Resource::Dns(it) => it,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn each_type_is_read() {
+        for (value, expected) in [
+            (
+                json!({ "id": ID, "type": "cidr", "name": "Lab", "address": "10.40.7.0/16", "address_description": null,
+                    "filters": [], "sites": sites() }),
+                Resource::Cidr(CidrResource {
+                    id: ID.parse().unwrap(),
+                    address: "10.40.0.0/16".parse().unwrap(),
+                    name: "Lab".to_owned(),
+                    address_description: None,
+                    sites: vec![site()],
+                    filters: Filters::default(),
+                }),
+            ),
+            (
+                json!({ "id": ID, "type": "internet", "can_be_disabled": true, "sites": sites() }),
+                Resource::Internet(InternetResource {
+                    id: ID.parse().unwrap(),
+                    name: "Internet Resource".to_owned(),
+                    sites: vec![site()],
+                }),
+            ),
+            (
+                json!({ "id": ID, "type": "dynamic_device_pool", "name": "Laptops", "address": "*.laptops.example.net" }),
+                Resource::DynamicDevicePool(Pool {
+                    id: ID.parse().unwrap(),
+                    name: "Laptops".to_owned(),
+                    members: "*.laptops.example.net".to_owned(),
+                    filters: Filters::default(),
+                }),
+            ),
+        ] {
+            assert_eq!(Resource::from_json(&value), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn one_address_is_a_network_of_one() {
+        for (address, length) in [("10.40.7.9/32", 32), ("2001:db8::9/128", 128)] {
+            let value = json!({ "id": ID, "type": "cidr", "name": "Box", "address": address, "sites": sites() });
+            let Ok(Resource::Cidr(it)) = Resource::from_json(&value) else { panic!("{value}") };
+            assert_eq!(it.address.prefix_len(), length);
+        }
+    }
+
+    #[test]
+    fn sites_may_be_called_gateway_groups() {
+        assert_eq!(dns(json!({ "sites": null, "gateway_groups": sites() })).unwrap().sites, [site()]);
+        assert_eq!(dns(json!({ "gateway_groups": sites() })).unwrap().sites, [site()]);
+        assert!(dns(json!({ "sites": null })).is_err());
+    }
+
+    #[test]
+    fn a_dns_resource_has_both_families_unless_told_otherwise() {
+        for (ip_stack, expected) in [
+            (json!(null), Some(IpStack::Dual)),
+            (json!("dual"), Some(IpStack::Dual)),
+            (json!("ipv4_only"), Some(IpStack::Ipv4Only)),
+            (json!("ipv6_only"), Some(IpStack::Ipv6Only)),
+            (json!("ipv9_only"), None),
+        ] {
+            assert_eq!(dns(json!({ "ip_stack": ip_stack })).ok().map(|it| it.ip_stack), expected);
+        }
+    }
+
+    #[test]
+    fn a_description_is_for_people_and_may_be_missing_or_odd() {
+        assert_eq!(dns(json!({})).unwrap().address_description, None);
+        assert_eq!(dns(json!({ "address_description": 7 })).unwrap().address_description, None);
+        let described = dns(json!({ "address_description": "https://wiki.example.net" })).unwrap();
+        assert_eq!(described.address_description.as_deref(), Some("https://wiki.example.net"));
+    }
+
+    #[test]
+    fn members_of_a_pool_have_two_names_for_their_id_and_addresses_with_prefix() {
+        let member = |key: &str| json!({ key: ClientId::from_u128(5), "ipv4": "100.64.3.8/32", "ipv6": "fd00:2021:1111::2a/128" });
+        let value = json!({ "id": ID, "type": "static_device_pool", "name": "Build farm", "filters": [],
+            "devices": [member("client_id"), { "client_id": "odd" }, member("id")] });
+        let Ok(Resource::StaticDevicePool(pool)) = Resource::from_json(&value) else { panic!("not a pool") };
+        let device = Device {
+            client_id: ClientId::from_u128(5),
+            ipv4: "100.64.3.8".parse().unwrap(),
+            ipv6: "fd00:2021:1111::2a".parse().unwrap(),
+        };
+        assert_eq!(pool.members, [device.clone(), device]);
+    }
+
+    #[test]
+    fn what_is_unknown_or_incomplete_is_refused_by_name() {
+        for (value, error) in [
+            (
+                json!({ "id": ID, "type": "teleport", "name": "x" }),
+                "`type`: expected a type of resource that this version knows",
+            ),
+            (json!({ "type": "dns" }), "`id`: expected a value"),
+            (json!({ "id": "x", "type": "dns" }), "`id`: expected a UUID"),
+            (json!({ "id": ID, "type": "dns", "address": "" }), "`address`: expected a name or a pattern"),
+            (json!({ "id": ID, "type": "cidr", "address": "wide open" }), "`address`: expected a network"),
+            (json!(["dns"]), "expected an object"),
+        ] {
+            assert_eq!(Resource::from_json(&value).unwrap_err().to_string(), error);
         }
     }
 }

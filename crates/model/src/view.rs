@@ -1,4 +1,4 @@
-//! What people are shown about a resource (`tunnel.md` 2.7).
+//! What people are shown about a resource.
 
 use crate::{ResourceId, Site};
 

@@ -66,10 +66,11 @@ impl Backoff {
         Retry { after: after.max(RELUCTANT), outage: Outage::Lasting }
     }
 
-    /// A delay that the portal asked for. It costs no budget.
+    /// A delay that the portal asked for. It costs no budget. The portal admits one attempt a second, so that asking for
+    /// less is asking for trouble.
     #[must_use]
     pub fn asked(&self, after: Duration) -> Retry {
-        Retry { after, outage: self.outage() }
+        Retry { after: after.max(FIRST_INTERVAL), outage: self.outage() }
     }
 
     /// We are in: the next trouble starts from the beginning, without the haste of a first attempt.

@@ -3,19 +3,27 @@
 //! * [`url`], [`user_agent`], [`login`] – how we introduce ourselves
 //! * [`rejection`], [`lost`], [`end`] – what a refusal means, why a connection went away, what ends a session
 //! * [`backoff`] – when to try again
+//! * [`message`] – frames to values and back
+//! * [`held`] – candidates that wait while the portal is away
+//! * [`connection`] – the machine that ties all of it together
 //!
-//! Whoever owns a socket is told when to dial and what to write, and is told what came of it.
+//! Whoever owns a socket drives [`Connection`]: it says when to dial and what to write, and is told what came of it.
 
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+mod channel;
+pub mod connection;
 pub mod end;
+pub mod held;
 pub mod login;
 pub mod lost;
+pub mod message;
 pub mod rejection;
 pub mod url;
 pub mod user_agent;
 
+pub use connection::{Action, Connection, Due, Event, Frame, Socket};
 pub use end::{End, Verdict};
 pub use login::{Login, Request, external_id};
 pub use lost::{DialError, Lost, Outage, Retry};

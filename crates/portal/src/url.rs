@@ -32,6 +32,17 @@ pub enum InvalidApiUrl {
     Host,
 }
 
+impl Dialect {
+    /// What to try where this one is not served.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::V2 => Self::Unversioned,
+            Self::Unversioned => Self::V2,
+        }
+    }
+}
+
 impl ApiUrl {
     /// The host, without brackets around an IPv6 address.
     #[must_use]

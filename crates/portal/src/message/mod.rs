@@ -5,6 +5,7 @@
 
 pub mod incoming;
 pub mod outgoing;
+mod payload;
 
 /// The topic of everything but heartbeats.
 pub(crate) const TOPIC: &str = "client";
