@@ -1,9 +1,31 @@
-//! The line to the portal: sockets, TLS and WebSocket frames. What is said on it is `portal::Connection`'s business.
+//! The line to the portal: sockets, TLS and WebSocket frames. What is said on it is [`portal::Connection`]'s business.
+//!
+//! Everything here bypasses the tunnel: sockets carry a mark, and the portal's name is resolved by the host's own resolvers,
+//! asked on marked sockets. Otherwise a reconnect would wait for the tunnel that waits for the reconnect.
+//!
+//! * [`resolve`] – from the portal's name to addresses
+//! * [`dial`] – from addresses to a stream: all at once, the first wins
+//! * [`tls`], [`upgrade`], [`websocket`] – from a stream to text frames
+//! * `run` – the task that owns all of it
+
+mod dial;
+mod resolve;
+mod run;
+mod stream;
+mod tls;
+mod upgrade;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
 
 use model::{FromPortal, PeerId, PublicKey, ToPortal};
-use portal::{End, Login, Lost, lost::Retry};
-use std::net::IpAddr;
+use portal::{End, Login, Lost, Retry};
 use tokio::{sync::mpsc, task::JoinHandle};
+
+use self::dial::Dialer;
 
 /// What the session may ask of the line.
 #[derive(Debug)]
@@ -33,14 +55,14 @@ pub enum Event {
     Ended(End),
 }
 
-/// A running line. Dropping it closes the connection.
+/// A running line. Dropping it, or its `commands`, closes the connection.
 #[derive(Debug)]
 pub struct Link {
     /// Where to put commands.
     pub commands: mpsc::Sender<Command>,
-    /// Where events come from; ends when the line has ended.
+    /// Where events come from; ends when the line has ended. It must be read, or the portal is not.
     pub events: mpsc::Receiver<Event>,
-    /// The task that owns the sockets.
+    /// The task that owns the sockets. Ends within a second of [`Command::Close`].
     pub task: JoinHandle<()>,
 }
 
@@ -48,11 +70,14 @@ impl Link {
     /// Connects and stays connected. `resolvers` are the host's own; `mark` is put on each socket, unless it is 0.
     #[must_use]
     pub fn start(login: Login, public_key: PublicKey, resolvers: Vec<IpAddr>, mark: u32) -> Self {
+        let dialer = Dialer::new(&login.portal, resolvers, mark);
+        Self::with(dialer, login, public_key)
+    }
+
+    fn with(dialer: Dialer, login: Login, public_key: PublicKey) -> Self {
         let (commands, inbox) = mpsc::channel(64);
         let (outbox, events) = mpsc::channel(256);
-        let task = tokio::spawn(async move {
-            let _ = (login, public_key, resolvers, mark, inbox, outbox);
-        });
+        let task = tokio::spawn(run::run(login, public_key, dialer, inbox, outbox));
         Self { commands, events, task }
     }
 }

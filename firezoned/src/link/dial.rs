@@ -1,0 +1,155 @@
+//! From the portal's name to a WebSocket: all addresses at once, the first that answers wins.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use portal::{ApiUrl, DialError, Lost, Request};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use super::{
+    resolve::{Resolver, resolve},
+    stream::Stream,
+    tls::{self, Roots},
+    upgrade::upgrade,
+    websocket::WebSocket,
+};
+
+/// For all addresses together.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The port of DNS.
+const DNS: u16 = 53;
+
+/// What it takes to dial.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) is_tls: bool,
+    /// The host's own resolvers.
+    pub(super) resolvers: Vec<SocketAddr>,
+    /// Usually `/etc/hosts`.
+    pub(super) hosts: PathBuf,
+    /// Keeps our packets out of the tunnel; 0 is none.
+    pub(super) mark: u32,
+    pub(super) roots: Roots,
+    /// Where the portal was last time, for when no resolver answers.
+    pub(super) known: Vec<IpAddr>,
+}
+
+/// How an attempt ended.
+pub(super) struct Dialed {
+    /// Where the portal is, if that was found out.
+    pub(super) addresses: Vec<IpAddr>,
+    /// The socket, or why there is none.
+    pub(super) outcome: Result<WebSocket, Lost>,
+}
+
+impl Dialer {
+    pub(super) fn new(portal: &ApiUrl, resolvers: Vec<IpAddr>, mark: u32) -> Self {
+        Self {
+            host: portal.host().to_owned(),
+            port: portal.port(),
+            is_tls: portal.is_tls(),
+            resolvers: with_port(resolvers),
+            hosts: PathBuf::from("/etc/hosts"),
+            mark,
+            roots: Roots::System,
+            known: Vec::new(),
+        }
+    }
+
+    /// Uses other resolvers from now on; says whether they are others.
+    pub(super) fn use_resolvers(&mut self, resolvers: Vec<IpAddr>) -> bool {
+        let resolvers = with_port(resolvers);
+        let changed = self.resolvers != resolvers;
+        self.resolvers = resolvers;
+        changed
+    }
+
+    /// Remembers where the portal is.
+    pub(super) fn remember(&mut self, addresses: Vec<IpAddr>) {
+        if !addresses.is_empty() {
+            self.known = addresses;
+        }
+    }
+
+    /// One attempt. Whoever drops it closes everything that it opened.
+    pub(super) fn dial(&self, request: Request) -> BoxFuture<'static, Dialed> {
+        let dialer = self.clone();
+        async move {
+            let found = resolve(&dialer.resolver(), &dialer.host).await;
+            let addresses = found.as_ref().map(Vec::clone).unwrap_or_default();
+            Dialed { outcome: dialer.connect(found, &request).await, addresses }
+        }
+        .boxed()
+    }
+
+    async fn connect(&self, found: Result<Vec<IpAddr>, DialError>, request: &Request) -> Result<WebSocket, Lost> {
+        let addresses = match found {
+            Ok(addresses) => addresses,
+            Err(DialError::NoAddress) if !self.known.is_empty() => self.known.clone(),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::debug!(count = addresses.len(), "dialling the portal");
+        let stream = match timeout(CONNECT, first(&addresses, self.port, self.mark)).await {
+            Ok(stream) => stream?,
+            Err(_) => return Err(DialError::Unreachable.into()),
+        };
+        let stream =
+            if self.is_tls { tls::connect(stream, &self.host, &self.roots).await? } else { Stream::Plain(stream) };
+        upgrade(stream, request).await
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver { servers: &self.resolvers, hosts: &self.hosts, mark: self.mark }
+    }
+}
+
+/// Marks a socket so that its packets stay out of the tunnel. Without that they would loop.
+pub(super) fn mark(socket: &SockRef<'_>, mark: u32) -> Result<(), DialError> {
+    if mark == 0 {
+        return Ok(());
+    }
+    socket.set_mark(mark).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => DialError::CannotMark,
+        _ => DialError::Unreachable,
+    })
+}
+
+/// The first of all connections that succeeds. Hosts with an IPv6 address and no way out must not make anyone wait.
+async fn first(addresses: &[IpAddr], port: u16, mark: u32) -> Result<TcpStream, DialError> {
+    let mut attempts: FuturesUnordered<_> = addresses.iter().map(|&ip| tcp(SocketAddr::new(ip, port), mark)).collect();
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(stream) => return Ok(stream),
+            Err(DialError::CannotMark) => return Err(DialError::CannotMark),
+            Err(_) => {}
+        }
+    }
+    Err(DialError::Unreachable)
+}
+
+/// One connection on a marked socket.
+pub(super) async fn tcp(address: SocketAddr, mark_as: u32) -> Result<TcpStream, DialError> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|_| DialError::Unreachable)?;
+    mark(&SockRef::from(&socket), mark_as)?;
+    let _ = socket.set_nodelay(true);
+    socket.connect(address).await.map_err(|error| {
+        tracing::debug!(%error, "cannot connect");
+        DialError::Unreachable
+    })
+}
+
+fn with_port(resolvers: Vec<IpAddr>) -> Vec<SocketAddr> {
+    resolvers.into_iter().map(|ip| SocketAddr::new(ip, DNS)).collect()
+}
