@@ -5,13 +5,27 @@
 //! datagrams, commands and the time go in, datagrams, events and a deadline come out.
 //!
 //! * `node` – the owner of everything, and the only door
+//! * `demux` – what kind of message a datagram is
+//! * `peer` – one connection and its life; `way` – where its datagrams go
+//! * `relay` – the STUN/TURN client
+//! * `ice` – candidates and connectivity checks
+//! * `wireguard` – sessions; the only place that knows which engine is inside
 
 #![forbid(unsafe_code)]
 
+mod demux;
+mod early;
+mod ice;
+mod limits;
 mod node;
+mod outbox;
 mod path;
+mod peer;
+mod relay;
 mod transmit;
+mod way;
+mod wireguard;
 
-pub use node::{NoRelays, Node, Params, Sealed};
+pub use node::{Drops, NoRelays, Node, Params, Sealed};
 pub use path::{Path, Route};
 pub use transmit::{Due, Event, Transmit};

@@ -1,19 +1,51 @@
 //! One node: the relays, the peers, and one deadline for all of them.
 
 use std::{
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use ip_packet::{Ecn, IpPacket};
 use model::{IceCredentials, PeerId, PresharedKey, PublicKey, Relay, RelayId, message::IceRole};
+use rand::{SeedableRng as _, rngs::StdRng};
 
-use crate::{Due, Event, Path, Transmit};
+use crate::{
+    Due, Event, Path, Transmit, demux,
+    early::EarlyCandidates,
+    ice::{Message, Profile},
+    limits::{DATAGRAM, RETIRED_NUMBERS_LIFETIME},
+    outbox::Outbox,
+    peer::{self, Connection, News},
+    relay::{self, Relays, channel_data},
+    way::{Post, Way},
+    wireguard::{Addressee, Identity, Number},
+};
+
+/// Room for the longest message that we accept, decrypted.
+const SCRATCH: usize = 2_048;
 
 /// Everything that one process needs to talk to its peers over one pair of UDP sockets.
+///
+/// Driving it: give it every received datagram ([`open`](Self::open)) and every packet to be sent ([`seal`](Self::seal)),
+/// and call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due. After each call
+/// drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event).
 #[derive(Debug)]
 pub struct Node {
-    public_key: PublicKey,
+    rng: StdRng,
+    identity: Identity,
+    profile: Option<Profile>,
+    relays: Relays,
+    peers: BTreeMap<PeerId, Connection>,
+    by_number: BTreeMap<Number, PeerId>,
+    early: EarlyCandidates,
+    /// Numbers of connections that are gone, so that their late messages reach nobody else.
+    retired: VecDeque<(Number, Instant)>,
+    outbox: Outbox,
+    events: VecDeque<Event>,
+    drops: Drops,
+    due: Option<Due>,
+    scratch: Vec<u8>,
 }
 
 /// What the portal says about a connection.
@@ -48,93 +80,408 @@ pub enum Sealed {
     Unknown,
 }
 
+/// Received datagrams that were of no use, counted by reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Drops {
+    /// Longer than any peer may send.
+    pub too_long: u64,
+    /// Nothing that we understand.
+    pub unknown: u64,
+    /// Connectivity checks or WireGuard messages of nobody that we know.
+    pub stray: u64,
+    /// Messages for a connection that it did not accept: wrong key, replayed, malformed inside.
+    pub invalid: u64,
+}
+
+/// Where a datagram really comes from and goes to, after a relay is taken out of the picture.
+#[derive(Clone, Copy, Debug)]
+struct Journey {
+    way: Way,
+    local: SocketAddr,
+    from: SocketAddr,
+}
+
 impl Node {
-    /// A node with a fresh key. `unix_now` is the time since the Unix epoch at `now`.
+    /// A node with a fresh key.
+    ///
+    /// `seed` is the source of everything random, the key included. `unix_now` is the time since the Unix epoch at `now`;
+    /// the present WireGuard engine looks at the system's clock instead.
     #[must_use]
-    pub fn new(_now: Instant, _unix_now: Duration, _seed: [u8; 32]) -> Self {
-        Self { public_key: PublicKey([0; 32]) }
+    pub fn new(_now: Instant, _unix_now: Duration, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let identity = Identity::new(&mut rng);
+        Self {
+            rng,
+            identity,
+            profile: None,
+            relays: Relays::default(),
+            peers: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+            early: EarlyCandidates::default(),
+            retired: VecDeque::new(),
+            outbox: Outbox::default(),
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            due: None,
+            scratch: vec![0; SCRATCH],
+        }
     }
 
     /// Uses the patience of a gateway in connectivity checks.
     #[must_use]
-    pub fn with_gateway_timing(self) -> Self {
+    pub fn with_gateway_timing(mut self) -> Self {
+        self.profile = Some(Profile::GATEWAY);
         self
     }
 
     /// Our WireGuard key. It changes with [`reset`](Self::reset).
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.public_key
+        self.identity.public_key()
     }
 
     /// Takes over what the portal says about relays: `remove` are gone, `add` are new, changed or simply still there.
-    pub fn update_relays(&mut self, _remove: &[RelayId], _add: &[Relay], _now: Instant) {}
+    pub fn update_relays(&mut self, remove: &[RelayId], add: &[Relay], now: Instant) {
+        let gone = self.relays.update(remove, add, &mut self.rng, now);
+        self.lose_relays(&gone);
+        self.settle(now);
+    }
 
     /// Creates a connection to `peer`, or refreshes the one that exists with the same parameters.
     ///
     /// # Errors
     ///
     /// When no relay has answered yet; then nothing has changed.
-    pub fn upsert(&mut self, _peer: PeerId, _params: Params, _now: Instant) -> Result<(), NoRelays> {
-        Err(NoRelays)
+    pub fn upsert(&mut self, peer: PeerId, params: Params, now: Instant) -> Result<(), NoRelays> {
+        if self.peers.get(&peer).is_some_and(|connection| *connection.params() == params) {
+            self.with_peer(peer, |connection, post| connection.refresh(post, now));
+        } else {
+            self.create(peer, params, now)?;
+        }
+        let early = self.early.take(peer);
+        self.with_peer(peer, |connection, post| connection.add_remote(&early, post, now));
+        self.settle(now);
+        Ok(())
     }
 
     /// The peer can be reached at these candidates. Those of an unknown peer are kept for a few seconds.
-    pub fn add_remote_candidates(&mut self, _peer: PeerId, _candidates: &[String], _now: Instant) {}
+    pub fn add_remote_candidates(&mut self, peer: PeerId, candidates: &[String], now: Instant) {
+        if self.with_peer(peer, |connection, post| connection.add_remote(candidates, post, now)).is_none() {
+            self.early.keep(peer, candidates, now);
+        }
+        self.settle(now);
+    }
 
     /// The peer can no longer be reached at these candidates.
-    pub fn remove_remote_candidates(&mut self, _peer: PeerId, _candidates: &[String], _now: Instant) {}
+    pub fn remove_remote_candidates(&mut self, peer: PeerId, candidates: &[String], now: Instant) {
+        if self.with_peer(peer, |connection, _| connection.remove_remote(candidates, now)).is_none() {
+            self.early.withdraw(peer, candidates);
+        }
+        self.settle(now);
+    }
 
     /// Encrypts `packet` and queues it for sending.
-    pub fn seal(&mut self, _peer: PeerId, _packet: &IpPacket, _now: Instant) -> Sealed {
-        Sealed::Unknown
+    pub fn seal(&mut self, peer: PeerId, packet: &IpPacket, now: Instant) -> Sealed {
+        let sealed = self.with_peer(peer, |connection, post| connection.seal(packet, post, now));
+        self.reconsider_deadline();
+        sealed.unwrap_or(Sealed::Unknown)
     }
 
     /// Takes one received datagram. Returns the IP packet inside, if there is one.
     ///
-    /// `local` is the address at which it arrived. `payload` is used as working space.
+    /// `local` is the address at which it arrived. `payload` may be used as working space.
     pub fn open(
         &mut self,
-        _local: SocketAddr,
-        _from: SocketAddr,
-        _ecn: Ecn,
-        _payload: &mut [u8],
-        _now: Instant,
+        local: SocketAddr,
+        from: SocketAddr,
+        ecn: Ecn,
+        payload: &mut [u8],
+        now: Instant,
     ) -> Option<(PeerId, IpPacket)> {
+        if payload.len() > DATAGRAM {
+            self.drops.too_long += 1;
+            return None;
+        }
+        let (journey, message) = self.unwrap_relay(local, from, payload, now)?;
+        if let Some(check) = Message::parse(message) {
+            self.handle_check(journey, check, now);
+            return None;
+        }
+        if demux::is_wireguard(message) {
+            return self.handle_wireguard(journey, ecn, message, now);
+        }
+        let counter = if demux::is_stun(message) { &mut self.drops.stray } else { &mut self.drops.unknown };
+        *counter += 1;
         None
     }
 
     /// Says `goodbye` through the tunnel if there is one, and drops the connection.
-    pub fn close(&mut self, _peer: PeerId, _goodbye: &IpPacket, _now: Instant) {}
+    pub fn close(&mut self, peer: PeerId, goodbye: &IpPacket, now: Instant) {
+        let said = self.with_peer(peer, |connection, post| connection.seal(goodbye, post, now));
+        if said.is_some() {
+            self.forget(peer, now);
+            self.events.push_back(Event::Closed(peer));
+        }
+        self.settle(now);
+    }
 
     /// Drops the connection without a word.
-    pub fn remove(&mut self, _peer: PeerId, _now: Instant) {}
+    pub fn remove(&mut self, peer: PeerId, now: Instant) {
+        self.forget(peer, now);
+        self.settle(now);
+    }
 
     /// We are in a new network: drops all connections without a word, takes a new key, and starts all relays anew.
-    pub fn reset(&mut self, _now: Instant) {}
+    pub fn reset(&mut self, now: Instant) {
+        self.outbox.clear();
+        self.events.clear();
+        self.early.clear();
+        self.by_number.clear();
+        self.events.extend(std::mem::take(&mut self.peers).into_keys().map(Event::Closed));
+        self.identity = Identity::new(&mut self.rng);
+        self.relays.restart(&mut self.rng, now);
+        self.settle(now);
+    }
 
     /// How `peer` is reached at present.
     #[must_use]
-    pub fn path(&self, _peer: PeerId) -> Option<Path> {
-        None
+    pub fn path(&self, peer: PeerId) -> Option<Path> {
+        self.peers.get(&peer)?.path()
+    }
+
+    /// Received datagrams that were of no use.
+    #[must_use]
+    pub fn drops(&self) -> Drops {
+        self.drops
     }
 
     /// Does what is due. Calling early is harmless.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.relays.handle_timeout(&mut self.rng, now);
+        self.early.handle_timeout(now);
+        self.settle(now);
+        let useless = self.relays.remove_useless();
+        if !useless.is_empty() {
+            self.lose_relays(&useless);
+            if self.relays.is_empty() {
+                self.events.push_back(Event::NoRelays);
+            }
+            self.settle(now);
+        }
+    }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Due> {
-        None
+        self.due
     }
 
     /// The next datagram to send. Drain after each call of another method.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        None
+        self.outbox.pop()
     }
 
     /// The next thing to know. Drain after each call of another method.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn with_peer<T>(&mut self, peer: PeerId, act: impl FnOnce(&mut Connection, &mut Post<'_>) -> T) -> Option<T> {
+        let Self { peers, relays, outbox, rng, .. } = self;
+        peers.get_mut(&peer).map(|connection| act(connection, &mut Post { relays, outbox, rng }))
+    }
+
+    fn create(&mut self, peer: PeerId, params: Params, now: Instant) -> Result<(), NoRelays> {
+        let relay = self.relays.choose(&mut self.rng).ok_or(NoRelays)?;
+        self.forget(peer, now);
+        let Self { by_number, retired, rng, identity, .. } = self;
+        let number = Number::random(rng, |number| {
+            by_number.contains_key(&number) || retired.iter().any(|(retired, _)| *retired == number)
+        });
+        let profile = self.profile.unwrap_or(match peer {
+            PeerId::Gateway(_) => Profile::CLIENT,
+            PeerId::Client(_) => Profile::PEER,
+        });
+        tracing::debug!(%peer, %relay, "New connection");
+        let mut connection = Connection::new(params, number, relay, profile, identity, rng, now);
+        connection.use_relay(relay, &self.relays.candidates(relay), now);
+        self.by_number.insert(number, peer);
+        self.peers.insert(peer, connection);
+        Ok(())
+    }
+
+    fn forget(&mut self, peer: PeerId, now: Instant) {
+        if let Some(connection) = self.peers.remove(&peer) {
+            self.by_number.remove(&connection.number());
+            self.retired.push_back((connection.number(), now));
+        }
+    }
+
+    fn lose_relays(&mut self, gone: &[RelayId]) {
+        for connection in self.peers.values_mut() {
+            if connection.relay().is_some_and(|relay| gone.contains(&relay)) {
+                connection.lose_relay();
+            }
+        }
+    }
+
+    /// Lets the relays have their own messages, and takes the envelope off those that they forward.
+    fn unwrap_relay<'a>(
+        &mut self,
+        local: SocketAddr,
+        from: SocketAddr,
+        datagram: &'a [u8],
+        now: Instant,
+    ) -> Option<(Journey, &'a [u8])> {
+        let direct = Journey { way: Way::Direct { local, remote: from }, local, from };
+        if !self.relays.may_be(from) {
+            return Some((direct, datagram));
+        }
+        let (received, message) = if demux::is_stun(datagram) {
+            (self.relays.handle_stun(local, from, datagram, &mut self.rng, now), datagram)
+        } else if let Some((number, payload)) = channel_data::parse(datagram) {
+            (self.relays.handle_channel_data(from, number, now), payload)
+        } else {
+            (relay::Received::Foreign, datagram)
+        };
+        match received {
+            relay::Received::Own => {
+                self.settle(now);
+                None
+            }
+            relay::Received::Foreign => Some((direct, datagram)),
+            relay::Received::Relayed { relay, peer, relayed } => {
+                let way = Way::Relayed { relay, local: relayed, remote: peer };
+                Some((Journey { way, local: relayed, from: peer }, message))
+            }
+        }
+    }
+
+    fn handle_check(&mut self, journey: Journey, check: Message<'_>, now: Instant) {
+        let Some(connection) = self.peers.values_mut().find(|connection| connection.accepts(&check)) else {
+            self.drops.stray += 1;
+            return;
+        };
+        connection.handle_check(journey.local, journey.from, check, now);
+        self.settle(now);
+    }
+
+    fn handle_wireguard(
+        &mut self,
+        journey: Journey,
+        ecn: Ecn,
+        message: &[u8],
+        now: Instant,
+    ) -> Option<(PeerId, IpPacket)> {
+        let peer = match self.identity.addressee(journey.from.ip(), message) {
+            Some(Addressee::Number(number)) => self.by_number.get(&number).copied(),
+            Some(Addressee::Key(key)) => self.peer_with_key(&key),
+            Some(Addressee::CookieReply(reply)) => {
+                let Self { relays, outbox, rng, .. } = self;
+                Post { relays, outbox, rng }.send(journey.way, &reply, now);
+                return None;
+            }
+            None => None,
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let received = peer.and_then(|peer| {
+            self.with_peer(peer, |connection, post| {
+                connection.open(journey.from, ecn, message, &mut scratch, post, now)
+            })
+        });
+        self.scratch = scratch;
+        match received {
+            Some(peer::Received::Packet(packet)) => {
+                let first_use = peer.and_then(|peer| self.peers.get(&peer)).is_some_and(Connection::has_news);
+                if first_use {
+                    self.settle(now);
+                } else {
+                    self.reconsider_deadline();
+                }
+                return peer.map(|peer| (peer, packet));
+            }
+            Some(peer::Received::Control) => self.settle(now),
+            Some(peer::Received::Invalid) => self.drops.invalid += 1,
+            None => self.drops.stray += 1,
+        }
         None
+    }
+
+    fn peer_with_key(&self, key: &PublicKey) -> Option<PeerId> {
+        self.peers.iter().find(|(_, connection)| connection.params().public_key == *key).map(|(peer, _)| *peer)
+    }
+
+    /// Carries everything that has happened to those whom it concerns, until nothing more follows from it.
+    fn settle(&mut self, now: Instant) {
+        self.retired.retain(|(_, since)| now.duration_since(*since) < RETIRED_NUMBERS_LIFETIME);
+        self.tell_candidates(now);
+        self.replace_relays(now);
+        self.drive_peers(now);
+        self.signal_candidates();
+        let Self { relays, outbox, rng, .. } = self;
+        Post { relays, outbox, rng }.forward_relay_requests();
+        self.reconsider_deadline();
+    }
+
+    /// Carries what relays found out to the connections that use them.
+    fn tell_candidates(&mut self, now: Instant) {
+        while let Some((relay, event)) = self.relays.poll_event() {
+            for connection in self.peers.values_mut() {
+                match event {
+                    relay::Event::Found(candidate) if connection.relay() == Some(relay) => {
+                        connection.add_local(candidate, now);
+                    }
+                    relay::Event::Found(_) => {}
+                    relay::Event::Lost(candidate) => connection.remove_local(candidate, now),
+                }
+            }
+        }
+    }
+
+    /// Gives another relay to connections that have lost theirs.
+    fn replace_relays(&mut self, now: Instant) {
+        for connection in self.peers.values_mut().filter(|connection| connection.relay().is_none()) {
+            if let Some(relay) = self.relays.choose(&mut self.rng) {
+                connection.use_relay(relay, &self.relays.candidates(relay), now);
+            }
+        }
+    }
+
+    fn drive_peers(&mut self, now: Instant) {
+        let Self { peers, relays, outbox, rng, events, .. } = self;
+        let mut failed = Vec::new();
+        for (peer, connection) in peers {
+            for news in connection.drive(&mut Post { relays, outbox, rng }, now) {
+                match news {
+                    News::Established => events.push_back(Event::Established(*peer)),
+                    News::Ready => events.push_back(Event::SessionReady(*peer)),
+                    News::Failed(why) => {
+                        tracing::debug!(%peer, ?why, "Connection failed");
+                        failed.push(*peer);
+                    }
+                }
+            }
+        }
+        for peer in failed {
+            self.forget(peer, now);
+            self.events.push_back(Event::Failed(peer));
+        }
+    }
+
+    fn signal_candidates(&mut self) {
+        for (peer, connection) in &mut self.peers {
+            let (new, gone) = connection.take_signals();
+            if !new.is_empty() {
+                self.events.push_back(Event::Candidates { peer: *peer, candidates: new });
+            }
+            if !gone.is_empty() {
+                self.events.push_back(Event::InvalidateCandidates { peer: *peer, candidates: gone });
+            }
+        }
+    }
+
+    fn reconsider_deadline(&mut self) {
+        let peers = self.peers.values().map(Connection::poll_timeout);
+        self.due = peers.chain([self.relays.poll_timeout(), self.early.poll_timeout()]).fold(None, Due::earlier);
     }
 }

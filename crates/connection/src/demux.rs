@@ -1,0 +1,65 @@
+//! What kind of message a datagram is. All arrive on the same sockets, and only complete parsing tells them apart.
+
+/// The fixed value in each STUN header (RFC 8489, section 5).
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
+const STUN_HEADER: usize = 20;
+
+/// Whether this is a complete STUN message, by its header.
+pub(crate) fn is_stun(datagram: &[u8]) -> bool {
+    let Some(header) = datagram.first_chunk::<STUN_HEADER>() else { return false };
+    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    header[0] & 0xC0 == 0
+        && length.is_multiple_of(4)
+        && length + STUN_HEADER == datagram.len()
+        && header[4..8] == MAGIC_COOKIE
+}
+
+/// Whether this has the type and length of a WireGuard message.
+pub(crate) fn is_wireguard(datagram: &[u8]) -> bool {
+    let Some(kind) = datagram.first_chunk::<4>() else { return false };
+    match (u32::from_le_bytes(*kind), datagram.len()) {
+        (1, 148) | (2, 92) | (3, 64) => true,
+        (4, length) => length >= 32,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stun_is_recognised_by_its_whole_header() {
+        let binding = b"\x00\x01\x00\x00\x21\x12\xa4\x42\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b";
+        assert!(is_stun(binding));
+        for length in 0..binding.len() {
+            assert!(!is_stun(&binding[..length]), "cut at {length}");
+        }
+        let with = |index: usize, value: u8| {
+            let mut changed = *binding;
+            changed[index] = value;
+            changed
+        };
+        assert!(!is_stun(&with(0, 0x40)));
+        assert!(!is_stun(&with(3, 4)));
+        assert!(!is_stun(&with(3, 1)));
+        assert!(!is_stun(&with(4, 0x20)));
+    }
+
+    #[test]
+    fn wireguard_is_recognised_by_type_and_length() {
+        let message = |kind: u8, length: usize| {
+            let mut message = vec![0; length];
+            message[0] = kind;
+            message
+        };
+        for (kind, length) in [(1, 148), (2, 92), (3, 64), (4, 32), (4, 1316)] {
+            assert!(is_wireguard(&message(kind, length)));
+        }
+        for (kind, length) in [(1, 147), (2, 93), (3, 63), (4, 31), (0, 148), (5, 148), (4, 4)] {
+            assert!(!is_wireguard(&message(kind, length)));
+        }
+        assert!(!is_wireguard(&[4, 0, 0]));
+        assert!(!is_wireguard(&[]));
+    }
+}

@@ -1,0 +1,431 @@
+//! The connection to one peer and its life: connecting, connected, idle, failed.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use ip_packet::{Ecn, IpPacket};
+use model::{RelayId, message::IceRole};
+use rand::{Rng as _, rngs::StdRng};
+
+use crate::{
+    Due, Params, Path, Route, Sealed,
+    ice::{self, Agent, Announcement, Health, LocalCandidate, Message, Profile},
+    limits::{EARLY_MESSAGES, push_bounded},
+    relay::Relays,
+    way::{Post, Way},
+    wireguard::{Attempt, Identity, Number, Opened, Tunnel},
+};
+
+/// A peer that does not tell us a single address within this time is not there.
+const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// New candidates of the peer may still be on their way through the portal when the last path has died.
+const DISCONNECT_GRACE: Duration = Duration::from_secs(2);
+/// A connection without packets for this long is idle. Longer than a dead path needs to be found while active.
+const IDLE_AFTER: Duration = Duration::from_secs(20);
+/// Handshakes that only refresh what already works are not repeated within this time.
+const PROACTIVE_HANDSHAKE_PAUSE: Duration = Duration::from_secs(20);
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    params: Params,
+    number: Number,
+    profile: Profile,
+    /// The relay that we use towards this peer; `None` while there is none to be had.
+    relay: Option<RelayId>,
+    agent: Agent,
+    tunnel: Tunnel,
+    state: State,
+    health: Health,
+    /// Until when the peer has to have told us an address.
+    candidates_due: Option<Instant>,
+    /// Until when there has to be hope again.
+    recovery_due: Option<Instant>,
+    last_proactive_handshake: Option<Instant>,
+    established: bool,
+    ready: bool,
+    announce: BTreeSet<Announcement>,
+    withdraw: BTreeSet<Announcement>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No path yet. WireGuard messages wait for one; full: the oldest is dropped.
+    Connecting { early: VecDeque<Vec<u8>> },
+    /// Packets travel, or did so recently.
+    Connected { way: Way, last_use: Instant },
+    /// There is a path, but nothing travels on it.
+    Idle { way: Way },
+}
+
+/// What a connection wants to be known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum News {
+    /// There are a path and a session for the first time.
+    Established,
+    /// Packets can be sent, and could not before.
+    Ready,
+    /// It is over.
+    Failed(Failure),
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Failure {
+    /// The peer did not tell us a single address.
+    NoCandidates,
+    /// There is no path left.
+    NoPath,
+    /// The peer does not complete handshakes.
+    NoHandshake,
+}
+
+/// What became of a received WireGuard message.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// It contained this packet.
+    Packet(IpPacket),
+    /// It was for the connection itself.
+    Control,
+    /// It was not valid.
+    Invalid,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        params: Params,
+        number: Number,
+        relay: RelayId,
+        profile: Profile,
+        identity: &Identity,
+        rng: &mut StdRng,
+        now: Instant,
+    ) -> Self {
+        let agent = Agent::new(&params.local_ice, &params.remote_ice, params.role, rng.random(), profile.active, now);
+        let tunnel = Tunnel::new(identity, &params.public_key, &params.preshared_key, number, now);
+        Self {
+            params,
+            number,
+            profile,
+            relay: Some(relay),
+            agent,
+            tunnel,
+            state: State::Connecting { early: VecDeque::new() },
+            health: Health::Checking,
+            candidates_due: Some(now + CANDIDATE_TIMEOUT),
+            recovery_due: None,
+            last_proactive_handshake: None,
+            established: false,
+            ready: false,
+            announce: BTreeSet::new(),
+            withdraw: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    pub(crate) fn number(&self) -> Number {
+        self.number
+    }
+
+    pub(crate) fn relay(&self) -> Option<RelayId> {
+        self.relay
+    }
+
+    /// The portal named this peer once more. It may have lost its side of the connection, so it hears everything again.
+    pub(crate) fn refresh(&mut self, post: &mut Post<'_>, now: Instant) {
+        self.wake(now);
+        self.announce.extend(self.agent.announcements());
+        self.handshake_proactively(post, now);
+    }
+
+    /// From now on `relay` is the one between us and the peer.
+    pub(crate) fn use_relay(&mut self, relay: RelayId, candidates: &[LocalCandidate], now: Instant) {
+        self.relay = Some(relay);
+        for candidate in candidates {
+            self.add_local(*candidate, now);
+        }
+    }
+
+    /// The relay is gone.
+    pub(crate) fn lose_relay(&mut self) {
+        self.relay = None;
+    }
+
+    pub(crate) fn add_local(&mut self, candidate: LocalCandidate, now: Instant) {
+        if let Some(announcement) = self.agent.add_local(candidate) {
+            self.withdraw.retain(|withdrawn| withdrawn.text != announcement.text);
+            self.announce.insert(announcement);
+            self.wake(now);
+        }
+    }
+
+    pub(crate) fn remove_local(&mut self, candidate: LocalCandidate, now: Instant) {
+        if let Some(announcement) = self.agent.remove_local(candidate, now)
+            && !self.announce.remove(&announcement)
+        {
+            self.withdraw.insert(announcement);
+        }
+    }
+
+    pub(crate) fn add_remote(&mut self, texts: &[String], post: &mut Post<'_>, now: Instant) {
+        for text in texts {
+            let Some(channels) = self.agent.add_remote(text) else {
+                tracing::debug!("Ignored a candidate of a peer");
+                continue;
+            };
+            self.candidates_due = None;
+            self.wake(now);
+            for address in channels {
+                if let Some(relay) = self.relay {
+                    post.bind_channel(relay, address, now);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn remove_remote(&mut self, texts: &[String], now: Instant) {
+        self.wake(now);
+        for text in texts {
+            self.agent.remove_remote(text, now);
+        }
+    }
+
+    /// Encrypts a packet onto its way.
+    pub(crate) fn seal(&mut self, packet: &IpPacket, post: &mut Post<'_>, now: Instant) -> Sealed {
+        let Some(way) = self.way() else { return Sealed::NotYet };
+        self.wake(now);
+        if !self.tunnel.can_seal(now) {
+            self.ready = false;
+            let may_initiate = self.params.role == IceRole::Controlling || self.tunnel.last_handshake().is_some();
+            if may_initiate && let Some(initiation) = self.tunnel.initiate(now) {
+                self.send_control(initiation, post, now);
+            }
+            return Sealed::NotYet;
+        }
+        post.write(way, packet.ecn(), now, |buffer| self.tunnel.seal(packet.as_bytes(), buffer, now));
+        Sealed::Sent
+    }
+
+    /// Whether a check is for this connection.
+    pub(crate) fn accepts(&self, message: &Message<'_>) -> bool {
+        self.agent.accepts(message)
+    }
+
+    pub(crate) fn handle_check(&mut self, local: SocketAddr, from: SocketAddr, message: Message<'_>, now: Instant) {
+        self.agent.handle_message(local, from, message, now);
+    }
+
+    /// Handles a WireGuard message for this connection.
+    pub(crate) fn open(
+        &mut self,
+        from: SocketAddr,
+        ecn: Ecn,
+        message: &[u8],
+        scratch: &mut [u8],
+        post: &mut Post<'_>,
+        now: Instant,
+    ) -> Received {
+        match self.tunnel.open(from.ip(), message, scratch, now) {
+            Opened::Invalid => Received::Invalid,
+            Opened::Control(messages) => {
+                for message in messages {
+                    self.send_control(message, post, now);
+                }
+                Received::Control
+            }
+            Opened::Packet(bytes) => {
+                let Ok(mut packet) = IpPacket::parse(bytes) else { return Received::Invalid };
+                if ecn == Ecn::Ce {
+                    packet.mark_congested();
+                }
+                self.wake(now);
+                Received::Packet(packet)
+            }
+        }
+    }
+
+    /// Does what is due, and sends what the checks have to say.
+    pub(crate) fn drive(&mut self, post: &mut Post<'_>, now: Instant) -> Vec<News> {
+        if self.agent.poll_timeout().is_none_or(|due| due <= now) {
+            self.agent.handle_timeout(now);
+        }
+        while let Some(event) = self.agent.poll_event() {
+            match event {
+                ice::Event::Nominated { local, remote } => self.handle_nomination(local, remote, post, now),
+                ice::Event::Health(health) => self.handle_health(health, now),
+            }
+        }
+        while let Some(check) = self.agent.poll_transmit() {
+            let way = self.way_between(check.local, check.remote, post.relays);
+            post.send(way, &check.payload, now);
+        }
+        match self.tunnel.handle_timeout(now) {
+            Attempt::Going(Some(message)) => self.send_control(message, post, now),
+            Attempt::Going(None) => {}
+            Attempt::GivenUp => return vec![News::Failed(Failure::NoHandshake)],
+        }
+        self.fall_asleep(now);
+        let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+        if passed(self.candidates_due) {
+            return vec![News::Failed(Failure::NoCandidates)];
+        }
+        if passed(self.recovery_due) {
+            return vec![News::Failed(Failure::NoPath)];
+        }
+        self.news(now)
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Due> {
+        let due = |why| move |at| Due { at, why };
+        [
+            self.agent.poll_timeout().map(due("connectivity check")),
+            Some(self.tunnel.poll_timeout()).map(due("WireGuard timer")),
+            self.candidates_due.map(due("peer without candidates")),
+            self.recovery_due.map(due("peer without a path")),
+            self.idle_due().map(due("idle connection")),
+        ]
+        .into_iter()
+        .fold(None, Due::earlier)
+    }
+
+    /// What the peer has to hear of our candidates since the last time, best first: new ones, and ones that are gone.
+    pub(crate) fn take_signals(&mut self) -> (Vec<String>, Vec<String>) {
+        let texts = |set: &mut BTreeSet<Announcement>| {
+            std::mem::take(set).into_iter().rev().map(|announcement| announcement.text).collect()
+        };
+        (texts(&mut self.announce), texts(&mut self.withdraw))
+    }
+
+    /// How the peer is reached at present.
+    pub(crate) fn path(&self) -> Option<Path> {
+        let way = self.way()?;
+        let route = match way {
+            Way::Relayed { relay, .. } => Route::Relay(relay),
+            Way::Direct { remote, .. } if self.agent.is_on_relay(remote) => Route::PeerRelay,
+            Way::Direct { .. } => Route::Direct,
+        };
+        let (local, remote) = way.ends();
+        let (sent, received) = self.tunnel.traffic();
+        Some(Path { route, local, remote, last_handshake: self.tunnel.last_handshake(), sent, received })
+    }
+
+    fn way(&self) -> Option<Way> {
+        match &self.state {
+            State::Connecting { .. } => None,
+            State::Connected { way, .. } | State::Idle { way } => Some(*way),
+        }
+    }
+
+    fn way_between(&self, local: SocketAddr, remote: SocketAddr, relays: &Relays) -> Way {
+        match self.relay {
+            Some(relay) if relays.lends(relay, local) => Way::Relayed { relay, local, remote },
+            Some(_) | None => Way::Direct { local, remote },
+        }
+    }
+
+    fn handle_nomination(&mut self, local: SocketAddr, remote: SocketAddr, post: &mut Post<'_>, now: Instant) {
+        let way = self.way_between(local, remote, post.relays);
+        if self.way() == Some(way) {
+            return;
+        }
+        tracing::debug!(number = ?self.number, ?way, "New path");
+        let before = std::mem::replace(&mut self.state, State::Idle { way });
+        match before {
+            State::Connecting { early } => {
+                self.state = State::Connected { way, last_use: now };
+                for message in early {
+                    post.send(way, &message, now);
+                }
+            }
+            State::Connected { last_use, .. } => self.state = State::Connected { way, last_use },
+            State::Idle { .. } => {}
+        }
+        self.handshake_proactively(post, now);
+    }
+
+    fn handle_health(&mut self, health: Health, now: Instant) {
+        tracing::debug!(number = ?self.number, ?health, "Connectivity");
+        self.health = health;
+        self.recovery_due = match health {
+            Health::Checking | Health::Connected => None,
+            Health::Disconnected => self.recovery_due.or(Some(now + DISCONNECT_GRACE)),
+        };
+    }
+
+    /// The side that chooses the path also makes sure that there is a session on it.
+    fn handshake_proactively(&mut self, post: &mut Post<'_>, now: Instant) {
+        let recently =
+            self.last_proactive_handshake.is_some_and(|at| now.duration_since(at) < PROACTIVE_HANDSHAKE_PAUSE);
+        if self.params.role != IceRole::Controlling || self.way().is_none() || recently {
+            return;
+        }
+        if let Some(initiation) = self.tunnel.initiate(now) {
+            self.last_proactive_handshake = Some(now);
+            self.send_control(initiation, post, now);
+        }
+    }
+
+    /// Handshakes and signs of life go the same way as packets, or wait until there is one.
+    fn send_control(&mut self, message: Vec<u8>, post: &mut Post<'_>, now: Instant) {
+        match &mut self.state {
+            State::Connecting { early } => push_bounded(early, message, EARLY_MESSAGES),
+            State::Connected { way, .. } | State::Idle { way } => post.send(*way, &message, now),
+        }
+    }
+
+    fn wake(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Connecting { .. } => {}
+            State::Connected { last_use, .. } => *last_use = now,
+            State::Idle { way } => {
+                self.state = State::Connected { way: *way, last_use: now };
+                self.agent.set_patience(self.profile.active);
+                self.tunnel.set_idle(false);
+            }
+        }
+    }
+
+    fn fall_asleep(&mut self, now: Instant) {
+        if self.idle_due().is_some_and(|due| due <= now)
+            && let Some(way) = self.way()
+        {
+            self.state = State::Idle { way };
+            self.agent.set_patience(self.profile.idle);
+            self.tunnel.set_idle(true);
+        }
+    }
+
+    fn idle_due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Connected { last_use, .. } if self.health == Health::Connected => Some(*last_use + IDLE_AFTER),
+            State::Connecting { .. } | State::Connected { .. } | State::Idle { .. } => None,
+        }
+    }
+
+    /// Whether something may have to be said that was not said yet.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.established || !self.ready
+    }
+
+    fn news(&mut self, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        if self.way().is_none() || self.tunnel.last_handshake().is_none() {
+            return news;
+        }
+        if !self.established {
+            self.established = true;
+            news.push(News::Established);
+        }
+        if !self.ready && self.tunnel.can_seal(now) {
+            self.ready = true;
+            news.push(News::Ready);
+        }
+        news
+    }
+}

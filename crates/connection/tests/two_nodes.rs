@@ -1,0 +1,103 @@
+//! Two nodes and a relay, with virtual time.
+
+mod toy;
+
+use connection::{Event, Route, Sealed};
+use model::RelayId;
+use toy::{CLIENT, GATEWAY, World, packet, secs};
+
+#[test]
+fn a_direct_connection_carries_packets_both_ways() {
+    let mut world = World::new(1).with_relays().connected();
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+    assert_eq!(world.send(GATEWAY, packet(2)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[CLIENT].received, [packet(2)]);
+    let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
+    assert_eq!(path.route, Route::Direct);
+}
+
+#[test]
+fn a_relay_carries_packets_when_nothing_else_does() {
+    let mut world = World::new(2).relay_only().with_relays().connected();
+    for n in 0..100 {
+        assert_eq!(world.send(CLIENT, packet(n)), Sealed::Sent);
+        assert_eq!(world.send(GATEWAY, packet(n)), Sealed::Sent);
+    }
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received.len(), 100);
+    assert_eq!(world.hosts[CLIENT].received.len(), 100);
+    let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
+    assert_ne!(path.route, Route::Direct);
+}
+
+#[test]
+fn ipv6_is_preferred() {
+    let world = World::new(3).dual_stack().with_relays().connected();
+    let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
+    assert!(path.local.is_ipv6() && path.remote.is_ipv6());
+}
+
+#[test]
+fn packets_kept_until_the_session_is_ready_all_arrive_in_order() {
+    let mut world = World::new(4).with_relays();
+    world.authorize();
+    for n in 0..5 {
+        assert_eq!(world.send(CLIENT, packet(n)), Sealed::NotYet);
+    }
+    world.run_for(secs(3));
+    assert_eq!(world.hosts[GATEWAY].received, (0..5).map(packet).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_an_answer_of_a_relay_there_is_no_connection() {
+    let mut world = World::new(5);
+    let (peer, params) = (world.hosts[CLIENT].peer, world.params(CLIENT));
+    assert!(world.hosts[CLIENT].node.upsert(peer, params, world.now).is_err());
+    let mut entries = world.relay_entries();
+    entries[0].v4 = Some("203.0.113.99:3478".parse().unwrap());
+    let now = world.now;
+    world.hosts[CLIENT].node.update_relays(&[], &entries, now);
+    world.run_for(secs(8));
+    assert!(!world.has(CLIENT, &Event::NoRelays));
+    world.run_for(secs(1));
+    assert!(world.has(CLIENT, &Event::NoRelays));
+}
+
+#[test]
+fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
+    let mut world = World::new(6).with_relays();
+    world.portal = false;
+    world.authorize();
+    let failed = Event::Failed(world.hosts[CLIENT].peer);
+    world.run_for(secs(9));
+    assert!(!world.has(CLIENT, &failed));
+    world.run_for(secs(1));
+    assert!(world.has(CLIENT, &failed));
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Unknown);
+}
+
+#[test]
+fn relays_like_coturn_are_usable() {
+    let mut world = World::new(7).relay_only();
+    world.relays[0].signs_refusals = false;
+    world.relays[0].insists_on_nonce = true;
+    let mut world = world.with_relays().connected();
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received.len(), 1);
+}
+
+#[test]
+fn a_connection_survives_the_loss_of_its_relay() {
+    let mut world = World::new(8).relay_only().with_relays().connected();
+    world.relays.push(toy::relay::ToyRelay::new(2, vec![toy::address("203.0.113.2:3478")]));
+    world.relays.remove(0);
+    world.introduce_relays(&[RelayId::from_u128(1)]);
+    world.run_for(secs(3));
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+}
