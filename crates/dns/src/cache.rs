@@ -6,11 +6,11 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, ResponseCode},
+    op::ResponseCode,
     rr::{Record, RecordType},
 };
 
-use crate::{Answer, Domain, Question};
+use crate::{Answer, Domain, Question, Response};
 
 /// Answers that live shorter are not worth keeping.
 const MIN_TTL: u32 = 5;
@@ -43,7 +43,7 @@ impl Cacheable {
     /// The part of `response` to `question` that may be kept: a complete, positive answer with records of the type
     /// that was asked for. It lives as long as the shortest-lived of these.
     #[must_use]
-    pub fn new(question: &Question, response: &Message) -> Option<Self> {
+    pub fn new(question: &Question, response: &Response) -> Option<Self> {
         let metadata = &response.metadata;
         if !question.standard || metadata.response_code != ResponseCode::NoError || metadata.truncation {
             return None;
@@ -110,7 +110,7 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use hickory_proto::{
-        op::{OpCode, Query},
+        op::{MessageType, Metadata, OpCode, Query},
         rr::{
             Name, RData,
             rdata::{A, CNAME},
@@ -135,11 +135,9 @@ mod tests {
         Record::from_rdata(name(owner), ttl, RData::CNAME(CNAME(name("b.example."))))
     }
 
-    fn response(answers: Vec<Record>) -> Message {
-        let mut message = Message::response(7, OpCode::Query);
-        message.add_query(Query::query(name("a.example."), RecordType::A));
-        message.answers = answers;
-        message
+    fn response(answers: Vec<Record>) -> Response {
+        let question = Query::query(name("a.example."), RecordType::A);
+        Response { metadata: Metadata::new(7, MessageType::Response, OpCode::Query), question, answers }
     }
 
     fn ttls(answer: &Answer) -> Vec<u32> {

@@ -9,6 +9,7 @@
 //! * [`proxy_ips`] – the addresses that we invent for names
 //! * [`upstream`] – which resolvers are used, and on which way they are reached
 //! * [`sentinel`] – the addresses on which we pretend to be those resolvers
+//! * [`response`] – what those resolvers said
 //! * [`cache`] – answers of other resolvers, kept for as long as they said
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ pub mod domain;
 pub mod pattern;
 pub mod proxy_ips;
 pub mod question;
+pub mod response;
 pub mod sentinel;
 pub mod stub;
 pub mod upstream;
@@ -29,6 +31,7 @@ pub use domain::Domain;
 pub use pattern::{InvalidPattern, Pattern};
 pub use proxy_ips::{Assigned, Assignments};
 pub use question::Question;
+pub use response::{NoResponse, Response};
 pub use sentinel::Sentinels;
 pub use stub::{Stub, StubDecision};
 pub use upstream::{Reach, Resolvers, Upstream, Via};

@@ -255,3 +255,6 @@ impl Stub {
 fn record(owner: &Name, data: RData) -> Record {
     Record::from_rdata(owner.clone(), TTL, data)
 }
+
+#[cfg(test)]
+mod tests;

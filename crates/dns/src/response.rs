@@ -1,0 +1,130 @@
+//! What another resolver said, as far as we look at it.
+
+use hickory_proto::{
+    op::{Header, Message, MessageType, Metadata, Query},
+    rr::Record,
+    serialize::binary::{BinDecodable, BinDecoder, DecodeError},
+};
+
+/// A response. Passed on byte by byte; only this much of it is understood, so that nothing unusual in the other
+/// sections can keep an answer from its asker.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Response {
+    /// The header.
+    pub metadata: Metadata,
+    /// The one question that is answered.
+    pub question: Query,
+    /// The answer section.
+    pub answers: Vec<Record>,
+}
+
+/// Bytes that are no response.
+#[derive(Debug, thiserror::Error)]
+pub enum NoResponse {
+    /// They do not follow RFC 1035 as far as the answer section goes.
+    #[error("the message is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// It is a query itself.
+    #[error("the message is a query")]
+    Query,
+    /// Without exactly one question nobody knows what is answered.
+    #[error("the message has {0} questions")]
+    Questions(u16),
+}
+
+impl Response {
+    /// Reads header, question and answers of a message.
+    ///
+    /// # Errors
+    /// It is no response.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NoResponse> {
+        let mut decoder = BinDecoder::new(bytes);
+        let Header { metadata, counts } = Header::read(&mut decoder)?;
+        if metadata.message_type != MessageType::Response {
+            return Err(NoResponse::Query);
+        }
+        if counts.queries != 1 {
+            return Err(NoResponse::Questions(counts.queries));
+        }
+        let question = Query::read(&mut decoder)?;
+        let (answers, _, _) = Message::read_records(&mut decoder, counts.answers.into(), false, metadata.op_code)?;
+        Ok(Self { metadata, question, answers })
+    }
+
+    /// Whether this answers `question`, sent with `id` (RFC 5452 9.1).
+    #[must_use]
+    pub fn answers(&self, id: u16, question: &Query) -> bool {
+        self.metadata.id == id && self.question == *question
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::{
+        op::{Edns, OpCode},
+        rr::{Name, RData, RecordType, rdata::A},
+    };
+
+    use super::*;
+
+    fn query(name: &str) -> Query {
+        Query::query(Name::from_ascii(name).expect("a name"), RecordType::A)
+    }
+
+    fn message() -> Message {
+        let mut message = Message::response(77, OpCode::Query);
+        message.add_query(query("a.example."));
+        let owner = Name::from_ascii("a.example.").expect("a name");
+        message.answers = vec![Record::from_rdata(owner, 60, RData::A(A(Ipv4Addr::LOCALHOST)))];
+        message.set_edns(Edns::new());
+        message
+    }
+
+    #[test]
+    fn a_response_answers_its_question_in_any_case_and_no_other() {
+        let response = Response::parse(&message().to_vec().expect("bytes")).expect("a response");
+        assert_eq!(response.answers.len(), 1);
+        assert!(response.answers(77, &query("A.eXample.")));
+        assert!(!response.answers(78, &query("a.example.")));
+        assert!(!response.answers(77, &query("b.example.")));
+        let other_type = Query::query(query("a.example.").name().clone(), RecordType::AAAA);
+        assert!(!response.answers(77, &other_type));
+    }
+
+    #[test]
+    fn rubbish_behind_the_answers_does_not_matter() {
+        let mut bytes = message().to_vec().expect("bytes");
+        bytes.truncate(bytes.len() - 3);
+        assert!(Response::parse(&bytes).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_response_to_one_question_is_refused() {
+        let mut query = message();
+        query.metadata.message_type = MessageType::Query;
+        assert!(matches!(Response::parse(&query.to_vec().expect("bytes")), Err(NoResponse::Query)));
+        let none = Message::response(77, OpCode::Query);
+        assert!(matches!(Response::parse(&none.to_vec().expect("bytes")), Err(NoResponse::Questions(0))));
+        let mut two = message();
+        two.add_query(two.queries[0].clone());
+        assert!(matches!(Response::parse(&two.to_vec().expect("bytes")), Err(NoResponse::Questions(2))));
+    }
+
+    #[test]
+    fn mangled_responses_are_refused_or_read_but_never_more() {
+        let bytes = message().to_vec().expect("bytes");
+        let opt = 11;
+        for length in 0..bytes.len() - opt {
+            assert!(matches!(Response::parse(&bytes[..length]), Err(NoResponse::Malformed(_))), "{length}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(response) = Response::parse(&flipped) {
+                let _ = response.answers(77, &query("a.example."));
+            }
+        }
+    }
+}
