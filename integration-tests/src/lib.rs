@@ -1,8 +1,21 @@
 //! Reality for Firezone: network namespaces, a real bus, a real relay, and our own portal and gateway.
 //!
 //! The stand uses the same doors as users: the programs, the bus, the network. It never reaches into them.
+//!
+//! * [`netns`], [`process`], [`logs`] – hosts, programs, and what they write
+//! * [`topology`] – the little internet: who is where, and who can reach whom
+//! * [`bus`] – a private system bus with polkit
+//! * [`stand`] – all of it, ready for a story
+//! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
 
 #![forbid(unsafe_code)]
 
+pub mod bus;
+pub mod gateway;
 pub mod logs;
+pub mod netns;
 pub mod portal;
+pub mod process;
+
+pub mod topology;
+pub mod web;

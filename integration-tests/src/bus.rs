@@ -1,0 +1,79 @@
+//! A system bus of its own, with the distribution's configuration, our policy, and the real polkit.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    logs::Logs,
+    netns::Host,
+    process::{Running, eventually},
+};
+
+/// Says how polkit is started; where its daemon is differs between distributions.
+const POLKIT_SERVICE: &str = "/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service";
+
+/// What a package installs for the bus: where it is in the tree, and where it belongs.
+const INSTALLED: [(&str, &str); 3] = [
+    ("dbus-policy/dev.firezone.Client.conf", "/usr/share/dbus-1/system.d/dev.firezone.Client.conf"),
+    ("polkit/dev.firezone.Client.policy", "/usr/share/polkit-1/actions/dev.firezone.Client.policy"),
+    ("polkit/50-dev.firezone.Client.rules", "/usr/share/polkit-1/rules.d/50-dev.firezone.Client.rules"),
+];
+
+/// The bus daemon and polkit.
+#[derive(Debug)]
+pub struct Bus {
+    _polkit: Running,
+    _daemon: Running,
+}
+
+impl Bus {
+    /// Starts them on `host`. `tree` is the root of the source tree.
+    pub fn start(host: &Host, tree: &Path, logs: &Logs) -> anyhow::Result<Self> {
+        for (source, place) in INSTALLED {
+            let source = tree.join(source);
+            let content =
+                std::fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
+            host.write(place, &content)?;
+        }
+        host.in_files(|| std::fs::create_dir_all("/run/dbus"))??;
+
+        let daemon = host
+            .program("dbus-daemon --system --nofork --nopidfile --nosyslog")
+            .start("dbus-daemon", logs.open("dbus-daemon"))?;
+        eventually("the bus answers", Duration::from_secs(10), || names(host).is_some())?;
+
+        let polkit = host.program(&polkit_command(host)?).start("polkit", logs.open("polkit"))?;
+        let bus = Self { _polkit: polkit, _daemon: daemon };
+        eventually("polkit is on the bus", Duration::from_secs(10), || owns(host, "org.freedesktop.PolicyKit1"))?;
+        Ok(bus)
+    }
+}
+
+/// Whether somebody owns `name` on the bus of `host`.
+#[must_use]
+pub fn owns(host: &Host, name: &str) -> bool {
+    names(host).is_some_and(|names| names.lines().any(|line| line.trim() == name))
+}
+
+/// Watches all messages on the bus that this user may see.
+pub fn monitor(host: &Host, user: &str, logs: &Arc<Logs>) -> anyhow::Result<Running> {
+    let log = logs.open(&format!("monitor-of-{user}"));
+    host.program("dbus-monitor --system").as_user(user).start("dbus-monitor", log)
+}
+
+fn names(host: &Host) -> Option<String> {
+    let call = "dbus-send --system --print-reply=literal --dest=org.freedesktop.DBus /org/freedesktop/DBus \
+                org.freedesktop.DBus.ListNames";
+    let answer = host.program(call).check().ok()?;
+    // One long line of names with gaps.
+    Some(answer.text().split_whitespace().collect::<Vec<_>>().join("\n"))
+}
+
+fn polkit_command(host: &Host) -> anyhow::Result<String> {
+    let service = host.read(POLKIT_SERVICE).context("polkit is not installed")?;
+    match service.lines().find_map(|line| line.strip_prefix("Exec=")) {
+        Some(command) => Ok(command.trim().to_owned()),
+        None => bail!("{POLKIT_SERVICE} does not say how to start polkit"),
+    }
+}

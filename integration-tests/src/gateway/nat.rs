@@ -1,0 +1,401 @@
+//! Addresses that a client invents for names, and the servers that are meant by them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use ip_packet::{IpPacket, Transport, icmp};
+use model::ResourceId;
+
+/// A session that has had no answer yet.
+const UNCONFIRMED: Duration = Duration::from_secs(60);
+/// An idle TCP connection; keep-alives come every two hours.
+const TCP_IDLE: Duration = Duration::from_secs(2 * 60 * 60 + 4 * 60);
+/// Idle UDP and pings.
+const OTHER_IDLE: Duration = Duration::from_secs(120);
+/// A TCP connection that both ends have closed.
+const CLOSED: Duration = Duration::from_secs(5);
+
+/// The translations of one client.
+#[derive(Debug, Default)]
+pub(super) struct Nat {
+    translations: BTreeMap<IpAddr, Translation>,
+    sessions: BTreeMap<Inside, Session>,
+    outsides: BTreeMap<Outside, Inside>,
+    /// What late answers are recognised by.
+    over: BTreeSet<Outside>,
+}
+
+/// What an invented address stands for.
+#[derive(Debug)]
+pub(super) struct Translation {
+    domain: String,
+    target: Option<IpAddr>,
+    pub(super) resources: BTreeSet<ResourceId>,
+}
+
+/// A flow as the client sees it: from its port to an invented address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Inside {
+    protocol: Protocol,
+    port: u16,
+    proxy: IpAddr,
+}
+
+/// The same flow as the server sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Outside {
+    protocol: Protocol,
+    port: u16,
+    server: IpAddr,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Protocol {
+    Tcp,
+    Udp,
+    Ping,
+}
+
+#[derive(Debug)]
+struct Session {
+    outside: Outside,
+    last: Instant,
+    answered: bool,
+    closed_by_client: bool,
+    closed_by_server: bool,
+    reset: bool,
+}
+
+/// What becomes of a packet from a client to an invented address.
+#[derive(Debug)]
+pub(super) enum Outbound {
+    Forward(IpPacket),
+    NoTarget,
+    Drop,
+}
+
+/// What becomes of a packet from a server to a client.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// It answers a translated flow; this is what the client must see.
+    Translated(IpPacket),
+    /// It has nothing to do with translations.
+    Untouched(IpPacket),
+    /// Its flow is over.
+    Drop,
+}
+
+impl Nat {
+    /// Lets `proxies` stand for `domain`, whose servers are `resolved`. Flows that exist stay where they are.
+    pub(super) fn assign(&mut self, domain: &str, resource: ResourceId, resolved: &[IpAddr], proxies: &[IpAddr]) {
+        let renumbered = |it: &Translation| !it.domain.eq_ignore_ascii_case(domain);
+        if proxies.iter().filter_map(|proxy| self.translations.get(proxy)).any(renumbered) {
+            *self = Self::default();
+        }
+
+        for is_family in [IpAddr::is_ipv4, IpAddr::is_ipv6] {
+            let servers: BTreeSet<IpAddr> = resolved.iter().copied().filter(is_family).collect();
+            let proxies: BTreeSet<IpAddr> = proxies.iter().copied().filter(is_family).collect();
+            let mut targets = servers.iter().cycle();
+            for proxy in proxies {
+                let target = targets.next().copied();
+                let translation = self.translations.entry(proxy).or_insert_with(|| Translation {
+                    domain: domain.to_owned(),
+                    target,
+                    resources: BTreeSet::new(),
+                });
+                translation.target = target;
+                translation.resources.insert(resource);
+            }
+        }
+    }
+
+    /// What an invented address stands for.
+    pub(super) fn translation(&self, proxy: IpAddr) -> Option<&Translation> {
+        self.translations.get(&proxy)
+    }
+
+    /// A resource is not allowed any more.
+    pub(super) fn forget_resource(&mut self, resource: ResourceId) {
+        for translation in self.translations.values_mut() {
+            translation.resources.remove(&resource);
+        }
+    }
+
+    /// Sends a packet on to the server that is meant.
+    pub(super) fn outbound(&mut self, mut packet: IpPacket, now: Instant) -> Outbound {
+        let proxy = packet.destination();
+        let Some((protocol, port)) = source_of(packet.transport()) else { return Outbound::Drop };
+        let inside = Inside { protocol, port, proxy };
+
+        if !self.sessions.contains_key(&inside) {
+            let Some(server) = self.translations.get(&proxy).and_then(|it| it.target) else {
+                return Outbound::NoTarget;
+            };
+            let Some(outside) = self.free_outside(protocol, port, server) else { return Outbound::Drop };
+            self.over.remove(&outside);
+            self.outsides.insert(outside, inside);
+            self.sessions.insert(inside, Session::new(outside, now));
+        }
+        let Some(session) = self.sessions.get_mut(&inside) else { return Outbound::Drop };
+        session.last = now;
+        session.note_flags(&packet, true);
+
+        let outside = session.outside;
+        match packet.set_destination(outside.server).and_then(|()| packet.set_source_port(outside.port)) {
+            Ok(()) => Outbound::Forward(packet),
+            Err(_) => Outbound::Drop,
+        }
+    }
+
+    /// Brings an answer back. `client` is whom it is for.
+    pub(super) fn inbound(&mut self, mut packet: IpPacket, client: IpAddr, now: Instant) -> Inbound {
+        if let Transport::IcmpError(quoted) = packet.transport() {
+            let Some((protocol, port)) = quoted_source(quoted.transport) else { return Inbound::Drop };
+            let outside = Outside { protocol, port, server: quoted.destination };
+            let Some(inside) = self.outsides.get(&outside) else { return Inbound::Untouched(packet) };
+            return match icmp::translated(&packet, inside.proxy, client, inside.port) {
+                Some(translated) => Inbound::Translated(translated),
+                None => Inbound::Drop,
+            };
+        }
+
+        let Some((protocol, port)) = destination_of(packet.transport()) else { return Inbound::Untouched(packet) };
+        let outside = Outside { protocol, port, server: packet.source() };
+        if self.over.contains(&outside) {
+            return Inbound::Drop;
+        }
+        let Some(inside) = self.outsides.get(&outside).copied() else { return Inbound::Untouched(packet) };
+        if let Some(session) = self.sessions.get_mut(&inside) {
+            session.last = now;
+            session.answered = true;
+            session.note_flags(&packet, false);
+        }
+        match packet.set_source(inside.proxy).and_then(|()| packet.set_destination_port(inside.port)) {
+            Ok(()) => Inbound::Translated(packet),
+            Err(_) => Inbound::Drop,
+        }
+    }
+
+    /// Forgets flows that are over.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let Self { sessions, outsides, over, .. } = self;
+        sessions.retain(|_, session| {
+            let alive = now.saturating_duration_since(session.last) < session.lifetime();
+            if !alive {
+                outsides.remove(&session.outside);
+                over.insert(session.outside);
+            }
+            alive
+        });
+    }
+
+    /// The client's own port if nobody has it, else the next one that is free.
+    fn free_outside(&self, protocol: Protocol, port: u16, server: IpAddr) -> Option<Outside> {
+        (port..=u16::MAX)
+            .chain(1..port)
+            .map(|port| Outside { protocol, port, server })
+            .find(|outside| !self.outsides.contains_key(outside))
+    }
+}
+
+impl Session {
+    fn new(outside: Outside, now: Instant) -> Self {
+        Self { outside, last: now, answered: false, closed_by_client: false, closed_by_server: false, reset: false }
+    }
+
+    fn lifetime(&self) -> Duration {
+        match self.outside.protocol {
+            Protocol::Tcp if self.reset => Duration::ZERO,
+            Protocol::Tcp if self.closed_by_client && self.closed_by_server => CLOSED,
+            _ if !self.answered => UNCONFIRMED,
+            Protocol::Tcp => TCP_IDLE,
+            Protocol::Udp | Protocol::Ping => OTHER_IDLE,
+        }
+    }
+
+    fn note_flags(&mut self, packet: &IpPacket, from_client: bool) {
+        use ip_packet::build::tcp_flag::{FIN, RST};
+
+        let flags = tcp_flags(packet).unwrap_or_default();
+        self.reset |= flags & RST != 0;
+        if flags & FIN != 0 {
+            *(if from_client { &mut self.closed_by_client } else { &mut self.closed_by_server }) = true;
+        }
+    }
+}
+
+fn source_of(transport: Transport) -> Option<(Protocol, u16)> {
+    match transport {
+        Transport::Tcp { source, .. } => Some((Protocol::Tcp, source)),
+        Transport::Udp { source, .. } => Some((Protocol::Udp, source)),
+        Transport::Echo { id, .. } => Some((Protocol::Ping, id)),
+        Transport::IcmpError(_) | Transport::OtherIcmp | Transport::Other(_) => None,
+    }
+}
+
+fn destination_of(transport: Transport) -> Option<(Protocol, u16)> {
+    match transport {
+        Transport::Tcp { destination, .. } => Some((Protocol::Tcp, destination)),
+        Transport::Udp { destination, .. } => Some((Protocol::Udp, destination)),
+        Transport::Echo { id, .. } => Some((Protocol::Ping, id)),
+        Transport::IcmpError(_) | Transport::OtherIcmp | Transport::Other(_) => None,
+    }
+}
+
+fn quoted_source(transport: icmp::QuotedTransport) -> Option<(Protocol, u16)> {
+    Some(match transport {
+        icmp::QuotedTransport::Tcp { source, .. } => (Protocol::Tcp, source),
+        icmp::QuotedTransport::Udp { source, .. } => (Protocol::Udp, source),
+        icmp::QuotedTransport::Echo { id } => (Protocol::Ping, id),
+    })
+}
+
+fn tcp_flags(packet: &IpPacket) -> Option<u8> {
+    if !matches!(packet.transport(), Transport::Tcp { .. }) {
+        return None;
+    }
+    let bytes = packet.as_bytes();
+    let header = if packet.source().is_ipv4() { usize::from(bytes[0] & 0x0f) * 4 } else { 40 };
+    bytes.get(header + 13).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ip_packet::build::{self, TcpHeader, tcp_flag};
+
+    use super::*;
+
+    const CLIENT: &str = "100.64.0.9";
+    const PROXIES: [&str; 4] = ["100.96.0.1", "100.96.0.2", "fd00:2021:1111:8000::1", "fd00:2021:1111:8000::2"];
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn resource(number: u128) -> ResourceId {
+        ResourceId::from_u128(number)
+    }
+
+    fn nat_for(domain: &str, servers: &[&str]) -> Nat {
+        let mut nat = Nat::default();
+        let servers: Vec<_> = servers.iter().map(|it| ip(it)).collect();
+        nat.assign(domain, resource(1), &servers, &PROXIES.map(ip));
+        nat
+    }
+
+    fn udp(from: &str, to: &str) -> IpPacket {
+        build::udp(from.parse::<SocketAddr>().unwrap(), to.parse::<SocketAddr>().unwrap(), b"x").unwrap()
+    }
+
+    fn tcp(from: &str, to: &str, flags: u8) -> IpPacket {
+        let header = TcpHeader { flags, ..TcpHeader::default() };
+        build::tcp(from.parse().unwrap(), to.parse().unwrap(), header, b"").unwrap()
+    }
+
+    fn forwarded(outcome: Outbound) -> IpPacket {
+        match outcome {
+            Outbound::Forward(packet) => packet,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_packet_reaches_the_server_and_the_answer_comes_from_the_invented_address() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+
+        let out = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        assert_eq!(out, udp("100.64.0.9:4000", "10.0.0.5:53"));
+
+        let Inbound::Translated(back) = nat.inbound(udp("10.0.0.5:53", "100.64.0.9:4000"), ip(CLIENT), now) else {
+            panic!("not translated")
+        };
+        assert_eq!(back, udp("100.96.0.1:53", "100.64.0.9:4000"));
+    }
+
+    #[test]
+    fn flows_from_one_port_to_two_names_on_one_server_are_told_apart() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+
+        let one = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        let other = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.2:53"), now));
+
+        assert_ne!(one, other);
+        assert_eq!(other, udp("100.64.0.9:4001", "10.0.0.5:53"));
+    }
+
+    #[test]
+    fn a_name_without_ipv6_has_no_ipv6_target() {
+        let mut nat = nat_for("wiki.example", &["10.0.0.5"]);
+
+        let outcome = nat.outbound(udp("[fd00:2021:1111::9]:1", "[fd00:2021:1111:8000::1]:2"), Instant::now());
+
+        assert!(matches!(outcome, Outbound::NoTarget));
+    }
+
+    #[test]
+    fn running_flows_keep_their_server_when_the_name_moves() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+
+        nat.assign("wiki.example", resource(1), &[ip("10.0.0.6")], &PROXIES.map(ip));
+
+        let old = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        let new = forwarded(nat.outbound(udp("100.64.0.9:4001", "100.96.0.1:53"), now));
+        assert_eq!(old.destination(), ip("10.0.0.5"));
+        assert_eq!(new.destination(), ip("10.0.0.6"));
+    }
+
+    #[test]
+    fn addresses_that_mean_another_name_now_start_from_nothing() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+
+        nat.assign("mail.example", resource(1), &[ip("10.0.0.7")], &[ip("100.96.0.1")]);
+
+        let packet = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        assert_eq!(packet.destination(), ip("10.0.0.7"));
+        assert!(nat.translation(ip("100.96.0.2")).is_none());
+    }
+
+    #[test]
+    fn an_answer_after_the_end_is_dropped() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+
+        nat.tick(now + UNCONFIRMED);
+
+        let late = nat.inbound(udp("10.0.0.5:53", "100.64.0.9:4000"), ip(CLIENT), now);
+        assert!(matches!(late, Inbound::Drop));
+    }
+
+    #[test]
+    fn a_connection_ends_soon_after_both_sides_closed_it() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(tcp("100.64.0.9:4000", "100.96.0.1:80", tcp_flag::FIN), now));
+        nat.inbound(tcp("10.0.0.5:80", "100.64.0.9:4000", tcp_flag::FIN), ip(CLIENT), now);
+
+        nat.tick(now + CLOSED - Duration::from_millis(1));
+        assert_eq!(nat.sessions.len(), 1);
+        nat.tick(now + CLOSED);
+        assert_eq!(nat.sessions.len(), 0);
+    }
+
+    #[test]
+    fn an_error_about_a_translated_flow_is_translated() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        let packet = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        let error = icmp::unreachable(&packet).unwrap();
+
+        let Inbound::Translated(error) = nat.inbound(error, ip(CLIENT), now) else { panic!("not translated") };
+
+        assert_eq!(error.source(), ip("100.96.0.1"));
+        let Transport::IcmpError(quoted) = error.transport() else { panic!("no error") };
+        assert_eq!(quoted.destination, ip("100.96.0.1"));
+    }
+}

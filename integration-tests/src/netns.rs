@@ -1,0 +1,272 @@
+//! A small world of hosts, held together by nothing but file descriptors.
+//!
+//! Nothing in here has a name that could outlive us. Network and mount namespaces belong to open descriptors of this
+//! process, processes belong to a PID namespace whose first process dies with us, and files are on a tmpfs that only these
+//! mount namespaces see. However we end (return, panic, Ctrl-C, even SIGKILL), the kernel takes everything away, and the
+//! machine is as it was.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    os::fd::AsFd as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use nix::{
+    fcntl::{OFlag, open, openat},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+    sys::stat::Mode,
+};
+
+/// Where the world keeps its files. Exists only inside.
+pub const FILES: &str = "/run/lab";
+
+/// The part that all hosts share: processes and, to begin with, files.
+#[derive(Debug)]
+pub struct World {
+    /// Waits for the end of its input, that is, for our end. Its end is the end of all processes of the world.
+    first_process: Child,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    processes: File,
+    files: File,
+}
+
+/// A machine of its own, as far as networks and mounts go.
+#[derive(Clone, Debug)]
+pub struct Host {
+    name: &'static str,
+    shared: Arc<Shared>,
+    network: Arc<File>,
+    files: Arc<File>,
+}
+
+impl World {
+    /// An empty world with fresh `/proc` and `/run`, and its own view of the directories in which we will change files.
+    pub fn new() -> anyhow::Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            bail!("this needs root, for network namespaces; `make test` and `make demo` take care of that");
+        }
+
+        let mut first_process = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["sh", "-c", "echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run unshare")?;
+        let mut greeting = String::new();
+        let output = first_process.stdout.take().context("no output of unshare")?;
+        BufReader::new(output).read_line(&mut greeting)?;
+        if greeting.trim() != "ready" {
+            bail!("cannot create namespaces; is this a container without privileges?");
+        }
+
+        let of = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", first_process.id()));
+        let shared = Arc::new(Shared { processes: of("pid_for_children")?, files: of("mnt")? });
+        let world = Self { first_process, shared };
+        world.inside(prepare_files)??;
+        Ok(world)
+    }
+
+    /// A new host without any link, and with the files of the world as they are now.
+    pub fn host(&self, name: &'static str) -> anyhow::Result<Host> {
+        // The names in this directory follow the thread that opened it, whatever it does to itself.
+        let (network, files) = self.inside_with(
+            || open("/proc/thread-self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()),
+            |own| -> anyhow::Result<_> {
+                let own = own?;
+                unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
+                let namespace = |kind: &str| openat(&own, kind, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+                Ok((File::from(namespace("net")?), File::from(namespace("mnt")?)))
+            },
+        )??;
+
+        let host = Host { name, shared: self.shared.clone(), network: Arc::new(network), files: Arc::new(files) };
+        host.ip(&["link set lo up"])?;
+        Ok(host)
+    }
+
+    /// Runs `task` where the world's files are seen.
+    pub fn inside<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        self.inside_with(|| (), |()| task())
+    }
+
+    fn inside_with<A, T: Send>(
+        &self,
+        before: impl FnOnce() -> A + Send,
+        task: impl FnOnce(A) -> T + Send,
+    ) -> anyhow::Result<T> {
+        on_a_thread(|| {
+            let prepared = before();
+            enter_files(&self.shared.files)?;
+            Ok(task(prepared))
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.first_process.stdin.take());
+        if let Err(error) = self.first_process.wait() {
+            tracing::warn!(%error, "the first process cannot be waited for");
+        }
+    }
+}
+
+impl Host {
+    /// What it is called in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Connects two hosts by a cable. Each end has a name.
+    pub fn cable(&self, end: &str, other: &Host, other_end: &str) -> anyhow::Result<()> {
+        use std::os::fd::AsRawFd as _;
+
+        // `ip` takes the path of a namespace for its name.
+        let there = format!("/proc/{}/fd/{}", std::process::id(), other.network.as_raw_fd());
+        self.ip(&[&format!("link add {end} type veth peer name {other_end} netns {there}")])?;
+        self.ip(&[&format!("link set {end} up")])?;
+        other.ip(&[&format!("link set {other_end} up")])
+    }
+
+    /// Runs commands of `ip` in order.
+    pub fn ip(&self, commands: &[&str]) -> anyhow::Result<()> {
+        for command in commands {
+            let output = self.in_network(|| Command::new("ip").args(command.split(' ')).output())?;
+            let output = output.context("cannot run ip")?;
+            if !output.status.success() {
+                bail!("{}: ip {command}: {}", self.name, String::from_utf8_lossy(&output.stderr).trim());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a kernel parameter of this host's network.
+    pub fn sysctl(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        self.in_network(|| std::fs::write(&path, value))?.with_context(|| format!("{}: cannot set {name}", self.name))
+    }
+
+    /// Loads rules into this host's packet filter.
+    pub fn nft(&self, rules: &str) -> anyhow::Result<String> {
+        let output =
+            self.in_network(|| Command::new("nft").arg("-j").arg(rules).output())?.context("cannot run nft")?;
+        if !output.status.success() {
+            bail!("{}: nft: {}", self.name, String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether something listens on this port, TCP (`tcp`) or UDP (`udp`), whatever the address.
+    pub fn listens(&self, protocol: &str, port: u16) -> bool {
+        let marker = format!(":{port:04X} ");
+        let table = |suffix: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}{suffix}"));
+        let found = self.in_network(|| {
+            ["", "6"].into_iter().filter_map(|suffix| table(suffix).ok()).any(|table| {
+                // The second column is the local address; TCP sockets have to be in state "listen".
+                table.lines().skip(1).any(|line| {
+                    let mut columns = line.split_whitespace().skip(1);
+                    columns.next().is_some_and(|local| format!("{local} ").ends_with(&marker))
+                        && (protocol == "udp" || columns.nth(1) == Some("0A"))
+                })
+            })
+        });
+        found.unwrap_or(false)
+    }
+
+    /// Makes `path` show `content` on this host only, in a way that can be written but not replaced, like a container's
+    /// `/etc/resolv.conf`.
+    pub fn bind_file(&self, path: &str, content: &str) -> anyhow::Result<()> {
+        let own = format!("{FILES}/{}{}", self.name, path.replace('/', "-"));
+        self.in_files(|| -> anyhow::Result<()> {
+            std::fs::write(&own, content)?;
+            bind(Path::new(&own), Path::new(path))
+        })?
+    }
+
+    /// The content of a file as this host sees it.
+    pub fn read(&self, path: &str) -> anyhow::Result<String> {
+        self.in_files(|| std::fs::read_to_string(path))?.with_context(|| format!("{}: cannot read {path}", self.name))
+    }
+
+    /// Writes a file as this host sees it.
+    pub fn write(&self, path: &str, content: &str) -> anyhow::Result<()> {
+        self.in_files(|| std::fs::write(path, content))?.with_context(|| format!("{}: cannot write {path}", self.name))
+    }
+
+    /// Runs `task` with this host's network and everybody's files.
+    pub fn in_network<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        on_a_thread(|| {
+            setns(self.network.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
+            Ok(task())
+        })
+    }
+
+    /// Runs `task` with this host's files.
+    pub fn in_files<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        on_a_thread(|| {
+            enter_files(&self.files)?;
+            Ok(task())
+        })
+    }
+
+    /// Starts a process on this host.
+    pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Child> {
+        on_a_thread(|| {
+            setns(self.network.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
+            setns(self.shared.processes.as_fd(), CloneFlags::CLONE_NEWPID).context("cannot enter the processes")?;
+            enter_files(&self.files)?;
+            command.spawn().with_context(|| format!("{}: cannot run {}", self.name, command.get_program().display()))
+        })
+    }
+}
+
+/// Makes `path` show what `source` shows.
+pub(crate) fn bind(source: &Path, path: &Path) -> anyhow::Result<()> {
+    mount(Some(source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("cannot mount on {}", path.display()))
+}
+
+/// Namespaces are a property of threads; so whoever changes them has a thread of its own.
+fn on_a_thread<T: Send>(task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let outcome = std::thread::scope(|scope| scope.spawn(task).join());
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn enter_files(files: &File) -> anyhow::Result<()> {
+    // Threads share their working directory, and those who share it may not change mount namespaces.
+    unshare(CloneFlags::CLONE_FS)?;
+    setns(files.as_fd(), CloneFlags::CLONE_NEWNS).context("cannot enter the files")
+}
+
+/// Gives the world directories in which it may write without anybody outside seeing it.
+fn prepare_files() -> anyhow::Result<()> {
+    // What is mounted here must not depend on mounts outside, nor the other way round.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    std::fs::create_dir(FILES)?;
+
+    for path in ["/etc", "/var/lib", "/usr/share/dbus-1", "/usr/share/polkit-1"] {
+        if !Path::new(path).exists() {
+            continue;
+        }
+        let layer = format!("{FILES}/layers{}", path.replace('/', "-"));
+        let (upper, work) = (format!("{layer}/upper"), format!("{layer}/work"));
+        std::fs::create_dir_all(&upper)?;
+        std::fs::create_dir_all(&work)?;
+        let options = format!("lowerdir={path},upperdir={upper},workdir={work}");
+        mount(Some("overlay"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+            .with_context(|| format!("cannot mount an overlay on {path}; the kernel has to know overlayfs"))?;
+    }
+    Ok(())
+}

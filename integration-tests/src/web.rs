@@ -1,0 +1,59 @@
+//! The private web server: a greeting, and as many bytes as one likes.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path},
+    routing::get,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
+/// What `/` says.
+pub const GREETING: &str = "Hello from the private server.\n";
+
+/// Bytes in a mebibyte.
+const MIB: usize = 1 << 20;
+
+/// Serves until the process ends.
+pub async fn serve(listen: Vec<SocketAddr>) -> anyhow::Result<()> {
+    let pages = Router::new()
+        .route("/", get(|| async { GREETING }))
+        .route("/whoami", get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { format!("{}\n", from.ip()) }))
+        .route(
+            "/bytes/{mebibytes}",
+            get(|Path(mebibytes): Path<usize>| async move { Bytes::from(bytes(mebibytes.min(256))) }),
+        );
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for address in listen {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let pages = pages.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tasks.spawn(async move { axum::serve(listener, pages).await });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+/// What a download of so many mebibytes has to be, as hexadecimal SHA-256.
+#[must_use]
+pub fn checksum(mebibytes: usize) -> String {
+    sha256(&bytes(mebibytes))
+}
+
+/// Hexadecimal SHA-256.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of which no two stretches are alike, so that anything lost, doubled or swapped shows.
+fn bytes(mebibytes: usize) -> Vec<u8> {
+    let numbers = (0u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    numbers.flat_map(u64::to_be_bytes).take(mebibytes * MIB).collect()
+}
