@@ -90,13 +90,8 @@ impl Assignments {
         }
     }
 
-    /// Gives `name` its addresses, if it has none yet, and notes what it matches. Returns the resources that it had
-    /// not matched before.
-    pub(crate) fn assign(
-        &mut self,
-        name: &Domain,
-        matches: &BTreeSet<(Pattern, ResourceId)>,
-    ) -> Result<Vec<ResourceId>, Exhausted> {
+    /// Gives `name` its addresses, if it has none yet, and notes what it matches.
+    pub(crate) fn assign(&mut self, name: &Domain, matches: &BTreeSet<(Pattern, ResourceId)>) -> Result<(), Exhausted> {
         if !self.names.contains_key(name) {
             let (v4, v6) = self.pool.take()?;
             let ips = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
@@ -105,18 +100,15 @@ impl Assignments {
         }
         let Some(assigned) = self.names.get_mut(name) else { return Err(Exhausted) };
 
-        let mut fresh = Vec::new();
         for (pattern, resource) in matches {
-            if assigned.matches.insert((pattern.clone(), *resource)) {
-                fresh.push(*resource);
-            }
+            assigned.matches.insert((pattern.clone(), *resource));
             let matched = self
                 .matched
                 .entry(*resource)
                 .or_insert_with(|| Matched { pattern: pattern.clone(), names: BTreeSet::new() });
             matched.names.insert(name.clone());
         }
-        Ok(fresh)
+        Ok(())
     }
 
     /// `resource` is there (again) with `pattern`. If it had another one, its names are no longer its names.
@@ -245,8 +237,8 @@ mod tests {
         let mut names = Assignments::default();
         let name = Domain::from("a.example");
         let both = matches(&[("*.example", ONE), ("a.example", TWO)]);
-        assert_eq!(names.assign(&name, &both), Ok(vec![ONE, TWO]));
-        assert_eq!(names.assign(&name, &both), Ok(vec![]));
+        names.assign(&name, &both).expect("addresses");
+        assert_eq!(names.assigned(&name).expect("assigned").matches, both);
         let before = names.assigned(&name).cloned().expect("assigned");
 
         names.repattern(ONE, &"*.example".parse().expect("a pattern"));

@@ -44,15 +44,13 @@ pub struct Stub {
 /// What happens to a question.
 #[derive(Clone, PartialEq, Debug)]
 pub enum StubDecision {
-    /// It is about a resource, and answered here. Before the answer leaves, routes for the new matches have to exist;
-    /// and gateways should hear of all assigned names again, of `renew` in any case.
+    /// It is about a resource, and answered here. Before the answer leaves, the assigned addresses have to lead
+    /// somewhere; and gateways should hear of all assigned names again, of `renew` in any case.
     Local {
         /// What the asker gets.
         answer: Answer,
         /// The name whose gateway should look it up again.
         renew: Option<Domain>,
-        /// The resources that `renew` had not matched before.
-        fresh: Vec<ResourceId>,
     },
     /// The gateway of this resource knows; [`Stub::at_site`] makes the decision once it is known who that is.
     Site {
@@ -208,7 +206,7 @@ impl Stub {
             // Hints in these records would lead browsers past the tunnel.
             RecordType::HTTPS if !self.matches(&question.name).is_empty() => {
                 let renew = self.names.assigned(&question.name).map(|_| question.name.clone());
-                Some(StubDecision::Local { answer: Answer::empty(), renew, fresh: Vec::new() })
+                Some(StubDecision::Local { answer: Answer::empty(), renew })
             }
             RecordType::PTR => self.answer_reverse(question),
             _ => None,
@@ -222,10 +220,10 @@ impl Stub {
         if matches.is_empty() {
             return None;
         }
-        let Ok(fresh) = self.names.assign(&question.name, &matches) else {
+        if self.names.assign(&question.name, &matches).is_err() {
             tracing::warn!("no addresses are left for more names of DNS resources; restart to get new ones");
             return Some(StubDecision::Decided(Decision::ServFail));
-        };
+        }
         let assigned = self.names.assigned(&question.name)?;
         let mut stacks = matches.iter().filter_map(|(_, id)| self.resources.get(id)).map(|served| served.stack);
         let records: Vec<_> = if question.qtype == RecordType::A {
@@ -236,7 +234,7 @@ impl Stub {
             shown.map(|ip| record(&question.asked, RData::AAAA(AAAA(ip)))).collect()
         };
         let answer = Answer::records(records);
-        Some(StubDecision::Local { answer, renew: Some(question.name.clone()), fresh })
+        Some(StubDecision::Local { answer, renew: Some(question.name.clone()) })
     }
 
     /// The name of one of our addresses, also when its resource is gone.
@@ -248,7 +246,7 @@ impl Stub {
         }
         let owner = self.names.owner(ip)?.to_name()?;
         let answer = Answer::records(vec![record(&question.asked, RData::PTR(PTR(owner)))]);
-        Some(StubDecision::Local { answer, renew: None, fresh: Vec::new() })
+        Some(StubDecision::Local { answer, renew: None })
     }
 }
 

@@ -13,7 +13,7 @@ impl Tunnel {
         let (resources, routing) = (&self.resources, &self.routing);
         let reach = |ip| Reach { cidr: routing.has_network_with(ip), internet: resources.active_internet().is_some() };
         match self.stub.decide(question, sentinel, reach, now) {
-            StubDecision::Local { answer, renew, fresh: _ } => {
+            StubDecision::Local { answer, renew } => {
                 if let Some(name) = renew {
                     self.nat.handle_query(&name, now);
                 }
