@@ -63,3 +63,38 @@ pub(crate) fn updated(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
 
     Sum::default().add_u16(!checksum).add_u16(complement_of_old).add(new).checksum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_1071_has_the_sum_that_it_says() {
+        let sum = Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+
+        assert_eq!(sum.folded(), 0xddf2);
+        assert_eq!(sum.checksum(), 0x220d);
+    }
+
+    #[test]
+    fn pieces_sum_up_to_the_whole_if_only_the_last_is_odd() {
+        let bytes: Vec<u8> = (0..=254).collect();
+
+        for cut in (0..bytes.len()).step_by(2) {
+            let (left, right) = bytes.split_at(cut);
+            assert_eq!(Sum::default().add(left).add(right).folded(), Sum::default().add(&bytes).folded());
+        }
+    }
+
+    #[test]
+    fn the_largest_sum_does_not_overflow() {
+        let bytes = vec![0xff; 65_536];
+
+        assert_eq!(Sum::default().add(&bytes).folded(), 0xffff);
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624_updates_as_it_says() {
+        assert_eq!(updated(0xdd2f, &[0x55, 0x55], &[0x32, 0x85]), 0x0000);
+    }
+}

@@ -79,3 +79,79 @@ pub fn goodbye() -> IpPacket {
 
     IpPacket { bytes, headers }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CLIENT_V6, SERVER_V6, hex, udp};
+
+    const ASSIGNED: &[u8] = br#"{"resource":"5f0c7a52-3c1e-4b7d-9a60-1f2e3d4c5b6a","domain":"db.corp.example","proxy_ips":["100.96.0.5","100.96.0.6","100.96.0.7","100.96.0.8","fd00:2021:1111:8000::4","fd00:2021:1111:8000::5","fd00:2021:1111:8000::6","fd00:2021:1111:8000::7"]}"#;
+    const STATUS: &[u8] =
+        br#"{"resource":"5f0c7a52-3c1e-4b7d-9a60-1f2e3d4c5b6a","domain":"db.corp.example","status":"Active"}"#;
+
+    #[test]
+    fn a_goodbye_is_these_48_bytes() {
+        let expected = hex(concat!(
+            "600000000008ff00",
+            "00000000000000000000000000000000",
+            "00000000000000000000000000000000",
+            "0200000000000000"
+        ));
+
+        assert_eq!(goodbye().as_bytes(), expected);
+        assert_eq!(build(GOODBYE, &[]), Some(goodbye()));
+        assert_eq!(IpPacket::parse(&expected), Ok(goodbye()));
+    }
+
+    #[test]
+    fn a_message_is_a_header_and_its_json() {
+        for (event, json, length, header) in
+            [(ASSIGNED_IPS, ASSIGNED, 292, "6000000000fcff00"), (DOMAIN_STATUS, STATUS, 144, "600000000068ff00")]
+        {
+            let packet = build(event, json).unwrap();
+
+            assert_eq!(packet.as_bytes().len(), length);
+            assert_eq!(packet.as_bytes()[..8], hex(header));
+            assert_eq!(packet.as_bytes()[8..40], [0; 32]);
+            assert_eq!(packet.as_bytes()[40..48], [event, 0, 0, 0, 0, 0, 0, 0]);
+            assert_eq!(parse(&packet), Some(Control { event, payload: json }));
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_and_reserved_bytes_are_read_without_complaint() {
+        let mut bytes = build(7, b"x").unwrap().as_bytes().to_vec();
+        bytes[41..48].fill(0xaa);
+
+        let packet = IpPacket::parse(&bytes).unwrap();
+
+        assert_eq!(parse(&packet), Some(Control { event: 7, payload: b"x" }));
+    }
+
+    #[test]
+    fn less_than_a_header_is_no_message() {
+        for length in 0..CONTROL_HEADER {
+            let mut bytes = goodbye().as_bytes()[..IPV6_HEADER + length].to_vec();
+            bytes[5] = length as u8;
+
+            assert_eq!(parse(&IpPacket::parse(&bytes).unwrap()), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_next_header_all_have_to_be_right() {
+        for at in [6, 8, 23, 24, 39] {
+            let mut bytes = goodbye().as_bytes().to_vec();
+            bytes[at] ^= 0x01;
+
+            assert_eq!(parse(&IpPacket::parse(&bytes).unwrap()), None, "byte {at}");
+        }
+        assert_eq!(parse(&udp((CLIENT_V6, SERVER_V6), b"hello")), None);
+    }
+
+    #[test]
+    fn a_message_fits_one_packet_or_is_not_built() {
+        assert_eq!(build(0, &[0; 1232]).unwrap().as_bytes().len(), 1280);
+        assert_eq!(build(0, &[0; 1233]), None);
+    }
+}

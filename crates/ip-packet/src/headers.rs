@@ -194,3 +194,167 @@ pub(crate) fn declared_length(packet: &[u8]) -> Result<usize, Invalid> {
         None => Err(Invalid::Truncated),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        IpPacket, build,
+        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, at, ip, tcp, udp},
+    };
+
+    #[test]
+    fn a_packet_cut_at_any_length_is_invalid() {
+        for pair in PAIRS {
+            for packet in [udp(pair, b"hello"), tcp(pair, 1, 0x10, b"hello")] {
+                let bytes = packet.as_bytes();
+
+                for length in 0..bytes.len() {
+                    assert!(IpPacket::parse(&bytes[..length]).is_err(), "{length} bytes of {packet:?}");
+                }
+                assert!(IpPacket::parse(bytes).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_reading_or_editing_panic() {
+        for pair in PAIRS {
+            let error = crate::icmp::prohibited(&udp(pair, b"quoted")).unwrap();
+            let echo = build::echo_request(at(pair.0).ip(), at(pair.1).ip(), 1, 2, b"ping").unwrap();
+            for packet in [udp(pair, b"hello"), tcp(pair, 1, 0x12, b"hello"), error, echo] {
+                for bit in 0..packet.as_bytes().len() * 8 {
+                    let mut bytes = packet.as_bytes().to_vec();
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    let Ok(mut packet) = IpPacket::parse(&bytes) else { continue };
+
+                    let _ = (packet.transport(), packet.is_tcp_syn(), crate::control::parse(&packet));
+                    let _ = (crate::icmp::prohibited(&packet), crate::icmp::unreachable(&packet));
+                    let _ = crate::icmp::translated(&packet, at(pair.0).ip(), at(pair.1).ip(), 5);
+                    let _ = (packet.set_source(at(pair.1).ip()), packet.set_destination(at(pair.0).ip()));
+                    let _ = (packet.set_source_port(1), packet.set_destination_port(2));
+                    packet.mark_congested();
+                    assert!(IpPacket::parse(packet.as_bytes()).is_ok(), "edits keep a packet valid");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neither_the_first_nor_a_later_fragment_is_carried() {
+        let packet = udp((CLIENT_V4, SERVER_V4), b"hello");
+
+        for (flags, expected) in
+            [(0x2000u16, Err(Invalid::Fragment)), (0x0001, Err(Invalid::Fragment)), (0x4000, Ok(())), (0x0000, Ok(()))]
+        {
+            let mut bytes = packet.as_bytes().to_vec();
+            bytes[6..8].copy_from_slice(&flags.to_be_bytes());
+            assert_eq!(IpPacket::parse(&bytes).map(drop), expected, "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn an_atomic_fragment_of_ipv6_is_a_whole_packet() {
+        for (offset_and_more, expected) in
+            [(0u16, Ok(())), (1, Err(Invalid::Fragment)), (8, Err(Invalid::Fragment)), (6, Ok(()))]
+        {
+            let mut fragment = vec![UDP, 0, 0, 0, 1, 2, 3, 4];
+            fragment[2..4].copy_from_slice(&offset_and_more.to_be_bytes());
+            let packet = with_extensions(44, &fragment);
+
+            assert_eq!(packet.map(drop), expected, "{offset_and_more:#x}");
+        }
+    }
+
+    #[test]
+    fn extension_headers_are_walked() {
+        let hop_by_hop = [60, 0, 0, 0, 0, 0, 0, 0];
+        let destination = [51, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let authentication = [UDP, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let extensions = [&hop_by_hop[..], &destination, &authentication].concat();
+
+        let packet = with_extensions(0, &extensions).unwrap();
+
+        assert_eq!(packet.transport(), crate::Transport::Udp { source: 40000, destination: 5000 });
+    }
+
+    #[test]
+    fn an_extension_header_longer_than_the_packet_is_invalid() {
+        assert_eq!(with_extensions(0, &[UDP, 200, 0, 0, 0, 0, 0, 0]).map(drop), Err(Invalid::Truncated));
+    }
+
+    #[test]
+    fn nothing_larger_than_the_mtu_is_carried() {
+        let largest = vec![0; MAX_IP_SIZE - IPV4_HEADER - UDP_HEADER];
+        assert_eq!(udp((CLIENT_V4, SERVER_V4), &largest).as_bytes().len(), 1280);
+
+        let mut bytes = vec![0; 1281];
+        bytes[0] = 0x45;
+        bytes[2..4].copy_from_slice(&1281u16.to_be_bytes());
+        bytes[9] = 99;
+        assert_eq!(IpPacket::parse(&bytes), Err(Invalid::TooLarge));
+    }
+
+    #[test]
+    fn lengths_that_contradict_each_other_are_invalid() {
+        for pair in PAIRS {
+            let ip_header = if pair.0 == CLIENT_V4 { 20 } else { 40 };
+            let length_at = if pair.0 == CLIENT_V4 { 3 } else { 5 };
+            let udp = udp(pair, b"hello");
+            let tcp = tcp(pair, 1, 0x10, b"hello");
+
+            let wrong_ip = patched(&udp, length_at, |length| length + 1);
+            let wrong_udp = patched(&udp, ip_header + 5, |length| length - 1);
+            let short_tcp = patched(&tcp, ip_header + 12, |_| 0x40);
+            let long_tcp = patched(&tcp, ip_header + 12, |_| 0xf0);
+
+            assert_eq!(wrong_ip, Err(Invalid::Length));
+            assert_eq!(wrong_udp, Err(Invalid::Header));
+            assert_eq!(short_tcp, Err(Invalid::Header));
+            assert_eq!(long_tcp, Err(Invalid::Header));
+        }
+        let short_header = patched(&udp((CLIENT_V4, SERVER_V4), b"hello"), 0, |_| 0x44);
+        assert_eq!(short_header, Err(Invalid::Header));
+    }
+
+    #[test]
+    fn icmp_belongs_to_one_ip_version() {
+        let (v4, v6) = ((at(CLIENT_V4).ip(), at(SERVER_V4).ip()), (at(CLIENT_V6).ip(), at(SERVER_V6).ip()));
+
+        let icmpv6_in_ipv4 = build::other(v4.0, v4.1, ICMPV6, &[128, 0, 0, 0, 0, 0, 0, 0]);
+        let icmp_in_ipv6 = build::other(v6.0, v6.1, ICMP, &[8, 0, 0, 0, 0, 0, 0, 0]);
+
+        assert_eq!(icmpv6_in_ipv4, Err(Invalid::IcmpVersion.into()));
+        assert_eq!(icmp_in_ipv6, Err(Invalid::IcmpVersion.into()));
+    }
+
+    #[test]
+    fn other_protocols_pass_whatever_they_contain() {
+        let packet = build::other(ip("10.0.0.1"), ip("10.0.0.2"), 50, &[]).unwrap();
+
+        assert_eq!(packet.transport(), crate::Transport::Other(50));
+    }
+
+    #[test]
+    fn what_is_no_ip_packet_is_refused() {
+        assert_eq!(IpPacket::parse(&[]), Err(Invalid::Truncated));
+        assert_eq!(IpPacket::parse(&[0; 100]), Err(Invalid::Version));
+        assert_eq!(IpPacket::parse(&[0x50; 100]), Err(Invalid::Version));
+    }
+
+    fn patched(packet: &IpPacket, at: usize, edit: impl FnOnce(u8) -> u8) -> Result<(), Invalid> {
+        let mut bytes = packet.as_bytes().to_vec();
+        bytes[at] = edit(bytes[at]);
+        IpPacket::parse(&bytes).map(drop)
+    }
+
+    /// A UDP datagram over IPv6 behind extension headers.
+    fn with_extensions(first: u8, extensions: &[u8]) -> Result<IpPacket, Invalid> {
+        let udp = udp((CLIENT_V6, SERVER_V6), b"hello");
+        let mut bytes = [&udp.as_bytes()[..40], extensions, &udp.as_bytes()[40..]].concat();
+        let length = (bytes.len() - 40) as u16;
+        bytes[4..6].copy_from_slice(&length.to_be_bytes());
+        bytes[6] = first;
+        IpPacket::parse(&bytes)
+    }
+}

@@ -218,3 +218,185 @@ fn may_be_answered(original: &IpPacket) -> bool {
 
     !is_icmp_error && one_host(original.source()) && one_host(original.destination())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Transport,
+        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, edited, hex, ip, tcp, udp},
+    };
+
+    #[test]
+    fn prohibited_over_ipv4_is_these_56_bytes() {
+        let original = hex("4500001e0000000040110c70644000070a1400059c401388000a79486869");
+        let expected = hex(concat!(
+            "4500003800000000140138660a14000564400007030dd3d700000000",
+            "4500001e0000000040110c70644000070a1400059c401388000a7948"
+        ));
+
+        let error = prohibited(&IpPacket::parse(&original).unwrap()).unwrap();
+
+        assert_eq!(error.as_bytes(), expected);
+        assert_checksums(&error);
+    }
+
+    #[test]
+    fn prohibited_over_ipv6_is_these_98_bytes() {
+        let original = hex(concat!(
+            "60000000000a1140fd002021111100000000000000000007fd002021111180000000000000000004",
+            "9c401388000a0b376869"
+        ));
+        let expected = hex(concat!(
+            "60000000003a3a14fd002021111180000000000000000004fd002021111100000000000000000007",
+            "0101b0e900000000",
+            "60000000000a1140fd002021111100000000000000000007fd002021111180000000000000000004",
+            "9c401388000a0b376869"
+        ));
+
+        let error = prohibited(&IpPacket::parse(&original).unwrap()).unwrap();
+
+        assert_eq!(error.as_bytes(), expected);
+        assert_checksums(&error);
+    }
+
+    #[test]
+    fn unreachable_says_network_over_ipv4_and_address_over_ipv6() {
+        for (pair, expected) in PAIRS.into_iter().zip([[3, 0], [1, 3]]) {
+            let error = unreachable(&tcp(pair, 1, 0x02, b"")).unwrap();
+
+            assert_eq!(error.payload()[..2], expected);
+            assert!(!quoted(&error).is_prohibited());
+            assert_checksums(&error);
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_as_much_as_its_protocol_says() {
+        let large = [7; 1000];
+        let largest = [7; 1232];
+
+        assert_eq!(prohibited(&udp((CLIENT_V4, SERVER_V4), &large)).unwrap().as_bytes().len(), 20 + 8 + 20 + 8);
+        assert_eq!(prohibited(&udp((CLIENT_V6, SERVER_V6), &largest)).unwrap().as_bytes().len(), 1280);
+    }
+
+    #[test]
+    fn what_an_error_quotes_is_read_again() {
+        for pair in PAIRS {
+            let (client, server) = (at(pair.0), at(pair.1));
+            let echo = build::echo_request(client.ip(), server.ip(), 9, 1, b"ping").unwrap();
+            for (original, transport) in [
+                (udp(pair, b"hello"), QuotedTransport::Udp { source: 40000, destination: 5000 }),
+                (tcp(pair, 1, 0x02, b""), QuotedTransport::Tcp { source: 40000, destination: 5000 }),
+                (echo, QuotedTransport::Echo { id: 9 }),
+            ] {
+                let error = prohibited(&original).unwrap();
+
+                let quoted = quoted(&error);
+
+                assert_eq!((error.source(), error.destination()), (server.ip(), client.ip()));
+                assert_eq!((quoted.source, quoted.destination), (client.ip(), server.ip()));
+                assert_eq!(quoted.transport, transport);
+                assert!(quoted.is_prohibited());
+            }
+        }
+    }
+
+    #[test]
+    fn four_bytes_of_ports_or_eight_of_a_ping_are_enough() {
+        for pair in PAIRS {
+            let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
+            let ip_header = if client.is_ipv4() { 20 } else { 40 };
+            let echo = build::echo_request(client, server, 9, 1, b"ping").unwrap();
+            for (original, needed) in [(udp(pair, b"hello"), 4), (tcp(pair, 1, 0x02, b""), 4), (echo, 8)] {
+                for length in 0..=8 {
+                    let error = time_exceeded(&original.as_bytes()[..ip_header + length], server, client);
+
+                    let is_recognised = matches!(error.transport(), Transport::IcmpError(_));
+
+                    assert_eq!(is_recognised, length >= needed, "{length} bytes of {original:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_answer_to_a_ping_is_not_recognised() {
+        let reply = build::echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"pong").unwrap();
+
+        let error = prohibited(&reply).unwrap();
+
+        assert_eq!(error.transport(), Transport::OtherIcmp);
+    }
+
+    #[test]
+    fn errors_and_packets_to_many_are_not_answered_with_errors() {
+        let error = prohibited(&udp((CLIENT_V4, SERVER_V4), b"hello")).unwrap();
+        let error_v6 = prohibited(&udp((CLIENT_V6, SERVER_V6), b"hello")).unwrap();
+
+        assert_eq!(prohibited(&error), None);
+        assert_eq!(unreachable(&error_v6), None);
+        for pair in [
+            (CLIENT_V4, "224.0.0.251:5353"),
+            (CLIENT_V4, "255.255.255.255:67"),
+            ("0.0.0.0:68", SERVER_V4),
+            (CLIENT_V6, "[ff02::1]:5353"),
+            ("[::]:1", SERVER_V6),
+        ] {
+            assert_eq!(prohibited(&udp(pair, b"hello")), None, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_behind_address_translation_quotes_what_the_client_sent() {
+        for (pair, proxy) in PAIRS.into_iter().zip(["100.96.0.1", "fd00:2021:1111:8000::1"]) {
+            let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
+            // Outside, the packet left from another port.
+            let error = unreachable(&udp((&format_at(client, 41000), pair.1), b"hello")).unwrap();
+
+            let error = translated(&error, ip(proxy), client, 40000).unwrap();
+
+            assert_eq!((error.source(), error.destination()), (ip(proxy), client));
+            let quoted = quoted(&error);
+            assert_eq!((quoted.source, quoted.destination), (client, ip(proxy)));
+            assert_eq!(quoted.transport, QuotedTransport::Udp { source: 40000, destination: 5000 });
+            assert_checksums(&error);
+            assert_ne!(server, ip(proxy));
+        }
+    }
+
+    #[test]
+    fn the_mtu_in_an_error_survives_translation() {
+        let original = unreachable(&udp((CLIENT_V4, SERVER_V4), b"hello")).unwrap();
+        let too_big = edited(&original, |bytes| bytes[20..28].copy_from_slice(&[3, 4, 0, 0, 0, 0, 0x05, 0x00]));
+
+        let error = translated(&too_big, ip("100.96.0.1"), ip("100.64.0.7"), 40000).unwrap();
+
+        assert_eq!(error.payload()[..2], [3, 4]);
+        assert_eq!(error.payload()[4..8], [0, 0, 5, 0]);
+        assert_checksums(&error);
+    }
+
+    #[test]
+    fn only_errors_are_translated() {
+        assert_eq!(translated(&udp((CLIENT_V4, SERVER_V4), b"hello"), ip("100.96.0.1"), ip("100.64.0.7"), 1), None);
+        let error = prohibited(&udp((CLIENT_V4, SERVER_V4), b"hello")).unwrap();
+        assert_eq!(translated(&error, ip("fd00::1"), ip("100.64.0.7"), 1), None);
+    }
+
+    fn quoted(error: &IpPacket) -> Quoted {
+        let Transport::IcmpError(quoted) = error.transport() else {
+            panic!("{error:?} is no error");
+        };
+        quoted
+    }
+
+    fn time_exceeded(quote: &[u8], from: IpAddr, to: IpAddr) -> IpPacket {
+        let icmp_type = if from.is_ipv4() { TIME_EXCEEDED_V4 } else { TIME_EXCEEDED_V6 };
+        assemble(from, to, [icmp_type, 0, 0, 0, 0, 0, 0, 0], quote).unwrap()
+    }
+
+    fn format_at(ip: IpAddr, port: u16) -> String {
+        std::net::SocketAddr::new(ip, port).to_string()
+    }
+}

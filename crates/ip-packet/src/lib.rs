@@ -20,6 +20,8 @@ mod ecn;
 mod headers;
 mod packet;
 mod rewrite;
+#[cfg(test)]
+mod testing;
 mod transport;
 
 pub mod build;

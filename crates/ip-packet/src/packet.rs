@@ -161,3 +161,106 @@ impl fmt::Debug for IpPacket {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, assert_checksums, at, edited, ip, tcp, udp};
+
+    #[test]
+    fn a_packet_says_who_talks_to_whom_about_what() {
+        for pair in PAIRS {
+            let packet = udp(pair, b"hello");
+
+            assert_eq!(packet.source(), at(pair.0).ip());
+            assert_eq!(packet.destination(), at(pair.1).ip());
+            assert_eq!(packet.transport(), Transport::Udp { source: 40000, destination: 5000 });
+            assert_checksums(&packet);
+        }
+    }
+
+    #[test]
+    fn padding_is_cut_off() {
+        for pair in PAIRS {
+            let packet = udp(pair, b"hello");
+            let padded = [packet.as_bytes(), &[0; 15]].concat();
+
+            assert_eq!(IpPacket::parse_padded(&padded), Ok(packet.clone()));
+            assert_eq!(IpPacket::parse_padded(packet.as_bytes()), Ok(packet));
+            assert_eq!(IpPacket::parse(&padded), Err(Invalid::Length));
+        }
+    }
+
+    #[test]
+    fn padding_cannot_replace_what_is_missing() {
+        let packet = udp((CLIENT_V4, SERVER_V4), b"hello");
+        let bytes = packet.as_bytes();
+
+        assert_eq!(IpPacket::parse_padded(&bytes[..bytes.len() - 1]), Err(Invalid::Length));
+    }
+
+    #[test]
+    fn a_congestion_mark_is_set_only_where_ecn_is_understood() {
+        for pair in PAIRS {
+            for (before, after) in
+                [(Ecn::NotEct, Ecn::NotEct), (Ecn::Ect0, Ecn::Ce), (Ecn::Ect1, Ecn::Ce), (Ecn::Ce, Ecn::Ce)]
+            {
+                let mut packet = with_ecn(&udp(pair, b"hello"), before);
+                assert_eq!(packet.ecn(), before);
+
+                packet.mark_congested();
+
+                assert_eq!(packet.ecn(), after);
+                assert_checksums(&packet);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_leaves_the_rest_of_the_traffic_class_alone() {
+        let packet = edited(&udp((CLIENT_V6, "[2001:db8::1]:1"), b"hello"), |bytes| {
+            bytes[0..4].copy_from_slice(&[0x6b, 0xa1, 0x23, 0x45]);
+        });
+        let mut marked = packet.clone();
+
+        marked.mark_congested();
+
+        assert_eq!(marked.as_bytes()[..4], [0x6b, 0xb1, 0x23, 0x45]);
+        assert_eq!(marked.as_bytes()[4..], packet.as_bytes()[4..]);
+    }
+
+    #[test]
+    fn only_the_first_segment_of_a_connection_is_a_syn() {
+        for pair in PAIRS {
+            assert_eq!(tcp(pair, 4_000_000_000, 0x02, b"").is_tcp_syn(), Some(4_000_000_000));
+            assert_eq!(tcp(pair, 1, 0x12, b"").is_tcp_syn(), None);
+            assert_eq!(tcp(pair, 1, 0x10, b"").is_tcp_syn(), None);
+            assert_eq!(udp(pair, &[0xff; 30]).is_tcp_syn(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_for_debugging_does_not_contain_the_payload() {
+        let shown = format!("{:?}", udp((CLIENT_V4, SERVER_V4), b"secret"));
+
+        assert!(shown.contains("100.64.0.7"), "{shown}");
+        assert!(!shown.contains("secret") && !shown.contains("115"), "{shown}");
+    }
+
+    #[test]
+    fn packets_are_equal_if_their_bytes_are() {
+        let packet = udp((CLIENT_V4, SERVER_V4), b"hello");
+        let mut other = packet.clone();
+        assert_eq!(packet, other);
+
+        other.set_source(ip("100.64.0.8")).unwrap();
+        assert_ne!(packet, other);
+    }
+
+    fn with_ecn(packet: &IpPacket, ecn: Ecn) -> IpPacket {
+        edited(packet, |bytes| match bytes[0] >> 4 {
+            4 => bytes[1] |= ecn.bits(),
+            _ => bytes[1] |= ecn.bits() << 4,
+        })
+    }
+}

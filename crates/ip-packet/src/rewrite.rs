@@ -116,3 +116,91 @@ impl IpPacket {
         self.bytes[at..at + 2].copy_from_slice(&updated.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        build,
+        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, ip, tcp, udp},
+    };
+
+    #[test]
+    fn every_edit_keeps_the_checksums_right() {
+        for (pair, new) in PAIRS.into_iter().zip(["192.0.2.255", "2001:db8:ffff:ffff::ffff"]) {
+            let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
+            let echo = build::echo_request(client, server, 9, 1, b"odd").unwrap();
+            for packet in [udp(pair, b"odd"), tcp(pair, 1, 0x10, b"even"), echo] {
+                let mut edited = packet.clone();
+
+                edited.set_source(ip(new)).unwrap();
+                edited.set_destination(client).unwrap();
+                edited.set_source_port(0).unwrap();
+                edited.set_destination_port(65535).unwrap();
+
+                assert_eq!((edited.source(), edited.destination()), (ip(new), client));
+                assert_checksums(&edited);
+            }
+        }
+    }
+
+    #[test]
+    fn ports_are_replaced_where_they_are() {
+        let mut packet = udp((CLIENT_V4, SERVER_V4), b"hello");
+        packet.set_source_port(1).unwrap();
+        packet.set_destination_port(2).unwrap();
+        assert_eq!(packet.transport(), Transport::Udp { source: 1, destination: 2 });
+
+        let mut echo = build::echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"").unwrap();
+        echo.set_source_port(3).unwrap();
+        assert_eq!(echo.transport(), Transport::Echo { id: 3, request: false });
+    }
+
+    #[test]
+    fn every_port_and_checksum_survives_there_and_back() {
+        for pair in PAIRS {
+            let packet = udp(pair, b"hello");
+            for port in 0..=u16::MAX {
+                let mut edited = packet.clone();
+                edited.set_source_port(port).unwrap();
+                assert_checksums(&edited);
+                assert_ne!(edited.payload()[6..8], [0, 0], "a computed checksum is never sent as zero");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_was_not_computed_stays_so() {
+        let mut bytes = udp((CLIENT_V4, SERVER_V4), b"hello").as_bytes().to_vec();
+        bytes[26..28].fill(0);
+        let mut packet = IpPacket::parse(&bytes).unwrap();
+
+        packet.set_source(ip("192.0.2.1")).unwrap();
+        packet.set_destination_port(53).unwrap();
+
+        assert_eq!(packet.payload()[6..8], [0, 0]);
+    }
+
+    #[test]
+    fn a_wrong_checksum_stays_wrong() {
+        let mut bytes = udp((CLIENT_V4, SERVER_V4), b"hello").as_bytes().to_vec();
+        bytes[29] ^= 1;
+        let mut packet = IpPacket::parse(&bytes).unwrap();
+
+        packet.set_source(ip("192.0.2.1")).unwrap();
+
+        assert!(std::panic::catch_unwind(|| assert_checksums(&packet)).is_err());
+    }
+
+    #[test]
+    fn ip_versions_are_not_mixed_and_missing_ports_are_not_invented() {
+        let mut v4 = udp((CLIENT_V4, SERVER_V4), b"hello");
+        let mut v6 = udp((CLIENT_V6, SERVER_V6), b"hello");
+        let mut other = build::other(ip("10.0.0.1"), ip("10.0.0.2"), 47, &[0; 8]).unwrap();
+
+        assert_eq!(v4.set_source(ip("::1")), Err(Unsuitable::Version));
+        assert_eq!(v6.set_destination(ip("10.0.0.1")), Err(Unsuitable::Version));
+        assert_eq!(other.set_source_port(1), Err(Unsuitable::NoPort));
+        assert_eq!(build::udp(at(CLIENT_V4), at(SERVER_V6), b""), Err(Unsuitable::Version));
+    }
+}

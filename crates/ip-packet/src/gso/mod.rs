@@ -6,6 +6,8 @@
 mod coalesce;
 mod header;
 mod split;
+#[cfg(test)]
+mod tests;
 
 pub use coalesce::{Coalescer, SuperPacket};
 pub use header::{Header, Kind, UnknownHeader};
