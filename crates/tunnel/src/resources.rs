@@ -133,3 +133,70 @@ fn view(resource: &Resource, status: impl Fn(&[Site]) -> Status) -> Option<Resou
         status: status(resource.sites()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{DnsResource, Filter, IpStack};
+
+    use super::*;
+    use crate::testing::{cidr, dns, internet, site};
+
+    #[test]
+    fn what_people_see_may_change_without_consequences() {
+        let mut resources = Resources::default();
+        let known = dns(1, "*.example.com", &[]);
+        assert_eq!(resources.compare(&Resource::Dns(known.clone())), Change::New);
+        resources.insert(Resource::Dns(known.clone()));
+
+        let mut renamed = DnsResource { name: "other".to_owned(), ..known.clone() };
+        renamed.sites[0].name = "other".to_owned();
+        assert_eq!(resources.compare(&Resource::Dns(renamed)), Change::Cosmetic);
+
+        for changed in [
+            dns(1, "*.example.org", &[]),
+            dns(1, "*.example.com", &[Filter::Icmp]),
+            DnsResource { ip_stack: IpStack::Ipv4Only, ..known.clone() },
+            DnsResource { sites: vec![site(2)], ..known },
+        ] {
+            assert_eq!(resources.compare(&Resource::Dns(changed)), Change::Replaced);
+        }
+        assert_eq!(resources.compare(&Resource::Cidr(cidr(1, "10.0.0.0/8", &[]))), Change::Replaced);
+    }
+
+    #[test]
+    fn the_wish_for_the_internet_outlives_the_resource() {
+        let mut resources = Resources::default();
+        assert!(!resources.switch_internet(false), "off is where it starts");
+        assert!(resources.switch_internet(true));
+        assert_eq!(resources.active_internet(), None);
+
+        let resource = internet(1);
+        resources.insert(resource.clone());
+        assert_eq!(resources.active_internet(), Some(resource.id()));
+        resources.remove(resource.id());
+        assert_eq!(resources.active_internet(), None);
+        resources.insert(resource.clone());
+        assert_eq!(resources.active_internet(), Some(resource.id()));
+    }
+
+    #[test]
+    fn people_see_the_internet_first_and_the_rest_by_name() {
+        let mut resources = Resources::default();
+        resources.insert(Resource::Cidr(named("b", 1)));
+        resources.insert(Resource::Dns(DnsResource { name: "a".to_owned(), ..dns(2, "*.example.com", &[]) }));
+        resources.insert(Resource::Cidr(named("a", 1_000)));
+        resources.insert(internet(9));
+
+        let views = resources.views(|_| Status::Unknown);
+
+        let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+        assert_eq!(names, ["Internet", "a", "a", "b"]);
+        assert_eq!(views[1].kind, Kind::Dns, "equal names stand in the order of their ids");
+        assert_eq!(views[0].address, None);
+        assert_eq!(views[3].address.as_deref(), Some("10.0.0.0/8"));
+    }
+
+    fn named(name: &str, number: u128) -> model::CidrResource {
+        model::CidrResource { name: name.to_owned(), ..cidr(number, "10.0.0.0/8", &[]) }
+    }
+}

@@ -131,3 +131,153 @@ fn by_default(resources: &Resources, destination: IpAddr) -> Option<Route> {
     let resource = resources.active_internet().filter(|_| !address_plan::is_peer(destination))?;
     Some(Route { resource, name: None, is_permitted: true })
 }
+
+#[cfg(test)]
+mod tests {
+    use dns::{Question, Resolvers, Stub};
+    use model::{DnsResource, Filter, IpStack};
+
+    use super::*;
+    use crate::testing::{cidr, dns, internet, start};
+
+    const OPEN: &[Filter] = &[];
+
+    #[derive(Default)]
+    struct World {
+        resources: Resources,
+        routing: Routing,
+        stub: Stub,
+    }
+
+    impl World {
+        fn with_network(mut self, resource: CidrResource) -> Self {
+            self.routing.insert(&resource);
+            self.resources.insert(Resource::Cidr(resource));
+            self
+        }
+
+        fn with_names(mut self, resource: DnsResource) -> Self {
+            self.stub.upsert(&resource).unwrap();
+            self.resources.insert(Resource::Dns(resource));
+            self
+        }
+
+        fn with_internet(mut self, number: u128) -> Self {
+            self.resources.insert(internet(number));
+            self.resources.switch_internet(true);
+            self
+        }
+
+        /// Asks for the name, so that it has addresses.
+        fn asked_for(mut self, name: &str) -> Self {
+            self.stub.set_resolvers(Resolvers::choose(&["9.9.9.9".parse().unwrap()], &[], &[]));
+            let sentinel = self.stub.sentinels().servers()[0].0;
+            let question = Question::plain(name, "A".parse().unwrap()).unwrap();
+            let _ = self.stub.decide(&question, sentinel, |_| dns::Reach::default(), start());
+            self
+        }
+
+        fn route(&self, destination: &str, protocol: Protocol) -> Option<(ResourceId, bool)> {
+            let destination = destination.parse().unwrap();
+            let route = self.routing.route(&self.resources, self.stub.names(), destination, protocol)?;
+            Some((route.resource, route.is_permitted))
+        }
+    }
+
+    fn resource(number: u128) -> ResourceId {
+        ResourceId::from_u128(number)
+    }
+
+    #[test]
+    fn the_longer_prefix_wins() {
+        let world =
+            World::default().with_network(cidr(9, "10.0.0.0/8", OPEN)).with_network(cidr(1, "10.20.0.0/16", OPEN));
+
+        assert_eq!(world.route("10.20.0.1", Protocol::Icmp), Some((resource(1), true)));
+        assert_eq!(world.route("10.21.0.1", Protocol::Icmp), Some((resource(9), true)));
+        assert_eq!(world.route("11.0.0.1", Protocol::Icmp), None);
+    }
+
+    #[test]
+    fn a_network_that_permits_the_packet_wins_over_a_longer_one_that_does_not() {
+        let world = World::default().with_network(cidr(8, "10.0.0.0/8", &[Filter::Icmp])).with_network(cidr(
+            16,
+            "10.20.0.0/16",
+            &[Filter::Udp(80..=80)],
+        ));
+
+        assert_eq!(world.route("10.20.0.1", Protocol::Icmp), Some((resource(8), true)));
+        assert_eq!(world.route("10.20.0.1", Protocol::Udp(80)), Some((resource(16), true)));
+        assert_eq!(world.route("10.20.0.1", Protocol::Udp(81)), Some((resource(16), false)));
+    }
+
+    #[test]
+    fn of_equal_networks_the_greater_id_wins_and_its_removal_restores_the_other() {
+        let (one, two) = (cidr(1, "10.0.0.0/8", OPEN), cidr(2, "10.0.0.0/8", OPEN));
+        let mut world = World::default().with_network(two.clone()).with_network(one);
+        assert_eq!(world.route("10.0.0.1", Protocol::Icmp), Some((resource(2), true)));
+
+        world.routing.remove(&two);
+
+        assert_eq!(world.route("10.0.0.1", Protocol::Icmp), Some((resource(1), true)));
+    }
+
+    #[test]
+    fn the_more_specific_pattern_wins_unless_only_the_other_permits_the_packet() {
+        let world = World::default()
+            .with_names(dns(1, "db.example.com", &[Filter::Tcp(5432..=5432)]))
+            .with_names(dns(2, "*.example.com", &[Filter::Tcp(0..=65535)]))
+            .asked_for("db.example.com");
+
+        assert_eq!(world.route("100.96.0.1", Protocol::Tcp(5432)), Some((resource(1), true)));
+        assert_eq!(world.route("100.96.0.1", Protocol::Tcp(80)), Some((resource(2), true)));
+        assert_eq!(world.route("100.96.0.1", Protocol::Udp(80)), Some((resource(1), false)));
+    }
+
+    #[test]
+    fn a_resource_of_names_routes_only_the_families_it_has() {
+        let only = |number, ip_stack| DnsResource { ip_stack, ..dns(number, "*.example.com", OPEN) };
+        let world = World::default()
+            .with_names(only(1, IpStack::Ipv4Only))
+            .with_names(only(2, IpStack::Ipv6Only))
+            .asked_for("a.example.com");
+
+        assert_eq!(world.route("100.96.0.1", Protocol::Icmp), Some((resource(1), true)));
+        assert_eq!(world.route("fd00:2021:1111:8000::", Protocol::Icmp), Some((resource(2), true)));
+    }
+
+    #[test]
+    fn an_address_of_a_name_whose_resource_is_gone_belongs_to_nobody() {
+        let mut world = World::default().with_names(dns(1, "*.example.com", OPEN)).asked_for("a.example.com");
+        world.resources.remove(resource(1));
+        assert_eq!(world.route("100.96.0.1", Protocol::Icmp), None);
+
+        let world = world.with_internet(5);
+        assert_eq!(world.route("100.96.0.1", Protocol::Icmp), Some((resource(5), true)));
+    }
+
+    #[test]
+    fn the_internet_is_everywhere_but_where_peers_are() {
+        let world = World::default().with_network(cidr(1, "10.0.0.0/8", &[Filter::Icmp])).with_internet(5);
+
+        assert_eq!(world.route("9.9.9.9", Protocol::Other), Some((resource(5), true)));
+        assert_eq!(world.route("2001:db8::1", Protocol::Other), Some((resource(5), true)));
+        assert_eq!(world.route("10.0.0.1", Protocol::Tcp(80)), Some((resource(1), false)), "a network shadows it");
+        assert_eq!(world.route("100.64.0.9", Protocol::Icmp), None);
+        assert_eq!(world.route("fd00:2021:1111::9", Protocol::Icmp), None);
+    }
+
+    #[test]
+    fn the_host_routes_networks_our_own_ranges_and_the_internet_while_it_is_wanted() {
+        let mut world = World::default().with_network(cidr(1, "10.0.0.0/8", OPEN)).with_internet(5);
+        let routes = world.routing.host_routes(&world.resources);
+        assert_eq!(routes.len(), 9);
+        assert!(routes.contains(&EVERYTHING[0]) && routes.contains(&EVERYTHING[1]));
+
+        world.resources.switch_internet(false);
+        let routes = world.routing.host_routes(&world.resources);
+        assert_eq!(routes.len(), 7);
+        assert!(routes.contains(&"10.0.0.0/8".parse().unwrap()));
+        assert!(routes.contains(&"fd00:2021:1111:8000:100:100:111:0/120".parse().unwrap()));
+    }
+}

@@ -64,3 +64,52 @@ fn is_same_syn(a: &IpPacket, b: &IpPacket) -> bool {
         |packet: &IpPacket| Some((packet.is_tcp_syn()?, packet.source(), packet.destination(), packet.transport()));
     identity(a).is_some_and(|a| identity(b) == Some(a))
 }
+
+#[cfg(test)]
+mod tests {
+    use ip_packet::build::{self, TcpHeader, tcp_flag};
+
+    use super::*;
+
+    fn segment(port: u16, sequence: u32, flags: u8, payload: &[u8]) -> IpPacket {
+        let source = std::net::SocketAddr::new("100.64.0.7".parse().unwrap(), port);
+        let header = TcpHeader { sequence, flags, ..TcpHeader::default() };
+        build::tcp(source, "10.0.0.1:443".parse().unwrap(), header, payload).unwrap()
+    }
+
+    fn held(packets: &[IpPacket]) -> Vec<IpPacket> {
+        let mut held = HeldPackets::new(4);
+        packets.iter().cloned().for_each(|packet| held.push(packet));
+        held.into_iter().collect()
+    }
+
+    #[test]
+    fn an_exact_repetition_is_kept_once() {
+        let (a, b) = (segment(1, 1, tcp_flag::ACK, b"a"), segment(1, 2, tcp_flag::ACK, b"b"));
+        assert_eq!(held(&[a.clone(), b.clone(), a.clone()]), [a, b]);
+    }
+
+    #[test]
+    fn a_repeated_syn_takes_the_place_of_the_first() {
+        let early = segment(1, 7, tcp_flag::SYN, b"");
+        let other = segment(2, 7, tcp_flag::SYN, b"");
+        let late = segment(1, 7, tcp_flag::SYN, b"newer options");
+        assert_eq!(held(&[early, other.clone(), late.clone()]), [late, other]);
+    }
+
+    #[test]
+    fn another_try_and_a_syn_ack_are_something_else() {
+        let packets = [
+            segment(1, 7, tcp_flag::SYN, b""),
+            segment(1, 8, tcp_flag::SYN, b""),
+            segment(1, 7, tcp_flag::SYN | tcp_flag::ACK, b""),
+        ];
+        assert_eq!(held(&packets), packets);
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let packets: Vec<IpPacket> = (0..6).map(|i| segment(1, i, tcp_flag::ACK, b"")).collect();
+        assert_eq!(held(&packets), packets[2..]);
+    }
+}
