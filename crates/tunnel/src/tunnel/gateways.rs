@@ -31,9 +31,6 @@ impl Tunnel {
         }
 
         let identity = Identity::of(&authorization);
-        if self.peers.is_someone_else(gateway, &identity) {
-            self.forget_gateway(gateway);
-        }
         let params = Params {
             public_key: authorization.gateway_public_key,
             preshared_key: authorization.preshared_key,
@@ -50,6 +47,10 @@ impl Tunnel {
             return;
         }
 
+        if self.peers.is_someone_else(gateway, &identity) {
+            // The new connection took the place of the old one.
+            self.forget_gateway(gateway);
+        }
         let peer = self.peers.upsert(gateway, identity);
         match &resource {
             Resource::Cidr(it) => peer.allow(it.address, id),

@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub(crate) mod lab;
+#[path = "../../../connection/tests/toy/relay.rs"]
+#[allow(unreachable_pub, reason = "the relay of another crate's toy network")]
+mod relay;
+
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
