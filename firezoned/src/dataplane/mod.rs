@@ -147,12 +147,16 @@ impl Dataplane {
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(EVENTS);
 
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(StartError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(StartError::Thread)?;
         let worker = {
             // The devices register with the runtime that drives them.
             let _guard = runtime.enter();
-            Worker::new(tunnel, tun, sockets, mark, clock, command_receiver, event_sender).map_err(StartError::Thread)?
+            Worker::new(tunnel, tun, sockets, mark, clock, command_receiver, event_sender)
+                .map_err(StartError::Thread)?
         };
         thread::Builder::new()
             .name("dataplane".to_owned())
