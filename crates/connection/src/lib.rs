@@ -22,6 +22,8 @@ mod outbox;
 mod path;
 mod peer;
 mod relay;
+#[cfg(test)]
+mod testing;
 mod transmit;
 mod way;
 mod wireguard;

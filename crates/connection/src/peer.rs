@@ -76,11 +76,11 @@ pub(crate) enum News {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Failure {
     /// The peer did not tell us a single address.
-    NoCandidates,
+    Silent,
     /// There is no path left.
-    NoPath,
+    Unreachable,
     /// The peer does not complete handshakes.
-    NoHandshake,
+    Unresponsive,
 }
 
 /// What became of a received WireGuard message.
@@ -268,15 +268,15 @@ impl Connection {
         match self.tunnel.handle_timeout(now) {
             Attempt::Going(Some(message)) => self.send_control(message, post, now),
             Attempt::Going(None) => {}
-            Attempt::GivenUp => return vec![News::Failed(Failure::NoHandshake)],
+            Attempt::GivenUp => return vec![News::Failed(Failure::Unresponsive)],
         }
         self.fall_asleep(now);
         let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if passed(self.candidates_due) {
-            return vec![News::Failed(Failure::NoCandidates)];
+            return vec![News::Failed(Failure::Silent)];
         }
         if passed(self.recovery_due) {
-            return vec![News::Failed(Failure::NoPath)];
+            return vec![News::Failed(Failure::Unreachable)];
         }
         self.news(now)
     }

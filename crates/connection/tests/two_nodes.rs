@@ -1,5 +1,7 @@
 //! Two nodes and a relay, with virtual time.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
+
 mod toy;
 
 use connection::{Event, Route, Sealed};

@@ -12,7 +12,7 @@ use super::{
     channels::{Channels, Exhausted},
     choice,
     credentials::{Credentials, REALM},
-    stun::{Answer, Refresh, Request, SOFTWARE},
+    stun::{Answer, Families, Manner, Refresh, RefreshManner, Request, SOFTWARE},
     transaction::{Expiry, Transaction, random_id},
 };
 use crate::{
@@ -36,7 +36,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(25);
 pub(crate) struct Allocation {
     addresses: Vec<SocketAddr>,
     credentials: Credentials,
-    software: &'static str,
+    manner: Manner,
     active: Option<Active>,
     seen: [Option<Seen>; 2],
     lease: Option<Lease>,
@@ -92,7 +92,7 @@ impl Allocation {
         let mut this = Self {
             addresses,
             credentials,
-            software: SOFTWARE,
+            manner: Manner::USUAL,
             active: None,
             seen: [None; 2],
             lease: None,
@@ -117,6 +117,7 @@ impl Allocation {
         self.channels.clear();
         self.waiting_binds.clear();
         self.credentials.forget_nonce();
+        self.manner = Manner::USUAL;
         self.transmits.clear();
         self.events.clear();
         self.start(rng, now);
@@ -299,7 +300,7 @@ impl Allocation {
         }
         let repeated = transaction.first_id().filter(|_| request == Request::Binding);
         let id = repeated.unwrap_or_else(|| random_id(rng));
-        let Some(bytes) = request.encode(id, self.software, &self.credentials) else {
+        let Some(bytes) = request.encode(id, SOFTWARE, self.manner, &self.credentials) else {
             tracing::warn!("A relay cannot be used because its credentials do not fit into a message");
             self.unusable = true;
             return false;
@@ -404,9 +405,13 @@ impl Allocation {
                 self.credentials.refuse();
                 self.invalidate();
             }
-            (420, Request::Refresh(Refresh::Renew)) => {
-                let plainly = Request::Refresh(Refresh::RenewPlainly);
-                self.send(Transaction::new(plainly, transaction.relay, now), rng);
+            (420, Request::Refresh(_)) if self.manner.refresh == RefreshManner::Full => {
+                self.manner.refresh = RefreshManner::Plain;
+                self.send(Transaction::new(request, transaction.relay, now), rng);
+            }
+            (440, Request::Allocate) if self.manner.families == Families::Both => {
+                self.manner.families = Families::OnlyV6;
+                self.send(Transaction::new(request, transaction.relay, now), rng);
             }
             (420, _) => self.unusable = true,
             (437, Request::Allocate) => {

@@ -143,6 +143,7 @@ impl Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::epoch;
 
     fn peer(port: u16) -> SocketAddr {
         SocketAddr::from(([203, 0, 113, 9], port))
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn numbers_are_assigned_in_sequence() {
-        let (mut channels, now) = (Channels::default(), Instant::now());
+        let (mut channels, now) = (Channels::default(), epoch());
         assert_eq!(bound(&mut channels, 1, now), 0x4000);
         assert_eq!(bound(&mut channels, 2, now), 0x4001);
         assert_eq!(bound(&mut channels, 3, now), 0x4002);
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_channel_can_be_used_while_its_request_is_on_the_way() {
-        let (mut channels, now) = (Channels::default(), Instant::now());
+        let (mut channels, now) = (Channels::default(), epoch());
         assert_eq!(channels.to(peer(1), now), None);
         assert_eq!(channels.request(peer(1), now), Ok(Some(0x4000)));
         assert_eq!(channels.to(peer(1), now), Some(0x4000));
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn nothing_is_received_on_a_channel_that_is_not_confirmed() {
-        let (mut channels, now) = (Channels::default(), Instant::now());
+        let (mut channels, now) = (Channels::default(), epoch());
         channels.request(peer(1), now).unwrap();
         assert_eq!(channels.heard_on(0x4000, now), None);
         assert_eq!(channels.heard_on(0x4001, now), None);
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_peer_keeps_its_number_while_it_cools_down() {
-        let (mut channels, start) = (Channels::default(), Instant::now());
+        let (mut channels, start) = (Channels::default(), epoch());
         bound(&mut channels, 1, start);
         let later = start + minutes(12);
         assert_eq!(channels.to(peer(1), later), None);
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_number_goes_to_another_peer_only_after_it_has_cooled_down() {
-        let (mut channels, start) = (Channels::default(), Instant::now());
+        let (mut channels, start) = (Channels::default(), epoch());
         for port in 1..=4096 {
             bound(&mut channels, port, start);
         }
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn only_channels_with_received_traffic_are_refreshed() {
-        let (mut channels, start) = (Channels::default(), Instant::now());
+        let (mut channels, start) = (Channels::default(), epoch());
         bound(&mut channels, 1, start);
         bound(&mut channels, 2, start);
         assert_eq!(channels.due(), None);

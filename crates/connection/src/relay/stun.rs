@@ -15,7 +15,7 @@ use stun_codec::{
         attributes::{ChannelNumber, Lifetime, RequestedTransport, XorPeerAddress, XorRelayAddress},
         methods::{ALLOCATE, CHANNEL_BIND, REFRESH},
     },
-    rfc8656::attributes::{AdditionalAddressFamily, AddressFamily},
+    rfc8656::attributes::{AdditionalAddressFamily, AddressFamily, RequestedAddressFamily},
 };
 
 pub(crate) use stun_codec::TransactionId;
@@ -40,6 +40,7 @@ define_attribute_enums!(
         MessageIntegrity,
         Nonce,
         Realm,
+        RequestedAddressFamily,
         RequestedTransport,
         Software,
         UnknownAttributes,
@@ -71,12 +72,37 @@ pub(crate) enum Request {
 /// Kinds of refresh requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refresh {
-    /// Keep the address for us. Repeats what the allocation was made with.
+    /// Keep the address for us.
     Renew,
-    /// The same with nothing but what RFC 8656 section 7 lists, for relays that insist on that.
-    RenewPlainly,
     /// Give the address up.
     Delete,
+}
+
+/// What a relay has taught us about how it wants to be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Manner {
+    /// Which addresses it can lend.
+    pub(crate) families: Families,
+    /// How it wants to hear that we still need them.
+    pub(crate) refresh: RefreshManner,
+}
+
+/// Which addresses a relay is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Families {
+    /// One of each family; it may give only one of them.
+    Both,
+    /// It has told us that it has no IPv4.
+    OnlyV6,
+}
+
+/// How much a refresh request says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RefreshManner {
+    /// It repeats what the allocation was made with.
+    Full,
+    /// It says only what RFC 8656 section 7.1 lists, because the relay insists on that.
+    Plain,
 }
 
 /// A message from a relay that answers a request.
@@ -94,14 +120,19 @@ impl Request {
     }
 
     /// The request as bytes. `None` if the credentials cannot be carried in a message.
-    pub(crate) fn encode(self, id: TransactionId, software: &str, credentials: &Credentials) -> Option<Vec<u8>> {
+    pub(crate) fn encode(
+        self,
+        id: TransactionId,
+        software: &str,
+        manner: Manner,
+        credentials: &Credentials,
+    ) -> Option<Vec<u8>> {
         let mut message = Message::<Attribute>::new(MessageClass::Request, self.method(), id);
         match self {
-            Self::Binding | Self::Refresh(Refresh::RenewPlainly) => {}
-            Self::Allocate | Self::Refresh(Refresh::Renew | Refresh::Delete) => {
-                message.add_attribute(RequestedTransport::new(UDP));
-                message.add_attribute(AdditionalAddressFamily::new(AddressFamily::V6));
-            }
+            Self::Binding => {}
+            Self::Allocate => add_families(&mut message, manner.families),
+            Self::Refresh(_) if manner.refresh == RefreshManner::Full => add_families(&mut message, manner.families),
+            Self::Refresh(_) => {}
             Self::ChannelBind { number, peer } => {
                 message.add_attribute(XorPeerAddress::new(peer));
                 message.add_attribute(ChannelNumber::new(number).ok()?);
@@ -116,6 +147,11 @@ impl Request {
         }
         MessageEncoder::new().encode_into_bytes(message).ok()
     }
+}
+
+impl Manner {
+    /// How a relay is asked of which we know nothing.
+    pub(crate) const USUAL: Self = Self { families: Families::Both, refresh: RefreshManner::Full };
 }
 
 impl Answer {
@@ -173,6 +209,14 @@ impl Answer {
     }
 }
 
+fn add_families(message: &mut Message<Attribute>, families: Families) {
+    message.add_attribute(RequestedTransport::new(UDP));
+    match families {
+        Families::Both => message.add_attribute(AdditionalAddressFamily::new(AddressFamily::V6)),
+        Families::OnlyV6 => message.add_attribute(RequestedAddressFamily::new(AddressFamily::V6)),
+    }
+}
+
 fn authenticate(message: &mut Message<Attribute>, credentials: &Credentials) -> Option<()> {
     let (username, realm) = credentials.attributes()?;
     message.add_attribute(username.clone());
@@ -184,4 +228,123 @@ fn authenticate(message: &mut Message<Attribute>, credentials: &Credentials) -> 
         MessageIntegrity::new_long_term_credential(message, &username, &realm, credentials.password()).ok()?;
     message.add_attribute(integrity);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Secret;
+
+    use super::*;
+
+    const ID: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let hex: Vec<_> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+        hex.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    }
+
+    fn credentials() -> Credentials {
+        Credentials::new("1700000000:abcd".to_owned(), Secret::from("sekret"))
+    }
+
+    fn with_nonce() -> Credentials {
+        let mut credentials = credentials();
+        credentials.set_nonce("2f0b6f3e-5a35-4b2b-9d5b-0d7a4f3c1e55".to_owned());
+        credentials
+    }
+
+    fn encode(request: Request, credentials: &Credentials) -> Vec<u8> {
+        request.encode(TransactionId::new(ID), "snownet", Manner::USUAL, credentials).unwrap()
+    }
+
+    #[test]
+    fn requests_have_the_known_bytes() {
+        let peer = SocketAddr::from(([203, 0, 113, 9], 60_000));
+        let cases = [
+            (Request::Binding, credentials(), "0001000c2112a442000102030405060708090a0b80220007736e6f776e657400"),
+            (
+                Request::Allocate,
+                credentials(),
+                "000300542112a442000102030405060708090a0b0019000411000000800000040200000080220007736e6f776e65740000060
+                 00f313730303030303030303a616263640000140008666972657a6f6e65000800145eb5f119155ab3f85aa381c5edfe3d28d17f
+                 0c86",
+            ),
+            (
+                Request::Allocate,
+                with_nonce(),
+                "0003007c2112a442000102030405060708090a0b0019000411000000800000040200000080220007736e6f776e65740000060
+                 00f313730303030303030303a616263640000140008666972657a6f6e650015002432663062366633652d356133352d346232
+                 622d396435622d30643761346633633165353500080014e848e1991a28ef7f8e70990c3b8d68931327e7c7",
+            ),
+            (
+                Request::Refresh(Refresh::Delete),
+                with_nonce(),
+                "000400842112a442000102030405060708090a0b0019000411000000800000040200000080220007736e6f776e657400000d0
+                 004000000000006000f313730303030303030303a616263640000140008666972657a6f6e65001500243266306236663365
+                 2d356133352d346232622d396435622d30643761346633633165353500080014f55684a9213fd5bd9f4d2db9e1d9d1a6a39b1a
+                 ab",
+            ),
+            (
+                Request::ChannelBind { number: 0x4000, peer },
+                with_nonce(),
+                "000900802112a442000102030405060708090a0b001200080001cb72ea12d54b000c00044000000080220007736e6f776e6574
+                 000006000f313730303030303030303a616263640000140008666972657a6f6e650015002432663062366633652d356133352d
+                 346232622d396435622d30643761346633633165353500080014770af38dc987d60e54a07f6a641a3e0b18e0a75e",
+            ),
+        ];
+        for (request, credentials, expected) in cases {
+            assert_eq!(encode(request, &credentials), bytes(expected), "{request:?}");
+        }
+    }
+
+    /// A successful answer to an allocation, signed with the right password.
+    fn success() -> Vec<u8> {
+        let mut message = Message::<Attribute>::new(MessageClass::SuccessResponse, ALLOCATE, TransactionId::new(ID));
+        message.add_attribute(XorRelayAddress::new(SocketAddr::from(([203, 0, 113, 1], 50_000))));
+        message.add_attribute(XorRelayAddress::new("[2001:db8::1]:50000".parse().unwrap()));
+        message.add_attribute(Lifetime::from_u32(600));
+        let (username, realm) = credentials().attributes().unwrap();
+        let integrity = MessageIntegrity::new_long_term_credential(&message, &username, &realm, "sekret").unwrap();
+        message.add_attribute(integrity);
+        MessageEncoder::new().encode_into_bytes(message).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let answer = Answer::parse(&success()).unwrap();
+        assert!(answer.answers(Request::Allocate) && !answer.answers(Request::Binding));
+        assert_eq!(answer.error(), None);
+        assert_eq!(answer.lifetime(), Some(Duration::from_secs(600)));
+        assert_eq!(answer.relayed().count(), 2);
+        assert!(answer.is_authentic(&credentials()));
+        let stranger = Credentials::new("1700000000:abcd".to_owned(), Secret::from("other"));
+        assert!(!answer.is_authentic(&stranger));
+    }
+
+    #[test]
+    fn a_truncated_answer_is_none() {
+        let answer = success();
+        for length in 0..answer.len() {
+            assert!(Answer::parse(&answer[..length]).is_none(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_makes_an_answer_unreadable_or_unauthentic() {
+        /// The first byte of an address has no meaning and is not looked at.
+        const MEANINGLESS: [usize; 2] = [24, 36];
+        let answer = success();
+        for bit in (0..answer.len() * 8).filter(|bit| !MEANINGLESS.contains(&(bit / 8))) {
+            let mut changed = answer.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let believed = Answer::parse(&changed)
+                .is_some_and(|answer| answer.answers(Request::Allocate) && answer.is_authentic(&credentials()));
+            assert!(!believed, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn requests_are_no_answers() {
+        assert!(Answer::parse(&encode(Request::Allocate, &with_nonce())).is_none());
+    }
 }

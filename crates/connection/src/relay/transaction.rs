@@ -114,10 +114,11 @@ pub(crate) fn random_id(rng: &mut impl Rng) -> TransactionId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::epoch;
 
     #[test]
     fn a_request_is_sent_four_times_and_dead_after_eight_seconds() {
-        let start = Instant::now();
+        let start = epoch();
         let relay = SocketAddr::from(([192, 0, 2, 53], 3478));
         let mut transaction = Transaction::new(Request::Binding, relay, start);
         let mut repeated = Vec::new();
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_sent_once_and_dead_after_a_second() {
-        let start = Instant::now();
+        let start = epoch();
         let relay = SocketAddr::from(([192, 0, 2, 53], 3478));
         let mut transaction = Transaction::probe(Request::Binding, relay, start);
         assert_eq!(transaction.handle_timeout(start + Duration::from_millis(999)), None);

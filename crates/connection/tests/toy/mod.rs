@@ -1,5 +1,6 @@
 //! A toy network: two nodes, relays, and a clock that only moves when it is told to.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::disallowed_methods, reason = "some instant has to be the first")]
 
@@ -11,7 +12,7 @@ use std::{
 
 use connection::{Event, Node, Params, Sealed};
 use ip_packet::{Ecn, IpPacket};
-use model::{ClientId, GatewayId, IceCredentials, PeerId, PresharedKey, RelayId, message::IceRole};
+use model::{ClientId, GatewayId, IceCredentials, PeerId, PresharedKey, PublicKey, RelayId, message::IceRole};
 
 pub mod relay;
 
@@ -85,6 +86,25 @@ fn udp_packet(source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr, n: u1
     IpPacket::parse(&bytes).unwrap()
 }
 
+/// What the portal tells one side about a peer with this key.
+pub fn credentials_of(side: usize, peer: PublicKey) -> Params {
+    let credentials = |name: &str| IceCredentials {
+        username: name.to_owned(),
+        password: format!("{name}-password-{}", "0".repeat(10)).as_str().into(),
+    };
+    let (local, remote, role) = match side {
+        CLIENT => ("orrr", "lesk", IceRole::Controlling),
+        _ => ("lesk", "orrr", IceRole::Controlled),
+    };
+    Params {
+        public_key: peer,
+        preshared_key: PresharedKey::from([7; 32]),
+        local_ice: credentials(local),
+        remote_ice: credentials(remote),
+        role,
+    }
+}
+
 impl World {
     /// A client and a gateway, both with one address, and one relay.
     pub fn new(seed: u8) -> Self {
@@ -144,21 +164,7 @@ impl World {
     }
 
     pub fn params(&self, of: usize) -> Params {
-        let credentials = |name: &str| IceCredentials {
-            username: name.to_owned(),
-            password: format!("{name}-password-{}", "0".repeat(10)).as_str().into(),
-        };
-        let (local, remote, role) = match of {
-            CLIENT => ("orrr", "lesk", IceRole::Controlling),
-            _ => ("lesk", "orrr", IceRole::Controlled),
-        };
-        Params {
-            public_key: self.hosts[1 - of].node.public_key(),
-            preshared_key: PresharedKey::from([7; 32]),
-            local_ice: credentials(local),
-            remote_ice: credentials(remote),
-            role,
-        }
+        credentials_of(of, self.hosts[1 - of].node.public_key())
     }
 
     /// Authorises the connection on both sides, the gateway first, as the portal does.

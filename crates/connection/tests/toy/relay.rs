@@ -100,10 +100,10 @@ impl ToyRelay {
     pub fn handle(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8], now: Instant) -> Vec<Datagram> {
         self.allocations.retain(|_, allocation| allocation.expires > now);
         if !self.addresses.contains(&to) {
-            return self.from_peer(from, to, datagram).into_iter().collect();
+            return self.forward_to_client(from, to, datagram).into_iter().collect();
         }
         match datagram.first() {
-            Some(0x40..=0x4F) => self.from_client(from, datagram).into_iter().collect(),
+            Some(0x40..=0x4F) => self.forward_to_peer(from, datagram).into_iter().collect(),
             _ => self.request(from, to, datagram, now).map(|answer| (to, from, answer)).into_iter().collect(),
         }
     }
@@ -112,7 +112,7 @@ impl ToyRelay {
         self.addresses.iter().find(|it| it.is_ipv6() == v6).map(|it| SocketAddr::new(it.ip(), port))
     }
 
-    fn from_peer(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<Datagram> {
+    fn forward_to_client(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<Datagram> {
         let (client, allocation) = self.allocations.iter().find(|(_, it)| it.port == to.port())?;
         let (number, _) = allocation.channels.iter().find(|(_, peer)| **peer == from)?;
         let mut message = number.to_be_bytes().to_vec();
@@ -122,7 +122,7 @@ impl ToyRelay {
         Some((*own, *client, message))
     }
 
-    fn from_client(&self, client: SocketAddr, message: &[u8]) -> Option<Datagram> {
+    fn forward_to_peer(&self, client: SocketAddr, message: &[u8]) -> Option<Datagram> {
         let allocation = self.allocations.get(&client)?;
         let number = u16::from_be_bytes([message[0], message[1]]);
         let length = u16::from_be_bytes([message[2], message[3]]);
