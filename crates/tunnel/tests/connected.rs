@@ -5,7 +5,7 @@ mod world;
 use ip_packet::{Ecn, IpPacket, build, icmp};
 use model::{FromPortal, GatewayId, Resource, Status, ToPortal, message::FailReason};
 use tunnel::{Event, Reason};
-use world::{CLIENT_V4, cidr, id, internet, lab::Lab, names, secs, udp};
+use world::{answer, capable_of_ecn, cidr, id, internet, lab::Lab, names, secs, udp};
 
 #[test]
 fn the_first_packets_to_a_network_arrive_in_order_and_answers_come_back() {
@@ -24,7 +24,7 @@ fn the_first_packets_to_a_network_arrive_in_order_and_answers_come_back() {
     assert_eq!(lab.client.status(id(1)), Some(Status::Online));
     assert_eq!(lab.client.tunnel.paths().len(), 1);
 
-    let answer = reply("10.0.0.1:53");
+    let answer = answer("10.0.0.1:53");
     lab.send_from(0, answer.clone());
     assert_eq!(lab.client.packets, [answer]);
 }
@@ -48,7 +48,7 @@ fn the_first_connection_to_a_name_works_as_it_should() {
     assert_eq!(announcement["domain"], "db.example.com");
     assert_eq!(announcement["proxy_ips"].as_array().unwrap().len(), 8);
 
-    let answer = reply(&format!("{}:443", addresses[0]));
+    let answer = answer(format!("{}:443", addresses[0]));
     lab.send_from(0, answer.clone());
     assert_eq!(lab.client.packets, [answer]);
 }
@@ -99,14 +99,14 @@ fn a_gateway_may_speak_only_for_what_it_was_permitted_for_and_only_to_us() {
     let lab = Lab::new(&[cidr(1, "10.0.0.0/8"), cidr(2, "172.16.0.0/12")]);
     let mut lab = lab.connected(id(1), udp("10.0.0.1:53", 1));
 
-    lab.send_from(0, reply("172.16.0.1:53"));
+    lab.send_from(0, answer("172.16.0.1:53"));
     assert_eq!(lab.client.tunnel.counters().dropped(Reason::SpoofedSource), 1);
     let elsewhere = build::udp("10.0.0.1:53".parse().unwrap(), "100.64.0.8:1".parse().unwrap(), b"").unwrap();
     lab.send_from(0, elsewhere);
     assert_eq!(lab.client.tunnel.counters().dropped(Reason::ForeignDestination), 1);
     assert_eq!(lab.client.packets, []);
 
-    lab.send_from(0, reply("100.64.1.1:53535"));
+    lab.send_from(0, answer("100.64.1.1:53535"));
     assert_eq!(lab.client.packets.len(), 1, "its own address is always fine");
 }
 
@@ -116,7 +116,7 @@ fn the_internet_goes_through_its_gateway_and_every_source_may_answer() {
     lab.client.tunnel.switch_internet_resource(true, lab.client.now);
     let mut lab = lab.connected(id(1), udp("9.9.9.9:53", 1));
 
-    lab.send_from(0, reply("9.9.9.9:53"));
+    lab.send_from(0, answer("9.9.9.9:53"));
 
     assert_eq!(lab.gateways[0].received.len(), 1);
     assert_eq!(lab.client.packets.len(), 1);
@@ -298,14 +298,13 @@ fn a_query_for_a_site_is_sent_to_the_gateway_once_it_is_permitted() {
 }
 
 #[test]
-fn congestion_on_the_way_is_passed_on() {
+fn congestion_on_the_way_is_passed_on_to_those_who_understand_it() {
     let lab = Lab::new(&[cidr(1, "10.0.0.0/8")]);
     let mut lab = lab.connected(id(1), udp("10.0.0.1:53", 1));
-    lab.send_from(0, reply("10.0.0.1:53"));
-    assert_eq!(lab.client.packets[0].ecn(), Ecn::NotEct);
-}
+    lab.is_congested = true;
 
-/// A datagram to the client from somewhere.
-fn reply(from: &str) -> IpPacket {
-    build::udp(from.parse().unwrap(), format!("{CLIENT_V4}:40000").parse().unwrap(), b"answer").unwrap()
+    lab.send_from(0, answer("10.0.0.1:53"));
+    lab.send_from(0, capable_of_ecn(&answer("10.0.0.1:53")));
+
+    assert_eq!(lab.client.packets.iter().map(IpPacket::ecn).collect::<Vec<_>>(), [Ecn::NotEct, Ecn::Ce]);
 }

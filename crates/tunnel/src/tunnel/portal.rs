@@ -52,14 +52,11 @@ impl Tunnel {
         }
     }
 
-    /// Chooses the resolvers anew; told only if that changes anything.
+    /// Chooses the resolvers anew, once it is known what the portal wants; told only if that changes anything.
     pub(super) fn choose_resolvers(&mut self) {
-        let (do53, doh) = match &self.interface {
-            Some(interface) => (interface.upstream_do53.as_slice(), interface.upstream_doh.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        let resolvers = dns::Resolvers::choose(do53, doh, &self.host_resolvers);
-        if resolvers.as_slice().is_empty() && self.interface.is_some() {
+        let Some(interface) = &self.interface else { return };
+        let resolvers = dns::Resolvers::choose(&interface.upstream_do53, &interface.upstream_doh, &self.host_resolvers);
+        if resolvers.as_slice().is_empty() {
             tracing::warn!("there is no resolver to pass queries on to, so names of resources do not work either");
         }
         self.stub.set_resolvers(resolvers);

@@ -18,6 +18,8 @@ const LATENCY: Duration = Duration::from_millis(10);
 pub(crate) struct Lab {
     pub(crate) client: Client,
     pub(crate) gateways: Vec<Gateway>,
+    /// Whether a router marks what it may mark.
+    pub(crate) is_congested: bool,
     relay: ToyRelay,
     wire: VecDeque<Datagram>,
 }
@@ -56,6 +58,7 @@ impl Lab {
         let client = Client::with(resources);
         let mut lab = Self {
             gateways: Vec::new(),
+            is_congested: false,
             relay: ToyRelay::new(1, vec!["203.0.113.1:3478".parse().unwrap()]),
             wire: VecDeque::new(),
             client,
@@ -119,6 +122,11 @@ impl Lab {
         self.run_for(secs(1));
     }
 
+    /// A gateway tries to send a packet to the client, if it can, and takes no time for it.
+    pub(crate) fn seal_from(&mut self, gateway: usize, packet: &IpPacket) {
+        let _ = self.gateways[gateway].node.seal(client_id(), packet, self.client.now);
+    }
+
     /// Everybody goes on with what they do.
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.client.now + duration;
@@ -153,6 +161,7 @@ impl Lab {
         let now = self.client.now;
         while let Some(index) = self.wire.iter().position(|datagram| datagram.arrives <= now) {
             let Some(Datagram { from, to, ecn, mut payload, .. }) = self.wire.remove(index) else { return };
+            let ecn = if self.is_congested && ecn != Ecn::NotEct { Ecn::Ce } else { ecn };
             if self.relay.owns(to.ip()) {
                 for (from, to, payload) in self.relay.handle(from, to, &payload, now) {
                     self.wire.push_back(Datagram { arrives: now + LATENCY, from, to, ecn, payload });

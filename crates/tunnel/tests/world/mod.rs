@@ -1,10 +1,11 @@
 //! A client's tunnel, driven by hand: what tests say happens, happens at once or when time is advanced.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod lab;
 #[path = "../../../connection/tests/toy/relay.rs"]
-#[allow(unreachable_pub, reason = "the relay of another crate's toy network")]
+#[allow(unreachable_pub, clippy::wrong_self_convention, reason = "the relay of another crate's toy network")]
 mod relay;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use dns::{Assignments, Decision, Question};
-use ip_packet::{IpPacket, build};
+use ip_packet::{Ecn, IpPacket, build};
 use model::{
     CidrResource, DnsResource, FromPortal, GatewayId, IceCredentials, Interface, InternetResource, IpStack,
     PresharedKey, PublicKey, Resource, ResourceId, ResourceView, Site, SiteId, Status, ToPortal,
@@ -237,6 +238,20 @@ pub(crate) fn udp(destination: impl ToString, number: u16) -> IpPacket {
     let destination: SocketAddr = destination.to_string().parse().unwrap();
     let source = SocketAddr::new(if destination.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap(), 40_000);
     build::udp(source, destination, &number.to_be_bytes()).unwrap()
+}
+
+/// A datagram to the client's program from somewhere.
+pub(crate) fn answer(from: impl ToString) -> IpPacket {
+    let from: SocketAddr = from.to_string().parse().unwrap();
+    let us = if from.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap();
+    build::udp(from, SocketAddr::new(us, 40_000), b"answer").unwrap()
+}
+
+/// The same IPv4 packet from a sender that understands congestion notification.
+pub(crate) fn capable_of_ecn(packet: &IpPacket) -> IpPacket {
+    let mut bytes = packet.as_bytes().to_vec();
+    bytes[1] |= Ecn::Ect0.bits();
+    IpPacket::parse(&bytes).unwrap()
 }
 
 /// The permission to use `resource` through the gateway with this number, whose addresses end with it.
