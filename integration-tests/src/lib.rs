@@ -5,17 +5,19 @@
 //! * [`netns`], [`process`], [`logs`] – hosts, programs, and what they write
 //! * [`topology`] – the little internet: who is where, and who can reach whom
 //! * [`bus`] – a private system bus with polkit
-//! * [`stand`] – all of it, ready for a story
+//! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
 //! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod bus;
 pub mod gateway;
 pub mod logs;
 pub mod netns;
 pub mod portal;
 pub mod process;
+pub mod stand;
 
 pub mod topology;
 pub mod web;

@@ -11,14 +11,15 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use crate::{
-    netns::{Host, World},
+    netns::{self, FILES, Host, World},
     process::eventually,
 };
 
@@ -50,6 +51,9 @@ pub const PRIVATE_V6: &str = "fdcc:20::/64";
 pub const SERVER: Place = Place { v4: Ipv4Addr::new(10, 20, 0, 2), v6: Ipv6Addr::new(0xfdcc, 0x20, 0, 0, 0, 0, 0, 2) };
 const GATEWAY_INSIDE: Place =
     Place { v4: Ipv4Addr::new(10, 20, 0, 1), v6: Ipv6Addr::new(0xfdcc, 0x20, 0, 0, 0, 0, 0, 1) };
+
+/// What we have built.
+const PROGRAMS: [&str; 5] = ["firezoned", "firezonectl", "dev-portal", "dev-gateway", "dev-server"];
 
 /// The hosts, cabled up.
 #[derive(Debug)]
@@ -84,10 +88,11 @@ pub enum Traffic {
 }
 
 impl Topology {
-    /// Builds it.
-    pub fn new() -> anyhow::Result<Self> {
+    /// Builds it. Everybody can run the programs in `programs`.
+    pub fn new(programs: &Path) -> anyhow::Result<Self> {
         let world = World::new()?;
         prepare_names(&world)?;
+        bring_programs(&world, programs)?;
 
         let topology = Self {
             client: world.host("client")?,
@@ -210,6 +215,24 @@ const fn place(number: u8) -> Place {
 
 fn resolv_conf(resolver: Place) -> String {
     format!("# written by the test stand\nnameserver {}\n", resolver.v4)
+}
+
+/// Shows our programs in a directory of the path. Where they really are, other users may have no access.
+fn bring_programs(world: &World, directory: &Path) -> anyhow::Result<()> {
+    world.inside(|| -> anyhow::Result<()> {
+        let bin = Path::new(FILES).join("bin");
+        std::fs::create_dir(&bin)?;
+        for program in PROGRAMS {
+            let built = directory.join(program);
+            if !built.exists() {
+                bail!("{} is missing; run `cargo build --workspace` first", built.display());
+            }
+            let place = bin.join(program);
+            std::fs::write(&place, "")?;
+            netns::bind(&built, &place)?;
+        }
+        Ok(())
+    })?
 }
 
 /// Names are looked up in files and DNS only, whatever the machine outside does; and there are three people.

@@ -1,0 +1,67 @@
+# The two commands for newcomers are `make demo` and `make test`. Everything else is in `make help`.
+
+CARGO   ?= cargo
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+PREFIX  ?= /usr
+DESTDIR ?=
+
+# Namespaces, tunnels and users are root's business. Building never is.
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+# Test programs are built by us and run by root.
+AS_ROOT := $(if $(SUDO),--config "target.'cfg(unix)'.runner='sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS'")
+# Each story is a little internet of its own; more at once than this make slow machines miss their deadlines.
+STORIES := RUST_TEST_THREADS=2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check tools build fmt clippy deny unit integration story install clean
+
+help: ## Show this list
+	@echo "Firezone for Linux. What you can make:"
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+demo: tools ## See it work: a private server, reached by name, in a network of its own
+	@$(CARGO) build --quiet --workspace
+	@$(SUDO) $(TARGET)/debug/demo
+
+test: tools fmt clippy unit integration ## Run everything that a change must pass
+
+check: fmt clippy deny unit ## The part of it that needs neither root nor other programs
+
+tools: ## Install what is missing to build, demonstrate and test (Debian, Ubuntu)
+	@scripts/install-tools
+
+build: ## Build all programs for development
+	$(CARGO) build --workspace
+
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+clippy: ## Check for mistakes
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+
+deny: ## Check licences and advisories of dependencies, if cargo-deny is installed
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed; skipped"; fi
+
+unit: ## Run the tests that need no other programs
+	$(CARGO) test --workspace --lib --bins
+	$(CARGO) test --workspace --exclude integration-tests --tests
+
+integration: build ## Run the stories: real programs in networks of their own (root)
+	$(STORIES) $(CARGO) test --package integration-tests --tests --no-fail-fast $(AS_ROOT)
+
+story: build ## Run one story and see its logs: make story STORY=name (root)
+	$(STORIES) $(CARGO) test --package integration-tests --tests $(AS_ROOT) -- $(STORY) --nocapture
+
+install: ## Install into DESTDIR under PREFIX (for packages)
+	$(CARGO) build --release --package firezoned --package firezonectl
+	install -D -m 0755 $(TARGET)/release/firezoned $(DESTDIR)$(PREFIX)/bin/firezoned
+	install -D -m 0755 $(TARGET)/release/firezonectl $(DESTDIR)$(PREFIX)/bin/firezonectl
+	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
+	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces
+	install -m 0644 crates/dbus-api/xml/*.xml $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/
+	install -D -m 0644 polkit/dev.firezone.Client.policy $(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy
+	install -D -m 0644 polkit/50-dev.firezone.Client.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/50-dev.firezone.Client.rules
+	for page in man/*.[1-8]; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done
+
+clean: ## Remove what was built
+	$(CARGO) clean

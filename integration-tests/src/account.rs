@@ -1,0 +1,117 @@
+//! The account of all stories: one site, four resources, one relay, one person.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::json;
+use uuid::{Uuid, uuid};
+
+use crate::{
+    portal::config::{ClientToken, Config, Directory, GatewayToken, Login, Relay, Resource},
+    topology::{PORTAL, PRIVATE_V4, PRIVATE_V6, RELAY},
+};
+
+/// Anna's token. Tokens that are made for machines and for pasting have nothing before the dot.
+pub const CLIENT_TOKEN: &str = ".anna-is-allowed-to-use-the-private-server";
+/// The gateway's token.
+pub const GATEWAY_TOKEN: &str = ".the-gateway-of-the-site";
+/// Who signs in.
+pub const ACTOR: &str = "Anna Example";
+/// The account, as its URL calls it.
+pub const ACCOUNT: &str = "example-corp";
+
+/// The site.
+pub const SITE: Uuid = uuid!("5170e000-0000-4000-8000-000000000001");
+/// The relay.
+pub const RELAY_ID: Uuid = uuid!("0e1a7000-0000-4000-8000-000000000001");
+/// Names of the private server.
+pub const WIKI: Uuid = uuid!("d2500000-0000-4000-8000-000000000001");
+/// The private network, IPv4.
+pub const LAB_V4: Uuid = uuid!("c1d20000-0000-4000-8000-000000000004");
+/// The private network, IPv6.
+pub const LAB_V6: Uuid = uuid!("c1d20000-0000-4000-8000-000000000006");
+
+/// What the private server is called by those who can reach it.
+pub const PRIVATE_NAME: &str = "wiki.corp.example";
+/// Another name of it.
+pub const OTHER_PRIVATE_NAME: &str = "files.corp.example";
+/// Where the portal is.
+pub const PORTAL_NAME: &str = "portal.firezone.example";
+/// Where the portal is, by its name.
+pub const PORTAL_URL: &str = "ws://portal.firezone.example:8081/";
+/// Where the portal is, for hosts that do not know its name.
+pub const PORTAL_ADDRESS: &str = "ws://203.0.113.66:8081/";
+
+/// Port of the portal.
+const PORT: u16 = 8081;
+/// Port of the relay.
+pub const TURN: u16 = 3478;
+
+/// Logins at the relay: of clients and of gateways.
+#[must_use]
+pub fn relay_logins() -> [Login; 2] {
+    ["client", "gateway"].map(|name| Login { username: name.to_owned(), password: format!("relay-password-of-{name}") })
+}
+
+/// How the portal is told all that. `files` is where it may keep things.
+#[must_use]
+pub fn portal_config(files: &Path) -> Config {
+    let [client, gateway] = relay_logins();
+    let relay = Relay {
+        id: RELAY_ID,
+        v4: Some(std::net::SocketAddrV4::new(RELAY.v4, TURN)),
+        v6: Some(std::net::SocketAddrV6::new(RELAY.v6, TURN, 0, 0)),
+        client,
+        gateway,
+        online: true,
+    };
+    let resources = [
+        (WIKI, dns_resource("Company wiki", "wiki.corp.example")),
+        (LAB_V4, cidr_resource("Lab", PRIVATE_V4)),
+        (LAB_V6, cidr_resource("Lab, IPv6", PRIVATE_V6)),
+    ];
+
+    Config {
+        listen: vec![(PORTAL.v4, PORT).into(), (PORTAL.v6, PORT).into()],
+        control: files.join("portal.sock"),
+        state: Some(files.join("portal-state.json")),
+        directory: Directory {
+            account_slug: ACCOUNT.to_owned(),
+            client_tokens: vec![ClientToken { token: CLIENT_TOKEN.to_owned(), actor: ACTOR.to_owned() }],
+            gateway_tokens: vec![GatewayToken { token: GATEWAY_TOKEN.to_owned(), site: SITE }],
+            sites: BTreeMap::from([(SITE, "Berlin".to_owned())]),
+            resources: BTreeMap::from(resources),
+            relays: vec![relay],
+            authorization_seconds: 24 * 60 * 60,
+            ..Directory::default()
+        },
+    }
+}
+
+/// A resource of names.
+#[must_use]
+pub fn dns_resource(name: &str, pattern: &str) -> Resource {
+    let filters = vec![
+        json!({"protocol": "tcp", "port_range_start": 80, "port_range_end": 80}),
+        json!({"protocol": "icmp"}),
+    ];
+    Resource { filters, ..resource("dns", name, pattern) }
+}
+
+/// A resource of addresses.
+#[must_use]
+pub fn cidr_resource(name: &str, network: &str) -> Resource {
+    resource("cidr", name, network)
+}
+
+fn resource(kind: &str, name: &str, address: &str) -> Resource {
+    Resource {
+        kind: kind.to_owned(),
+        site: SITE,
+        name: Some(name.to_owned()),
+        address: Some(address.to_owned()),
+        address_description: None,
+        ip_stack: None,
+        filters: vec![],
+        refuse: None,
+    }
+}

@@ -1,0 +1,289 @@
+//! All of it, ready for a story.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::{
+    account::{self, ACCOUNT, ACTOR, CLIENT_TOKEN, GATEWAY_TOKEN, PORTAL_ADDRESS, PORTAL_NAME, PORTAL_URL, TURN},
+    bus::{self, Bus},
+    logs::Logs,
+    netns::{FILES, Host},
+    process::{Finished, Program, Running, eventually},
+    topology::{PORTAL, RELAY, RESOLVER, SERVER, Topology},
+};
+
+/// Logs of our own programs: the data path is quiet, everything else is told.
+const LOG_FILTER: &str = "debug,hyper=info,h2=info,zbus=info,rustls=info,tungstenite=info,mio=info";
+
+/// The TUN device of the daemon.
+pub const INTERFACE: &str = "firezone0";
+/// The daemon's name on the bus.
+pub const BUS_NAME: &str = "dev.firezone.Client";
+
+/// The little internet with everything on it but the daemon.
+#[derive(Debug)]
+pub struct Stand {
+    /// What everybody wrote.
+    pub logs: Arc<Logs>,
+    portal: Option<Running>,
+    gateway: Option<Running>,
+    relay: Option<Running>,
+    _services: Vec<Running>,
+    bus: Option<Bus>,
+    /// Last, so that it outlives the programs.
+    pub net: Topology,
+}
+
+/// Tells one story. When it ends badly, everybody's logs are kept and it says how to tell it again.
+pub fn tell(story: impl FnOnce(&mut Stand) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut stand = Stand::start()?;
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(&mut stand)));
+    if !matches!(outcome, Ok(Ok(()))) {
+        stand.explain_failure();
+    }
+    match outcome {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+impl Stand {
+    /// Builds the network and starts portal, gateway, relay, resolvers and server.
+    pub fn start() -> anyhow::Result<Self> {
+        let logs = Arc::new(Logs::default());
+        let net = Topology::new(&programs()?)?;
+        let mut stand = Self { logs, portal: None, gateway: None, relay: None, _services: vec![], bus: None, net };
+
+        stand.start_servers()?;
+        stand.start_relay()?;
+        let config = account::portal_config(Path::new(FILES));
+        stand.net.portal.write(PORTAL_CONFIG, &serde_json::to_string_pretty(&config)?)?;
+        stand.start_portal()?;
+        stand.start_gateway()?;
+        Ok(stand)
+    }
+
+    /// The machine that everything is about.
+    #[must_use]
+    pub fn client(&self) -> &Host {
+        &self.net.client
+    }
+
+    /// Starts the portal, with what it knew when it was stopped.
+    pub fn start_portal(&mut self) -> anyhow::Result<()> {
+        let program = self.net.portal.program(&format!("dev-portal {PORTAL_CONFIG}")).env("RUST_LOG", LOG_FILTER);
+        self.portal = Some(program.start("dev-portal", self.logs.open("dev-portal"))?);
+        eventually("the portal answers", Duration::from_secs(10), || self.portal("GET", "/state", None).is_ok())
+    }
+
+    /// Stops the portal.
+    pub fn stop_portal(&mut self) -> anyhow::Result<()> {
+        if let Some(portal) = self.portal.take() {
+            portal.stop()?;
+        }
+        Ok(())
+    }
+
+    /// Starts the gateway and waits until the portal knows it.
+    pub fn start_gateway(&mut self) -> anyhow::Result<()> {
+        let program = self
+            .net
+            .gateway
+            .program(&format!("dev-gateway --portal {PORTAL_ADDRESS} --id gateway-one"))
+            .env("FIREZONE_TOKEN", GATEWAY_TOKEN)
+            .env("RUST_LOG", LOG_FILTER);
+        self.gateway = Some(program.start("dev-gateway", self.logs.open("dev-gateway"))?);
+        self.gateway_is_joined()
+    }
+
+    /// Stops the gateway.
+    pub fn stop_gateway(&mut self) -> anyhow::Result<()> {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the portal knows the gateway.
+    pub fn gateway_is_joined(&self) -> anyhow::Result<()> {
+        eventually("the gateway has joined", Duration::from_secs(15), || {
+            self.portal("GET", "/state", None).is_ok_and(|state| state["gateways"][0]["joined"] == true)
+        })
+    }
+
+    /// Starts the relay.
+    pub fn start_relay(&mut self) -> anyhow::Result<()> {
+        let mut program = self.net.relay.program(&format!(
+            "turnserver -n --no-cli --no-tls --no-dtls --lt-cred-mech --realm firezone --log-file stdout --simple-log \
+             --verbose --no-multicast-peers --pidfile {FILES}/turnserver.pid --userdb {FILES}/turndb \
+             --min-port 49152 --max-port 65535 --listening-port {TURN}"
+        ));
+        for address in [RELAY.v4.to_string(), RELAY.v6.to_string()] {
+            program = program.arg("--listening-ip").arg(&address).arg("--relay-ip").arg(&address);
+        }
+        for login in account::relay_logins() {
+            program = program.arg("--user").arg(format!("{}:{}", login.username, login.password));
+        }
+        self.relay = Some(program.start("coturn", self.logs.open("coturn"))?);
+        self.net.relay.wait_for_port("udp", TURN)
+    }
+
+    /// Starts a system bus with polkit on the client.
+    pub fn start_bus(&mut self) -> anyhow::Result<()> {
+        self.bus = Some(Bus::start(&self.net.client, &source_tree(), &self.logs)?);
+        Ok(())
+    }
+
+    /// Moves a lever of the portal, as a developer would with curl.
+    pub fn portal(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let mut curl = self.net.portal.program(&format!(
+            "curl --silent --show-error --fail-with-body --max-time 5 --unix-socket {FILES}/portal.sock -X {method} http://portal{path}"
+        ));
+        if let Some(body) = body {
+            curl = curl.arg("--json").arg(body.to_string());
+        }
+        let answer = curl.check()?.text();
+        if answer.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&answer)?) }
+    }
+
+    /// The daemon with a token of its own and nothing else configured: no bus, no files.
+    pub fn headless(&self) -> Program<'_> {
+        self.daemon_program("firezoned --no-ipc")
+            .env("FIREZONE_TOKEN", CLIENT_TOKEN)
+            .env("FIREZONE_ID", "client-one")
+            .env("FIREZONE_NAME", "headless client")
+            .env("FIREZONE_DNS_CONTROL", "etc-resolv-conf")
+    }
+
+    /// The daemon that waits for people, run by hand as root.
+    pub fn daemon(&self) -> Program<'_> {
+        self.daemon_program("firezoned").env("FIREZONE_DNS_CONTROL", "etc-resolv-conf")
+    }
+
+    /// The daemon that waits for people, as a package runs it: not root, with the least that it needs. Nobody who is not
+    /// root can change `/etc/resolv.conf`.
+    pub fn unprivileged_daemon(&self) -> anyhow::Result<Program<'_>> {
+        let make = "for d in /run /var/lib; do install -d -o firezoned -g firezone -m 0750 $d/dev.firezone.client; done";
+        self.net.client.program("sh -c").arg(make).check()?;
+        Ok(self
+            .daemon_program("firezoned")
+            .env("FIREZONE_DNS_CONTROL", "disabled")
+            .as_service("firezoned", &["net_admin", "net_bind_service"]))
+    }
+
+    /// Starts the daemon and waits until it is on the bus.
+    pub fn serve_bus(&self, daemon: Program<'_>) -> anyhow::Result<Running> {
+        let mut running = daemon.start("firezoned", self.logs.open("firezoned"))?;
+        eventually("the daemon is on the bus", Duration::from_secs(10), || {
+            bus::owns(&self.net.client, BUS_NAME) || !running.is_running()
+        })?;
+        anyhow::ensure!(running.is_running(), "the daemon ended: {}", running.log().text());
+        Ok(running)
+    }
+
+    /// A command line of `firezonectl` on the client.
+    pub fn ctl(&self, user: &str, arguments: &str) -> Program<'_> {
+        self.net.client.program(&format!("firezonectl {arguments}")).as_user(user)
+    }
+
+    /// Signs in as `user` and waits until connected.
+    pub fn sign_in(&self, user: &str) -> anyhow::Result<Finished> {
+        self.ctl(user, &format!("sign-in --token-stdin --wait 20 --account {ACCOUNT}"))
+            .arg("--actor")
+            .arg(ACTOR)
+            .input(CLIENT_TOKEN)
+            .check()
+    }
+
+    /// Waits until the headless daemon is ready for traffic.
+    pub fn is_connected(&self) -> anyhow::Result<()> {
+        eventually("the tunnel has addresses and the client has a resolver", Duration::from_secs(20), || {
+            let has_address = self.net.client.program("ip -brief address show dev").arg(INTERFACE).run();
+            let resolv_conf = self.net.client.read("/etc/resolv.conf").unwrap_or_default();
+            has_address.is_ok_and(|it| it.text().contains("100.")) && resolv_conf.contains("100.100.111.")
+        })
+    }
+
+    /// Fetches a URL on the client.
+    pub fn fetch(&self, url: &str) -> Program<'_> {
+        self.net.client.program("curl --silent --show-error --fail --globoff --max-time 30").arg(url)
+    }
+
+    fn daemon_program(&self, command: &str) -> Program<'_> {
+        self.net.client.program(command).env("FIREZONE_API_URL", PORTAL_URL).env("RUST_LOG", LOG_FILTER)
+    }
+
+    fn start_servers(&mut self) -> anyhow::Result<()> {
+        let dnsmasq = "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --user=root \
+                       --pid-file= --log-queries --log-facility=- --address=/#/";
+        let resolver = self
+            .net
+            .resolver
+            .program(dnsmasq)
+            .arg(format!("--listen-address={},{}", RESOLVER.v4, RESOLVER.v6))
+            .arg(format!("--host-record={PORTAL_NAME},{},{}", PORTAL.v4, PORTAL.v6))
+            .start("dnsmasq", self.logs.open("resolver"))?;
+        // Gateways trust a name server only if it knows this name.
+        let private = self
+            .net
+            .server
+            .program(dnsmasq)
+            .arg(format!("--listen-address={},{}", SERVER.v4, SERVER.v6))
+            .arg(format!("--address=/corp.example/{}", SERVER.v4))
+            .arg(format!("--address=/corp.example/{}", SERVER.v6))
+            .arg("--host-record=firezone.dev,192.0.2.1")
+            .start("dnsmasq", self.logs.open("private-resolver"))?;
+        let web = self
+            .net
+            .server
+            .program(&format!("dev-server {}:80 [{}]:80", SERVER.v4, SERVER.v6))
+            .start("dev-server", self.logs.open("dev-server"))?;
+
+        self._services = vec![resolver, private, web];
+        self.net.resolver.wait_for_port("udp", 53)?;
+        self.net.server.wait_for_port("udp", 53)?;
+        self.net.server.wait_for_port("tcp", 80)
+    }
+
+    /// Collects what somebody needs who wants to know why.
+    #[allow(clippy::print_stderr, reason = "this is for whoever runs the tests")]
+    fn explain_failure(&self) {
+        let name = std::thread::current().name().unwrap_or("story").to_owned();
+        let facts = self.logs.open("facts");
+        let client = &self.net.client;
+        for command in ["ip address", "ip route show table all", "ip rule", "ip -6 rule", "cat /etc/resolv.conf", "ss -tulpn", "ip -s link"] {
+            let output = client.program(command).run().map_or_else(|error| error.to_string(), |it| it.text());
+            facts.add(&format!("client: {command}\n{output}"));
+        }
+        facts.add(&self.net.router.nft("list counters").unwrap_or_default());
+        facts.add(&self.portal("GET", "/state", None).map(|state| format!("{state:#}")).unwrap_or_default());
+
+        match self.logs.keep(&name) {
+            Ok(directory) => eprintln!("logs of all parties: {}", directory.display()),
+            Err(error) => eprintln!("the logs could not be kept: {error}"),
+        }
+        eprintln!("to tell only this story again: make story STORY={name}");
+    }
+}
+
+/// The file from which the portal learns about the account.
+const PORTAL_CONFIG: &str = "/run/lab/portal.json";
+
+/// Where our programs have been built: beside whoever asks, or above.
+fn programs() -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let directory = this.parent().context("a program without a directory")?;
+    let built = if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
+    Ok(built.to_owned())
+}
+
+fn source_tree() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

@@ -1,0 +1,18 @@
+//! The stand itself: what it promises to the other stories.
+
+use integration_tests::{account::PRIVATE_NAME, stand::tell, topology::SERVER, web};
+
+#[test]
+fn the_server_is_reachable_by_the_gateway_and_by_nobody_else() -> anyhow::Result<()> {
+    tell(|stand| {
+        let at = |address: &str| format!("curl --silent --fail --globoff --max-time 3 http://{address}/");
+        for address in [SERVER.v4.to_string(), format!("[{}]", SERVER.v6), PRIVATE_NAME.to_owned()] {
+            assert_eq!(stand.net.gateway.program(&at(&address)).check()?.text(), web::GREETING);
+            for stranger in [&stand.net.client, &stand.net.portal, &stand.net.relay, &stand.net.router] {
+                let outcome = stranger.program(&at(&address)).run()?;
+                assert!(!outcome.status.success(), "{} reaches {address}", stranger.name());
+            }
+        }
+        Ok(())
+    })
+}
