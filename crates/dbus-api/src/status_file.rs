@@ -9,7 +9,7 @@ pub const SCHEMA: u32 = 1;
 
 /// The file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default)]
 pub struct StatusFile {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -52,7 +52,7 @@ pub struct StatusFile {
 
 /// Something that does not work as it should.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default)]
 pub struct Notice {
     /// For programs.
     pub code: String,
@@ -62,7 +62,7 @@ pub struct Notice {
 
 /// One resource, with the words of [`crate::Resource`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
+#[serde(default)]
 pub struct Entry {
     /// Its identity.
     pub id: String,

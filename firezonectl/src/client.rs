@@ -1,0 +1,230 @@
+//! The daemon, as the command line sees it. Nothing else here knows the bus.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, ErrorKind},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
+
+use dbus_api::{ClientProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file};
+use futures_util::StreamExt as _;
+use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
+
+use crate::failure::Failure;
+
+/// How long a simple answer may take.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The daemon, wherever it was found.
+#[derive(Debug)]
+pub enum Daemon {
+    /// It serves the bus.
+    Serving(Bus),
+    /// It does not: service mode. This is what it has left for us.
+    Managed(Box<StatusFile>),
+}
+
+/// A daemon that serves a bus.
+#[derive(Debug)]
+pub struct Bus {
+    client: ClientProxy<'static>,
+    resources: ResourcesProxy<'static>,
+}
+
+impl Daemon {
+    /// Looks for the daemon: on the system bus, then by its file.
+    pub async fn find() -> Result<Self, Failure> {
+        match find_on_bus().await? {
+            Some(bus) => Ok(Self::Serving(bus)),
+            None => from_file(Path::new(status_file::PATH)).map(|file| Self::Managed(Box::new(file))),
+        }
+    }
+
+    /// The daemon at the other end of this connection.
+    pub async fn over(connection: &Connection) -> Result<Self, Failure> {
+        let client =
+            ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
+        let resources =
+            ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
+        Ok(Self::Serving(Bus { client, resources }))
+    }
+
+    /// The daemon that takes commands.
+    pub fn commanding(&self) -> Result<&Bus, Failure> {
+        match self {
+            Self::Serving(bus) => Ok(bus),
+            Self::Managed(_) => Err(Failure::ServiceMode),
+        }
+    }
+
+    /// Something that the user should know about this daemon before all else.
+    pub async fn remark(&self) -> Option<String> {
+        let version = match self {
+            Self::Serving(bus) => bus.client.version().await.ok()?,
+            Self::Managed(file) => file.version.clone(),
+        };
+        (version != env!("CARGO_PKG_VERSION"))
+            .then(|| format!("the daemon is of version {version} (restart it: systemctl restart firezone-client)"))
+    }
+}
+
+impl Bus {
+    /// Hands a token over.
+    pub async fn sign_in(&self, token: OwnedFd, options: SignInOptions) -> Result<(), Failure> {
+        in_time(self.client.sign_in(token.into(), options)).await
+    }
+
+    /// Ends the session.
+    pub async fn sign_out(&self) -> Result<(), Failure> {
+        in_time(self.client.sign_out(BTreeMap::new())).await
+    }
+
+    /// What is private.
+    pub async fn status(&self) -> Result<Status, Failure> {
+        in_time(self.client.get_status()).await
+    }
+
+    /// What is public: state and reason.
+    pub async fn state(&self) -> Result<(State, String), Failure> {
+        let state = self.client.state().await.map_err(failure)?;
+        let reason = self.client.reason().await.map_err(failure)?;
+        Ok((State::from(state.as_str()), reason))
+    }
+
+    /// The daemon's version.
+    pub async fn version(&self) -> Result<String, Failure> {
+        self.client.version().await.map_err(failure)
+    }
+
+    /// Whether the Internet resource is switched on.
+    pub async fn internet_resource_active(&self) -> Result<bool, Failure> {
+        self.client.internet_resource_active().await.map_err(failure)
+    }
+
+    /// What can be reached.
+    pub async fn resources(&self, name: Option<String>) -> Result<Vec<dbus_api::Resource>, Failure> {
+        in_time(self.resources.list(Filter { name })).await.map(|(_generation, resources)| resources)
+    }
+
+    /// Waits until `decide` is satisfied with a state and its reason.
+    pub async fn wait<T>(
+        &self,
+        limit: Duration,
+        mut decide: impl FnMut(State, &str) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let watch = async {
+            // Listen first, look then: so nothing is missed in between.
+            let mut changes = self.client.receive_status_changed().await.map_err(failure)?;
+            let mut owners = self.client.inner().receive_owner_changed().await.map_err(failure)?;
+            loop {
+                let (state, reason) = self.state().await?;
+                if let Some(decided) = decide(state, &reason) {
+                    return Ok(decided);
+                }
+                tokio::select! {
+                    change = changes.next() => change.map(drop).ok_or(Failure::NotRunning)?,
+                    Some(None) = owners.next() => return Err(Failure::NotRunning),
+                }
+            }
+        };
+        tokio::time::timeout(limit, watch).await.map_err(|_| Failure::TimedOut)?
+    }
+}
+
+async fn find_on_bus() -> Result<Option<Bus>, Failure> {
+    let connection = match connection::Builder::system().map_err(failure)?.build().await {
+        Ok(connection) => connection,
+        // A container without a bus, or a bus that is down: the file knows more.
+        Err(_) => return Ok(None),
+    };
+    let bus = DBusProxy::new(&connection).await.map_err(failure)?;
+    let name = BusName::try_from(dbus_api::BUS_NAME).map_err(|error| Failure::Failed(error.to_string()))?;
+    if !bus.name_has_owner(name).await.map_err(|error| failure(error.into()))? {
+        return Ok(None);
+    }
+    match Daemon::over(&connection).await? {
+        Daemon::Serving(bus) => Ok(Some(bus)),
+        Daemon::Managed(_) => Ok(None),
+    }
+}
+
+/// What a daemon in service mode has left; only if that daemon lives.
+fn from_file(path: &Path) -> Result<StatusFile, Failure> {
+    let text = fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::NotRunning,
+        ErrorKind::PermissionDenied => Failure::NotPermitted,
+        _ => unreadable(path, &error),
+    })?;
+    let file: StatusFile = serde_json::from_slice(&text).map_err(|error| unreadable(path, &error.into()))?;
+    let is_alive = Path::new("/proc").join(file.pid.to_string()).exists();
+    if is_alive && file.mode == "service" { Ok(file) } else { Err(Failure::NotRunning) }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("cannot read {}: {error}", path.display()))
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, dbus_api::Error>>) -> Result<T, Failure> {
+    tokio::time::timeout(PATIENCE, call).await.map_err(|_| Failure::TimedOut)?.map_err(refused)
+}
+
+fn refused(error: dbus_api::Error) -> Failure {
+    match error {
+        dbus_api::Error::NotAuthorized(_) => Failure::NotPermitted,
+        dbus_api::Error::InvalidArgs(text) => Failure::Usage(text),
+        dbus_api::Error::InvalidToken(text) => Failure::TokenRejected(text),
+        dbus_api::Error::Stopping(_) => Failure::NotRunning,
+        dbus_api::Error::ZBus(error) => failure(error),
+    }
+}
+
+fn failure(error: zbus::Error) -> Failure {
+    match &error {
+        zbus::Error::MethodError(name, ..) => match name.as_str() {
+            "org.freedesktop.DBus.Error.ServiceUnknown"
+            | "org.freedesktop.DBus.Error.NameHasNoOwner"
+            | "org.freedesktop.DBus.Error.NoReply" => Failure::NotRunning,
+            "org.freedesktop.DBus.Error.AccessDenied" => Failure::NotPermitted,
+            _ => Failure::Failed(error.to_string()),
+        },
+        _ => Failure::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.json");
+        fs::write(&path, content).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_daemon_in_service_mode_is_found_by_its_file() {
+        let pid = std::process::id();
+        let (_kept, path) =
+            file(&format!(r#"{{"schema":1,"mode":"service","pid":{pid},"state":"connected","new":1}}"#));
+        assert_eq!(from_file(&path).unwrap().state, "connected");
+    }
+
+    #[test]
+    fn a_file_of_a_daemon_that_is_gone_is_not_a_daemon() {
+        for (mode, pid) in [("service", u32::MAX), ("user", std::process::id())] {
+            let (_kept, path) = file(&format!(r#"{{"schema":1,"mode":"{mode}","pid":{pid}}}"#));
+            assert_eq!(from_file(&path).unwrap_err().code(), 3);
+        }
+        assert_eq!(from_file(Path::new("/nonexistent/status.json")).unwrap_err().code(), 3);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error() {
+        let (_kept, path) = file("{");
+        assert_eq!(from_file(&path).unwrap_err().code(), 1);
+    }
+}

@@ -1,0 +1,120 @@
+//! Why a command did not do what was asked, with the exit code and the sentence for each.
+
+use std::io;
+
+/// The exit codes, as `--help` shows them. The man page has the same table.
+pub const TABLE: &str = "\
+Exit codes:
+   0  done
+   1  failed
+   2  wrong usage
+   3  the daemon is not running
+   4  not permitted
+   5  not connected
+   6  service mode: the machine signs in by itself
+   7  timed out
+   8  the token was rejected
+ 130  interrupted";
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something for which there is no better word.
+    #[error("{0}")]
+    Failed(String),
+    /// The command makes no sense like this.
+    #[error("{0}")]
+    Usage(String),
+    /// Nobody owns the bus name, and there is no status file of a daemon that lives.
+    #[error("the daemon is not running (start it: systemctl start firezone-client)")]
+    NotRunning,
+    /// Polkit says no, or the status file is not for us.
+    #[error("not permitted (ask an administrator to add you to the group \"firezone\")")]
+    NotPermitted,
+    /// There is no connection. Said by the exit code only.
+    #[error("not connected")]
+    NotConnected,
+    /// The machine has a token of its own.
+    #[error("service mode: this machine signs in with a token of its own, so nobody else can")]
+    ServiceMode,
+    /// It took too long. What was asked for may still happen.
+    #[error("timed out; the daemon goes on trying (see: firezonectl status)")]
+    TimedOut,
+    /// The token is none, or the portal does not want it.
+    #[error("the token was rejected: {0}")]
+    TokenRejected(String),
+    /// Somebody pressed Ctrl-C while we were asking.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotRunning => 3,
+            Self::NotPermitted => 4,
+            Self::NotConnected => 5,
+            Self::ServiceMode => 6,
+            Self::TimedOut => 7,
+            Self::TokenRejected(_) => 8,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What to say, if the exit code is not all there is to it.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::NotConnected | Self::Interrupted => None,
+            _ => Some(self.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lists_every_code() {
+        for failure in [
+            Failure::Failed(String::new()),
+            Failure::Usage(String::new()),
+            Failure::NotRunning,
+            Failure::NotPermitted,
+            Failure::NotConnected,
+            Failure::ServiceMode,
+            Failure::TimedOut,
+            Failure::TokenRejected(String::new()),
+            Failure::Interrupted,
+        ] {
+            let code = failure.code().to_string();
+            assert!(TABLE.lines().any(|line| line.split_whitespace().next() == Some(&code)), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_man_page_has_the_same_table() {
+        let page = include_str!("../../man/firezonectl.1");
+        for line in TABLE.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            let entry = format!(".TP\n.B {code}\n{}", capitalised(meaning));
+            assert!(page.contains(&entry), "{entry}");
+        }
+    }
+
+    fn capitalised(text: &str) -> String {
+        let (first, rest) = text.split_at(1);
+        format!("{}{rest}.", first.to_uppercase())
+    }
+}
