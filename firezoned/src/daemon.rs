@@ -1,1 +1,208 @@
-//! (being built)
+//! The loop: feeds the session with what happens, and has its effects carried out. It decides nothing.
+
+mod hands;
+mod host_hand;
+mod outbox;
+mod status_file;
+mod words;
+
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+
+use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
+use crate::{
+    bus::{self, Bus},
+    clock::Clock,
+    config::Config,
+    host::{self, Host, HostConfig},
+    identity::Identity,
+    notify::Notify,
+    session::{self, Account, Effect, Input, Request, Session},
+    signals::{Signal, Signals},
+    snapshot::Snapshot,
+    token::Mode,
+};
+
+/// Put on each socket whose packets must stay out of the tunnel. The same as a gateway's on this host, on purpose: so
+/// that its packets stay out of ours, and ours out of its.
+pub const MARK: u32 = 0xfd00_2021;
+
+/// How many requests may wait. More wait at their senders.
+const REQUESTS: usize = 16;
+
+/// How long taking everything down may take. Shorter than any service manager's patience.
+const LONGEST_STOP: Duration = Duration::from_secs(9);
+
+/// Runs until a signal ends it, or something without which it makes no sense.
+pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("listen for signals")?;
+    let identity = Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
+    let host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
+    let host = HostHand::start(host).await?;
+
+    let clock = Clock::new();
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (mode, token) = match mode {
+        Mode::Service(token) => (session::Mode::Service, Some(token)),
+        Mode::User => (session::Mode::User, None),
+    };
+    let session = Session::new(mode, config.internet_resource, clock.now());
+    let (publish, snapshot) = watch::channel(session.snapshot().clone());
+    let (requests, inbox) = mpsc::channel(REQUESTS);
+    let bus = match mode {
+        session::Mode::User => Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock }).await?),
+        session::Mode::Service => None,
+    };
+
+    let notify = Notify::from_env();
+    let status_file = StatusFile::new(mode, started);
+    let hands = Hands::new(config.api_url, identity, host);
+    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file };
+    daemon.announce();
+    daemon.notify.ready();
+    if let Some(token) = token {
+        daemon.feed(Input::Begin(Account { token, slug: None, actor: None })).await;
+    }
+    daemon.run(signals, bus).await
+}
+
+/// Makes the host as if we had never been here.
+pub async fn clean_up(config: &Config) -> anyhow::Result<()> {
+    let mut host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
+    let applied = host.apply(&HostConfig::default()).await;
+    for warning in &applied.warnings {
+        tracing::warn!(code = warning.code, remedy = warning.remedy, "{}", warning.text);
+    }
+    anyhow::ensure!(applied.warnings.is_empty(), "not everything could be removed");
+    Ok(())
+}
+
+/// The one owner of the session.
+#[derive(Debug)]
+struct Daemon {
+    session: Session,
+    hands: Hands,
+    inbox: mpsc::Receiver<Request>,
+    publish: watch::Sender<Snapshot>,
+    clock: Clock,
+    notify: Notify,
+    status_file: StatusFile,
+}
+
+impl Daemon {
+    async fn run(mut self, mut signals: Signals, mut bus: Option<Bus>) -> anyhow::Result<()> {
+        let end = tokio::select! {
+            biased;
+            end = self.live(&mut signals) => end,
+            () = closed(&mut bus) => Err(anyhow::anyhow!("the system bus is gone")),
+        };
+        self.notify.stopping();
+        tracing::info!("stopping");
+        if tokio::time::timeout(LONGEST_STOP, self.wind_down()).await.is_err() {
+            tracing::warn!("not everything was taken down in time");
+        }
+        if let Some(bus) = bus {
+            bus.leave().await;
+        }
+        self.status_file.remove();
+        end
+    }
+
+    /// Lives until somebody wants it to end. Every future here is cancel-safe: each is one receive from a channel, a
+    /// timer, or a queue that only moves when it succeeds.
+    async fn live(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        let mut watchdog = self.notify.watchdog().map(tokio::time::interval);
+        loop {
+            let input = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::End => return Ok(()),
+                    Signal::Reset => Input::Reset,
+                },
+                () = tick(&mut watchdog) => {
+                    self.notify.alive();
+                    continue;
+                }
+                input = self.next() => input,
+            };
+            self.feed(input).await;
+        }
+    }
+
+    async fn wind_down(&mut self) {
+        self.feed(Input::Stop).await;
+        while !self.session.is_stopped() {
+            let input = self.next().await;
+            self.feed(input).await;
+        }
+    }
+
+    /// The next thing that happens to the session. Cancel-safe.
+    async fn next(&mut self) -> Input {
+        let alarm = pin!(sleep_until(&self.clock, self.session.poll_timeout()));
+        tokio::select! {
+            biased;
+            Some(request) = self.inbox.recv() => Input::Request(request),
+            input = self.hands.next() => input,
+            () = alarm => Input::TimeIsUp,
+        }
+    }
+
+    /// Tells the session, and carries out what it wants. What an effect brings about at once is told at once.
+    async fn feed(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            self.session.handle(input, self.clock.now());
+            while let Some(effect) = self.session.poll_effect() {
+                match effect {
+                    Effect::Publish(snapshot) => {
+                        let _old = self.publish.send_replace(*snapshot);
+                        self.announce();
+                    }
+                    effect => {
+                        if let Some(outcome) = self.hands.carry_out(effect) {
+                            debug_assert!(next.is_none(), "one effect per input has an immediate outcome");
+                            next = Some(outcome);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells those who are not on the bus.
+    fn announce(&mut self) {
+        let snapshot = self.publish.borrow();
+        self.notify.status(&words::status_line(&snapshot));
+        self.status_file.write(&snapshot);
+    }
+}
+
+async fn closed(bus: &mut Option<Bus>) {
+    match bus {
+        Some(bus) => bus.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Sleeps for as long as the session's clock needs. A machine that slept meanwhile is noticed by the network watch.
+async fn sleep_until(clock: &Clock, at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(clock.now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,1 +1,43 @@
-fn main() {}
+//! The door of the daemon: arguments, token, logs, run, exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use firezoned::{
+    args::Args,
+    config::Config,
+    daemon, logging, process,
+    token::{self, Mode},
+};
+
+fn main() -> ExitCode {
+    let args = Args::parse(); // usage errors exit 2, before anything happened
+    let token = token::take_from_env(); // while there is only one thread
+
+    match start(&args, &token) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::last_words(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args, environment: &token::Environment) -> anyhow::Result<()> {
+    process::keep_secrets().context("keep secrets out of core dumps")?;
+    let config = Config::load(args, |name| std::env::var_os(name)).context("read configuration")?;
+    logging::start(config.log_filter.as_deref())?;
+    if args.cleanup {
+        return process::runtime()?.block_on(daemon::clean_up(&config));
+    }
+    let mode = token::find(environment).context("find a token")?;
+    anyhow::ensure!(
+        !(config.no_ipc && matches!(mode, Mode::User)),
+        "there is no token: set FIREZONE_TOKEN or write /etc/dev.firezone.client/token"
+    );
+    if args.check {
+        return Ok(());
+    }
+    process::runtime()?.block_on(daemon::run(config, mode))
+}

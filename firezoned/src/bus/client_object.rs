@@ -1,0 +1,110 @@
+//! `dev.firezone.Client1`: the session and its status.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use connection::Route;
+use dbus_api::{Error, Gateway, Status};
+use tunnel::PathView;
+use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
+
+use super::{
+    Daemon,
+    guard::{Action, Guard},
+    options::{self, Options},
+    token_fd,
+};
+use crate::session::{Account, Request};
+
+/// The session and its status, for whoever is permitted.
+#[derive(Debug)]
+pub(super) struct ClientObject {
+    daemon: Daemon,
+    guard: Guard,
+}
+
+impl ClientObject {
+    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
+        Self { daemon, guard }
+    }
+}
+
+#[interface(name = "dev.firezone.Client1")]
+impl ClientObject {
+    async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header, Action::SignIn).await?;
+        let options = options::sign_in(options)?;
+        let token = token_fd::read(token.into()).await.map_err(|error| Error::InvalidToken(error.to_string()))?;
+        let account = Account { token, slug: options.account_slug, actor: options.actor_name };
+        self.daemon.ask(|reply| Request::SignIn(account, reply)).await
+    }
+
+    async fn sign_out(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header, Action::SignOut).await?;
+        options::none(options)?;
+        self.daemon.ask(Request::SignOut).await
+    }
+
+    async fn reset(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header, Action::Control).await?;
+        options::none(options)?;
+        self.daemon.ask(Request::Reset).await
+    }
+
+    #[zbus(out_args("status"))]
+    async fn get_status(&self, #[zbus(header)] header: Header<'_>) -> Result<Status, Error> {
+        let _caller = self.guard.permit(&header, Action::Read).await?;
+        let now = self.daemon.clock.now();
+        let gateways = self.daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
+        Ok(Status { gateways, ..self.daemon.snapshot.borrow().to_status(self.daemon.started) })
+    }
+
+    #[zbus(out_args("permissions"))]
+    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> BTreeMap<String, String> {
+        let mut permissions = BTreeMap::new();
+        for action in Action::ALL {
+            let verdict = self.guard.preview(&header, action).await;
+            permissions.insert(action.word().to_owned(), verdict.word().to_owned());
+        }
+        permissions
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> &str {
+        self.daemon.snapshot.borrow().state.as_str()
+    }
+
+    #[zbus(property)]
+    fn reason(&self) -> &str {
+        self.daemon.snapshot.borrow().reason_code()
+    }
+
+    #[zbus(property)]
+    fn internet_resource_active(&self) -> bool {
+        self.daemon.snapshot.borrow().internet_resource_active
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn status_changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
+}
+
+/// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.
+fn gateway(view: &PathView, now: Instant) -> Gateway {
+    let path = view.path.as_ref();
+    Gateway {
+        id: view.gateway.to_string(),
+        path: match path.map(|path| &path.route) {
+            Some(Route::Direct) => "direct",
+            Some(Route::PeerRelay | Route::Relay(_)) => "relayed",
+            None => "connecting",
+        }
+        .to_owned(),
+        last_handshake: path.and_then(|path| path.last_handshake).map(|at| now.saturating_duration_since(at).as_secs()),
+        sent_bytes: path.map(|path| path.sent),
+        received_bytes: path.map(|path| path.received),
+    }
+}

@@ -1,0 +1,45 @@
+//! Dictionaries of options, strictly: a key that we do not know is an error, because whoever sent it relies on it.
+
+use std::collections::BTreeMap;
+
+use dbus_api::{Error, SignInOptions, resources::Filter};
+use zbus::zvariant::OwnedValue;
+
+/// As they arrive.
+pub(super) type Options = BTreeMap<String, OwnedValue>;
+
+/// A name or a filter need not be longer.
+const LONGEST_TEXT: usize = 1024;
+
+pub(super) fn none(options: Options) -> Result<(), Error> {
+    finish(options)
+}
+
+pub(super) fn sign_in(mut options: Options) -> Result<SignInOptions, Error> {
+    let account_slug = text(&mut options, "account-slug")?;
+    let actor_name = text(&mut options, "actor-name")?;
+    finish(options)?;
+    Ok(SignInOptions { account_slug, actor_name })
+}
+
+pub(super) fn filter(mut options: Options) -> Result<Filter, Error> {
+    let name = text(&mut options, "name")?;
+    finish(options)?;
+    Ok(Filter { name })
+}
+
+fn text(options: &mut Options, key: &'static str) -> Result<Option<String>, Error> {
+    let Some(value) = options.remove(key) else { return Ok(None) };
+    let text = String::try_from(value).map_err(|_| Error::InvalidArgs(format!("option {key} is not a string")))?;
+    if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
+        return Err(Error::InvalidArgs(format!("option {key} is too long or has control characters")));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+fn finish(options: Options) -> Result<(), Error> {
+    match options.into_keys().next() {
+        None => Ok(()),
+        Some(key) => Err(Error::InvalidArgs(format!("unknown option {}", key.escape_debug()))),
+    }
+}

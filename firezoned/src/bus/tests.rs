@@ -1,0 +1,263 @@
+//! The objects on one end of a socket pair, the proxies on the other, and a daemon that a test plays itself.
+
+use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
+
+use dbus_api::{ClientProxy, Error, ResourcesProxy, SignInOptions, State, resources::Filter};
+use futures_util::StreamExt as _;
+use model::{ResourceView, Site, SiteId, Status, view::Kind};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, watch},
+};
+use zbus::{
+    Connection, Guid, connection,
+    fdo::IntrospectableProxy,
+    proxy::CacheProperties,
+    zvariant::{OwnedFd, Value},
+};
+
+use super::*;
+use crate::session::Reason;
+
+const EVERYTHING: &[Action] = &Action::ALL;
+
+/// Both ends.
+struct TestBus {
+    connection: Connection,
+    client: ClientProxy<'static>,
+    resources: ResourcesProxy<'static>,
+    requests: mpsc::Receiver<Request>,
+    publish: watch::Sender<Snapshot>,
+    _server: Connection,
+    _publisher: Publisher,
+}
+
+impl TestBus {
+    async fn new(permitted: &'static [Action]) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p().build();
+        let client = connection::Builder::unix_stream(theirs).p2p().build();
+        let (server, connection) = tokio::try_join!(server, client).unwrap();
+
+        let (publish, snapshot) = watch::channel(connected());
+        let (sender, requests) = mpsc::channel(4);
+        let daemon =
+            Daemon { requests: sender, snapshot, started: Duration::from_secs(1_000_000), clock: Clock::new() };
+        let publisher = serve_at(&server, daemon, Guard::Only(permitted)).await.unwrap();
+        let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
+        let resources = ResourcesProxy::new(&connection).await.unwrap();
+        Self { connection, client, resources, requests, publish, _server: server, _publisher: publisher }
+    }
+
+    /// The daemon accepts one request.
+    async fn accept(&mut self) -> Request {
+        self.requests.recv().await.unwrap()
+    }
+}
+
+fn connected() -> Snapshot {
+    let resource = |number, kind, name: &str, address: Option<&str>| ResourceView {
+        id: model::ResourceId::from_u128(number),
+        kind,
+        name: name.to_owned(),
+        address: address.map(ToOwned::to_owned),
+        address_description: None,
+        sites: vec![Site { id: SiteId::from_u128(7), name: "Berlin".to_owned() }],
+        status: Status::Online,
+    };
+    Snapshot {
+        generation: 3,
+        resources_generation: 2,
+        state: State::Connected,
+        since: Duration::from_secs(5),
+        account_slug: Some("acme".to_owned()),
+        resources: Arc::from([
+            resource(1, Kind::Internet, "Internet", None),
+            resource(2, Kind::Dns, "Wiki", Some("*.wiki.example")),
+        ]),
+        ..Snapshot::default()
+    }
+}
+
+fn token() -> OwnedFd {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"n.fragment\n").unwrap();
+    OwnedFd::from(std::os::fd::OwnedFd::from(reader))
+}
+
+fn interface(introspection: &str, name: &str) -> String {
+    let start = introspection.find(&format!("  <interface name=\"{name}\">")).unwrap();
+    let end = start + introspection[start..].find("  </interface>\n").unwrap() + "  </interface>\n".len();
+    format!(
+        "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n \
+         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node>\n{}</node>\n",
+        &introspection[start..end]
+    )
+}
+
+#[tokio::test]
+async fn what_is_served_is_what_is_promised() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let object = IntrospectableProxy::builder(&bus.connection)
+        .destination(dbus_api::BUS_NAME)
+        .unwrap()
+        .path(dbus_api::PATH)
+        .unwrap()
+        .build()
+        .await
+        .unwrap();
+    let live = object.introspect().await.unwrap();
+    for (name, promised) in
+        [("dev.firezone.Client1", dbus_api::CLIENT_XML), ("dev.firezone.Client1.Resources", dbus_api::RESOURCES_XML)]
+    {
+        let live = interface(&live, name);
+        assert!(live == promised, "crates/dbus-api/xml/{name}.xml should be:\n{live}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_may_look_but_not_touch() {
+    let bus = TestBus::new(&[]).await;
+    assert_eq!(bus.client.state().await.unwrap(), "connected");
+    assert_eq!(bus.client.version().await.unwrap(), env!("CARGO_PKG_VERSION"));
+    assert!(!bus.client.internet_resource_active().await.unwrap());
+
+    let no_options = BTreeMap::new;
+    let refusals = [
+        bus.client.sign_in(token(), SignInOptions::default()).await.unwrap_err(),
+        bus.client.sign_out(no_options()).await.unwrap_err(),
+        bus.client.reset(no_options()).await.unwrap_err(),
+        bus.client.get_status().await.unwrap_err(),
+        bus.resources.list(Filter::default()).await.unwrap_err(),
+        bus.resources.set_internet_resource(true, no_options()).await.unwrap_err(),
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Error::NotAuthorized(_)), "{refusal:?}");
+    }
+    let permissions = bus.client.get_permissions().await.unwrap();
+    assert!(permissions.values().all(|verdict| verdict == "no"));
+}
+
+#[tokio::test]
+async fn each_method_needs_its_own_action() {
+    for (action, method) in [
+        (Action::SignIn, "SignIn"),
+        (Action::SignOut, "SignOut"),
+        (Action::Control, "Reset"),
+        (Action::Read, "GetStatus"),
+        (Action::Read, "List"),
+        (Action::Control, "SetInternetResource"),
+    ] {
+        let all_but_one = Action::ALL.into_iter().filter(|it| *it != action).collect::<Vec<_>>().leak();
+        let bus = TestBus::new(all_but_one).await;
+        let outcome = match method {
+            "SignIn" => bus.client.sign_in(token(), SignInOptions::default()).await,
+            "SignOut" => bus.client.sign_out(BTreeMap::new()).await,
+            "Reset" => bus.client.reset(BTreeMap::new()).await,
+            "GetStatus" => bus.client.get_status().await.map(drop),
+            "List" => bus.resources.list(Filter::default()).await.map(drop),
+            _ => bus.resources.set_internet_resource(true, BTreeMap::new()).await,
+        };
+        assert!(matches!(outcome, Err(Error::NotAuthorized(_))), "{method} without {}", action.id());
+    }
+}
+
+#[tokio::test]
+async fn a_token_reaches_the_session() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    let client = bus.client.clone();
+    let options = SignInOptions { account_slug: Some("acme".to_owned()), actor_name: None };
+    let call = tokio::spawn(async move { client.sign_in(token(), options).await });
+    let Request::SignIn(account, reply) = bus.accept().await else { panic!("not a sign-in") };
+    assert_eq!(account.token.expose(), "n.fragment");
+    assert_eq!(account.slug.as_deref(), Some("acme"));
+    reply.accept();
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_descriptor_that_is_no_token_is_refused() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let directory = std::fs::File::open("/").unwrap();
+    let fd = OwnedFd::from(std::os::fd::OwnedFd::from(directory));
+    let refusal = bus.client.sign_in(fd, SignInOptions::default()).await.unwrap_err();
+    assert!(matches!(refusal, Error::InvalidToken(_)), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn options_that_nobody_knows_are_refused() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let unknown = || BTreeMap::from([("force", Value::from(true))]);
+    for refusal in [
+        bus.client.inner().call::<_, _, ()>("SignIn", &(token(), unknown())).await.unwrap_err(),
+        bus.client.inner().call::<_, _, ()>("SignOut", &unknown()).await.unwrap_err(),
+        bus.client.inner().call::<_, _, ()>("Reset", &unknown()).await.unwrap_err(),
+        bus.resources.inner().call::<_, _, ()>("List", &unknown()).await.unwrap_err(),
+        bus.resources.inner().call::<_, _, ()>("SetInternetResource", &(true, unknown())).await.unwrap_err(),
+        bus.resources.inner().call::<_, _, ()>("List", &BTreeMap::from([("name", Value::from(7))])).await.unwrap_err(),
+    ] {
+        assert!(matches!(Error::from(refusal), Error::InvalidArgs(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_stops_says_so() {
+    let bus = TestBus::new(EVERYTHING).await;
+    drop(bus.requests);
+    let refusal = bus.client.sign_out(BTreeMap::new()).await.unwrap_err();
+    assert!(matches!(refusal, Error::Stopping(_)), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn private_data_is_read_by_methods() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    let client = bus.client.clone();
+    let call = tokio::spawn(async move { client.get_status().await });
+    let Request::Paths(reply) = bus.accept().await else { panic!("not a question about paths") };
+    drop(reply);
+    let status = call.await.unwrap().unwrap();
+    assert_eq!((status.state.as_str(), status.since), ("connected", Some(1_000_005)));
+    assert_eq!(status.account_slug.as_deref(), Some("acme"));
+    assert!(status.gateways.is_empty());
+
+    let (generation, all) = bus.resources.list(Filter::default()).await.unwrap();
+    assert_eq!((generation, all.len()), (2, 2));
+    assert_eq!((all[0].kind.as_str(), all[0].address.as_deref()), ("internet", None));
+    let (_, wiki) = bus.resources.list(Filter { name: Some("wIK".to_owned()) }).await.unwrap();
+    assert_eq!(wiki.len(), 1);
+    assert_eq!((wiki[0].name.as_str(), wiki[0].status.as_str()), ("Wiki", "online"));
+    assert_eq!(
+        (wiki[0].address.as_deref(), wiki[0].sites.as_slice()),
+        (Some("*.wiki.example"), &["Berlin".to_owned()][..])
+    );
+}
+
+#[tokio::test]
+async fn changes_are_announced_once_and_without_content() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let mut messages = zbus::MessageStream::from(&bus.connection);
+
+    let mut next = connected();
+    next.state = State::Reconnecting;
+    next.reason = Some(Reason::PortalUnreachable);
+    next.generation = 4;
+    next.resources_generation = 3;
+    bus.publish.send_replace(next);
+
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        let message = messages.next().await.unwrap().unwrap();
+        if message.message_type() == zbus::message::Type::Signal {
+            let body = message.body();
+            let body: zbus::zvariant::Structure<'_> = body.deserialize().unwrap();
+            heard.push(format!("{} {body:?}", message.header().member().unwrap()));
+        }
+    }
+    assert!(heard[0].starts_with("PropertiesChanged") && heard[0].contains("reconnecting"), "{heard:?}");
+    assert!(heard[1].starts_with("PropertiesChanged") && heard[1].contains("portal_unreachable"), "{heard:?}");
+    assert!(heard[2].starts_with("StatusChanged") && heard[2].contains("U64(4)"), "{heard:?}");
+    assert!(heard[3].starts_with("Changed") && heard[3].contains("U64(3)"), "{heard:?}");
+    for private in ["acme", "Wiki", "wiki.example", "Berlin"] {
+        assert!(!heard.iter().any(|signal| signal.contains(private)), "{private} in {heard:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! The hands: carry out the session's effects, and bring back what comes of them.
+
+use portal::ApiUrl;
+use tokio::sync::mpsc;
+
+use super::{MARK, host_hand::HostHand, outbox::Outbox, words};
+use crate::{
+    dataplane::{self, Dataplane, Tun, TunError},
+    host,
+    identity::Identity,
+    link::{self, Link},
+    session::{Effect, Input, Reason},
+};
+
+/// Everything that the session moves.
+#[derive(Debug)]
+pub(super) struct Hands {
+    portal: ApiUrl,
+    identity: Identity,
+    host: HostHand,
+    tunnel: Option<TunnelHand>,
+    link: Option<LinkHand>,
+    /// The addresses that names were given, from one packet thread to the next: programs remember them.
+    names: dns::Assignments,
+}
+
+#[derive(Debug)]
+struct TunnelHand {
+    commands: Outbox<dataplane::Command>,
+    dataplane: Dataplane,
+    /// Whether it was asked to end.
+    is_closing: bool,
+}
+
+#[derive(Debug)]
+struct LinkHand {
+    commands: Outbox<link::Command>,
+    link: Link,
+}
+
+impl Hands {
+    pub(super) fn new(portal: ApiUrl, identity: Identity, host: HostHand) -> Self {
+        Self { portal, identity, host, tunnel: None, link: None, names: dns::Assignments::default() }
+    }
+
+    /// Carries out one effect. What it brings about later comes from [`Self::next`].
+    pub(super) fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::OpenTunnel => return Some(self.open_tunnel()),
+            Effect::CloseTunnel => return self.close_tunnel(),
+            Effect::ResetTunnel => self.tell_tunnel(dataplane::Command::Reset),
+            Effect::ToTunnel(message) => self.tell_tunnel(dataplane::Command::Portal(message)),
+            Effect::TunnelResolvers(resolvers) => self.tell_tunnel(dataplane::Command::SystemResolvers(resolvers)),
+            Effect::TunnelInternetResource(on) => self.tell_tunnel(dataplane::Command::InternetResource(on)),
+            Effect::AskPaths(reply) => self.tell_tunnel(dataplane::Command::Paths(reply)),
+
+            Effect::OpenLink { token, public_key, resolvers } => {
+                let login = self.identity.login(self.portal.clone(), token);
+                let link = Link::start(login, public_key, resolvers, MARK);
+                self.link = Some(LinkHand { commands: Outbox::new(link.commands.clone()), link });
+            }
+            Effect::CloseLink => self.link = None,
+            Effect::Reconnect(public_key) => self.tell_link(link::Command::Reconnect { public_key }),
+            Effect::LinkResolvers(resolvers) => self.tell_link(link::Command::Resolvers(resolvers)),
+            Effect::ToPortal(message) => self.tell_link(link::Command::Send(message)),
+
+            Effect::Host(config) => {
+                let ask = self.tunnel.as_ref().map(|tunnel| tunnel.commands.sender().clone());
+                self.host.wish(config, ask);
+            }
+            Effect::Publish(_) => {}
+        }
+        None
+    }
+
+    /// What happens next. Cancel-safe: one receive, or a queue that only moves when it succeeds.
+    pub(super) async fn next(&mut self) -> Input {
+        loop {
+            let tunnel_is_crowded = self.tunnel.as_ref().is_some_and(|tunnel| tunnel.commands.is_crowded());
+            let link_is_crowded = self.link.as_ref().is_some_and(|link| link.commands.is_crowded());
+            let (tunnel_commands, tunnel_events) = TunnelHand::halves(&mut self.tunnel);
+            let (link_commands, link_events) = LinkHand::halves(&mut self.link);
+            tokio::select! {
+                biased;
+                () = flush(tunnel_commands) => {}
+                () = flush(link_commands) => {}
+                event = receive(tunnel_events), if !link_is_crowded => {
+                    if let Some(input) = self.from_tunnel(event) {
+                        return input;
+                    }
+                }
+                event = receive(link_events), if !tunnel_is_crowded => return self.from_link(event),
+                input = self.host.next() => return input,
+            }
+        }
+    }
+
+    fn open_tunnel(&mut self) -> Input {
+        // Two packet threads would fight for the interface.
+        self.tunnel = None;
+        let tun = match Tun::open(host::INTERFACE) {
+            Ok(tun) => tun,
+            Err(error) => {
+                let reason = if matches!(error, TunError::Busy(_)) { Reason::TunBusy } else { Reason::TunUnavailable };
+                tracing::error!("{:#}", anyhow::Error::from(error));
+                return Input::TunnelFailed(reason);
+            }
+        };
+        match Dataplane::start(tun, self.names.clone(), MARK) {
+            Ok(dataplane) => {
+                let public_key = dataplane.public_key;
+                let commands = Outbox::new(dataplane.commands.clone());
+                self.tunnel = Some(TunnelHand { commands, dataplane, is_closing: false });
+                Input::TunnelOpened(public_key)
+            }
+            Err(error) => {
+                tracing::error!("{:#}", anyhow::Error::from(error));
+                Input::TunnelFailed(Reason::TunUnavailable)
+            }
+        }
+    }
+
+    fn close_tunnel(&mut self) -> Option<Input> {
+        match &mut self.tunnel {
+            Some(tunnel) => {
+                tunnel.is_closing = true;
+                tunnel.commands.push(dataplane::Command::Stop);
+                None
+            }
+            None => Some(Input::TunnelClosed),
+        }
+    }
+
+    fn from_tunnel(&mut self, event: Option<dataplane::Event>) -> Option<Input> {
+        match event {
+            Some(dataplane::Event::Tunnel(event)) => from_tunnel(event),
+            Some(dataplane::Event::Stopped { names }) => {
+                self.names = names;
+                self.tunnel = None;
+                Some(Input::TunnelClosed)
+            }
+            Some(dataplane::Event::Died(error)) => {
+                tracing::error!("the packet thread died: {error:#}");
+                self.tunnel = None;
+                Some(Input::TunnelDied)
+            }
+            None => {
+                let was_asked = self.tunnel.take().is_some_and(|tunnel| tunnel.is_closing);
+                Some(if was_asked { Input::TunnelClosed } else { Input::TunnelDied })
+            }
+        }
+    }
+
+    fn from_link(&mut self, event: Option<link::Event>) -> Input {
+        match event {
+            Some(link::Event::Joined) => Input::Joined,
+            Some(link::Event::Lost { why, retry }) => {
+                tracing::debug!(why = why.code(), retry_in = ?retry.after, "the portal is away");
+                Input::Lost(words::lost(&why))
+            }
+            Some(link::Event::Message(message)) => Input::FromPortal(message),
+            Some(link::Event::Ended(end)) => {
+                self.link = None;
+                Input::Ended(words::end(end))
+            }
+            // A link that ends without a word has panicked; the session makes a new one.
+            None => {
+                tracing::error!("the connection to the portal died");
+                self.link = None;
+                Input::Ended(Reason::PortalUnreachable)
+            }
+        }
+    }
+
+    fn tell_tunnel(&mut self, command: dataplane::Command) {
+        if let Some(tunnel) = &mut self.tunnel {
+            tunnel.commands.push(command);
+        }
+    }
+
+    fn tell_link(&mut self, command: link::Command) {
+        if let Some(link) = &mut self.link {
+            link.commands.push(command);
+        }
+    }
+}
+
+impl TunnelHand {
+    fn halves(
+        this: &mut Option<Self>,
+    ) -> (Option<&mut Outbox<dataplane::Command>>, Option<&mut mpsc::Receiver<dataplane::Event>>) {
+        match this {
+            Some(this) => (Some(&mut this.commands), Some(&mut this.dataplane.events)),
+            None => (None, None),
+        }
+    }
+}
+
+impl LinkHand {
+    fn halves(
+        this: &mut Option<Self>,
+    ) -> (Option<&mut Outbox<link::Command>>, Option<&mut mpsc::Receiver<link::Event>>) {
+        match this {
+            Some(this) => (Some(&mut this.commands), Some(&mut this.link.events)),
+            None => (None, None),
+        }
+    }
+}
+
+async fn flush<T>(outbox: Option<&mut Outbox<T>>) {
+    match outbox {
+        Some(outbox) => outbox.flush().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn receive<T>(events: Option<&mut mpsc::Receiver<T>>) -> Option<T> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn from_tunnel(event: tunnel::Event) -> Option<Input> {
+    Some(match event {
+        tunnel::Event::Interface(interface) => Input::Interface(interface),
+        tunnel::Event::Resources(resources) => Input::Resources(resources),
+        tunnel::Event::ToPortal(message) => Input::ToPortal(message),
+        tunnel::Event::GatewaysOffline(resource) => Input::GatewaysOffline(resource),
+        tunnel::Event::GatewayVersionMismatch(resource) => Input::GatewayVersionMismatch(resource),
+        tunnel::Event::NewPublicKey(key) => Input::NewPublicKey(key),
+        // Answered by the packet thread itself.
+        tunnel::Event::Decided { .. } => return None,
+    })
+}

@@ -1,0 +1,184 @@
+//! The hand on the host: brings it in line with the session's newest wish, and tells what happens to it.
+//!
+//! A task of its own, because the kernel and files may take their time. Order matters: addresses and routes, then the
+//! stub resolver on those addresses, then the host's DNS settings that point there. Going down it is the reverse.
+
+use std::net::IpAddr;
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    dataplane,
+    dns::Server,
+    host::{Applied, Host, HostConfig, Watch, watch::Event},
+    session::Input,
+    snapshot::Warning,
+};
+
+use super::MARK;
+
+/// Where programs expect a resolver.
+const DNS_PORT: u16 = 53;
+
+/// The hand. Dropping it leaves the host as it is.
+#[derive(Debug)]
+pub(super) struct HostHand {
+    wishes: watch::Sender<Wish>,
+    news: mpsc::Receiver<Input>,
+    task: JoinHandle<()>,
+}
+
+/// What the session wants, and whom the stub resolver asks.
+#[derive(Clone, Debug, Default)]
+struct Wish {
+    config: HostConfig,
+    ask: Option<mpsc::Sender<dataplane::Command>>,
+}
+
+/// What the task owns.
+struct Worker {
+    host: Host,
+    /// What the host was told last.
+    told: HostConfig,
+    names: Option<(mpsc::Sender<dataplane::Command>, Server)>,
+    news: mpsc::Sender<Input>,
+}
+
+impl HostHand {
+    /// Removes what an earlier process may have left, then waits for wishes.
+    pub(super) async fn start(host: Host) -> anyhow::Result<Self> {
+        let watch = host.watch()?;
+        let (wishes, inbox) = watch::channel(Wish::default());
+        let (outbox, news) = mpsc::channel(16);
+        let mut worker = Worker { host, told: HostConfig::default(), names: None, news: outbox };
+        let leftovers = worker.host.apply(&HostConfig::default()).await;
+        report(&leftovers);
+        let resolvers = worker.host.system_resolvers();
+        // There is room: nothing else was sent yet.
+        let _sent = worker.news.try_send(Input::ResolversChanged(resolvers));
+        let task = tokio::spawn(worker.run(watch, inbox));
+        Ok(Self { wishes, news, task })
+    }
+
+    /// The host shall look like this. A newer wish replaces one that has not been looked at yet.
+    pub(super) fn wish(&self, config: HostConfig, ask: Option<mpsc::Sender<dataplane::Command>>) {
+        let _old = self.wishes.send_replace(Wish { config, ask });
+    }
+
+    /// What happens next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Input {
+        match self.news.recv().await {
+            Some(input) => input,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for HostHand {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Worker {
+    async fn run(mut self, mut watch: Watch, mut inbox: watch::Receiver<Wish>) {
+        let mut watching = true;
+        loop {
+            tokio::select! {
+                biased;
+                changed = inbox.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let wish = inbox.borrow_and_update().clone();
+                    self.grant(wish).await;
+                }
+                event = watch.next(), if watching => match event {
+                    Some(event) => self.noticed(event).await,
+                    None => {
+                        watching = false;
+                        tracing::warn!("changes of this host's network are no longer noticed");
+                    }
+                },
+            }
+        }
+    }
+
+    async fn grant(&mut self, wish: Wish) {
+        let Wish { config, ask } = wish;
+        let mut warnings = Vec::new();
+        let wanted = match (&config.addresses, ask) {
+            (Some(addresses), Some(ask)) => {
+                let without_names = HostConfig { dns: self.told.dns.clone(), ..config.clone() };
+                let _reported_below = self.apply(&without_names).await;
+                match self.serve(&addresses.sentinels, ask).await {
+                    Ok(()) => config.clone(),
+                    Err(warning) => {
+                        // Nobody must be sent to a resolver that is not there.
+                        warnings.push(warning);
+                        HostConfig { dns: None, ..config.clone() }
+                    }
+                }
+            }
+            _ => config.clone(),
+        };
+        let applied = self.apply(&wanted).await;
+        if config.addresses.is_none() {
+            self.names = None;
+        }
+        report(&applied);
+        warnings.extend(applied.warnings.into_iter().map(warning));
+        self.tell(Input::HostApplied { wish: config, warnings }).await;
+    }
+
+    async fn apply(&mut self, config: &HostConfig) -> Applied {
+        self.told = config.clone();
+        self.host.apply(config).await
+    }
+
+    /// The stub resolver listens there, and asks this packet thread.
+    async fn serve(&mut self, sentinels: &[IpAddr], ask: mpsc::Sender<dataplane::Command>) -> Result<(), Warning> {
+        let is_new = !self.names.as_ref().is_some_and(|(asked, _)| asked.same_channel(&ask));
+        if is_new {
+            // The old one first, because it holds the ports.
+            self.names = None;
+        }
+        let (_, server) = self.names.get_or_insert_with(|| (ask.clone(), Server::new(ask, MARK)));
+        server.serve(sentinels, DNS_PORT).await.map_err(|error| {
+            tracing::warn!(%error, "cannot serve names");
+            Warning { code: "dns-not-served".to_owned(), text: error.to_string() }
+        })
+    }
+
+    async fn noticed(&mut self, event: Event) {
+        let input = match event {
+            Event::NetworkChanged => Some(Input::NetworkChanged),
+            Event::NetworkLost => Some(Input::NetworkLost),
+            Event::ResolversChanged(resolvers) => Some(Input::ResolversChanged(resolvers)),
+            Event::Drifted => None,
+        };
+        report(&self.host.reapply().await);
+        if let Some(input) = input {
+            self.tell(input).await;
+        }
+    }
+
+    async fn tell(&self, input: Input) {
+        if self.news.send(input).await.is_err() {
+            tracing::debug!("nobody wants to know about the host any more");
+        }
+    }
+}
+
+fn report(applied: &Applied) {
+    for warning in &applied.warnings {
+        tracing::warn!(code = warning.code, remedy = warning.remedy, "{}", warning.text);
+    }
+}
+
+fn warning(warning: crate::host::Warning) -> Warning {
+    Warning { code: warning.code.to_owned(), text: format!("{}: {}", warning.text, warning.remedy) }
+}

@@ -1,0 +1,92 @@
+//! Commands that wait until their receiver has room.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+/// A queue in front of a bounded channel, so that the loop never waits for a receiver that may be waiting for the loop.
+///
+/// What goes in is mostly what came out of another queue; whoever feeds it stops reading that one while
+/// [`Self::is_crowded`], which bounds this one.
+#[derive(Debug)]
+pub(super) struct Outbox<T> {
+    queue: VecDeque<T>,
+    sender: mpsc::Sender<T>,
+}
+
+/// From here on nothing is read that would make the queue longer.
+const CROWDED: usize = 256;
+
+impl<T> Outbox<T> {
+    pub(super) fn new(sender: mpsc::Sender<T>) -> Self {
+        Self { queue: VecDeque::new(), sender }
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        self.queue.push_back(item);
+        self.send_now();
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queue.len() >= CROWDED
+    }
+
+    pub(super) fn sender(&self) -> &mpsc::Sender<T> {
+        &self.sender
+    }
+
+    /// Sends as much as there is room for; returns once there is room for more, never if nothing waits. Cancel-safe.
+    pub(super) async fn flush(&mut self) {
+        if self.queue.is_empty() {
+            return std::future::pending().await;
+        }
+        match self.sender.reserve().await {
+            Ok(permit) => {
+                if let Some(item) = self.queue.pop_front() {
+                    permit.send(item);
+                }
+            }
+            // Its end is noticed elsewhere.
+            Err(_) => self.queue.clear(),
+        }
+        self.send_now();
+    }
+
+    fn send_now(&mut self) {
+        while let Ok(permit) = self.sender.try_reserve() {
+            let Some(item) = self.queue.pop_front() else { break };
+            permit.send(item);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn order_is_kept_when_the_receiver_is_slow() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let mut outbox = Outbox::new(sender);
+        (0..5).for_each(|number| outbox.push(number));
+        let mut received = Vec::new();
+        while received.len() < 5 {
+            tokio::select! {
+                biased;
+                () = outbox.flush() => {}
+                Some(number) = receiver.recv() => received.push(number),
+            }
+        }
+        assert_eq!(received, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_is_gone_takes_the_queue_along() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut outbox = Outbox::new(sender);
+        (0..5).for_each(|number| outbox.push(number));
+        drop(receiver);
+        outbox.flush().await;
+        assert!(outbox.queue.is_empty());
+    }
+}

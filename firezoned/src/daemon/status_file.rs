@@ -1,0 +1,121 @@
+//! Keeps the file for those who cannot ask over the bus.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, fchown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{session::Mode, snapshot::Snapshot};
+
+/// Who may read the file besides root.
+const GROUP: &str = "firezone";
+
+/// The file, and what it says now.
+#[derive(Debug)]
+pub(super) struct StatusFile {
+    path: PathBuf,
+    mode: &'static str,
+    started: Duration,
+    group: Option<u32>,
+}
+
+impl StatusFile {
+    pub(super) fn new(mode: Mode, started: Duration) -> Self {
+        let mode = match mode {
+            Mode::User => "user",
+            Mode::Service => "service",
+        };
+        Self { path: PathBuf::from(dbus_api::status_file::PATH), mode, started, group: group_id(GROUP) }
+    }
+
+    /// Replaces the file as a whole, so that nobody reads half of it.
+    pub(super) fn write(&self, snapshot: &Snapshot) {
+        if let Err(error) = self.try_write(snapshot) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot write the status file");
+        }
+    }
+
+    /// A daemon that is gone has no status.
+    pub(super) fn remove(&self) {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %self.path.display(), "cannot remove the status file");
+            }
+            _ => {}
+        }
+    }
+
+    fn try_write(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(&snapshot.to_file(self.mode, self.started))?;
+        text.push(b'\n');
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let draft = self.path.with_extension("json.new");
+        let mut file = create_anew(&draft)?;
+        if let Some(group) = self.group {
+            // A daemon that is not root may only give files to its own groups; then only root reads it.
+            if let Err(error) = fchown(&file, None, Some(group)) {
+                tracing::debug!(%error, "cannot give the status file to the group");
+            }
+        }
+        file.write_all(&text)?;
+        fs::rename(&draft, &self.path)
+    }
+}
+
+/// A file that nobody else has opened already: what is left of a draft is removed, not reused.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)
+}
+
+/// Looks the group up in `/etc/group`; without it the file is for root's group only.
+fn group_id(name: &str) -> Option<u32> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    find_group(&groups, name)
+}
+
+fn find_group(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn groups_are_found_by_name() {
+        let groups = "root:x:0:\nfirezone-client:x:7:\nfirezone:x:995:anna,ben\n";
+        assert_eq!(find_group(groups, "firezone"), Some(995));
+        assert_eq!(find_group(groups, "nobody"), None);
+    }
+
+    #[test]
+    fn the_file_is_replaced_and_not_for_everybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/status.json");
+        let file = StatusFile { path: path.clone(), mode: "service", started: Duration::from_secs(7), group: None };
+
+        file.write(&Snapshot::default());
+        file.write(&Snapshot { state: dbus_api::State::Connected, ..Snapshot::default() });
+
+        let written: dbus_api::StatusFile = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!((written.schema, written.mode.as_str(), written.state.as_str()), (1, "service", "connected"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        file.remove();
+        file.remove();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,31 @@
+//! All is well.
+
+use super::{
+    Context, Input, State,
+    live::{Live, Outcome},
+    reconnecting::Reconnecting,
+};
+use crate::snapshot::Snapshot;
+
+/// The portal is joined and the host is configured.
+#[derive(Debug)]
+pub(super) struct Connected(Live);
+
+impl Connected {
+    pub(super) fn new(mut live: Live) -> Self {
+        live.forget_failures();
+        Self(live)
+    }
+
+    pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
+        match self.0.handle(input, cx) {
+            Outcome::On(live) if live.is_joined() => State::Connected(Self(live)),
+            Outcome::On(live) => State::Reconnecting(Reconnecting::new(live)),
+            Outcome::Off(state) => state,
+        }
+    }
+
+    pub(super) fn view(&self) -> Snapshot {
+        self.0.view(dbus_api::State::Connected)
+    }
+}

@@ -1,0 +1,34 @@
+//! What all states share.
+
+use std::{collections::VecDeque, net::IpAddr, time::Instant};
+
+use super::{Effect, Mode};
+
+/// The surroundings of the state: what outlives a session, and the way out for effects.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// When the current input happened.
+    pub(super) now: Instant,
+    pub(super) mode: Mode,
+    /// Whether the Internet resource is switched on. Outlives sessions.
+    pub(super) internet_resource: bool,
+    /// The host's own resolvers, as heard last.
+    pub(super) resolvers: Vec<IpAddr>,
+    /// Whether this machine has a way to the outside, as heard last.
+    pub(super) online: bool,
+    /// What is to be done, in this order. Bounded: the daemon empties it after each input.
+    pub(super) effects: VecDeque<Effect>,
+}
+
+impl Context {
+    pub(super) fn emit(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// Remembers the resolvers; says whether they are different ones.
+    pub(super) fn learn_resolvers(&mut self, resolvers: Vec<IpAddr>) -> bool {
+        let news = self.resolvers != resolvers;
+        self.resolvers = resolvers;
+        news
+    }
+}

@@ -1,0 +1,53 @@
+//! What a session wants done.
+
+use std::net::IpAddr;
+
+use model::{FromPortal, PublicKey, Secret, ToPortal};
+use tokio::sync::oneshot;
+use tunnel::PathView;
+
+use crate::{host::HostConfig, snapshot::Snapshot};
+
+/// Something to be done. Effects are carried out in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make the network interface and start the packet thread. Comes back as `TunnelOpened` or `TunnelFailed`.
+    OpenTunnel,
+    /// Say goodbye to the gateways and end the packet thread. Comes back as `TunnelClosed`.
+    CloseTunnel,
+    /// Drop all connections and sockets, and make them anew. Comes back as `NewPublicKey`.
+    ResetTunnel,
+    /// The tunnel must hear this.
+    ToTunnel(FromPortal),
+    /// The tunnel may forward questions to these.
+    TunnelResolvers(Vec<IpAddr>),
+    /// The tunnel may use the Internet resource, or not.
+    TunnelInternetResource(bool),
+    /// Somebody wants to know the connections.
+    AskPaths(oneshot::Sender<Vec<PathView>>),
+
+    /// Connect to the portal, and stay connected.
+    OpenLink {
+        /// Who we are.
+        token: Secret,
+        /// The tunnel's key.
+        public_key: PublicKey,
+        /// Who knows the portal's address.
+        resolvers: Vec<IpAddr>,
+    },
+    /// Leave the portal.
+    CloseLink,
+    /// Connect anew, at once.
+    Reconnect(PublicKey),
+    /// These know the portal's address now.
+    LinkResolvers(Vec<IpAddr>),
+    /// The portal must hear this.
+    ToPortal(ToPortal),
+
+    /// The host shall look like this, and the stub resolver listen where it says. Comes back as `HostApplied`; a newer
+    /// wish may overtake an older one.
+    Host(HostConfig),
+
+    /// The world may know this.
+    Publish(Box<Snapshot>),
+}

@@ -1,0 +1,141 @@
+//! What can happen to a session.
+
+use std::net::IpAddr;
+
+use model::{FromPortal, PublicKey, ResourceId, ResourceView, Secret, ToPortal};
+use tokio::sync::oneshot;
+use tunnel::{InterfaceConfig, PathView};
+
+use super::Reason;
+use crate::{host::HostConfig, snapshot::Warning};
+
+/// Something that has happened.
+#[derive(Debug)]
+pub enum Input {
+    /// There is a session to be had without anybody asking: service mode.
+    Begin(Account),
+    /// Somebody asks for something.
+    Request(Request),
+    /// The administrator asks for a rebuild.
+    Reset,
+    /// The daemon must end.
+    Stop,
+    /// The deadline of [`super::Session::poll_timeout`] has passed.
+    TimeIsUp,
+
+    /// The network interface and the packet thread are there.
+    TunnelOpened(PublicKey),
+    /// They cannot be had.
+    TunnelFailed(Reason),
+    /// The packet thread said its goodbyes and is gone, as asked.
+    TunnelClosed,
+    /// The packet thread is gone, unasked.
+    TunnelDied,
+    /// The packet thread has a new key; the portal must know.
+    NewPublicKey(PublicKey),
+    /// Our end of the tunnel is different now.
+    Interface(InterfaceConfig),
+    /// The resources are different now.
+    Resources(Vec<ResourceView>),
+    /// No gateway serves this resource.
+    GatewaysOffline(ResourceId),
+    /// The gateways of this resource are of a version that does not work with ours.
+    GatewayVersionMismatch(ResourceId),
+    /// The tunnel wants this said to the portal.
+    ToPortal(ToPortal),
+
+    /// The portal let us in.
+    Joined,
+    /// The portal is away; the link tries again by itself.
+    Lost(Reason),
+    /// The portal says this to the tunnel.
+    FromPortal(FromPortal),
+    /// The link has given up.
+    Ended(Reason),
+
+    /// The host was brought in line with this wish.
+    HostApplied {
+        /// Which wish.
+        wish: HostConfig,
+        /// What could not be had.
+        warnings: Vec<Warning>,
+    },
+    /// The machine has another network, or woke up.
+    NetworkChanged,
+    /// The machine has no way to the outside any more. `NetworkChanged` follows once it has.
+    NetworkLost,
+    /// The host's own resolvers are these.
+    ResolversChanged(Vec<IpAddr>),
+}
+
+/// What somebody asks for. Permission has been granted already.
+#[derive(Debug)]
+pub enum Request {
+    /// A session with this account.
+    SignIn(Account, Reply),
+    /// The end of the session.
+    SignOut(Reply),
+    /// A rebuild of all connections.
+    Reset(Reply),
+    /// The Internet resource, on or off.
+    SetInternetResource(bool, Reply),
+    /// The connections to gateways. Without a tunnel the answer never comes: the sender is dropped.
+    Paths(oneshot::Sender<Vec<PathView>>),
+}
+
+/// Whose session it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// What the portal knows us by.
+    pub token: Secret,
+    /// For display.
+    pub slug: Option<String>,
+    /// For display.
+    pub actor: Option<String>,
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Result<(), Refused>>);
+
+/// Why a request was not accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// The daemon ends.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl Reply {
+    /// A reply, and where it will arrive.
+    #[must_use]
+    pub fn new() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(sender), receiver)
+    }
+
+    /// The request is accepted.
+    pub(crate) fn accept(self) {
+        // Whoever asked may have gone; the request counts all the same.
+        let _gone = self.0.send(Ok(()));
+    }
+
+    fn refuse(self, why: Refused) {
+        let _gone = self.0.send(Err(why));
+    }
+}
+
+impl Input {
+    /// Answers whoever asks something of a daemon that ends.
+    pub(super) fn refuse(self) {
+        if let Self::Request(
+            Request::SignIn(_, reply)
+            | Request::SignOut(reply)
+            | Request::Reset(reply)
+            | Request::SetInternetResource(_, reply),
+        ) = self
+        {
+            reply.refuse(Refused::Stopping);
+        }
+    }
+}

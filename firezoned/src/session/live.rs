@@ -1,0 +1,237 @@
+//! What the states with a tunnel have in common.
+
+use std::{net::IpAddr, sync::Arc};
+
+use model::{FromPortal, PublicKey, ResourceView};
+use tunnel::InterfaceConfig;
+
+use super::{
+    Account, Context, Effect, Input, PortalView, Reason, Request, State,
+    ending::{Ending, Next},
+    health::Health,
+};
+use crate::{
+    host::{Addresses, DnsConfig, HostConfig},
+    snapshot::Snapshot,
+};
+
+/// A session with an account, and what its tunnel has told so far.
+#[derive(Debug)]
+pub(super) struct Live {
+    account: Account,
+    /// How often in a row a session of this account could not be kept.
+    failures: u32,
+    /// The key that the portal knows, or shall know; `None` until the tunnel is open.
+    key: Option<PublicKey>,
+    /// Whether the portal is joined.
+    joined: bool,
+    /// Why the portal was lost last.
+    lost: Option<Reason>,
+    /// What we want of the host; `None` until the tunnel knows its end.
+    wish: Option<HostConfig>,
+    /// Whether the host has a tunnel configuration of this session.
+    configured: bool,
+    resources: Arc<[ResourceView]>,
+    health: Health,
+}
+
+/// What came of an input that concerns every state with a tunnel.
+pub(super) enum Outcome {
+    /// The session goes on, possibly in another state.
+    On(Live),
+    /// It does not.
+    Off(State),
+}
+
+impl Live {
+    pub(super) fn new(account: Account, failures: u32) -> Self {
+        Self {
+            account,
+            failures,
+            key: None,
+            joined: false,
+            lost: None,
+            wish: None,
+            configured: false,
+            resources: Arc::default(),
+            health: Health::default(),
+        }
+    }
+
+    pub(super) fn handle(mut self, input: Input, cx: &mut Context) -> Outcome {
+        match input {
+            Input::Request(request) => return self.request(request, cx),
+            Input::Reset | Input::NetworkChanged => self.reset(cx),
+            Input::Stop => return self.end(Next::Stop, cx),
+            Input::Begin(_) | Input::TimeIsUp | Input::NetworkLost => {}
+
+            Input::TunnelOpened(key) => self.opened(key, cx),
+            Input::TunnelFailed(why) => return self.end_without_tunnel(why, cx),
+            Input::TunnelClosed | Input::TunnelDied => return self.end_without_tunnel(Reason::TunnelFailed, cx),
+            Input::NewPublicKey(key) => {
+                self.key = Some(key);
+                self.joined = false;
+                cx.emit(Effect::Reconnect(key));
+            }
+            Input::Interface(interface) => self.interface(&interface, cx),
+            Input::Resources(resources) => {
+                self.health.resources(&resources);
+                self.resources = resources.into();
+            }
+            Input::GatewaysOffline(resource) => self.health.offline(resource),
+            Input::GatewayVersionMismatch(resource) => self.health.mismatched(resource),
+            Input::ToPortal(message) => cx.emit(Effect::ToPortal(message)),
+
+            Input::Joined => {
+                self.joined = true;
+                self.lost = None;
+            }
+            Input::Lost(why) => {
+                self.joined = false;
+                self.lost = Some(why);
+            }
+            Input::FromPortal(message) => self.from_portal(message, cx),
+            Input::Ended(why) => return self.ended(why, cx),
+
+            Input::HostApplied { wish, warnings } => {
+                if self.wish.as_ref() == Some(&wish) {
+                    self.configured = true;
+                    self.health.host(warnings);
+                }
+            }
+            Input::ResolversChanged(resolvers) => self.resolvers(resolvers, cx),
+        }
+        Outcome::On(self)
+    }
+
+    /// Whether names and networks of the resources work.
+    pub(super) fn is_configured(&self) -> bool {
+        self.configured
+    }
+
+    pub(super) fn is_joined(&self) -> bool {
+        self.joined
+    }
+
+    /// Nothing is wrong any more: the next failure is the first one.
+    pub(super) fn forget_failures(&mut self) {
+        self.failures = 0;
+    }
+
+    pub(super) fn view(&self, state: dbus_api::State) -> Snapshot {
+        let reason = if self.joined { None } else { self.lost };
+        let portal = match (self.joined, self.key) {
+            (true, _) => PortalView::Joined,
+            (false, Some(_)) => PortalView::Connecting,
+            (false, None) => PortalView::Away,
+        };
+        let addresses = self.wish.as_ref().and_then(|wish| wish.addresses.as_ref());
+        Snapshot {
+            state,
+            reason,
+            account_slug: self.account.slug.clone(),
+            actor_name: self.account.actor.clone(),
+            tunnel: addresses.map(|it| (it.v4, it.v6)),
+            portal,
+            portal_error: self.lost,
+            warnings: self.health.warnings(&self.resources),
+            resources: Arc::clone(&self.resources),
+            ..Snapshot::default()
+        }
+    }
+
+    fn request(mut self, request: Request, cx: &mut Context) -> Outcome {
+        match request {
+            Request::SignIn(account, reply) => {
+                reply.accept();
+                if account.token != self.account.token {
+                    return self.end(Next::SignIn(account), cx);
+                }
+            }
+            Request::SignOut(reply) => {
+                reply.accept();
+                return self.end(Next::SignedOut(None), cx);
+            }
+            Request::Reset(reply) => {
+                reply.accept();
+                self.reset(cx);
+            }
+            Request::SetInternetResource(on, reply) => {
+                reply.accept();
+                if cx.internet_resource != on {
+                    cx.internet_resource = on;
+                    cx.emit(Effect::TunnelInternetResource(on));
+                }
+            }
+            Request::Paths(reply) => cx.emit(Effect::AskPaths(reply)),
+        }
+        Outcome::On(self)
+    }
+
+    fn opened(&mut self, key: PublicKey, cx: &mut Context) {
+        self.key = Some(key);
+        cx.emit(Effect::TunnelResolvers(cx.resolvers.clone()));
+        cx.emit(Effect::TunnelInternetResource(cx.internet_resource));
+        cx.emit(Effect::OpenLink {
+            token: self.account.token.clone(),
+            public_key: key,
+            resolvers: cx.resolvers.clone(),
+        });
+    }
+
+    /// The ground has moved: the packet thread makes new sockets and a new key, and with that key the link connects
+    /// anew, back-off forgotten (see `NewPublicKey`).
+    fn reset(&mut self, cx: &mut Context) {
+        if self.key.is_some() {
+            cx.emit(Effect::ResetTunnel);
+        }
+    }
+
+    fn from_portal(&mut self, message: FromPortal, cx: &mut Context) {
+        // Only a joined portal speaks. What a superseded connection has left in the queue is not for this one.
+        if self.joined {
+            cx.emit(Effect::ToTunnel(message));
+        }
+    }
+
+    fn interface(&mut self, interface: &InterfaceConfig, cx: &mut Context) {
+        let sentinels: Vec<IpAddr> = interface.sentinels.iter().map(|(ip, _)| *ip).collect();
+        let dns = (!sentinels.is_empty())
+            .then(|| DnsConfig { servers: sentinels.clone(), search_domain: interface.search_domain.clone() });
+        let wish = HostConfig {
+            addresses: Some(Addresses { v4: interface.ipv4, v6: interface.ipv6, sentinels }),
+            routes: interface.routes.clone(),
+            dns,
+        };
+        if self.wish.as_ref() != Some(&wish) {
+            cx.emit(Effect::Host(wish.clone()));
+            self.wish = Some(wish);
+        }
+    }
+
+    fn resolvers(&mut self, resolvers: Vec<IpAddr>, cx: &mut Context) {
+        if cx.learn_resolvers(resolvers) && self.key.is_some() {
+            cx.emit(Effect::TunnelResolvers(cx.resolvers.clone()));
+            cx.emit(Effect::LinkResolvers(cx.resolvers.clone()));
+        }
+    }
+
+    /// The link has given up. Only the portal's word about the token ends a user's session for good.
+    fn ended(self, why: Reason, cx: &mut Context) -> Outcome {
+        let next = match cx.mode {
+            super::Mode::User if why.condemns_token() => Next::SignedOut(Some(why)),
+            super::Mode::User | super::Mode::Service => Next::Wait(self.account.clone(), why, self.failures),
+        };
+        self.end(next, cx)
+    }
+
+    fn end(self, next: Next, cx: &mut Context) -> Outcome {
+        let has_tunnel = self.key.is_some();
+        Outcome::Off(Ending::begin(self.account, next, has_tunnel, cx))
+    }
+
+    fn end_without_tunnel(self, why: Reason, cx: &mut Context) -> Outcome {
+        let next = Next::Wait(self.account.clone(), why, self.failures);
+        Outcome::Off(Ending::begin(self.account, next, false, cx))
+    }
+}

@@ -1,0 +1,53 @@
+//! There is no session.
+
+use super::{Account, Context, Effect, Input, Reason, Request, State, connecting::Connecting};
+use crate::snapshot::Snapshot;
+
+/// Nobody is signed in, and the host is as we found it.
+#[derive(Debug)]
+pub(super) struct SignedOut {
+    /// Why the last session ended, if not because somebody asked.
+    pub(super) reason: Option<Reason>,
+}
+
+impl SignedOut {
+    pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
+        match input {
+            Input::Begin(account) => begin(account, 0, cx),
+            Input::Request(Request::SignIn(account, reply)) => {
+                reply.accept();
+                begin(account, 0, cx)
+            }
+            Input::Request(Request::SignOut(reply)) => {
+                reply.accept();
+                State::SignedOut(Self { reason: None })
+            }
+            Input::Request(Request::Reset(reply)) => {
+                reply.accept();
+                State::SignedOut(self)
+            }
+            Input::Request(Request::SetInternetResource(on, reply)) => {
+                cx.internet_resource = on;
+                reply.accept();
+                State::SignedOut(self)
+            }
+            Input::ResolversChanged(resolvers) => {
+                cx.learn_resolvers(resolvers);
+                State::SignedOut(self)
+            }
+            Input::Stop => State::Stopped,
+            // Late news of a session that is over, and things that need one.
+            _ => State::SignedOut(self),
+        }
+    }
+
+    pub(super) fn view(&self) -> Snapshot {
+        Snapshot { state: dbus_api::State::SignedOut, reason: self.reason, ..Snapshot::default() }
+    }
+}
+
+/// Starts a session. `failures` is how often in a row it could not be kept.
+pub(super) fn begin(account: Account, failures: u32, cx: &mut Context) -> State {
+    cx.emit(Effect::OpenTunnel);
+    State::Connecting(Connecting::new(account, failures))
+}

@@ -1,0 +1,43 @@
+//! What the administrator can say with `kill`.
+
+use std::io;
+
+use tokio::signal::unix::{self, SignalKind};
+
+/// A signal that means something to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// TERM or INT: end.
+    End,
+    /// HUP: start all connections over.
+    Reset,
+}
+
+/// All signals that mean something to us, any number of times.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl Signals {
+    /// Starts to listen. From now on these signals do not end the process by themselves.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one. Cancel-safe.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Signal::End,
+            _ = self.terminate.recv() => Signal::End,
+            _ = self.hang_up.recv() => Signal::Reset,
+        }
+    }
+}
