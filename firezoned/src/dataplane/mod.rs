@@ -18,7 +18,7 @@ mod sockets;
 mod syscalls;
 mod tun;
 mod udp;
-mod watched;
+pub(crate) mod watched;
 
 use std::{
     io,

@@ -11,28 +11,28 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// A file descriptor that is registered with the runtime for as long as it is open.
 #[derive(Debug)]
-pub(super) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
 
 impl Watched {
     /// To be called within the runtime. The descriptor must be non-blocking.
-    pub(super) fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
         // SAFETY: the descriptor is owned by the `AsyncFd`, which is private and of which only shared references are
         // used, so nobody can close or replace the descriptor before the `AsyncFd` is dropped.
         Ok(Self(unsafe { AsyncFd::register_with_interest(fd, interest) }?))
     }
 
     /// Waits until it can be read. Cancel-safe: this only looks.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.0.readable().await.map(drop)
     }
 
     /// Waits until it can be written. Cancel-safe: this only looks.
-    pub(super) async fn writable(&self) -> io::Result<()> {
+    pub(crate) async fn writable(&self) -> io::Result<()> {
         self.0.writable().await.map(drop)
     }
 
     /// Does one read or write. If it would block, the runtime learns that.
-    pub(super) fn try_io<R>(
+    pub(crate) fn try_io<R>(
         &self,
         interest: Interest,
         io: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<R>,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 
 use super::family::Family;
 
@@ -63,11 +63,13 @@ fn message(network: IpNet, interface: u32) -> AddressMessage {
     message.header.family = Family::of(network.addr()).into();
     message.header.prefix_len = network.prefix_len();
     message.header.index = interface;
-    if network.addr().is_ipv6() {
-        // Nobody else is on this link, so there is nothing to detect, and the stub wants to listen at once.
-        message.header.flags = AddressHeaderFlags::Nodad;
-    }
     message.attributes = vec![AddressAttribute::Local(network.addr()), AddressAttribute::Address(network.addr())];
+    if network.addr().is_ipv6() {
+        // Nobody else is on this link, so there is nothing to detect, and the stub wants to listen at once. Routes are
+        // ours to make, also those of single addresses.
+        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+        message.attributes.push(AddressAttribute::Flags(flags));
+    }
     message
 }
 
@@ -88,7 +90,7 @@ mod tests {
     fn temporary_ipv6_addresses_are_fleeting_and_secondary_ipv4_addresses_are_not() {
         let read = |network: &str| {
             let mut message = message(network.parse().unwrap(), 7);
-            message.header.flags = AddressHeaderFlags::Secondary;
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Secondary));
             Found::read(&message).unwrap()
         };
         assert!(read("2001:db8::7/64").fleeting);

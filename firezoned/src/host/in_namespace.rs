@@ -153,6 +153,7 @@ fn everything_appears_exactly_once_and_vanishes() {
             ["100.100.111.1/32", "100.64.0.5/32", "fd00:2021:1111:8000:100:100:111:0/128", "fd00:2021:1111::5/128"]
         );
         assert!(!ip("-6 addr show firezone0").contains("tentative"));
+        assert!(!ip("-6 route show").contains("firezone0"), "nothing of ours is in the main table");
         assert_eq!(ip("route show table 0x465a00").lines().count(), 4);
         assert_eq!(ip("-6 route show table 0x465a00").lines().count(), 4);
         for family in ["-4", "-6"] {
@@ -204,6 +205,22 @@ fn resources_win_over_the_lan_and_the_lan_wins_over_the_internet() {
         assert_eq!(way("198.51.100.1", ""), "lan0");
         assert_eq!(way("192.168.50.200", ""), "firezone0");
         assert_eq!(ip("rule").lines().filter(|rule| rule.contains("46105")).count(), 1);
+    });
+}
+
+#[test]
+fn who_adds_a_gateway_without_naming_an_interface_never_finds_it_in_the_tunnel() {
+    in_namespace(|| async {
+        laptop();
+        tunnel_interface();
+        let etc = Etc::new();
+        let mut host = host(&etc.resolv_conf()).await;
+        assert_eq!(host.apply(&wish(&with_ranges(&["0.0.0.0/0"]))).await.warnings, []);
+
+        ip("addr add 172.20.0.2/16 dev lan0");
+        ip("route replace default via 172.20.0.1");
+
+        assert!(ip("route show default").contains("dev lan0"));
     });
 }
 
@@ -355,5 +372,137 @@ fn a_missing_interface_is_named_and_names_stay_with_the_host() {
         let applied = host.apply(&wish(&RANGES)).await;
         assert_eq!((applied.changes, applied.warnings[0].code), (0, "interface-missing"));
         assert_eq!(etc.text(), "nameserver 192.168.50.1\n");
+    });
+}
+
+/// Long enough for a loaded machine; nothing waits that long when all is well.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+async fn next(watch: &mut Watch) -> watch::Event {
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("nothing was announced").expect("the watch died")
+}
+
+/// The next event beside [`watch::Event::Drifted`], which may come in between: the kernel takes its time with carriers.
+async fn next_beside_drift(watch: &mut Watch) -> watch::Event {
+    loop {
+        match next(watch).await {
+            watch::Event::Drifted => {}
+            event => return event,
+        }
+    }
+}
+
+/// A watch on a host with a tunnel and everything quiet.
+async fn watched(etc: &Etc) -> (Host, Watch) {
+    laptop();
+    tunnel_interface();
+    let mut host = host(&etc.resolv_conf()).await;
+    assert_eq!(host.apply(&wish(&with_ranges(&["0.0.0.0/0", "::/0"]))).await.warnings, []);
+    let mut watch = host.watch().unwrap();
+    watch.ready().await;
+    (host, watch)
+}
+
+/// Makes a change that is always announced, so that silence before it can be asserted without waiting for nothing.
+fn lose_the_network() {
+    ip("link set lan0 down");
+}
+
+#[test]
+fn a_new_default_route_is_announced_once_however_many_steps_it_took() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (_host, mut watch) = watched(&etc).await;
+
+        ip("route del default");
+        ip("addr add 10.99.0.2/24 dev lan0");
+        ip("addr del 192.168.50.2/24 dev lan0");
+        ip("route add default via 10.99.0.1");
+
+        assert_eq!(next_beside_drift(&mut watch).await, watch::Event::NetworkChanged);
+        lose_the_network();
+        assert_eq!(next_beside_drift(&mut watch).await, watch::Event::NetworkLost);
+    });
+}
+
+#[test]
+fn a_network_that_goes_and_comes_again_is_announced_as_both() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (_host, mut watch) = watched(&etc).await;
+        lose_the_network();
+        assert_eq!(next_beside_drift(&mut watch).await, watch::Event::NetworkLost);
+        ip("link set lan0 up");
+        ip("route add default via 192.168.50.1");
+        assert_eq!(next_beside_drift(&mut watch).await, watch::Event::NetworkChanged);
+    });
+}
+
+#[test]
+fn what_we_do_ourselves_is_not_announced_as_a_change_of_the_network() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (mut host, mut watch) = watched(&etc).await;
+        let mut more = wish(&with_ranges(&["0.0.0.0/0", "::/0", "10.7.0.0/16"]));
+        more.addresses.as_mut().unwrap().sentinels.push("100.100.111.2".parse().unwrap());
+        assert_eq!(host.apply(&more).await.warnings, []);
+        lose_the_network();
+        assert_eq!(next_beside_drift(&mut watch).await, watch::Event::NetworkLost);
+    });
+}
+
+#[test]
+fn what_somebody_else_takes_from_us_is_put_back() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (mut host, mut watch) = watched(&etc).await;
+        let before = everything();
+
+        ip("rule del priority 60");
+        ip("route flush table 0x465a00");
+        assert_eq!(next(&mut watch).await, watch::Event::Drifted);
+        assert_eq!(host.reapply().await.warnings, []);
+
+        assert_eq!(everything(), before);
+    });
+}
+
+#[test]
+fn a_local_network_that_appears_is_a_reason_to_apply_again() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (mut host, mut watch) = watched(&etc).await;
+        ethernet("usb0");
+        ip("addr add 172.30.0.2/16 dev usb0");
+        assert_eq!(next(&mut watch).await, watch::Event::Drifted);
+        assert_eq!(host.reapply().await.warnings, []);
+        assert_eq!(way("172.30.1.1", ""), "usb0");
+    });
+}
+
+#[test]
+fn a_rewritten_resolv_conf_is_adopted_and_taken_back() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (mut host, mut watch) = watched(&etc).await;
+
+        // As NetworkManager and dhclient do it: another file takes the place.
+        let new = etc.0.path().join("new");
+        std::fs::write(&new, "nameserver 10.0.0.53\n").unwrap();
+        std::fs::rename(&new, etc.resolv_conf()).unwrap();
+
+        assert_eq!(next(&mut watch).await, watch::Event::Drifted);
+        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec!["10.0.0.53".parse().unwrap()]));
+        assert_eq!(host.reapply().await.warnings, []);
+        assert!(etc.text().contains("nameserver 100.100.111.1\n"));
+        assert_eq!(host.system_resolvers(), ["10.0.0.53".parse::<IpAddr>().unwrap()]);
+
+        // In place, through another name of the same file, as the host's side of a mount is written.
+        std::fs::hard_link(etc.resolv_conf(), etc.0.path().join("other-name")).unwrap();
+        std::fs::write(etc.0.path().join("other-name"), "nameserver 10.0.0.54\n").unwrap();
+        assert_eq!(next(&mut watch).await, watch::Event::Drifted);
+        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec!["10.0.0.54".parse().unwrap()]));
+        assert_eq!(host.apply(&HostConfig::default()).await.warnings, []);
+        assert_eq!(etc.text(), "nameserver 10.0.0.54\n");
     });
 }

@@ -124,7 +124,7 @@ impl Host {
 
     /// Starts to watch this host.
     pub fn watch(&self) -> anyhow::Result<Watch> {
-        Watch::start(&self.interface, self.dns.path())
+        Watch::start(&self.interface, self.dns.file().clone())
     }
 
     /// Returns the families that this host does not have.

@@ -1,15 +1,20 @@
-//! One rtnetlink socket: questions and orders, one at a time, each with a time limit.
+//! rtnetlink: questions and orders on one socket, one at a time, each with a time limit; and the kernel's news on another.
 
 use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use rtnetlink::Handle;
+use futures_util::stream::BoxStream;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::sys::SocketAddr;
+use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
+
+use super::routes::Found;
+use super::rules::Rule;
 
 /// The kernel answers within microseconds; a module that is being loaded may take a little.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -122,6 +127,60 @@ impl Drop for Netlink {
     }
 }
 
+/// What the kernel tells without being asked.
+pub(super) struct News {
+    messages: BoxStream<'static, (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    connection: JoinHandle<()>,
+    /// The connection ends when nobody can ask any more.
+    _handle: Handle,
+}
+
+impl News {
+    const GROUPS: [MulticastGroup; 7] = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Route,
+        MulticastGroup::Ipv4Rule,
+        MulticastGroup::Ipv6Rule,
+    ];
+
+    /// Must be called within a runtime.
+    pub(super) fn open() -> io::Result<Self> {
+        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&Self::GROUPS)?;
+        Ok(Self { messages: messages.boxed(), connection: tokio::spawn(connection), _handle: handle })
+    }
+
+    /// Waits for a message that may concern us. Cancel-safe. `None` when the socket has closed.
+    ///
+    /// A router that speaks BGP sees thousands of routes come and go; those with a gateway are none of ours.
+    pub(super) async fn next(&mut self) -> Option<()> {
+        while let Some((message, _)) = self.messages.next().await {
+            let may_concern_us = match message.payload {
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewRoute(message) | RouteNetlinkMessage::DelRoute(message),
+                ) => Found::read(&message).is_some_and(|found| found.may_concern_us()),
+                NetlinkPayload::InnerMessage(
+                    RouteNetlinkMessage::NewRule(message) | RouteNetlinkMessage::DelRule(message),
+                ) => Rule::read(&message).is_some(),
+                // Links and addresses; also that messages were lost.
+                _ => true,
+            };
+            if may_concern_us {
+                return Some(());
+            }
+        }
+        None
+    }
+}
+
+impl Drop for News {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dump {
     Whole,
@@ -152,19 +211,17 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Reads a verdict. Netlink's codes are negative errno values; zero is consent.
     fn of(code: i32) -> Result<(), Self> {
-        use nix::errno::Errno;
-
-        Err(match Errno::from_raw(code.saturating_neg()) {
-            _ if code == 0 => return Ok(()),
-            Errno::EEXIST => Self::Exists,
+        Err(match code.saturating_neg() {
+            0 => return Ok(()),
+            libc::EEXIST => Self::Exists,
             // Routes and rules report the first two, addresses the third, links the fourth.
-            Errno::ESRCH | Errno::ENOENT | Errno::EADDRNOTAVAIL | Errno::ENODEV => Self::Gone,
-            Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT => Self::Unsupported,
+            libc::ESRCH | libc::ENOENT | libc::EADDRNOTAVAIL | libc::ENODEV => Self::Gone,
+            libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => Self::Unsupported,
             // What the kernel says about IPv6 on a link whose `disable_ipv6` is set.
-            Errno::EACCES => Self::SwitchedOff,
-            Errno::EPERM => Self::NotPermitted,
-            Errno::EBUSY => Self::Busy,
-            _ => Self::Errno(code.saturating_neg()),
+            libc::EACCES => Self::SwitchedOff,
+            libc::EPERM => Self::NotPermitted,
+            libc::EBUSY => Self::Busy,
+            errno => Self::Errno(errno),
         })
     }
 }

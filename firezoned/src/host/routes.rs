@@ -64,9 +64,11 @@ impl Route {
         let mut message = self.message();
         message.header.protocol = RouteProtocol::Static;
         message.header.kind = RouteType::Unicast;
-        message.header.scope = match self.family() {
-            Family::V4 => RouteScope::Link,
-            Family::V6 => RouteScope::Universe,
+        // Nothing in the tunnel is on a link of ours. With link scope, whoever adds a route by way of a gateway and names
+        // no interface would find that gateway in our tunnel. IPv6 has no scopes.
+        message.header.scope = match (self.table, self.family()) {
+            (LAN, Family::V4) => RouteScope::Link,
+            _ => RouteScope::Universe,
         };
         message.attributes.extend(self.source.map(|source| RouteAttribute::PrefSource(source.into())));
         RouteNetlinkMessage::NewRoute(message)
@@ -157,8 +159,9 @@ impl Found {
         self.route.table == MAIN
     }
 
-    pub(super) fn is_default(&self) -> bool {
-        self.route.destination.prefix_len() == 0
+    /// Whether news of it are worth a look: a way to the outside, a local network, or one of ours.
+    pub(super) fn may_concern_us(&self) -> bool {
+        self.is_ours() || (self.is_main() && (self.gateway.is_none() || self.route.destination.prefix_len() <= 1))
     }
 }
 

@@ -22,7 +22,7 @@ const LIMIT: u64 = 64 * 1024;
 
 /// Where the files are.
 #[derive(Debug, Clone)]
-pub(super) struct ResolvConf {
+pub(in crate::host) struct ResolvConf {
     live: PathBuf,
     backup: PathBuf,
 }
@@ -50,17 +50,22 @@ impl ResolvConf {
         Self { live: live.to_owned(), backup: backup.into() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::host) fn path(&self) -> &Path {
         &self.live
     }
 
     /// The resolvers of this host without us: those of the live file, unless it is ours; then those of the original.
-    pub(super) fn system_resolvers(&self) -> Vec<IpAddr> {
+    pub(in crate::host) fn system_resolvers(&self) -> Vec<IpAddr> {
         let original = match read(&self.live) {
             Ok(text) if resolv_conf::is_ours(&text) => read(&self.backup),
             live => live,
         };
         original.map(|text| resolv_conf::nameservers(&text)).unwrap_or_default()
+    }
+
+    /// The live file, if it is ours.
+    pub(in crate::host) fn our_text(&self) -> Option<Vec<u8>> {
+        read(&self.live).ok().filter(|text| resolv_conf::is_ours(text))
     }
 
     /// Makes `dns` the answer to every name. If somebody else wrote the file since, what they wrote becomes the original.
@@ -111,7 +116,7 @@ impl ResolvConf {
     }
 
     fn open_for_writing(&self) -> io::Result<File> {
-        OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(&self.live)
+        OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&self.live)
     }
 
     fn write_backup(&self, text: &[u8]) -> io::Result<()> {
@@ -182,7 +187,7 @@ pub(super) enum FileError {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Never waits: a FIFO in this place must not stop us.
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let mut text = Vec::new();
     file.take(LIMIT + 1).read_to_end(&mut text)?;
     if text.len() as u64 > LIMIT {

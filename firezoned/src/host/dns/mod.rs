@@ -13,7 +13,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use facts::{Facts, Method, Obstacle};
-use file::{FileError, Outcome, ResolvConf};
+pub(super) use file::ResolvConf;
+use file::{FileError, Outcome};
 
 use super::applied::{Applied, Warning};
 use super::config::DnsConfig;
@@ -77,8 +78,9 @@ impl Dns {
         Self { control, file: ResolvConf::at(live) }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        self.file.path()
+    /// Where the host's own resolvers are written.
+    pub(super) fn file(&self) -> &ResolvConf {
+        &self.file
     }
 
     /// The resolvers that this host would use without us.
@@ -114,7 +116,7 @@ impl Dns {
     fn unavailable(&self, obstacle: &Obstacle) -> Warning {
         const RESOLVED_REMEDY: &str = "This version cannot control systemd-resolved. Make /etc/resolv.conf a plain file \
              with your real nameservers, or set the DNS control to disabled and ask the sentinels directly.";
-        let file = self.path().display();
+        let file = self.file.path().display();
         let (code, text, remedy) = match obstacle {
             Obstacle::ResolvedUnsupported => {
                 let text = "The DNS control systemd-resolved is not part of this version.".to_owned();
@@ -149,7 +151,7 @@ impl Dns {
             code: "dns-backup-missing",
             text: format!(
                 "The original of {} is gone; only our own lines were removed from it.",
-                self.path().display()
+                self.file.path().display()
             ),
             remedy: "Reconnect your network, or write your nameservers into it.".to_owned(),
         }
@@ -158,7 +160,7 @@ impl Dns {
     fn failed(&self, error: &FileError) -> Warning {
         Warning {
             code: "dns-failed",
-            text: format!("{} could not be brought in line: {error}.", self.path().display()),
+            text: format!("{} could not be brought in line: {error}.", self.file.path().display()),
             remedy: "Check the file, its directory and the free space there.".to_owned(),
         }
     }

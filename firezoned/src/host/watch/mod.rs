@@ -1,13 +1,45 @@
 //! Notices when the host changes under us.
+//!
+//! One task listens to rtnetlink's multicast groups and to inotify. Neither tells *what* changed in our terms, so a notice
+//! only starts a short wait; then the task looks, and compares with what it saw last: [`outside`] is what sessions depend
+//! on, [`ground`] what our settings depend on. Nothing is announced twice.
 
+mod file;
+mod ground;
+mod outside;
+
+use std::future::pending;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use anyhow::Context as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use self::file::FileWatch;
+use self::ground::Ground;
+use self::outside::{Outside, Turn};
+use super::dns::ResolvConf;
+use super::kernel::Kernel;
+use super::netlink::{News, Refusal};
+
+/// A DHCP client or NetworkManager takes several steps; we look when they are through.
+const NETWORK_SETTLES: Duration = Duration::from_millis(500);
+
+/// Programs that write a file in place empty it first.
+const FILE_SETTLES: Duration = Duration::from_millis(100);
+
+/// After the kernel closed our socket or gave no answer, which it has no reason to do.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// More than the daemon can leave unread without being stuck; then the watch waits.
+const UNREAD: usize = 16;
 
 /// Something the daemon should know. After each of them [`super::Host::reapply`] brings our own settings back in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Our way to the outside is another one: new default route, or new addresses on its link. Sessions start over.
+    /// Our way to the outside is another one: new default route, or the address on its link is gone. Sessions start over.
     NetworkChanged,
     /// There is no default route any more. [`Event::NetworkChanged`] follows when there is one again.
     NetworkLost,
@@ -21,16 +53,201 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Watch {
     events: mpsc::Receiver<Event>,
+    first_look: Option<oneshot::Receiver<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Watch {
-    pub(super) fn start(_: &str, _: &std::path::Path) -> anyhow::Result<Self> {
-        let (_, events) = mpsc::channel(1);
-        Ok(Self { events })
+    /// Must be called within a runtime.
+    pub(super) fn start(interface: &str, resolv_conf: ResolvConf) -> anyhow::Result<Self> {
+        let news = News::open().context("listen to rtnetlink")?;
+        let kernel = Kernel::open().context("open a netlink socket")?;
+        let file = FileWatch::new(resolv_conf.path())
+            .inspect_err(|error| tracing::warn!(%error, "changes of the host's resolvers will not be noticed"))
+            .ok();
+        let (tell, events) = mpsc::channel(UNREAD);
+        let watcher = Watcher {
+            interface: interface.to_owned(),
+            kernel,
+            outside: Outside::default(),
+            ground: Ground::default(),
+            resolvers: resolv_conf.system_resolvers(),
+            our_text: resolv_conf.our_text(),
+            resolv_conf,
+            tell,
+        };
+        let (looked, first_look) = oneshot::channel();
+        let task = tokio::spawn(watcher.run(news, file, looked));
+        Ok(Self { events, first_look: Some(first_look), task })
+    }
+
+    /// Waits for the first look around. What changes after it is announced; what was different before is not news.
+    pub async fn ready(&mut self) {
+        if let Some(first_look) = self.first_look.take() {
+            // An error means that the task has died, which the next event tells.
+            let _ = first_look.await;
+        }
     }
 
     /// The next event. Cancel-safe. `None` when the watch has died.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What the task knows.
+struct Watcher {
+    interface: String,
+    kernel: Kernel,
+    resolv_conf: ResolvConf,
+    outside: Outside,
+    ground: Ground,
+    resolvers: Vec<IpAddr>,
+    /// The live file as we saw it last, while it carries our marker.
+    our_text: Option<Vec<u8>>,
+    tell: mpsc::Sender<Event>,
+}
+
+/// Nobody listens any more.
+struct Unheard;
+
+impl Watcher {
+    async fn run(mut self, news: News, mut file: Option<FileWatch>, looked: oneshot::Sender<()>) {
+        let mut news = Some(news);
+        if let Err(refusal) = self.look().await {
+            tracing::debug!(%refusal, "cannot see the host's network yet");
+        }
+        // Nobody has to wait for it.
+        let _ = looked.send(());
+
+        let mut network_due: Option<Instant> = None;
+        let mut file_due: Option<Instant> = None;
+        loop {
+            let heard = tokio::select! {
+                noticed = next_news(&mut news) => {
+                    // Without a socket everything may have changed by the time there is one again.
+                    let wait = if noticed { NETWORK_SETTLES } else { AGAIN };
+                    network_due.get_or_insert(Instant::now() + wait);
+                    Ok(())
+                }
+                noticed = file_changed(&mut file) => {
+                    if let Err(error) = noticed {
+                        tracing::warn!(%error, "changes of the host's resolvers are no longer noticed");
+                        file = None;
+                    }
+                    file_due.get_or_insert(Instant::now() + FILE_SETTLES);
+                    Ok(())
+                }
+                () = at(network_due) => {
+                    network_due = None;
+                    if news.is_none() {
+                        news = News::open().ok();
+                        if news.is_none() {
+                            network_due = Some(Instant::now() + AGAIN);
+                        }
+                    }
+                    match self.look().await {
+                        Ok(seen) => self.tell_network(seen).await,
+                        Err(refusal) => {
+                            tracing::debug!(%refusal, "cannot see the host's network");
+                            network_due = Some(Instant::now() + AGAIN);
+                            Ok(())
+                        }
+                    }
+                }
+                () = at(file_due) => {
+                    file_due = None;
+                    self.tell_resolvers().await
+                }
+            };
+            if heard.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn tell_network(&mut self, (turn, moved): (Turn, bool)) -> Result<(), Unheard> {
+        match turn {
+            Turn::Changed => self.tell(Event::NetworkChanged).await,
+            Turn::Lost => self.tell(Event::NetworkLost).await,
+            Turn::None if moved => self.tell(Event::Drifted).await,
+            Turn::None => Ok(()),
+        }
+    }
+
+    /// Looks, remembers, and says what is different.
+    async fn look(&mut self) -> Result<(Turn, bool), Refusal> {
+        let have = self.kernel.have(&self.interface).await?;
+        let addresses = self.kernel.addresses().await?;
+        let outside = Outside::new(&have.routes, &addresses, have.tunnel.as_ref().map(|link| link.index));
+        let ground = Ground::new(&have);
+
+        let seen = (self.outside.turn(&outside), self.ground.moved(&ground));
+        self.outside = outside;
+        self.ground = ground;
+        Ok(seen)
+    }
+
+    async fn tell_resolvers(&mut self) -> Result<(), Unheard> {
+        // Not only when it is different from what we saw: we may have written in between.
+        let text = self.resolv_conf.our_text();
+        if text.is_none() || (self.our_text.is_some() && self.our_text != text) {
+            self.tell(Event::Drifted).await?;
+        }
+        self.our_text = text;
+
+        let resolvers = self.resolv_conf.system_resolvers();
+        if self.resolvers != resolvers {
+            self.resolvers.clone_from(&resolvers);
+            self.tell(Event::ResolversChanged(resolvers)).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Unheard> {
+        tracing::debug!(event = event.name(), "the host changed");
+        self.tell.send(event).await.map_err(|_| Unheard)
+    }
+}
+
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NetworkChanged => "network-changed",
+            Self::NetworkLost => "network-lost",
+            Self::ResolversChanged(_) => "resolvers-changed",
+            Self::Drifted => "drifted",
+        }
+    }
+}
+
+/// Waits for something that concerns us; false if the socket closed. Cancel-safe.
+async fn next_news(news: &mut Option<News>) -> bool {
+    let Some(open) = news else { return pending().await };
+    let noticed = open.next().await.is_some();
+    if !noticed {
+        *news = None;
+    }
+    noticed
+}
+
+/// Cancel-safe.
+async fn file_changed(file: &mut Option<FileWatch>) -> std::io::Result<()> {
+    match file {
+        Some(file) => file.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
     }
 }

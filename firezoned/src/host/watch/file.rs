@@ -1,0 +1,75 @@
+//! Notices when somebody writes the file of resolvers, in place or by replacing it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use tokio::io::Interest;
+
+use crate::dataplane::watched::Watched;
+
+/// Room for some dozens of notices at once.
+const BATCH: usize = 4096;
+
+/// One file, watched by inotify. Both its directory (it may be replaced) and its content, wherever that is: a link's target
+/// or a mounted file is written through another directory.
+#[derive(Debug)]
+pub(super) struct FileWatch {
+    path: PathBuf,
+    inotify: Watched,
+}
+
+impl FileWatch {
+    /// Must be called within a runtime.
+    pub(super) fn new(path: &Path) -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/"));
+        let entries = WatchFlags::CLOSE_WRITE | WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        inotify::add_watch(&inotify, directory, entries | WatchFlags::ONLYDIR)?;
+
+        let watch = Self { path: path.to_owned(), inotify: Watched::new(inotify, Interest::READABLE)? };
+        watch.watch_content();
+        Ok(watch)
+    }
+
+    /// Waits until the file may have changed. Cancel-safe: what was not read yet is there the next time.
+    pub(super) async fn changed(&mut self) -> io::Result<()> {
+        loop {
+            self.inotify.readable().await?;
+            match self.inotify.try_io(Interest::READABLE, |fd| self.concerns_us(fd)) {
+                Ok(true) => {
+                    self.watch_content();
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads a batch of notices. Of the directory's only those with our name concern us; those of the content have none.
+    fn concerns_us(&self, inotify: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+        let name = self.path.file_name().map(OsStrExt::as_bytes);
+        let mut batch = [MaybeUninit::uninit(); BATCH];
+        let mut notices = Reader::new(inotify, &mut batch);
+        let mut concerned = false;
+        loop {
+            let notice = notices.next()?;
+            concerned |= notice.file_name().is_none_or(|entry| Some(entry.to_bytes()) == name);
+            if notices.is_buffer_empty() {
+                return Ok(concerned);
+            }
+        }
+    }
+
+    /// Follows the file to its content, which is another one after a replacement. Without a file there is nothing to
+    /// follow, and the directory tells when there is one.
+    fn watch_content(&self) {
+        let content = WatchFlags::CLOSE_WRITE | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
+        let _ = inotify::add_watch(&self.inotify, &self.path, content);
+    }
+}
