@@ -34,6 +34,7 @@ fn ip(words: &str) -> String {
 /// A host with one local network and a default route in it.
 fn laptop() {
     ethernet("lan0");
+    std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "2").unwrap();
     ip("addr add 192.168.50.2/24 dev lan0");
     ip("addr add 2001:db8:50::2/64 dev lan0 nodad");
     ip("route add default via 192.168.50.1");
@@ -372,6 +373,40 @@ fn a_missing_interface_is_named_and_names_stay_with_the_host() {
         let applied = host.apply(&wish(&RANGES)).await;
         assert_eq!((applied.changes, applied.warnings[0].code), (0, "interface-missing"));
         assert_eq!(etc.text(), "nameserver 192.168.50.1\n");
+    });
+}
+
+#[test]
+fn a_strict_reverse_path_filter_is_named_while_the_internet_resource_is_on() {
+    in_namespace(|| async {
+        laptop();
+        tunnel_interface();
+        std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0").unwrap();
+        std::fs::write("/proc/sys/net/ipv4/conf/lan0/rp_filter", "1").unwrap();
+        let etc = Etc::new();
+        let mut host = host(&etc.resolv_conf()).await;
+        let codes = |applied: Applied| applied.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>();
+        assert!(codes(host.apply(&wish(&with_ranges(&["10.7.0.0/16"]))).await).is_empty());
+        assert_eq!(codes(host.apply(&wish(&with_ranges(&["0.0.0.0/0"]))).await), ["strict-reverse-path"]);
+        std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "2").unwrap();
+        assert!(codes(host.reapply().await).is_empty());
+    });
+}
+
+#[test]
+fn flapping_links_and_growing_wishes_at_the_same_time_do_not_disturb_each_other() {
+    in_namespace(|| async {
+        let etc = Etc::new();
+        let (mut host, _watch) = watched(&etc).await;
+        ethernet("usb0");
+        let mut wish = wish(&with_ranges(&["0.0.0.0/0", "::/0"]));
+        for round in 0..20_u8 {
+            ip(&format!("addr add 172.30.{round}.2/24 dev usb0"));
+            wish.routes.insert(format!("10.{round}.0.0/16").parse().unwrap());
+            assert_eq!(host.apply(&wish).await.warnings, []);
+            ip(&format!("addr del 172.30.{round}.2/24 dev usb0"));
+        }
+        assert_eq!(ip("route show table 0x465a00").lines().count(), 23);
     });
 }
 

@@ -1,6 +1,6 @@
 //! Reads from the kernel what it has, and carries out changes. Takes no decision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -54,7 +54,7 @@ impl Kernel {
         })
     }
 
-    pub(super) async fn links(&mut self) -> Result<Vec<Link>, Refusal> {
+    async fn links(&mut self) -> Result<Vec<Link>, Refusal> {
         let mut question = LinkMessage::default();
         question.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
         self.netlink
@@ -75,7 +75,7 @@ impl Kernel {
     }
 
     /// The routes of the main table and of ours.
-    pub(super) async fn routes(&mut self) -> Result<Vec<Found>, Refusal> {
+    async fn routes(&mut self) -> Result<Vec<Found>, Refusal> {
         let mut routes = Vec::new();
         for family in Family::BOTH {
             let mut question = RouteMessage::default();
@@ -132,11 +132,11 @@ impl Kernel {
 }
 
 /// Interfaces through which packets can leave this host without us.
-pub(super) fn usable(links: &[Link]) -> BTreeSet<u32> {
+fn usable(links: &[Link]) -> BTreeMap<u32, String> {
     links
         .iter()
         .filter(|link| link.is_working() && !link.loopback && link.name != UPSTREAM_INTERFACE)
-        .map(|link| link.index)
+        .map(|link| (link.index, link.name.clone()))
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! Which routes of the main table are local networks, to be kept beside the Internet resource.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -13,10 +13,10 @@ use super::routes::{self, Found, Route};
 /// Only IPv4 has a scope that says "on the link"; for both families the test is that a route names an interface and no
 /// gateway. A network through an interface that is down is not copied: it would be a black hole where the tunnel
 /// has a way.
-pub(super) fn copies(main: &[Found], usable: &BTreeSet<u32>, families: &BTreeSet<Family>) -> BTreeSet<Route> {
+pub(super) fn copies(main: &[Found], usable: &BTreeMap<u32, String>, families: &BTreeSet<Family>) -> BTreeSet<Route> {
     main.iter()
         .filter(|found| found.is_main() && found.plain && found.gateway.is_none() && !found.dead)
-        .filter(|found| usable.contains(&found.route.interface))
+        .filter(|found| usable.contains_key(&found.route.interface))
         .filter(|found| families.contains(&found.route.family()))
         .filter(|found| is_local_network(&found.route.destination))
         .map(|found| Route { table: routes::LAN, ..found.route.clone() })
@@ -52,9 +52,13 @@ mod tests {
         }
     }
 
+    fn usable() -> BTreeMap<u32, String> {
+        [(ETHERNET, "eth0".to_owned())].into()
+    }
+
     fn copied(main: &[Found]) -> Vec<String> {
         let families = Family::BOTH.into_iter().collect();
-        copies(main, &[ETHERNET].into(), &families).into_iter().map(|route| route.destination.to_string()).collect()
+        copies(main, &usable(), &families).into_iter().map(|route| route.destination.to_string()).collect()
     }
 
     #[test]
@@ -88,14 +92,14 @@ mod tests {
     #[test]
     fn only_families_with_a_default_route_of_ours_need_copies() {
         let main = [on_link("192.168.1.0/24", ETHERNET), on_link("2001:db8:1::/64", ETHERNET)];
-        let copies = copies(&main, &[ETHERNET].into(), &[Family::V6].into());
+        let copies = copies(&main, &usable(), &[Family::V6].into());
         assert!(copies.iter().all(|route| route.family() == Family::V6));
     }
 
     #[test]
     fn a_copy_differs_from_the_original_in_nothing_but_the_table() {
         let original = on_link("192.168.1.0/24", ETHERNET);
-        let copies = copies(std::slice::from_ref(&original), &[ETHERNET].into(), &[Family::V4].into());
+        let copies = copies(std::slice::from_ref(&original), &usable(), &[Family::V4].into());
         assert_eq!(copies.into_iter().next(), Some(Route { table: routes::LAN, ..original.route }));
     }
 }

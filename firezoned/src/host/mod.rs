@@ -21,6 +21,7 @@ mod lan;
 mod link;
 mod netlink;
 mod plan;
+mod reverse_path;
 mod routes;
 mod rules;
 mod warnings;
@@ -31,6 +32,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 
 pub use applied::{Applied, Warning};
 pub use config::{Addresses, DnsConfig, HostConfig};
@@ -92,7 +94,11 @@ impl Host {
                     // Without it the sentinels are nobody's addresses.
                     dns = None;
                 }
-                plan(&have, want, self.mark)
+                let plan = plan(&have, want, self.mark);
+                if want.routes.iter().any(is_everything_v4) && reverse_path::is_strict(&have) {
+                    applied.warn(warnings::strict_reverse_path());
+                }
+                plan
             }
             Err(refusal) => {
                 applied.warn(warnings::unreadable(refusal));
@@ -160,4 +166,8 @@ impl Host {
         }
         missing
     }
+}
+
+fn is_everything_v4(network: &IpNet) -> bool {
+    network.prefix_len() == 0 && network.addr().is_ipv4()
 }

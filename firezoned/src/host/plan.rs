@@ -1,6 +1,6 @@
 //! What has to change so that the kernel is as wished: a pure function.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -25,8 +25,8 @@ pub(super) struct Have {
     pub(super) rules: BTreeSet<Rule>,
     /// Routes in our tables and in the main table.
     pub(super) routes: Vec<Found>,
-    /// Interfaces through which packets can leave; without loopback and the tunnel.
-    pub(super) usable: BTreeSet<u32>,
+    /// Interfaces through which packets can leave, with their names; without loopback and the tunnel.
+    pub(super) usable: BTreeMap<u32, String>,
     /// Whether [`UPSTREAM_INTERFACE`] exists.
     pub(super) upstream_runs: bool,
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn fresh_host() -> Have {
-        Have { tunnel: Some(Link::fresh(TUNNEL)), usable: [ETHERNET].into(), ..Have::default() }
+        Have { tunnel: Some(Link::fresh(TUNNEL)), usable: [(ETHERNET, "eth0".to_owned())].into(), ..Have::default() }
     }
 
     /// A kernel that does everything it is told.
@@ -329,7 +329,7 @@ mod tests {
     fn a_network_that_moved_to_another_interface_is_replaced_because_the_kernel_refuses_a_second_one() {
         const WIRELESS: u32 = 3;
         let mut have = fresh_host();
-        have.usable.insert(WIRELESS);
+        have.usable.insert(WIRELESS, "wlan0".to_owned());
         have.routes = vec![local_network("192.168.1.0/24")];
         let wish = wish(&["0.0.0.0/0"]);
         let mut have = obey(have.clone(), &plan(&have, &wish, MARK));

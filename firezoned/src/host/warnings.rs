@@ -86,6 +86,15 @@ pub(super) fn unreadable(refusal: Refusal) -> Warning {
     }
 }
 
+pub(super) fn strict_reverse_path() -> Warning {
+    Warning {
+        code: "strict-reverse-path",
+        text: "The kernel drops answers to our own packets while the Internet resource is on (strict rp_filter)."
+            .to_owned(),
+        remedy: "Set the sysctl net.ipv4.conf.all.rp_filter to 2.".to_owned(),
+    }
+}
+
 fn policy_routing_missing() -> Warning {
     Warning {
         code: "policy-routing-missing",

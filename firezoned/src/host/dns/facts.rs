@@ -1,10 +1,12 @@
 //! Which way of controlling names fits this host: a pure choice over a struct of facts, so that each odd distribution is a
 //! row of a table.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::DnsControl;
 use super::file::ResolvConf;
@@ -88,11 +90,12 @@ impl Facts {
 }
 
 impl Kind {
+    /// Does not open the file: closing it would look like a change to everybody who watches it, ourselves included.
     fn of(path: &Path) -> Self {
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_symlink() => Self::Link(fs::read_link(path).unwrap_or_default()),
-            Ok(metadata) if metadata.is_file() => match OpenOptions::new().write(true).open(path) {
-                Ok(_) => Self::Writable,
+            Ok(metadata) if metadata.is_file() => match accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
+                Ok(()) => Self::Writable,
                 Err(_) => Self::ReadOnly,
             },
             Ok(_) => Self::Strange,

@@ -73,3 +73,52 @@ impl FileWatch {
         let _ = inotify::add_watch(&self.inotify, &self.path, content);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::host::applied::Applied;
+    use crate::host::dns::{Dns, DnsControl};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Written by another process: while one of our threads forks, a file that we closed counts as open for a moment.
+    fn written_by_somebody(path: &Path) {
+        let script = format!("echo nameserver 192.0.2.1 > {}", path.display());
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn our_own_looking_is_no_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("resolv.conf");
+        written_by_somebody(&path);
+        let mut watch = FileWatch::new(&path).unwrap();
+
+        let dns = Dns::with_file(DnsControl::Auto, &path);
+        let mut applied = Applied::default();
+        dns.apply(None, &mut applied);
+        dns.system_resolvers();
+        assert_eq!(watch.concerns_us(watch.inotify.as_fd()), Err(Errno::AGAIN));
+
+        written_by_somebody(&path);
+        tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn neighbours_of_the_file_do_not_concern_us() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("resolv.conf");
+        let mut watch = FileWatch::new(&path).unwrap();
+        written_by_somebody(&directory.path().join("hosts"));
+        assert_eq!(watch.concerns_us(watch.inotify.as_fd()), Ok(false));
+        written_by_somebody(&path);
+        tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+    }
+}
