@@ -4,10 +4,10 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use ip_packet::{IpPacket, control, icmp};
+use ip_packet::{IpPacket, control};
 use model::{FromPortal, Resource, message::FailReason};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use world::{answer, capable_of_ecn, cidr, id, internet, lab::Lab, names, secs, udp};
+use world::{answer, capable_of_ecn, cidr, id, internet, lab::Lab, names, refusal, secs, udp};
 
 const DESTINATIONS: [&str; 6] =
     ["10.0.0.1:53", "10.20.0.1:80", "9.9.9.9:443", "100.96.0.1:443", "100.64.1.1:53535", "[2001:db8::1]:1"];
@@ -32,11 +32,7 @@ fn no_mangled_packet_from_a_gateway_does_harm() {
     let mut lab = lab.connected(id(2), udp("10.0.0.1:53", 1));
     let status = br#"{"resource":"00000000-0000-0000-0000-000000000001","domain":"a.example.com","status":"Active"}"#;
     let refused = udp("10.0.0.1:53", 1);
-    for sample in [
-        control::build(control::DOMAIN_STATUS, status).unwrap(),
-        answer("10.0.0.1:53"),
-        icmp::prohibited(&refused).unwrap(),
-    ] {
+    for sample in [control::build(control::DOMAIN_STATUS, status).unwrap(), answer("10.0.0.1:53"), refusal(&refused)] {
         let bytes = sample.as_bytes();
         for bit in (0..bytes.len() * 8).step_by(3) {
             let mut flipped = bytes.to_vec();
@@ -91,7 +87,7 @@ fn happen(lab: &mut Lab, rng: &mut StdRng) {
         13 => {
             let packet = answer(destination);
             lab.seal_from(gateway, &if destination.starts_with('[') { packet } else { capable_of_ecn(&packet) });
-            lab.seal_from(gateway, &icmp::prohibited(&udp(destination, 1)).unwrap());
+            lab.seal_from(gateway, &refusal(&udp(destination, 1)));
         }
         14 => lab.gateways[gateway].domain_status = [None, Some("Active"), Some("Inactive")][rng.random_range(0..3)],
         _ if rng.random_ratio(1, 4) => {

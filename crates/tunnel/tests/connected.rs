@@ -2,10 +2,10 @@
 
 mod world;
 
-use ip_packet::{Ecn, IpPacket, build, icmp};
+use ip_packet::{Ecn, IpPacket, build};
 use model::{FromPortal, GatewayId, Resource, Status, ToPortal, message::FailReason};
 use tunnel::{Event, Reason};
-use world::{answer, capable_of_ecn, cidr, id, internet, lab::Lab, names, secs, udp};
+use world::{answer, capable_of_ecn, cidr, id, internet, lab::Lab, names, refusal, secs, udp};
 
 #[test]
 fn the_first_packets_to_a_network_arrive_in_order_and_answers_come_back() {
@@ -178,7 +178,7 @@ fn what_a_gateway_forbids_is_asked_for_again_but_not_for_every_packet() {
     let mut lab = lab.connected(id(1), packet.clone());
     lab.client.advance(secs(2));
 
-    let refusal = icmp::prohibited(&packet).unwrap();
+    let refusal = refusal(&packet);
     lab.send_from(0, refusal.clone());
     assert_eq!(lab.client.take_requests(), [(id(1), vec![GatewayId::from_u128(1)])]);
     assert_eq!(lab.client.packets.len(), 1, "the program hears of it, too");
@@ -203,7 +203,7 @@ fn a_gateway_that_was_asked_again_hears_the_names_again() {
     assert_eq!(lab.gateways[0].announcements(), 1);
     lab.client.advance(secs(2));
 
-    lab.send_from(0, icmp::prohibited(&packet).unwrap());
+    lab.send_from(0, refusal(&packet));
     lab.permit(id(1), 0);
     lab.run_for(secs(1));
 
@@ -216,7 +216,7 @@ fn offline_for_a_resource_that_was_permitted_ends_as_offline_and_closes_the_conn
     let packet = udp("10.0.0.1:53", 1);
     let mut lab = lab.connected(id(1), packet.clone());
     lab.client.advance(secs(2));
-    lab.send_from(0, icmp::prohibited(&packet).unwrap());
+    lab.send_from(0, refusal(&packet));
 
     lab.client.hear_failure(id(1), FailReason::Offline);
     lab.run_for(secs(1));

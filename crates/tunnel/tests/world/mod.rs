@@ -14,7 +14,7 @@ use std::{
 };
 
 use dns::{Assignments, Decision, Question};
-use ip_packet::{Ecn, IpPacket, build};
+use ip_packet::{Ecn, IpPacket, build, icmp};
 use model::{
     CidrResource, DnsResource, FromPortal, GatewayId, IceCredentials, Interface, InternetResource, IpStack,
     PresharedKey, PublicKey, Resource, ResourceId, ResourceView, Site, SiteId, Status, ToPortal,
@@ -245,6 +245,11 @@ pub(crate) fn answer(from: impl ToString) -> IpPacket {
     let from: SocketAddr = from.to_string().parse().unwrap();
     let us = if from.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap();
     build::udp(from, SocketAddr::new(us, 40_000), b"answer").unwrap()
+}
+
+/// What a gateway says to a packet that it was not told to permit.
+pub(crate) fn refusal(packet: &IpPacket) -> IpPacket {
+    icmp::prohibited(packet).unwrap()
 }
 
 /// The same IPv4 packet from a sender that understands congestion notification.
