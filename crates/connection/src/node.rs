@@ -182,9 +182,16 @@ impl Node {
 
     /// Encrypts `packet` and queues it for sending.
     pub fn seal(&mut self, peer: PeerId, packet: &IpPacket, now: Instant) -> Sealed {
-        let sealed = self.with_peer(peer, |connection, post| connection.seal(packet, post, now));
-        self.reconsider_deadline();
-        sealed.unwrap_or(Sealed::Unknown)
+        let outcome = self.with_peer(peer, |connection, post| {
+            let was_calm = connection.is_calm();
+            let sealed = connection.seal(packet, post, now);
+            (sealed, was_calm && connection.is_calm() && !post.asked)
+        });
+        let Some((sealed, nothing_changed)) = outcome else { return Sealed::Unknown };
+        if !nothing_changed {
+            self.reconsider_deadline();
+        }
+        sealed
     }
 
     /// Takes one received datagram. Returns the IP packet inside, if there is one.
@@ -260,14 +267,6 @@ impl Node {
         self.relays.handle_timeout(&mut self.rng, now);
         self.early.handle_timeout(now);
         self.settle(now);
-        let useless = self.relays.remove_useless();
-        if !useless.is_empty() {
-            self.lose_relays(&useless);
-            if self.relays.is_empty() {
-                self.events.push_back(Event::NoRelays);
-            }
-            self.settle(now);
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
@@ -288,7 +287,7 @@ impl Node {
 
     fn with_peer<T>(&mut self, peer: PeerId, act: impl FnOnce(&mut Connection, &mut Post<'_>) -> T) -> Option<T> {
         let Self { peers, relays, outbox, rng, .. } = self;
-        peers.get_mut(&peer).map(|connection| act(connection, &mut Post { relays, outbox, rng }))
+        peers.get_mut(&peer).map(|connection| act(connection, &mut Post::new(relays, outbox, rng)))
     }
 
     fn create(&mut self, peer: PeerId, params: Params, now: Instant) -> Result<(), NoRelays> {
@@ -378,7 +377,7 @@ impl Node {
             Some(Addressee::Key(key)) => self.peer_with_key(&key),
             Some(Addressee::CookieReply(reply)) => {
                 let Self { relays, outbox, rng, .. } = self;
-                Post { relays, outbox, rng }.send(journey.way, &reply, now);
+                Post::new(relays, outbox, rng).send(journey.way, &reply, now);
                 return None;
             }
             None => None,
@@ -386,22 +385,20 @@ impl Node {
         let mut scratch = std::mem::take(&mut self.scratch);
         let received = peer.and_then(|peer| {
             self.with_peer(peer, |connection, post| {
-                connection.open(journey.from, ecn, message, &mut scratch, post, now)
+                let was_calm = connection.is_calm();
+                (connection.open(journey.from, ecn, message, &mut scratch, post, now), was_calm)
             })
         });
         self.scratch = scratch;
         match received {
-            Some(peer::Received::Packet(packet)) => {
-                let first_use = peer.and_then(|peer| self.peers.get(&peer)).is_some_and(Connection::has_news);
-                if first_use {
+            Some((peer::Received::Packet(packet), was_calm)) => {
+                if !was_calm {
                     self.settle(now);
-                } else {
-                    self.reconsider_deadline();
                 }
                 return peer.map(|peer| (peer, packet));
             }
-            Some(peer::Received::Control) => self.settle(now),
-            Some(peer::Received::Invalid) => self.drops.invalid += 1,
+            Some((peer::Received::Control, _)) => self.settle(now),
+            Some((peer::Received::Invalid, _)) => self.drops.invalid += 1,
             None => self.drops.stray += 1,
         }
         None
@@ -414,13 +411,28 @@ impl Node {
     /// Carries everything that has happened to those whom it concerns, until nothing more follows from it.
     fn settle(&mut self, now: Instant) {
         self.retired.retain(|(_, since)| now.duration_since(*since) < RETIRED_NUMBERS_LIFETIME);
-        self.tell_candidates(now);
-        self.replace_relays(now);
-        self.drive_peers(now);
-        self.signal_candidates();
-        let Self { relays, outbox, rng, .. } = self;
-        Post { relays, outbox, rng }.forward_relay_requests();
+        loop {
+            self.tell_candidates(now);
+            self.replace_relays(now);
+            self.drive_peers(now);
+            self.signal_candidates();
+            let Self { relays, outbox, rng, .. } = self;
+            Post::new(relays, outbox, rng).forward_relay_requests();
+            if !self.drop_useless_relays() {
+                break;
+            }
+        }
         self.reconsider_deadline();
+    }
+
+    /// Parts with relays that are of no use. Returns whether there were any.
+    fn drop_useless_relays(&mut self) -> bool {
+        let useless = self.relays.remove_useless();
+        self.lose_relays(&useless);
+        if !useless.is_empty() && self.relays.is_empty() {
+            self.events.push_back(Event::NoRelays);
+        }
+        !useless.is_empty()
     }
 
     /// Carries what relays found out to the connections that use them.
@@ -451,7 +463,7 @@ impl Node {
         let Self { peers, relays, outbox, rng, events, .. } = self;
         let mut failed = Vec::new();
         for (peer, connection) in peers {
-            for news in connection.drive(&mut Post { relays, outbox, rng }, now) {
+            for news in connection.drive(&mut Post::new(relays, outbox, rng), now) {
                 match news {
                     News::Established => events.push_back(Event::Established(*peer)),
                     News::Ready => events.push_back(Event::SessionReady(*peer)),

@@ -408,9 +408,9 @@ impl Connection {
         }
     }
 
-    /// Whether something may have to be said that was not said yet.
-    pub(crate) fn has_news(&self) -> bool {
-        !self.established || !self.ready
+    /// Whether one more packet changes nothing but counters, so that nobody else has to be asked.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.ready && matches!(self.state, State::Connected { .. })
     }
 
     fn news(&mut self, now: Instant) -> Vec<News> {

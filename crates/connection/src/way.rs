@@ -26,6 +26,8 @@ pub(crate) struct Post<'a> {
     pub(crate) relays: &'a mut Relays,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rng: &'a mut StdRng,
+    /// Whether a relay was asked for something, which has deadlines of its own.
+    pub(crate) asked: bool,
 }
 
 impl Way {
@@ -37,7 +39,11 @@ impl Way {
     }
 }
 
-impl Post<'_> {
+impl<'a> Post<'a> {
+    pub(crate) fn new(relays: &'a mut Relays, outbox: &'a mut Outbox, rng: &'a mut StdRng) -> Self {
+        Self { relays, outbox, rng, asked: false }
+    }
+
     /// Sends a message that is not about the content of the tunnel.
     pub(crate) fn send(&mut self, way: Way, message: &[u8], now: Instant) {
         self.write(way, Ecn::NotEct, now, |buffer| {
@@ -73,6 +79,7 @@ impl Post<'_> {
     pub(crate) fn forward_relay_requests(&mut self) {
         while let Some(transmit) = self.relays.poll_transmit() {
             self.outbox.push(transmit);
+            self.asked = true;
         }
     }
 }

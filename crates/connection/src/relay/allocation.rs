@@ -536,3 +536,6 @@ impl Lease {
         self.since + self.lifetime
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::Instant,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Relays {
     known: BTreeMap<RelayId, Allocation>,
     by_address: BTreeMap<SocketAddr, RelayId>,
     /// Where datagrams may still come from although we do not use the relay any more. Full: the oldest is forgotten.
-    former: VecDeque<IpAddr>,
+    former: VecDeque<SocketAddr>,
     events: VecDeque<(RelayId, Event)>,
 }
 
@@ -128,7 +128,7 @@ impl Relays {
 
     /// Whether a datagram from `from` can be from a relay.
     pub(crate) fn may_be(&self, from: SocketAddr) -> bool {
-        self.by_address.contains_key(&from) || self.former.contains(&from.ip())
+        self.by_address.contains_key(&from) || self.former.contains(&from)
     }
 
     /// Picks a relay for a new connection; `None` if none has answered yet.
@@ -218,8 +218,8 @@ impl Relays {
             if self.by_address.get(address) == Some(&id) {
                 self.by_address.remove(address);
             }
-            if !self.former.contains(&address.ip()) {
-                push_bounded(&mut self.former, address.ip(), FORMER_RELAYS);
+            if !self.former.contains(address) {
+                push_bounded(&mut self.former, *address, FORMER_RELAYS);
             }
         }
         self.events.extend(allocation.relay_candidates().into_iter().map(|lent| (id, Event::Lost(lent))));
@@ -227,7 +227,7 @@ impl Relays {
     }
 
     fn silence(&self, from: SocketAddr) -> Received {
-        if self.former.contains(&from.ip()) { Received::Own } else { Received::Foreign }
+        if self.former.contains(&from) { Received::Own } else { Received::Foreign }
     }
 }
 
