@@ -10,12 +10,13 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::{
-    account::{self, ACCOUNT, ACTOR, CLIENT_TOKEN, GATEWAY_TOKEN, PORTAL_ADDRESS, PORTAL_NAME, PORTAL_URL, TURN},
+    account::{self, ACCOUNT, CLIENT_TOKEN, GATEWAY_TOKEN, PORTAL_ADDRESS, PORTAL_NAME, PORTAL_URL, TURN},
     bus::{self, Bus},
     logs::Logs,
     netns::{FILES, Host},
     process::{Finished, Program, Running, eventually},
     topology::{PORTAL, RELAY, RESOLVER, SERVER, Topology},
+    web,
 };
 
 /// Logs of our own programs: the data path is quiet, everything else is told.
@@ -194,11 +195,28 @@ impl Stand {
 
     /// Signs in as `user` and waits until connected.
     pub fn sign_in(&self, user: &str) -> anyhow::Result<Finished> {
-        self.ctl(user, &format!("sign-in --token-stdin --wait 20 --account {ACCOUNT}"))
-            .arg("--actor")
-            .arg(ACTOR)
-            .input(CLIENT_TOKEN)
-            .check()
+        self.ctl(user, &format!("sign-in --token-stdin --account-slug {ACCOUNT} --wait=20")).input(CLIENT_TOKEN).check()
+    }
+
+    /// The kernel's view of what belongs to us: addresses of the tunnel, rules and routes. Empty before and after.
+    pub fn traces(&self) -> anyhow::Result<String> {
+        let client = &self.net.client;
+        let interface = client.program("ip -brief address show dev").arg(INTERFACE).run()?.text();
+        let rules = client.program("ip rule").check()?.text() + &client.program("ip -6 rule").check()?.text();
+        let foreign = ["lookup local", "lookup main", "lookup default"];
+        let rules = rules.lines().filter(|line| !foreign.iter().any(|it| line.ends_with(it)));
+        let routes = client.program("ip route show table all").check()?.text()
+            + &client.program("ip -6 route show table all").check()?.text();
+        let routes = routes.lines().filter(|line| line.contains(INTERFACE));
+        Ok(rules.chain(routes).chain(interface.lines()).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Fetches so many mebibytes from `host` and checks each byte. `family` is 4 or 6.
+    pub fn download(&self, host: &str, mebibytes: usize, family: u8) -> anyhow::Result<()> {
+        let url = format!("http://{host}/bytes/{mebibytes}");
+        let body = self.fetch(&url).arg(format!("-{family}")).check()?.stdout;
+        anyhow::ensure!(web::sha256(&body) == web::checksum(mebibytes), "{url} is not what the server has");
+        Ok(())
     }
 
     /// Waits until the headless daemon is ready for traffic.

@@ -1,0 +1,138 @@
+//! People at the bus: those who may, those who may not, and those who only listen.
+
+use std::time::Duration;
+
+use integration_tests::{
+    account::{ACCOUNT, CLIENT_TOKEN, LAB_V4, PRIVATE_NAME},
+    bus,
+    process::eventually,
+    stand::{BUS_NAME, Stand, tell},
+    topology::SERVER,
+};
+
+const CALL: &str = "busctl --system call dev.firezone.Client /dev/firezone/Client";
+const REFUSED: &str = "dev.firezone.Client1.Error.NotAuthorized";
+
+fn state(stand: &Stand) -> anyhow::Result<String> {
+    let property = "busctl --system get-property dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";
+    let text = stand.client().program(property).as_user("bob").arg("State").check()?.text();
+    Ok(text.trim().trim_start_matches("s ").trim_matches('"').to_owned())
+}
+
+#[test]
+fn a_member_of_the_group_commands_the_tunnel() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        let introspection = stand
+            .client()
+            .program("busctl --system introspect dev.firezone.Client /dev/firezone/Client")
+            .as_user("anna")
+            .check()?
+            .text();
+        for word in ["dev.firezone.Client1.Resources", ".SignIn", ".StatusChanged", ".State"] {
+            assert!(introspection.contains(word), "{word} is missing in:\n{introspection}");
+        }
+        assert_eq!(stand.ctl("anna", "status").run()?.status.code(), Some(5), "not connected yet");
+
+        stand.sign_in("anna")?;
+
+        let status = stand.ctl("anna", "--json status").check()?.json()?;
+        assert_eq!((&status["state"], &status["account_slug"]), (&"connected".into(), &ACCOUNT.into()));
+        let resources = stand.ctl("anna", "--json resources").check()?.json()?;
+        let names: Vec<_> = resources["resources"].as_array().into_iter().flatten().map(|it| &it["name"]).collect();
+        assert_eq!(names.len(), 3, "{names:?}");
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        stand.ctl("anna", "sign-out --wait=10").check()?;
+        assert_eq!(state(stand)?, "signed-out");
+        assert_eq!(stand.traces()?, "", "something was left behind");
+        // Once more, because the second time is different.
+        stand.sign_in("anna")?;
+        stand.download(PRIVATE_NAME, 1, 6)
+    })
+}
+
+#[test]
+fn the_daemon_needs_two_capabilities_and_no_root() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let mut daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+
+        stand.sign_in("anna")?;
+
+        // Such a daemon cannot change the one file that says whom to ask.
+        let question = format!("dig +short +time=3 @100.100.111.1 {PRIVATE_NAME} A");
+        let answer = stand.client().program(&question).check()?.text();
+        assert!(answer.lines().next().is_some_and(|line| line.starts_with("100.9")), "{answer}");
+        stand.download(&SERVER.v4.to_string(), 1, 4)?;
+        stand.ctl("anna", "sign-out --wait=10").check()?;
+        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert!(daemon.is_running());
+        Ok(())
+    })
+}
+
+#[test]
+fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+
+        let bob = |call: &str| stand.client().program(&format!("{CALL} {call}")).as_user("bob").run();
+        for call in [
+            "dev.firezone.Client1 GetStatus",
+            "dev.firezone.Client1 SignOut a{sv} 0",
+            "dev.firezone.Client1 Reset a{sv} 0",
+            "dev.firezone.Client1.Resources List a{sv} 0",
+            "dev.firezone.Client1.Resources SetInternetResource ba{sv} true 0",
+        ] {
+            let outcome = bob(call)?;
+            assert!(!outcome.status.success(), "{call} was allowed");
+        }
+        let monitored = format!("dbus-send --system --print-reply --dest={BUS_NAME} /dev/firezone/Client");
+        let refusal = stand
+            .client()
+            .program(&format!("{monitored} dev.firezone.Client1.GetStatus"))
+            .as_user("bob")
+            .run()?;
+        assert!(refusal.stderr.contains(REFUSED), "{}", refusal.stderr);
+
+        for command in ["sign-in --token-stdin", "sign-out", "status", "resources"] {
+            let outcome = stand.ctl("bob", command).input(CLIENT_TOKEN).run()?;
+            assert_eq!(outcome.status.code(), Some(4), "firezonectl {command}: {}", outcome.complaint());
+        }
+        assert_eq!(state(stand)?, "signed-out", "everybody may see that much");
+
+        stand.client().program("firezonectl sign-in --token-stdin --wait=20").input(CLIENT_TOKEN).check()?;
+        stand.client().program("firezonectl sign-out --wait=10").check()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_listens_on_the_bus_learns_nothing_private() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        let monitor = bus::monitor(stand.client(), "bob", &stand.logs)?;
+        eventually("bob listens", Duration::from_secs(5), || monitor.log().contains("NameAcquired"))?;
+
+        stand.sign_in("anna")?;
+        stand.ctl("anna", "status").check()?;
+        stand.ctl("anna", "resources").check()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        stand.portal("DELETE", &format!("/resources/{LAB_V4}"), None)?;
+        eventually("the change is announced", Duration::from_secs(5), || monitor.log().contains("member=Changed"))?;
+        stand.ctl("anna", "sign-out --wait=10").check()?;
+        eventually("the end is announced", Duration::from_secs(5), || {
+            monitor.log().count("member=StatusChanged") + monitor.log().count("PropertiesChanged") > 1
+        })?;
+
+        let heard = monitor.log().text();
+        for secret in [ACCOUNT, PRIVATE_NAME, "wiki", "Lab", "10.20.", "fdcc:", "100.64.", CLIENT_TOKEN, "portal."] {
+            assert!(!heard.contains(secret), "bob has heard {secret:?}:\n{heard}");
+        }
+        Ok(())
+    })
+}

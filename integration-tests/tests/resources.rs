@@ -1,0 +1,91 @@
+//! What may be reached changes while we are connected.
+
+use std::time::Duration;
+
+use integration_tests::{
+    account::{OTHER_PRIVATE_NAME, PRIVATE_NAME, WIKI, dns_resource},
+    process::eventually,
+    stand::{Stand, tell},
+};
+use serde_json::json;
+use uuid::{Uuid, uuid};
+
+const FILES: Uuid = uuid!("d2500000-0000-4000-8000-000000000002");
+const HOLOGRAM: Uuid = uuid!("f0f00000-0000-4000-8000-00000000000f");
+
+fn resolves(stand: &Stand, name: &str) -> bool {
+    let answer = stand.client().program(&format!("dig +short +time=2 +tries=1 {name} A")).run();
+    answer.is_ok_and(|it| it.text().lines().any(|line| line.starts_with("100.")))
+}
+
+#[test]
+fn resources_come_and_go_while_connected() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        assert!(!resolves(stand, OTHER_PRIVATE_NAME));
+
+        let files = serde_json::to_value(dns_resource("Files", "files.*.example"))?;
+        stand.portal("PUT", &format!("/resources/{FILES}"), Some(&files))?;
+        eventually("the new name is known", Duration::from_secs(5), || resolves(stand, OTHER_PRIVATE_NAME))?;
+        stand.download(OTHER_PRIVATE_NAME, 1, 4)?;
+
+        stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
+        eventually("the name is gone", Duration::from_secs(5), || !resolves(stand, OTHER_PRIVATE_NAME))?;
+        assert!(!stand.fetch(&format!("http://{OTHER_PRIVATE_NAME}/")).run()?.status.success());
+        // The rest is none the worse for it.
+        stand.download(PRIVATE_NAME, 1, 4)
+    })
+}
+
+#[test]
+fn access_that_was_revoked_behind_our_back_is_asked_for_again() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        stand.portal("POST", "/revoke", Some(&json!({"resource": WIKI})))?;
+
+        eventually("it works again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+    })
+}
+
+#[test]
+fn ports_that_a_filter_closes_are_refused_at_once() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        let outcome = stand.fetch(&format!("http://{PRIVATE_NAME}:443/")).run()?;
+
+        assert_eq!(outcome.status.code(), Some(7), "curl should say that it could not connect: {}", outcome.complaint());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_we_do_not_understand_is_skipped() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut hologram = serde_json::to_value(dns_resource("Hologram", "holo.corp.example"))?;
+        hologram["type"] = "hologram".into();
+        stand.portal("PUT", &format!("/resources/{HOLOGRAM}"), Some(&hologram))?;
+
+        let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        for push in [
+            json!({"event": "from_the_future", "payload": {"a": [1, 2, 3]}}),
+            json!({"event": "resource_created_or_updated", "payload": {"id": 7}}),
+            json!({"event": "ice_candidates", "payload": "what?"}),
+            json!({"raw": "this is no JSON at all"}),
+            json!({"raw": "[1,2,3]"}),
+        ] {
+            stand.portal("POST", "/push", Some(&push))?;
+        }
+
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        assert!(daemon.is_running());
+        Ok(())
+    })
+}
