@@ -178,6 +178,25 @@ fn everything_appears_exactly_once_and_vanishes() {
 }
 
 #[test]
+fn what_goes_into_the_tunnel_comes_from_our_tunnel_address_and_not_from_a_sentinel() {
+    in_namespace(|| async {
+        laptop();
+        tunnel_interface();
+        let etc = Etc::new();
+        let mut host = host(&etc.resolv_conf()).await;
+
+        assert_eq!(host.apply(&wish(&with_ranges(&["10.7.0.0/16", "fd77::/64", "::/0"]))).await.warnings, []);
+
+        let (v4, v6) = ("100.64.0.5", "fd00:2021:1111::5");
+        for (destination, source) in
+            [("100.96.0.1", v4), ("10.7.0.1", v4), ("fd00:2021:1111:8000::1", v6), ("fd77::1", v6), ("2600::1", v6)]
+        {
+            assert!(ip(&format!("route get {destination}")).contains(&format!("src {source} ")), "{destination}");
+        }
+    });
+}
+
+#[test]
 fn resources_win_over_the_lan_and_the_lan_wins_over_the_internet() {
     in_namespace(|| async {
         laptop();
@@ -276,7 +295,7 @@ fn what_outlived_a_killed_daemon_is_removed_at_the_next_start() {
 }
 
 #[test]
-fn a_new_address_takes_the_place_of_the_old_one_and_the_routes_stay() {
+fn a_new_address_takes_the_place_of_the_old_one_and_the_routes_follow() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
@@ -289,8 +308,9 @@ fn a_new_address_takes_the_place_of_the_old_one_and_the_routes_stay() {
         wish.addresses.as_mut().unwrap().v4 = "100.64.0.6".parse().unwrap();
         let applied = host.apply(&wish).await;
 
-        assert_eq!((applied.warnings, applied.changes), (vec![], 2));
-        assert_eq!(ip("route show table 0x465a00"), routes);
+        // Two addresses, and four routes that are replaced where they are: none is ever missing.
+        assert_eq!((applied.warnings, applied.changes), (vec![], 6));
+        assert_eq!(ip("route show table 0x465a00"), routes.replace("100.64.0.5", "100.64.0.6"));
         assert!(!ip("addr show firezone0").contains("100.64.0.5"));
     });
 }

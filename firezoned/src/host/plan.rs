@@ -134,7 +134,7 @@ impl Wanted {
         let (Some(link), Some(addresses)) = (&have.tunnel, &want.addresses) else { return Self::default() };
 
         let mut routes: BTreeSet<Route> =
-            want.routes.iter().map(|network| Route::into_tunnel(*network, link.index)).collect();
+            want.routes.iter().map(|network| Route::into_tunnel(*network, link.index, addresses)).collect();
         let full_tunnel = routes.iter().filter(|route| route.table == routes::INTERNET).map(Route::family).collect();
         routes.extend(lan::copies(&have.routes, &have.usable, &full_tunnel));
 

@@ -14,7 +14,7 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::family::Family;
+use super::{config::Addresses, family::Family};
 
 /// "FZ" and a tier. Upstream clients and gateways use 0x2021fd00 to 02, which a gateway flushes when it starts.
 pub(super) const RESOURCES: u32 = 0x0046_5a00;
@@ -39,15 +39,17 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// A network that belongs into the tunnel.
-    pub(super) fn into_tunnel(destination: IpNet, interface: u32) -> Self {
+    /// A network that belongs into the tunnel. Packets to it must come from our tunnel address. Left to itself the kernel
+    /// takes the local address that resembles the destination most (RFC 6724), and towards the invented addresses of names
+    /// that is an IPv6 sentinel.
+    pub(super) fn into_tunnel(destination: IpNet, interface: u32, addresses: &Addresses) -> Self {
         let destination = destination.trunc();
         let table = if destination.prefix_len() == 0 { INTERNET } else { RESOURCES };
-        let metric = match Family::of(destination.addr()) {
-            Family::V4 => 0,
-            Family::V6 => DEFAULT_METRIC_V6,
+        let (metric, source) = match Family::of(destination.addr()) {
+            Family::V4 => (0, IpAddr::V4(addresses.v4)),
+            Family::V6 => (DEFAULT_METRIC_V6, IpAddr::V6(addresses.v6)),
         };
-        Self { table, destination, interface, metric, source: None }
+        Self { table, destination, interface, metric, source: Some(source) }
     }
 
     pub(super) fn family(&self) -> Family {
@@ -181,16 +183,18 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    fn into_tunnel(destination: IpNet, interface: u32) -> Route {
+        let (v4, v6) = ("100.64.0.5".parse().unwrap(), "fd00:2021:1111::5".parse().unwrap());
+        Route::into_tunnel(destination, interface, &Addresses { v4, v6, sentinels: Vec::new() })
+    }
+
     #[test]
     fn what_we_write_is_what_we_read_back() {
         for route in [
-            Route::into_tunnel("10.1.0.0/16".parse().unwrap(), 7),
-            Route::into_tunnel("fd00:2021:1111::/107".parse().unwrap(), 7),
-            Route::into_tunnel("::/0".parse().unwrap(), 7),
-            Route {
-                source: Some("192.168.1.9".parse().unwrap()),
-                ..Route::into_tunnel("192.168.1.0/24".parse().unwrap(), 3)
-            },
+            into_tunnel("10.1.0.0/16".parse().unwrap(), 7),
+            into_tunnel("fd00:2021:1111::/107".parse().unwrap(), 7),
+            into_tunnel("::/0".parse().unwrap(), 7),
+            Route { source: Some("192.168.1.9".parse().unwrap()), ..into_tunnel("192.168.1.0/24".parse().unwrap(), 3) },
         ] {
             let RouteNetlinkMessage::NewRoute(message) = route.creation() else { panic!("not a creation") };
             let found = Found::read(&message).unwrap();
@@ -201,14 +205,14 @@ mod tests {
 
     #[test]
     fn only_default_routes_belong_to_the_internet_tier() {
-        assert_eq!(Route::into_tunnel("0.0.0.0/0".parse().unwrap(), 7).table, INTERNET);
-        assert_eq!(Route::into_tunnel("::/0".parse().unwrap(), 7).table, INTERNET);
-        assert_eq!(Route::into_tunnel("0.0.0.0/1".parse().unwrap(), 7).table, RESOURCES);
+        assert_eq!(into_tunnel("0.0.0.0/0".parse().unwrap(), 7).table, INTERNET);
+        assert_eq!(into_tunnel("::/0".parse().unwrap(), 7).table, INTERNET);
+        assert_eq!(into_tunnel("0.0.0.0/1".parse().unwrap(), 7).table, RESOURCES);
     }
 
     #[test]
     fn host_bits_of_a_resource_are_cut_off_because_the_kernel_refuses_them() {
-        let route = Route::into_tunnel("10.1.2.3/16".parse().unwrap(), 7);
+        let route = into_tunnel("10.1.2.3/16".parse().unwrap(), 7);
         assert_eq!(route.destination, "10.1.0.0/16".parse::<IpNet>().unwrap());
     }
 }
