@@ -65,7 +65,7 @@ impl Alarm {
             self.timer.readable().await?;
             // How often it rang does not matter.
             let mut rings = [0; 8];
-            match self.timer.try_io(Interest::READABLE, |timer| rustix::io::read(timer, &mut rings)) {
+            match self.timer.read(&mut rings) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
                     self.set_to = None;

@@ -16,6 +16,8 @@ mod counters;
 mod run;
 mod sockets;
 mod syscalls;
+#[cfg(test)]
+mod tests;
 mod tun;
 mod udp;
 pub(crate) mod watched;

@@ -80,6 +80,13 @@ impl Sockets {
         self.v6 = None;
     }
 
+    /// The local port of one family.
+    #[cfg(test)]
+    pub(super) fn port(&self, v6: bool) -> Option<u16> {
+        let socket = if v6 { &self.v6 } else { &self.v4 };
+        socket.as_ref().map(Udp::port)
+    }
+
     /// Queues a datagram or a batch.
     pub(super) fn push(&mut self, transmit: Transmit, counters: &mut Counters) {
         let socket = if transmit.destination.is_ipv4() { &mut self.v4 } else { &mut self.v6 };

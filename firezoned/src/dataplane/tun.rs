@@ -11,7 +11,7 @@ use std::{
 
 use ip_packet::{
     IpPacket, MAX_IP_SIZE,
-    gso::{self, Coalescer, Header},
+    gso::{self, Coalescer, Header, SuperPacket},
 };
 use rustix::{
     fs::{FileType, Mode},
@@ -158,8 +158,7 @@ impl TunDevice {
     pub(super) fn read(&mut self, counters: &mut Counters, mut each: impl FnMut(IpPacket)) -> io::Result<()> {
         let mut packets = 0;
         while packets < ROUND {
-            let buffer = &mut self.buffer;
-            let read = self.fd.try_io(Interest::READABLE, |tun| rustix::io::read(tun, &mut **buffer));
+            let read = self.fd.read(&mut self.buffer);
             let length = match read {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -201,10 +200,12 @@ impl TunDevice {
         self.is_full = false;
         while let Some(packet) = self.outgoing.front() {
             let header = packet.header();
-            let pieces: Pieces<'_> = std::iter::once(io::IoSlice::new(&header)).chain(packet.pieces()).collect();
+            let mut pieces = [io::IoSlice::new(&[]); 1 + SuperPacket::MAX_PIECES];
+            let used = pieces.iter_mut().zip(std::iter::once(io::IoSlice::new(&header)).chain(packet.pieces()));
+            let count = used.map(|(place, piece)| *place = piece).count();
             let is_joined = packet.is_joined();
 
-            match self.fd.try_io(Interest::WRITABLE, |tun| rustix::io::writev(tun, &pieces)) {
+            match self.fd.write(&pieces[..count]) {
                 Ok(_) => {
                     self.outgoing.pop_front();
                 }
@@ -227,9 +228,6 @@ impl TunDevice {
         Ok(Flushed::All)
     }
 }
-
-/// The pieces of one write.
-type Pieces<'a> = Vec<io::IoSlice<'a>>;
 
 /// Containers often lack the device node.
 fn create_node(node: &Path) -> io::Result<()> {

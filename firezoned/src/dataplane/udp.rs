@@ -83,6 +83,12 @@ impl Udp {
         self.socket.writable().await
     }
 
+    /// The local port.
+    #[cfg(test)]
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Whether something waits for the socket to take it.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_full
@@ -96,7 +102,9 @@ impl Udp {
     /// Receives one batch, if there is one. A failed call is counted: errors of a UDP socket are news about one peer.
     pub(super) fn receive(&mut self, counters: &mut Counters, each: &mut impl FnMut(Datagram<'_>)) {
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let mut buffers = self.memory.chunks_exact_mut(BUFFER).map(IoSliceMut::new).collect::<Vec<_>>();
+        let mut memory = self.memory.chunks_exact_mut(BUFFER);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(memory.next().unwrap_or_default()));
         let received = self
             .socket
             .try_io(Interest::READABLE, || self.receiver.recv((&self.socket).into(), &mut buffers, &mut meta));

@@ -21,9 +21,11 @@ impl Watched {
         Ok(Self(unsafe { AsyncFd::register_with_interest(fd, interest) }?))
     }
 
-    /// Waits until it can be read. Cancel-safe: this only looks.
+    /// Waits until it can be read, or has failed. Cancel-safe: this only looks.
+    ///
+    /// A TUN device whose interface was deleted reports an error and nothing else; reading then says which.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await.map(drop)
+        self.0.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
     /// Waits until it can be written. Cancel-safe: this only looks.
@@ -31,7 +33,24 @@ impl Watched {
         self.0.writable().await.map(drop)
     }
 
-    /// Does one read or write. If it would block, the runtime learns that.
+    /// Reads once. Errors are as in [`try_io`](Self::try_io), and those of the device.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut read = |interest| self.try_io(interest, |fd| rustix::io::read(fd, &mut *buffer));
+
+        match read(Interest::READABLE) {
+            // The runtime looks at one kind of readiness per attempt.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => read(Interest::ERROR),
+            result => result,
+        }
+    }
+
+    /// Writes once. Errors are as in [`try_io`](Self::try_io).
+    pub(crate) fn write(&self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.try_io(Interest::WRITABLE, |fd| rustix::io::writev(fd, pieces))
+    }
+
+    /// Does one read or write. If that would block, or if the runtime has not heard from the kernel yet, the error is
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
     pub(crate) fn try_io<R>(
         &self,
         interest: Interest,

@@ -130,6 +130,9 @@ impl Coalescer {
 }
 
 impl SuperPacket {
+    /// At most so many [`pieces`](Self::pieces).
+    pub const MAX_PIECES: usize = MAX_SEGMENTS;
+
     /// Whether it is more than one packet.
     #[must_use]
     pub fn is_joined(&self) -> bool {

@@ -1,0 +1,389 @@
+//! The edges against a real kernel, each test in a network namespace of its own. Without root they are skipped.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::Command as Process,
+    thread,
+    time::Duration,
+};
+
+use connection::Transmit;
+use ip_packet::{Ecn, IpPacket, Transport, build};
+use nix::sched::{CloneFlags, unshare};
+
+use super::{
+    Command, Counters, Dataplane, Event, Tun, TunError,
+    sockets::{Bound, Sockets},
+    tun::{Flushed, TunDevice},
+};
+
+const MARK: u32 = 0xfd00_2021;
+const INTERFACE: &str = "fz-pack0";
+/// The address of the interface.
+const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+/// Routed into the interface.
+const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+/// Who `HERE` is to itself, see [`reflected`].
+const MIRROR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
+
+#[test]
+fn an_interface_has_one_owner_at_a_time() {
+    in_namespace(|| {
+        let first = Tun::open(INTERFACE).unwrap();
+
+        let second = Tun::open(INTERFACE);
+
+        assert!(matches!(second, Err(TunError::Busy(name)) if name == INTERFACE));
+        drop(first);
+        Tun::open(INTERFACE).unwrap();
+    });
+}
+
+#[test]
+fn a_name_that_no_interface_can_have_is_refused() {
+    in_namespace(|| {
+        for name in ["", "sixteen-letters-", "a\0b"] {
+            assert!(matches!(Tun::open(name), Err(TunError::Other { .. })), "{name:?}");
+        }
+    });
+}
+
+#[test]
+fn the_interface_has_the_mtu_of_the_tunnel_and_a_long_queue() {
+    in_namespace(|| {
+        let tun = Tun::open(INTERFACE).unwrap();
+
+        let shown = Process::new("ip").args(["link", "show", INTERFACE]).output().unwrap();
+
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert!(shown.contains("mtu 1280") && shown.contains("qlen 10000"), "{shown}");
+        assert!(shown.starts_with(&format!("{}: {}", tun.index(), tun.name())), "{shown}");
+    });
+}
+
+#[test]
+fn a_super_packet_of_the_kernel_arrives_as_the_datagrams_that_were_sent() {
+    in_runtime(async {
+        let mut tun = device();
+        let sender = nix_udp_socket();
+        let payload: Vec<u8> = (0..20).flat_map(|i| [i; 1000]).chain([20; 300]).collect();
+
+        send_segmented(&sender, &payload, 1000);
+
+        let packets = read(&mut tun, 21).await;
+        let payloads: Vec<_> = packets.iter().flat_map(|packet| packet.as_bytes()[28..].to_vec()).collect();
+        assert_eq!(payloads, payload);
+        for packet in packets {
+            assert!(matches!(packet.transport(), Transport::Udp { destination: 5000, .. }));
+            assert_eq!(packet.destination(), THERE);
+        }
+    });
+}
+
+#[test]
+fn joined_datagrams_arrive_one_by_one() {
+    in_runtime(async {
+        let mut tun = device();
+        let receiver = UdpSocket::bind((HERE, 5000)).unwrap();
+        receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let from = SocketAddr::from((THERE, 40000));
+        for i in 0..30 {
+            let length = if i == 29 { 10 } else { 1000 };
+            tun.push(build::udp(from, (HERE, 5000).into(), &vec![i; length]).unwrap());
+        }
+
+        flush(&mut tun, &mut Counters::default()).await;
+
+        for i in 0..30 {
+            let mut buffer = [0; 2000];
+            let (length, source) = receiver.recv_from(&mut buffer).unwrap();
+            assert_eq!((length, buffer[0], source), (if i == 29 { 10 } else { 1000 }, i, from));
+        }
+    });
+}
+
+/// A TCP connection of this kernel with itself, through the interface: every packet is taken apart, has addresses and
+/// ports rewritten, and is put together again. One wrong checksum, length or sequence number would stall it.
+#[test]
+fn megabytes_of_tcp_survive_being_taken_apart_rewritten_and_put_together() {
+    const BYTES: usize = 8 << 20;
+
+    in_runtime(async {
+        let mut tun = device();
+        let listener = TcpListener::bind((HERE, 5000)).unwrap();
+        let server = thread::spawn(move || {
+            let mut received = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+            received
+        });
+        let client = thread::spawn(|| {
+            let mut stream = TcpStream::connect((THERE, 5000)).unwrap();
+            stream.write_all(&pattern(BYTES)).unwrap();
+        });
+
+        let mut counters = Counters::default();
+        let mut largest_round = 0;
+        while !server.is_finished() {
+            let mut packets = Vec::new();
+            tun.read(&mut counters, |packet| packets.push(packet)).unwrap();
+            largest_round = packets.len().max(largest_round);
+            if packets.is_empty() {
+                let _ = tokio::time::timeout(Duration::from_millis(10), tun.readable()).await;
+            }
+            packets.into_iter().filter_map(reflected).for_each(|packet| tun.push(packet));
+            flush(&mut tun, &mut counters).await;
+        }
+
+        client.join().unwrap();
+        assert!(server.join().unwrap() == pattern(BYTES), "the bytes changed on the way");
+        assert_eq!(counters.tun_write_failed, 0);
+        assert!(largest_round > 20, "super packets were read");
+    });
+}
+
+#[test]
+fn a_deleted_interface_is_an_error() {
+    in_runtime(async {
+        let mut tun = device();
+        ip(&["link", "delete", INTERFACE]);
+
+        tun.readable().await.unwrap();
+        assert!(tun.read(&mut Counters::default(), |_| {}).is_err());
+        tun.push(build::udp((THERE, 1).into(), (HERE, 2).into(), b"late").unwrap());
+        tun.writable().await.unwrap();
+        assert!(tun.flush(&mut Counters::default()).is_err());
+    });
+}
+
+#[test]
+fn a_batch_arrives_whole_with_its_source_and_its_mark() {
+    in_runtime(async {
+        let mut counters = Counters::default();
+        let (mut ours, mut theirs) = (sockets(), sockets());
+        for (source, destination) in [("127.0.0.1", "127.0.0.2"), ("::1", "::1")] {
+            let to = SocketAddr::new(destination.parse().unwrap(), port_of(&theirs, destination));
+            for (i, ecn) in [Ecn::Ect0, Ecn::Ce, Ecn::NotEct].into_iter().cycle().take(90).enumerate() {
+                let source = Some(source.parse().unwrap());
+                let payload = vec![i as u8; 1312];
+                ours.push(Transmit { source, destination: to, ecn, segment: 1312, payload }, &mut counters);
+            }
+
+            send(&mut ours, &mut counters).await;
+
+            let mut received = Vec::new();
+            while received.len() < 90 {
+                theirs.readable().await.unwrap();
+                theirs.receive(&mut counters, |datagram| {
+                    assert_eq!(datagram.local, to);
+                    assert_eq!(datagram.from.ip(), source.parse::<std::net::IpAddr>().unwrap());
+                    assert_eq!(datagram.payload.len(), 1312);
+                    received.push((datagram.payload[0], datagram.ecn));
+                });
+            }
+            received.sort_unstable();
+            let expected: Vec<_> = (0..90).zip([Ecn::Ect0, Ecn::Ce, Ecn::NotEct].into_iter().cycle()).collect();
+            assert_eq!(received, expected);
+        }
+        assert_eq!(counters, Counters::default());
+    });
+}
+
+#[test]
+fn an_address_that_is_gone_costs_its_own_datagrams_only() {
+    in_runtime(async {
+        let mut counters = Counters::default();
+        let (mut ours, mut theirs) = (sockets(), sockets());
+        let destination = SocketAddr::from((Ipv4Addr::LOCALHOST, port_of(&theirs, "127.0.0.1")));
+        let batch = |source: Ipv4Addr| Transmit {
+            source: Some(source.into()),
+            destination,
+            ecn: Ecn::Ect0,
+            segment: 100,
+            payload: vec![1; 1000],
+        };
+
+        ours.push(batch(Ipv4Addr::new(192, 0, 2, 1)), &mut counters);
+        ours.push(batch(Ipv4Addr::LOCALHOST), &mut counters);
+        send(&mut ours, &mut counters).await;
+
+        assert_eq!(counters.udp_send_failed, 10);
+        let mut received = 0;
+        while received < 10 {
+            theirs.readable().await.unwrap();
+            theirs.receive(&mut counters, |datagram| {
+                assert_eq!(datagram.ecn, Ecn::Ect0);
+                received += 1;
+            });
+        }
+    });
+}
+
+#[test]
+fn the_known_port_is_used_if_it_is_free() {
+    in_runtime(async {
+        let first = sockets();
+        let second = sockets();
+        for family in ["127.0.0.1", "::1"] {
+            assert_eq!(port_of(&first, family), 52625);
+            assert_ne!(port_of(&second, family), 52625);
+        }
+        drop(first);
+        assert_eq!(port_of(&sockets(), "::1"), 52625);
+    });
+}
+
+#[test]
+fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
+    in_namespace(|| {
+        let tun = Tun::open(INTERFACE).unwrap();
+        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+
+        dataplane.commands.blocking_send(Command::Reset).unwrap();
+        let Some(Event::Tunnel(tunnel::Event::NewPublicKey(key))) = dataplane.events.blocking_recv() else {
+            panic!("a reset makes a new key");
+        };
+        assert_ne!(key, dataplane.public_key);
+
+        let (reply, paths) = tokio::sync::oneshot::channel();
+        dataplane.commands.blocking_send(Command::Paths(reply)).unwrap();
+        assert_eq!(paths.blocking_recv().unwrap(), []);
+
+        dataplane.commands.blocking_send(Command::Stop).unwrap();
+        assert!(matches!(dataplane.events.blocking_recv(), Some(Event::Stopped { .. })));
+        assert!(dataplane.events.blocking_recv().is_none());
+        Tun::open(INTERFACE).unwrap();
+    });
+}
+
+#[test]
+fn a_data_plane_ends_when_nobody_can_command_it_any_more() {
+    in_namespace(|| {
+        let tun = Tun::open(INTERFACE).unwrap();
+        let Dataplane { commands, mut events, .. } = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+
+        drop(commands);
+
+        assert!(matches!(events.blocking_recv(), Some(Event::Stopped { .. })));
+    });
+}
+
+#[test]
+fn a_data_plane_dies_with_its_interface() {
+    in_namespace(|| {
+        let tun = Tun::open(INTERFACE).unwrap();
+        ip(&["link", "set", INTERFACE, "up"]);
+        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+
+        ip(&["link", "delete", INTERFACE]);
+
+        assert!(matches!(dataplane.events.blocking_recv(), Some(Event::Died(_))));
+    });
+}
+
+/// Runs `test` in a thread whose network is empty but for the loopback interface, and vanishes with it.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let result = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        ip(&["link", "set", "lo", "up"]);
+        test();
+    })
+    .join();
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// The same for what needs a runtime.
+fn in_runtime<T: Future<Output = ()> + Send + 'static>(test: T) {
+    in_namespace(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs");
+        });
+    });
+}
+
+fn ip(arguments: &[&str]) {
+    assert!(Process::new("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
+}
+
+/// An interface that is up, has an address and a route.
+fn device() -> TunDevice {
+    let tun = Tun::open(INTERFACE).unwrap();
+    ip(&["address", "add", "10.9.0.1/24", "dev", INTERFACE]);
+    ip(&["link", "set", INTERFACE, "up"]);
+    TunDevice::new(tun).unwrap()
+}
+
+fn sockets() -> Sockets {
+    Sockets::new(Bound::open(MARK).unwrap()).unwrap()
+}
+
+fn port_of(sockets: &Sockets, address: &str) -> u16 {
+    sockets.port(address.contains(':')).unwrap()
+}
+
+async fn flush(tun: &mut TunDevice, counters: &mut Counters) {
+    while tun.flush(counters).unwrap() == Flushed::Blocked {
+        tun.writable().await.unwrap();
+    }
+}
+
+async fn send(sockets: &mut Sockets, counters: &mut Counters) {
+    while sockets.flush(counters) == Flushed::Blocked {
+        sockets.writable().await.unwrap();
+    }
+}
+
+/// Reads `count` packets that are addressed to [`THERE`]; the kernel also says things on its own.
+async fn read(tun: &mut TunDevice, count: usize) -> Vec<IpPacket> {
+    let mut packets = Vec::new();
+    while packets.len() < count {
+        tun.readable().await.unwrap();
+        tun.read(&mut Counters::default(), |packet| {
+            if packet.destination() == THERE {
+                packets.push(packet);
+            }
+        })
+        .unwrap();
+    }
+    packets
+}
+
+fn nix_udp_socket() -> UdpSocket {
+    let socket = UdpSocket::bind((HERE, 0)).unwrap();
+    socket.connect((THERE, 5000)).unwrap();
+    socket
+}
+
+fn send_segmented(socket: &UdpSocket, payload: &[u8], segment: u16) {
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+    let iov = [std::io::IoSlice::new(payload)];
+    let batch = [ControlMessage::UdpGsoSegments(&segment)];
+    sendmsg::<()>(socket.as_raw_fd(), &iov, &batch, MsgFlags::empty(), None).unwrap();
+}
+
+/// Sends a packet back to where it came from, as if from somebody else: what goes to `THERE` comes from `MIRROR`, and
+/// the other way round.
+fn reflected(mut packet: IpPacket) -> Option<IpPacket> {
+    let from = match packet.destination() {
+        to if to == THERE => MIRROR,
+        to if to == MIRROR => THERE,
+        _ => return None,
+    };
+    packet.set_source(from.into()).unwrap();
+    packet.set_destination(HERE.into()).unwrap();
+    Some(packet)
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i / 7 + i / 1001) as u8).collect()
+}
