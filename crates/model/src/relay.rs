@@ -125,7 +125,7 @@ mod tests {
     fn a_second_address_of_a_family_and_other_credentials_are_skipped() {
         let first = entry(1, "203.0.113.9:3478", "secret");
         let only = relay(1, Some("203.0.113.9:3478"), None);
-        assert_eq!(list(&[first.clone(), entry(1, "203.0.113.10:3478", "secret")]), [only.clone()]);
+        assert_eq!(list(&[first.clone(), entry(1, "203.0.113.10:3478", "secret")]), std::slice::from_ref(&only));
         assert_eq!(list(&[first, entry(1, "[2001:db8::9]:3478", "other")]), [only]);
     }
 

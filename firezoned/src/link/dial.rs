@@ -87,7 +87,7 @@ impl Dialer {
         let dialer = self.clone();
         async move {
             let found = resolve(&dialer.resolver(), &dialer.host).await;
-            let addresses = found.as_ref().map(Vec::clone).unwrap_or_default();
+            let addresses = found.clone().unwrap_or_default();
             Dialed { outcome: dialer.connect(found, &request).await, addresses }
         }
         .boxed()
