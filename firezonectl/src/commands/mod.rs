@@ -34,11 +34,11 @@ pub async fn run(command: &Command, daemon: &Daemon) -> Result<Box<dyn Show>, Fa
     })
 }
 
-/// `--wait`, `--wait=SECONDS`.
+/// `--wait`, `--wait SECONDS`.
 #[derive(clap::Args, Debug)]
 struct Wait {
     /// Wait until it is done, at most so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     wait: Option<u64>,
 }
 

@@ -23,8 +23,12 @@ pub struct Args {
     token_stdin: bool,
 
     /// The account, as in the address of its sign-in page; for display
-    #[arg(long, value_name = "SLUG")]
+    #[arg(long, alias = "account", value_name = "SLUG")]
     account_slug: Option<String>,
+
+    /// Who signs in; for display
+    #[arg(long, alias = "actor", value_name = "NAME")]
+    actor_name: Option<String>,
 
     #[command(flatten)]
     wait: Wait,
@@ -40,7 +44,8 @@ pub(super) struct SignedIn {
 pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<SignedIn, Failure> {
     let bus = daemon.commanding()?;
     let token = if args.token_stdin { token::from_stdin() } else { token::from_terminal() }?;
-    bus.sign_in(token, SignInOptions { account_slug: args.account_slug.clone(), actor_name: None }).await?;
+    let options = SignInOptions { account_slug: args.account_slug.clone(), actor_name: args.actor_name.clone() };
+    bus.sign_in(token, options).await?;
     let state = match args.wait.limit() {
         Some(limit) => bus.wait(limit, decide).await??,
         None => bus.state().await?.0,
