@@ -1,5 +1,7 @@
 //! Commands against a daemon that a test plays itself, over a socket pair; answers as people and programs see them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -237,8 +239,7 @@ async fn status_for_programs() {
 
 #[tokio::test]
 async fn whoever_is_not_connected_is_told_what_to_do() {
-    let rejected =
-        Status { state: "signed-out".to_owned(), reason: "invalid_token".to_owned(), ..Status::default() };
+    let rejected = Status { state: "signed-out".to_owned(), reason: "invalid_token".to_owned(), ..Status::default() };
     let played = Played::new(rejected).await;
     assert_eq!(
         played.run("status").await.unwrap(),

@@ -1,5 +1,7 @@
 //! What was typed. A token is never among it.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 /// The Firezone daemon: tunnels, routes and names of this machine.
@@ -19,6 +21,10 @@ pub struct Args {
     /// Remove what a daemon that was killed has left on this machine, and end
     #[arg(long, global = true)]
     pub cleanup: bool,
+
+    /// Where this machine's token is [environment: FIREZONE_TOKEN_PATH]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_path: Option<PathBuf>,
 
     /// How this machine learns names: auto, etc-resolv-conf, disabled [environment: FIREZONE_DNS_CONTROL]
     #[arg(long, global = true, value_name = "METHOD")]

@@ -25,7 +25,7 @@ use crate::{
     session::{self, Account, Effect, Input, Request, Session},
     signals::{Signal, Signals},
     snapshot::Snapshot,
-    token::Mode,
+    token::{self, Mode},
 };
 
 /// Put on each socket whose packets must stay out of the tunnel. The same as a gateway's on this host, on purpose: so
@@ -39,7 +39,7 @@ const REQUESTS: usize = 16;
 const LONGEST_STOP: Duration = Duration::from_secs(9);
 
 /// Runs until a signal ends it, or something without which it makes no sense.
-pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
+pub async fn run(config: Config, mode: Mode, tokens: token::Environment) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen for signals")?;
     let identity = Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
     let host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
@@ -62,11 +62,11 @@ pub async fn run(config: Config, mode: Mode) -> anyhow::Result<()> {
     let notify = Notify::from_env();
     let status_file = StatusFile::new(mode, started);
     let hands = Hands::new(config.api_url, identity, host);
-    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file };
+    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file, mode, tokens };
     daemon.announce();
     daemon.notify.ready();
     if let Some(token) = token {
-        daemon.feed(Input::Begin(Account { token, slug: None, actor: None })).await;
+        daemon.feed(Input::Begin(Account { token, slug: None, actor: None }));
     }
     daemon.run(signals, bus).await
 }
@@ -92,6 +92,9 @@ struct Daemon {
     clock: Clock,
     notify: Notify,
     status_file: StatusFile,
+    mode: session::Mode,
+    /// Where tokens of this machine may be.
+    tokens: token::Environment,
 }
 
 impl Daemon {
@@ -122,7 +125,10 @@ impl Daemon {
                 biased;
                 signal = signals.next() => match signal {
                     Signal::End => return Ok(()),
-                    Signal::Reset => Input::Reset,
+                    Signal::Reset => {
+                        self.find_token_again();
+                        Input::Reset
+                    }
                 },
                 () = tick(&mut watchdog) => {
                     self.notify.alive();
@@ -130,15 +136,27 @@ impl Daemon {
                 }
                 input = self.next() => input,
             };
-            self.feed(input).await;
+            self.feed(input);
+        }
+    }
+
+    /// The administrator may have put another token into the file.
+    fn find_token_again(&mut self) {
+        if self.mode == session::Mode::User {
+            return;
+        }
+        match token::find(&self.tokens) {
+            Ok(Mode::Service(token)) => self.feed(Input::Begin(Account { token, slug: None, actor: None })),
+            Ok(Mode::User) => tracing::warn!("the token is gone from its place; going on with the one we have"),
+            Err(error) => tracing::warn!("cannot read the token again, going on with the one we have: {error}"),
         }
     }
 
     async fn wind_down(&mut self) {
-        self.feed(Input::Stop).await;
+        self.feed(Input::Stop);
         while !self.session.is_stopped() {
             let input = self.next().await;
-            self.feed(input).await;
+            self.feed(input);
         }
     }
 
@@ -154,15 +172,16 @@ impl Daemon {
     }
 
     /// Tells the session, and carries out what it wants. What an effect brings about at once is told at once.
-    async fn feed(&mut self, input: Input) {
+    fn feed(&mut self, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
             self.session.handle(input, self.clock.now());
             while let Some(effect) = self.session.poll_effect() {
                 match effect {
                     Effect::Publish(snapshot) => {
-                        let _old = self.publish.send_replace(*snapshot);
+                        let old = self.publish.send_replace(*snapshot);
                         self.announce();
+                        self.log_changes(&old);
                     }
                     effect => {
                         if let Some(outcome) = self.hands.carry_out(effect) {
@@ -180,6 +199,14 @@ impl Daemon {
         let snapshot = self.publish.borrow();
         self.notify.status(&words::status_line(&snapshot));
         self.status_file.write(&snapshot);
+    }
+
+    /// The life of a session in the log: nothing that names anybody or anything.
+    fn log_changes(&self, old: &Snapshot) {
+        let new = self.publish.borrow();
+        if (new.state, new.reason) != (old.state, old.reason) {
+            tracing::info!(state = %new.state, reason = new.reason_code(), "session");
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use firezoned::{
 
 fn main() -> ExitCode {
     let args = Args::parse(); // usage errors exit 2, before anything happened
-    let token = token::take_from_env(); // while there is only one thread
+    let environment = token::take_from_env(); // while there is only one thread
 
-    match start(&args, &token) {
+    match start(&args, environment.with_path(args.token_path.clone())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::last_words(&error);
@@ -24,20 +24,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: &Args, environment: &token::Environment) -> anyhow::Result<()> {
+fn start(args: &Args, tokens: token::Environment) -> anyhow::Result<()> {
     process::keep_secrets().context("keep secrets out of core dumps")?;
-    let config = Config::load(args, |name| std::env::var_os(name)).context("read configuration")?;
+    let config = Config::load(args, std::env::var_os).context("read configuration")?;
     logging::start(config.log_filter.as_deref())?;
     if args.cleanup {
         return process::runtime()?.block_on(daemon::clean_up(&config));
     }
-    let mode = token::find(environment).context("find a token")?;
+    let mode = token::find(&tokens).context("find a token")?;
     anyhow::ensure!(
         !(config.no_ipc && matches!(mode, Mode::User)),
-        "there is no token: set FIREZONE_TOKEN or write /etc/dev.firezone.client/token"
+        "there is none: set FIREZONE_TOKEN, or put it into {}",
+        tokens.path().display()
     );
     if args.check {
         return Ok(());
     }
-    process::runtime()?.block_on(daemon::run(config, mode))
+    process::runtime()?.block_on(daemon::run(config, mode, tokens))
 }

@@ -80,7 +80,7 @@ mod tests {
             (1024, "1.0 KiB"),
             (1_500_000, "1.4 MiB"),
             (150_000_000, "143 MiB"),
-            (u64::MAX, "16777216 TiB"),
+            (u64::MAX, "16777215 TiB"),
         ] {
             assert_eq!(size(bytes), text);
         }

@@ -85,11 +85,11 @@ impl Hands {
                 () = flush(tunnel_commands) => {}
                 () = flush(link_commands) => {}
                 event = receive(tunnel_events), if !link_is_crowded => {
-                    if let Some(input) = self.from_tunnel(event) {
+                    if let Some(input) = self.tunnel_says(event) {
                         return input;
                     }
                 }
-                event = receive(link_events), if !tunnel_is_crowded => return self.from_link(event),
+                event = receive(link_events), if !tunnel_is_crowded => return self.link_says(event),
                 input = self.host.next() => return input,
             }
         }
@@ -131,7 +131,7 @@ impl Hands {
         }
     }
 
-    fn from_tunnel(&mut self, event: Option<dataplane::Event>) -> Option<Input> {
+    fn tunnel_says(&mut self, event: Option<dataplane::Event>) -> Option<Input> {
         match event {
             Some(dataplane::Event::Tunnel(event)) => from_tunnel(event),
             Some(dataplane::Event::Stopped { names }) => {
@@ -151,7 +151,7 @@ impl Hands {
         }
     }
 
-    fn from_link(&mut self, event: Option<link::Event>) -> Input {
+    fn link_says(&mut self, event: Option<link::Event>) -> Input {
         match event {
             Some(link::Event::Joined) => Input::Joined,
             Some(link::Event::Lost { why, retry }) => {

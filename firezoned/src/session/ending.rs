@@ -70,6 +70,7 @@ impl Ending {
             },
 
             Input::Stop => self.next = Next::Stop,
+            Input::Begin(account) if !matches!(self.next, Next::Stop) => self.next = Next::SignIn(account),
             Input::Request(request) if matches!(self.next, Next::Stop) => Input::Request(request).refuse(),
             Input::Request(Request::SignIn(account, reply)) => {
                 reply.accept();

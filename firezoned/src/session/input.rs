@@ -12,7 +12,7 @@ use crate::{host::HostConfig, snapshot::Warning};
 /// Something that has happened.
 #[derive(Debug)]
 pub enum Input {
-    /// There is a session to be had without anybody asking: service mode.
+    /// There is a session to be had without anybody asking, or with another token than before: service mode.
     Begin(Account),
     /// Somebody asks for something.
     Request(Request),

@@ -63,6 +63,9 @@ impl Live {
             Input::Request(request) => return self.request(request, cx),
             Input::Reset | Input::NetworkChanged => self.reset(cx),
             Input::Stop => return self.end(Next::Stop, cx),
+            Input::Begin(account) if account.token != self.account.token => {
+                return self.end(Next::SignIn(account), cx);
+            }
             Input::Begin(_) | Input::TimeIsUp | Input::NetworkLost => {}
 
             Input::TunnelOpened(key) => self.opened(key, cx),
@@ -90,7 +93,7 @@ impl Live {
                 self.joined = false;
                 self.lost = Some(why);
             }
-            Input::FromPortal(message) => self.from_portal(message, cx),
+            Input::FromPortal(message) => self.portal_says(message, cx),
             Input::Ended(why) => return self.ended(why, cx),
 
             Input::HostApplied { wish, warnings } => {
@@ -187,7 +190,7 @@ impl Live {
         }
     }
 
-    fn from_portal(&mut self, message: FromPortal, cx: &mut Context) {
+    fn portal_says(&mut self, message: FromPortal, cx: &mut Context) {
         // Only a joined portal speaks. What a superseded connection has left in the queue is not for this one.
         if self.joined {
             cx.emit(Effect::ToTunnel(message));

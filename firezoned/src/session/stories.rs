@@ -274,6 +274,21 @@ fn a_service_tries_a_condemned_token_again_but_slowly() {
 }
 
 #[test]
+fn a_service_with_another_token_starts_over() {
+    let mut world = World::new(Mode::Service);
+    world.feed(Input::Begin(account("token")));
+    world.connect();
+    world.done.clear();
+    world.feed(Input::Begin(account("token")));
+    assert_eq!(world.done(), [""; 0]);
+    world.feed(Input::Begin(account("other")));
+    world.feed(Input::TunnelClosed);
+    world.host_obeys();
+    world.feed(Input::TunnelOpened(key(2)));
+    assert_eq!(world.done().last().unwrap(), "open link as other");
+}
+
+#[test]
 fn a_portal_that_is_away_for_an_hour_costs_nothing_but_news() {
     let mut world = World::connected();
     world.feed(Input::Lost(Reason::PortalUnreachable));

@@ -32,6 +32,7 @@ impl Waiting {
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
         match input {
+            Input::Begin(account) => signed_out::begin(account, 0, cx),
             Input::TimeIsUp => signed_out::begin(self.account, self.failures, cx),
             Input::Reset | Input::NetworkChanged => signed_out::begin(self.account, 0, cx),
             Input::Request(Request::Reset(reply)) => {

@@ -53,6 +53,20 @@ pub fn take_from_env() -> Environment {
     }
 }
 
+impl Environment {
+    /// The file that would be read.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(super::DEFAULT_PATH))
+    }
+
+    /// With this file instead of the one that the environment names.
+    #[must_use]
+    pub fn with_path(self, path: Option<PathBuf>) -> Self {
+        Self { path: path.or(self.path), ..self }
+    }
+}
+
 fn take() -> Variable {
     let Ok(name) = TOKEN.to_str() else { return Variable::Absent };
     let Some(value) = env::var_os(name) else { return Variable::Absent };
