@@ -90,10 +90,8 @@ pub fn portal_config(files: &Path) -> Config {
 /// A resource of names.
 #[must_use]
 pub fn dns_resource(name: &str, pattern: &str) -> Resource {
-    let filters = vec![
-        json!({"protocol": "tcp", "port_range_start": 80, "port_range_end": 80}),
-        json!({"protocol": "icmp"}),
-    ];
+    let filters =
+        vec![json!({"protocol": "tcp", "port_range_start": 80, "port_range_end": 80}), json!({"protocol": "icmp"})];
     Resource { filters, ..resource("dns", name, pattern) }
 }
 

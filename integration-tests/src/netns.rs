@@ -8,10 +8,13 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
-    os::fd::AsFd as _,
+    os::{
+        fd::AsFd as _,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use anyhow::{Context as _, bail};
@@ -19,7 +22,7 @@ use nix::{
     fcntl::{OFlag, open, openat},
     mount::{MsFlags, mount},
     sched::{CloneFlags, setns, unshare},
-    sys::stat::Mode,
+    sys::stat::{Mode, SFlag, makedev, mknod},
 };
 
 /// Where the world keeps its files. Exists only inside.
@@ -28,9 +31,18 @@ pub const FILES: &str = "/run/lab";
 /// The part that all hosts share: processes and, to begin with, files.
 #[derive(Debug)]
 pub struct World {
-    /// Waits for the end of its input, that is, for our end. Its end is the end of all processes of the world.
-    first_process: Child,
+    end: Arc<End>,
     shared: Arc<Shared>,
+}
+
+/// The worlds that there are, for somebody who has to end them all at once.
+static WORLDS: Mutex<Vec<Weak<End>>> = Mutex::new(Vec::new());
+
+/// Ends a world, from wherever.
+#[derive(Debug)]
+struct End {
+    /// Waits for the end of its input, that is, for our end. Its end is the end of all processes of the world.
+    first_process: Mutex<Child>,
 }
 
 #[derive(Debug)]
@@ -60,18 +72,22 @@ impl World {
             .args(["sh", "-c", "echo ready; exec cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()
             .context("cannot run unshare")?;
+        let (output, id) = (first_process.stdout.take(), first_process.id());
+        let end = Arc::new(End { first_process: Mutex::new(first_process) });
+        WORLDS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&end));
         let mut greeting = String::new();
-        let output = first_process.stdout.take().context("no output of unshare")?;
+        let output = output.context("no output of unshare")?;
         BufReader::new(output).read_line(&mut greeting)?;
         if greeting.trim() != "ready" {
             bail!("cannot create namespaces; is this a container without privileges?");
         }
 
-        let of = |kind: &str| File::open(format!("/proc/{}/ns/{kind}", first_process.id()));
+        let of = |kind: &str| File::open(format!("/proc/{id}/ns/{kind}"));
         let shared = Arc::new(Shared { processes: of("pid_for_children")?, files: of("mnt")? });
-        let world = Self { first_process, shared };
+        let world = Self { end, shared };
         world.inside(prepare_files)??;
         Ok(world)
     }
@@ -114,8 +130,24 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        drop(self.first_process.stdin.take());
-        if let Err(error) = self.first_process.wait() {
+        self.end.now();
+    }
+}
+
+/// Ends all processes of all worlds, and returns when the last one is gone. Whoever still uses a world will fail.
+pub fn end_all_worlds() {
+    for world in WORLDS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        if let Some(end) = world.upgrade() {
+            end.now();
+        }
+    }
+}
+
+impl End {
+    fn now(&self) {
+        let mut first_process = self.first_process.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(first_process.stdin.take());
+        if let Err(error) = first_process.wait() {
             tracing::warn!(%error, "the first process cannot be waited for");
         }
     }
@@ -220,12 +252,13 @@ impl Host {
         })
     }
 
-    /// Starts a process on this host.
+    /// Starts a process on this host. What is typed at our terminal does not reach it.
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Child> {
         on_a_thread(|| {
             setns(self.network.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
             setns(self.shared.processes.as_fd(), CloneFlags::CLONE_NEWPID).context("cannot enter the processes")?;
             enter_files(&self.files)?;
+            command.process_group(0);
             command.spawn().with_context(|| format!("{}: cannot run {}", self.name, command.get_program().display()))
         })
     }
@@ -256,7 +289,7 @@ fn prepare_files() -> anyhow::Result<()> {
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     std::fs::create_dir(FILES)?;
 
-    for path in ["/etc", "/var/lib", "/usr/share/dbus-1", "/usr/share/polkit-1"] {
+    for path in ["/dev", "/etc", "/var/lib", "/usr/share/dbus-1", "/usr/share/polkit-1"] {
         if !Path::new(path).exists() {
             continue;
         }
@@ -268,5 +301,16 @@ fn prepare_files() -> anyhow::Result<()> {
         mount(Some("overlay"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
             .with_context(|| format!("cannot mount an overlay on {path}; the kernel has to know overlayfs"))?;
     }
+    offer_tunnels()
+}
+
+/// Makes the device of which tunnels are made as udev does: everybody may open it, the kernel asks for capabilities.
+fn offer_tunnels() -> anyhow::Result<()> {
+    let (directory, device) = (Path::new("/dev/net"), Path::new("/dev/net/tun"));
+    std::fs::create_dir_all(directory)?;
+    if !device.exists() {
+        mknod(device, SFlag::S_IFCHR, Mode::empty(), makedev(10, 200))?;
+    }
+    std::fs::set_permissions(device, std::fs::Permissions::from_mode(0o666))?;
     Ok(())
 }

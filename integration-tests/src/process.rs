@@ -100,12 +100,13 @@ impl Program<'_> {
         self.through(&format!("setpriv --reuid {user} --regid {user} --init-groups --"))
     }
 
-    /// Runs it as a service manager runs a service: as `user`, with these capabilities and no way to get others.
-    pub fn as_service(self, user: &str, capabilities: &[&str]) -> Self {
+    /// Runs it as a service manager runs a service: as `user`, with a group more, with these capabilities and no way to
+    /// get others.
+    pub fn as_service(self, user: &str, group: &str, capabilities: &[&str]) -> Self {
         let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
         let list = format!("-all,{}", list.join(","));
         self.through(&format!(
-            "setpriv --reuid {user} --regid {user} --init-groups --no-new-privs --inh-caps={list} --ambient-caps={list} --bounding-set={list} --"
+            "setpriv --reuid {user} --regid {user} --groups {group} --no-new-privs --inh-caps={list} --ambient-caps={list} --bounding-set={list} --"
         ))
     }
 

@@ -170,12 +170,14 @@ impl Stand {
     /// The daemon that waits for people, as a package runs it: not root, with the least that it needs. Nobody who is not
     /// root can change `/etc/resolv.conf`.
     pub fn unprivileged_daemon(&self) -> anyhow::Result<Program<'_>> {
-        let make = "for d in /run /var/lib; do install -d -o firezoned -g firezone -m 0750 $d/dev.firezone.client; done";
+        let make =
+            "for d in /run /var/lib; do install -d -o firezoned -g firezone -m 0750 $d/dev.firezone.client; done";
         self.net.client.program("sh -c").arg(make).check()?;
-        Ok(self
-            .daemon_program("firezoned")
-            .env("FIREZONE_DNS_CONTROL", "disabled")
-            .as_service("firezoned", &["net_admin", "net_bind_service"]))
+        Ok(self.daemon_program("firezoned").env("FIREZONE_DNS_CONTROL", "disabled").as_service(
+            "firezoned",
+            "firezone",
+            &["net_admin", "net_bind_service"],
+        ))
     }
 
     /// Starts the daemon and waits until it is on the bus.
@@ -275,7 +277,15 @@ impl Stand {
         let name = std::thread::current().name().unwrap_or("story").to_owned();
         let facts = self.logs.open("facts");
         let client = &self.net.client;
-        for command in ["ip address", "ip route show table all", "ip rule", "ip -6 rule", "cat /etc/resolv.conf", "ss -tulpn", "ip -s link"] {
+        for command in [
+            "ip address",
+            "ip route show table all",
+            "ip rule",
+            "ip -6 rule",
+            "cat /etc/resolv.conf",
+            "ss -tulpn",
+            "ip -s link",
+        ] {
             let output = client.program(command).run().map_or_else(|error| error.to_string(), |it| it.text());
             facts.add(&format!("client: {command}\n{output}"));
         }

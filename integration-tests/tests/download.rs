@@ -21,12 +21,15 @@ fn downloads(stand: &Stand) -> anyhow::Result<()> {
 #[test]
 fn downloads_by_name_and_by_address_take_the_direct_path() -> anyhow::Result<()> {
     tell(|stand| {
-        assert!(!stand.fetch(&format!("http://{}/", SERVER.v4)).run()?.status.success(), "reachable without the tunnel");
+        assert!(
+            !stand.fetch(&format!("http://{}/", SERVER.v4)).run()?.status.success(),
+            "reachable without the tunnel"
+        );
 
         let daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
         downloads(stand)?;
-        let payload = 4 * (MEBIBYTES as u64) << 20;
+        let payload = (4 * MEBIBYTES as u64) << 20;
         assert!(stand.net.bytes(Traffic::Direct)? > payload, "the downloads did not take the direct path");
 
         daemon.stop()?;
@@ -44,7 +47,7 @@ fn downloads_take_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
         stand.is_connected()?;
         downloads(stand)?;
 
-        let payload = 4 * (MEBIBYTES as u64) << 20;
+        let payload = (4 * MEBIBYTES as u64) << 20;
         assert!(stand.net.bytes(Traffic::Relayed)? > payload, "the downloads did not take the relay");
         assert!(stand.net.bytes(Traffic::Blocked)? > 0, "nobody tried the direct path");
         assert_eq!(stand.net.bytes(Traffic::Direct)?, 0, "something got through");

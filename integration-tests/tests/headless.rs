@@ -65,9 +65,9 @@ fn sighup_starts_the_session_anew_as_often_as_one_likes() -> anyhow::Result<()> 
             let before = key(&stand.portal("GET", "/state", None)?);
             daemon.signal(Signal::SIGHUP)?;
             eventually("the client has come back with another key", Duration::from_secs(15), || {
-                stand.portal("GET", "/state", None).is_ok_and(|state| {
-                    state["clients"][0]["joined"] == true && key(&state) != before
-                })
+                stand
+                    .portal("GET", "/state", None)
+                    .is_ok_and(|state| state["clients"][0]["joined"] == true && key(&state) != before)
             })?;
             stand.download(PRIVATE_NAME, 1, 6)?;
         }

@@ -26,7 +26,13 @@ fn a_download_goes_on_while_the_portal_restarts() -> anyhow::Result<()> {
             .arg(file)
             .start("curl", stand.logs.open("curl"))?;
         let size = || {
-            stand.client().program("stat --format=%s").arg(file).run().ok().and_then(|it| it.text().trim().parse::<u64>().ok())
+            stand
+                .client()
+                .program("stat --format=%s")
+                .arg(file)
+                .run()
+                .ok()
+                .and_then(|it| it.text().trim().parse::<u64>().ok())
         };
         eventually("the download has begun", Duration::from_secs(10), || size().is_some_and(|size| size > 0))?;
 
@@ -86,9 +92,12 @@ fn an_expired_session_ends_with_its_reason() -> anyhow::Result<()> {
         stand.portal("POST", "/tokens/expire", Some(&json!({"token": CLIENT_TOKEN})))?;
 
         eventually("the session has ended", Duration::from_secs(20), || {
-            stand.ctl("anna", "--json status").run().ok().and_then(|it| it.json().ok()).is_some_and(|status| {
-                status["state"] == "signed-out" && status["reason"] == "token_expired"
-            })
+            stand
+                .ctl("anna", "--json status")
+                .run()
+                .ok()
+                .and_then(|it| it.json().ok())
+                .is_some_and(|status| status["state"] == "signed-out" && status["reason"] == "token_expired")
         })?;
         assert!(daemon.is_running());
         Ok(())

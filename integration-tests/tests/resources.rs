@@ -60,7 +60,12 @@ fn ports_that_a_filter_closes_are_refused_at_once() -> anyhow::Result<()> {
 
         let outcome = stand.fetch(&format!("http://{PRIVATE_NAME}:443/")).run()?;
 
-        assert_eq!(outcome.status.code(), Some(7), "curl should say that it could not connect: {}", outcome.complaint());
+        assert_eq!(
+            outcome.status.code(),
+            Some(7),
+            "curl should say that it could not connect: {}",
+            outcome.complaint()
+        );
         Ok(())
     })
 }
