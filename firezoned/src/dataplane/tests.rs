@@ -13,9 +13,11 @@ use ip_packet::{Ecn, IpPacket, Transport, build};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    Command, Counters, Dataplane, Event, Tun, TunError,
+    Command, Counters, Dataplane, Event, SocketError, Tun, TunError,
     sockets::{Bound, Sockets},
+    syscalls,
     tun::{Flushed, TunDevice},
+    udp::Udp,
 };
 
 const MARK: u32 = 0xfd00_2021;
@@ -66,7 +68,7 @@ fn the_interface_has_the_mtu_of_the_tunnel_and_a_long_queue() {
 fn a_super_packet_of_the_kernel_arrives_as_the_datagrams_that_were_sent() {
     in_runtime(async {
         let mut tun = device();
-        let sender = nix_udp_socket();
+        let sender = connected();
         let payload: Vec<u8> = (0..20).flat_map(|i| [i; 1000]).chain([20; 300]).collect();
 
         send_segmented(&sender, &payload, 1000);
@@ -220,6 +222,54 @@ fn an_address_that_is_gone_costs_its_own_datagrams_only() {
 }
 
 #[test]
+fn a_kernel_that_refuses_batches_gets_every_datagram_singly() {
+    in_runtime(async {
+        let mut counters = Counters::default();
+        let mut theirs = sockets();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // Without checksums the kernel sends no batches.
+        syscalls::set_option(&socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        let mut ours = Udp::new(socket).unwrap();
+
+        ours.push(Transmit {
+            source: None,
+            destination: (Ipv4Addr::LOCALHOST, port_of(&theirs, "127.0.0.1")).into(),
+            ecn: Ecn::Ect0,
+            segment: 100,
+            payload: (0..10).flat_map(|i| [i; 100]).chain([10; 50]).collect(),
+        });
+        while ours.flush(&mut counters) == Flushed::Blocked {
+            ours.writable().await.unwrap();
+        }
+
+        let mut received = Vec::new();
+        while received.len() < 11 {
+            theirs.readable().await.unwrap();
+            theirs.receive(&mut counters, |datagram| {
+                assert_eq!(datagram.ecn, Ecn::Ect0);
+                received.push((datagram.payload[0], datagram.payload.len()));
+            });
+        }
+        let expected: Vec<_> = (0..10).map(|i| (i, 100)).chain([(10, 50)]).collect();
+        assert_eq!(received, expected);
+        assert_eq!(counters, Counters::default());
+    });
+}
+
+#[test]
+fn without_privilege_there_is_neither_an_interface_nor_a_socket_that_could_loop() {
+    in_namespace(|| {
+        let mut capabilities = rustix::thread::capabilities(None).unwrap();
+        capabilities.effective = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, capabilities).unwrap();
+
+        assert!(matches!(Tun::open(INTERFACE), Err(TunError::NotPermitted(_))));
+        assert!(matches!(Bound::open(MARK), Err(SocketError::Mark(_))));
+    });
+}
+
+#[test]
 fn the_known_port_is_used_if_it_is_free() {
     in_runtime(async {
         let first = sockets();
@@ -355,7 +405,7 @@ async fn read(tun: &mut TunDevice, count: usize) -> Vec<IpPacket> {
     packets
 }
 
-fn nix_udp_socket() -> UdpSocket {
+fn connected() -> UdpSocket {
     let socket = UdpSocket::bind((HERE, 0)).unwrap();
     socket.connect((THERE, 5000)).unwrap();
     socket
