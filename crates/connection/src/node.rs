@@ -241,7 +241,7 @@ impl Node {
     /// We are in a new network: drops all connections without a word, takes a new key, and starts all relays anew.
     pub fn reset(&mut self, now: Instant) {
         self.outbox.clear();
-        self.events.clear();
+        self.events.retain(|event| matches!(event, Event::Closed(_) | Event::Failed(_)));
         self.early.clear();
         self.by_number.clear();
         self.events.extend(std::mem::take(&mut self.peers).into_keys().map(Event::Closed));

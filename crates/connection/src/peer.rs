@@ -252,14 +252,10 @@ impl Connection {
 
     /// Does what is due, and sends what the checks have to say.
     pub(crate) fn drive(&mut self, post: &mut Post<'_>, now: Instant) -> Vec<News> {
-        if self.agent.poll_timeout().is_none_or(|due| due <= now) {
-            self.agent.handle_timeout(now);
-        }
-        while let Some(event) = self.agent.poll_event() {
-            match event {
-                ice::Event::Nominated { local, remote } => self.handle_nomination(local, remote, post, now),
-                ice::Event::Health(health) => self.handle_health(health, now),
-            }
+        self.check_connectivity(post, now);
+        // Another patience may mean that something is due at once.
+        if self.fall_asleep(now) {
+            self.check_connectivity(post, now);
         }
         while let Some(check) = self.agent.poll_transmit() {
             let way = self.way_between(check.local, check.remote, post.relays);
@@ -270,7 +266,6 @@ impl Connection {
             Attempt::Going(None) => {}
             Attempt::GivenUp => return vec![News::Failed(Failure::Unresponsive)],
         }
-        self.fall_asleep(now);
         let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if passed(self.candidates_due) {
             return vec![News::Failed(Failure::Silent)];
@@ -326,6 +321,18 @@ impl Connection {
         match self.relay {
             Some(relay) if relays.lends(relay, local) => Way::Relayed { relay, local, remote },
             Some(_) | None => Way::Direct { local, remote },
+        }
+    }
+
+    fn check_connectivity(&mut self, post: &mut Post<'_>, now: Instant) {
+        if self.agent.poll_timeout().is_none_or(|due| due <= now) {
+            self.agent.handle_timeout(now);
+        }
+        while let Some(event) = self.agent.poll_event() {
+            match event {
+                ice::Event::Nominated { local, remote } => self.handle_nomination(local, remote, post, now),
+                ice::Event::Health(health) => self.handle_health(health, now),
+            }
         }
     }
 
@@ -391,14 +398,13 @@ impl Connection {
         }
     }
 
-    fn fall_asleep(&mut self, now: Instant) {
-        if self.idle_due().is_some_and(|due| due <= now)
-            && let Some(way) = self.way()
-        {
-            self.state = State::Idle { way };
-            self.agent.set_patience(self.profile.idle);
-            self.tunnel.set_idle(true);
-        }
+    /// Becomes idle if it is time. Returns whether it did.
+    fn fall_asleep(&mut self, now: Instant) -> bool {
+        let Some(way) = self.way().filter(|_| self.idle_due().is_some_and(|due| due <= now)) else { return false };
+        self.state = State::Idle { way };
+        self.agent.set_patience(self.profile.idle);
+        self.tunnel.set_idle(true);
+        true
     }
 
     fn idle_due(&self) -> Option<Instant> {

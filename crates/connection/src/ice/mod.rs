@@ -254,3 +254,6 @@ fn credentials(from: &IceCredentials) -> IceCreds {
 fn local_preference(candidate: &Candidate, of_same_kind: usize) -> u32 {
     default_local_preference(candidate, of_same_kind.min(7_000))
 }
+
+#[cfg(test)]
+mod tests;
