@@ -57,7 +57,7 @@ fn coturn_carries_packets_on_two_families() {
 }
 
 #[test]
-#[ignore = "needs root and coturn, and takes a minute"]
+#[ignore = "needs root and coturn"]
 fn an_allocation_of_coturn_is_refreshed() {
     in_namespace("an_allocation_of_coturn_is_refreshed", "refresh", || {
         let mut stand = Stand::new(&["203.0.113.1:3478"], &["192.0.2.10:52625"], &["192.0.2.20:52625"]);
