@@ -226,7 +226,8 @@ impl Stand {
         eventually("the tunnel has addresses and the client has a resolver", Duration::from_secs(20), || {
             let has_address = self.net.client.program("ip -brief address show dev").arg(INTERFACE).run();
             let resolv_conf = self.net.client.read("/etc/resolv.conf").unwrap_or_default();
-            has_address.is_ok_and(|it| it.text().contains("100.")) && resolv_conf.contains("100.100.111.")
+            let has_resolver = resolv_conf.contains("100.100.111.") || resolv_conf.contains(":8000:100:100:111:");
+            has_resolver && has_address.is_ok_and(|it| it.text().contains("100."))
         })
     }
 

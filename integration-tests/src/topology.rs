@@ -116,6 +116,16 @@ impl Topology {
         self.router.nft("add rule inet lab direct counter name blocked drop").map(drop)
     }
 
+    /// From now on the client has addresses of one family only, 4 or 6.
+    pub fn leave_client_only(&self, family: u8) -> anyhow::Result<()> {
+        if family == 4 {
+            return self.client.ip(&["-6 addr flush dev eth0"]);
+        }
+        self.client.ip(&["-4 addr flush dev eth0"])?;
+        let resolv_conf = format!("# written by the test stand\nnameserver {}\n", RESOLVER.v6);
+        self.client.write("/etc/resolv.conf", &resolv_conf)
+    }
+
     /// Bytes of IP packets that the router has seen.
     pub fn bytes(&self, traffic: Traffic) -> anyhow::Result<u64> {
         let name = match traffic {
