@@ -39,24 +39,29 @@ pub struct Reach {
 pub struct Resolvers {
     list: Vec<Upstream>,
     custom: bool,
+    instead_of_doh: bool,
 }
 
 impl Resolvers {
-    /// The portal's plain resolvers if it names any, else its DoH resolvers, else the host's own. Duplicates and our
-    /// own sentinels are left out; asking those would be asking ourselves.
+    /// The portal's plain resolvers if it names any, else the host's own. Duplicates and our own sentinels are left out;
+    /// asking those would be asking ourselves.
+    ///
+    /// The portal's DoH resolvers cannot be asked yet. They are chosen only where there is nobody else: then all other
+    /// questions fail, but names of resources work, because their asker finds us at a sentinel.
     #[must_use]
     pub fn choose(do53: &[IpAddr], doh: &[DohUrl], system: &[IpAddr]) -> Self {
-        let do53 = plain(do53);
+        let (do53, system) = (plain(do53), plain(system));
+        let custom = !do53.is_empty() || (system.is_empty() && !doh.is_empty());
+        let instead_of_doh = !custom && !doh.is_empty();
         let doh: Vec<_> = doh.iter().cloned().map(Upstream::Doh).collect();
-        let custom = !do53.is_empty() || !doh.is_empty();
-        let chosen = [do53, doh, plain(system)].into_iter().find(|list| !list.is_empty());
+        let chosen = [do53, system, doh].into_iter().find(|list| !list.is_empty());
         let mut list = Vec::new();
         for upstream in chosen.unwrap_or_default() {
             if !list.contains(&upstream) {
                 list.push(upstream);
             }
         }
-        Self { list, custom }
+        Self { list, custom, instead_of_doh }
     }
 
     /// The resolvers.
@@ -69,6 +74,12 @@ impl Resolvers {
     #[must_use]
     pub fn are_custom(&self) -> bool {
         self.custom
+    }
+
+    /// Whether the host's own resolvers stand in for DoH resolvers of the portal.
+    #[must_use]
+    pub fn are_instead_of_doh(&self) -> bool {
+        self.instead_of_doh
     }
 
     /// How `upstream` is reached, if `reach` says what covers its address.
@@ -136,19 +147,33 @@ mod tests {
     }
 
     #[test]
-    fn the_portals_plain_resolvers_win_then_its_doh_then_the_hosts() {
+    fn the_portals_plain_resolvers_win_then_the_hosts() {
         let url = doh("https://dns.quad9.net/dns-query");
         let chosen = Resolvers::choose(&ips(&["10.0.0.1"]), std::slice::from_ref(&url), &ips(&["192.168.1.1"]));
         assert_eq!(chosen.as_slice(), [do53("10.0.0.1")]);
-        assert!(chosen.are_custom());
-
-        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &ips(&["192.168.1.1"]));
-        assert_eq!(chosen.as_slice(), [Upstream::Doh(url)]);
-        assert!(chosen.are_custom());
+        assert!(chosen.are_custom() && !chosen.are_instead_of_doh());
 
         let chosen = Resolvers::choose(&[], &[], &ips(&["192.168.1.1"]));
         assert_eq!(chosen.as_slice(), [do53("192.168.1.1")]);
-        assert!(!chosen.are_custom());
+        assert!(!chosen.are_custom() && !chosen.are_instead_of_doh());
+    }
+
+    #[test]
+    fn the_hosts_resolvers_stand_in_for_doh_and_are_still_the_hosts() {
+        let url = doh("https://dns.quad9.net/dns-query");
+        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &ips(&["192.168.1.1"]));
+        assert_eq!(chosen.as_slice(), [do53("192.168.1.1")]);
+        assert!(!chosen.are_custom() && chosen.are_instead_of_doh());
+        let everything = Reach { cidr: true, internet: true };
+        assert_eq!(chosen.via(&do53("192.168.1.1"), |_| everything), Via::Host);
+    }
+
+    #[test]
+    fn doh_without_anybody_to_stand_in_keeps_a_place_to_ask_for_resources() {
+        let url = doh("https://dns.quad9.net/dns-query");
+        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &ips(&["100.100.111.1"]));
+        assert_eq!(chosen.as_slice(), [Upstream::Doh(url)]);
+        assert!(chosen.are_custom() && !chosen.are_instead_of_doh());
     }
 
     #[test]

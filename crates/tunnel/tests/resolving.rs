@@ -51,6 +51,23 @@ fn the_resolvers_of_the_host_are_used_when_the_portal_names_none() {
 }
 
 #[test]
+fn names_of_resources_work_although_the_portal_wants_dns_over_https() {
+    let url = model::DohUrl::new("https://dns.example.net/dns-query".parse().unwrap()).unwrap();
+    let with_doh = Interface { upstream_do53: Vec::new(), upstream_doh: vec![url.clone()], ..interface() };
+    let mut client = Client::new();
+    client.init_with(with_doh, &[Resource::Dns(names(1, "*.example.com"))]);
+    assert_eq!(client.resolve("db.example.com", "A").len(), 4, "even where nobody else can be asked");
+    assert_eq!(client.interfaces.last().unwrap().sentinels[0].1, Upstream::Doh(url));
+
+    client.tunnel.handle_resolvers(&["192.168.1.1".parse().unwrap()], client.now);
+    client.drain();
+    assert_eq!(client.resolve("db.example.com", "A").len(), 4);
+    let query = client.ask("www.example.org", "A");
+    let Some(Decision::Forward { to, via, .. }) = client.decision(query) else { panic!("{:?}", client.decided) };
+    assert_eq!((to, *via), (&Upstream::Do53("192.168.1.1:53".parse().unwrap()), Via::Host));
+}
+
+#[test]
 fn a_resolver_of_the_portal_inside_a_network_is_asked_through_the_tunnel() {
     let filtered = |filters: &[Filter]| {
         Resource::Cidr(CidrResource { filters: filters.iter().cloned().collect(), ..network(1, "1.1.1.0/24") })

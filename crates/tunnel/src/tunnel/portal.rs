@@ -59,7 +59,13 @@ impl Tunnel {
         if resolvers.as_slice().is_empty() {
             tracing::warn!("there is no resolver to pass queries on to, so names of resources do not work either");
         }
-        self.stub.set_resolvers(resolvers);
+        let are_instead_of_doh = resolvers.are_instead_of_doh();
+        if self.stub.set_resolvers(resolvers) && are_instead_of_doh {
+            tracing::warn!(
+                "the portal names only DNS-over-HTTPS resolvers, which are not supported yet; \
+                 the resolvers of this host are asked instead, without encryption"
+            );
+        }
         self.told_interface.mark_stale();
     }
 
