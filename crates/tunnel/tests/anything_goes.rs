@@ -93,6 +93,9 @@ fn happen(lab: &mut Lab, rng: &mut StdRng) {
         _ if rng.random_ratio(1, 4) => {
             lab.client.tunnel.reset(lab.client.now);
             lab.client.drain();
+            if rng.random_ratio(3, 4) {
+                lab.client.init(&resources());
+            }
         }
         _ => lab.restart_gateway(gateway),
     }

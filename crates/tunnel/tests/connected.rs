@@ -272,11 +272,30 @@ fn another_network_means_a_new_key_and_the_same_gateway_if_possible() {
     assert_eq!(lab.client.tunnel.paths(), []);
     lab.run_for(secs(1));
 
+    lab.client.init(&[cidr(1, "10.0.0.0/8")]);
     lab.client.send(udp("10.0.0.1:53", 2));
     assert_eq!(lab.client.take_requests(), [(id(1), vec![GatewayId::from_u128(1)])]);
     lab.permit(id(1), 0);
     lab.run_for(secs(3));
     assert_eq!(lab.gateways[0].received.len(), 2);
+}
+
+#[test]
+fn a_permission_for_the_old_key_is_of_no_use_to_the_new_one() {
+    let mut lab = Lab::new(&[cidr(1, "10.0.0.0/8")]);
+    lab.client.send(udp("10.0.0.1:53", 1));
+    assert_eq!(lab.client.take_requests().len(), 1);
+
+    lab.client.tunnel.reset(lab.client.now);
+    lab.client.drain();
+    lab.permit(id(1), 0);
+    assert_eq!(lab.client.tunnel.paths(), [], "it was on its way while the key changed");
+
+    lab.client.init(&[cidr(1, "10.0.0.0/8")]);
+    assert_eq!(lab.client.take_requests(), [(id(1), vec![])], "what waits is asked for with the new key");
+    lab.permit(id(1), 0);
+    lab.run_for(secs(3));
+    assert_eq!(lab.gateways[0].received, [udp("10.0.0.1:53", 1)]);
 }
 
 #[test]

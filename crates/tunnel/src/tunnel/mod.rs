@@ -36,6 +36,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Tunnel {
     interface: Option<Interface>,
+    /// Whether the portal may still know us by an older key: what it permitted to that one is of no use any more. It
+    /// knows the new one when it says everything anew.
+    awaits_snapshot: bool,
     resources: Resources,
     routing: Routing,
     access: Access,
@@ -108,6 +111,7 @@ impl Tunnel {
     pub fn new(now: Instant, unix_now: Duration, seed: [u8; 32], names: Assignments) -> Self {
         Self {
             interface: None,
+            awaits_snapshot: false,
             resources: Resources::default(),
             routing: Routing::default(),
             access: Access::default(),
@@ -184,6 +188,7 @@ impl Tunnel {
 
     /// We are in another network: drops all connections and takes a new key. What the portal said stays true.
     pub fn reset(&mut self, now: Instant) {
+        self.awaits_snapshot = true;
         self.node.reset(now);
         for gateway in self.peers.ids() {
             self.forget_gateway(gateway);

@@ -27,6 +27,9 @@ impl Tunnel {
                 self.remove_resource(resource, now);
                 self.resources_changed();
             }
+            FromPortal::AuthorizationCreated(_) if self.awaits_snapshot => {
+                tracing::debug!("a permission for a key that we no longer have");
+            }
             FromPortal::AuthorizationCreated(authorization) => self.accept(*authorization, now),
             FromPortal::AuthorizationCreationFailed(failure) => self.refuse(&failure, now),
             FromPortal::RelaysPresence { disconnected, connected } => {
@@ -86,6 +89,7 @@ impl Tunnel {
 
     /// The whole truth, in its order: ourselves, the resources, the relays.
     fn start_over(&mut self, init: Init, now: Instant) {
+        self.awaits_snapshot = false;
         self.configure(init.interface);
         for gone in self.resources.missing_from(&init.resources) {
             self.remove_resource(gone, now);
