@@ -41,6 +41,14 @@ pub(crate) fn decide(interface: Option<&Interface>, gateway: Option<&Gateway>, p
     Verdict::Deliver
 }
 
+/// Where a packet of ours was going if this one says that nothing is there: network unreachable over IPv4, address
+/// unreachable over IPv6 (RFC 792, RFC 4443 3.1).
+pub(crate) fn unreachable_destination(packet: &IpPacket) -> Option<IpAddr> {
+    let Transport::IcmpError(quoted) = packet.transport() else { return None };
+    let expected = if quoted.destination.is_ipv4() { (3, 0) } else { (1, 3) };
+    ((quoted.icmp_type, quoted.icmp_code) == expected).then_some(quoted.destination)
+}
+
 /// Where a packet of ours was going that is said to be forbidden in this one.
 pub(crate) fn forbidden_flow(packet: &IpPacket) -> Option<(IpAddr, Protocol)> {
     match packet.transport() {

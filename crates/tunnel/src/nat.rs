@@ -49,8 +49,8 @@ pub(crate) struct Key {
 enum State {
     /// Announced. The packets are there if nothing may be sent before the answer.
     Announced { at: Instant, held: Option<HeldPackets> },
-    /// The gateway knows the name.
-    Confirmed,
+    /// The gateway knows the name, as far as we know.
+    Confirmed { announced_at: Instant },
     /// The gateway cannot use the name. Packets flow nevertheless: it answers them with an ICMP error.
     Failed,
 }
@@ -100,10 +100,29 @@ impl Tracker {
         self.refresh(concerned, now);
     }
 
+    /// The gateway says that an address of `name` leads nowhere. Perhaps the name has no such address; but a gateway also
+    /// forgets all names of ours when one of their addresses meant another name before we were started anew.
+    pub(crate) fn handle_unreachable(&mut self, gateway: GatewayId, name: &Domain, now: Instant) {
+        let is_concerned = |key: &Key, state: &State| {
+            key.gateway == gateway
+                && key.name == *name
+                && matches!(state, State::Confirmed { announced_at } if *announced_at + REPEAT_AFTER <= now)
+        };
+        let concerned = self.entries.iter().filter(|(key, state)| is_concerned(key, state)).map(|(key, _)| key.clone());
+        let concerned = concerned.collect();
+        self.refresh(concerned, now);
+    }
+
     /// The gateway answered. What may be sent now, in order.
-    pub(crate) fn handle_status(&mut self, key: &Key, is_active: bool) -> Vec<IpPacket> {
+    pub(crate) fn handle_status(&mut self, key: &Key, is_active: bool, now: Instant) -> Vec<IpPacket> {
         let Some(state) = self.entries.get_mut(key) else { return Vec::new() };
-        let next = if is_active { State::Confirmed } else { State::Failed };
+        let next = match state {
+            _ if !is_active => State::Failed,
+            State::Announced { at: announced_at, .. } | State::Confirmed { announced_at } => {
+                State::Confirmed { announced_at: *announced_at }
+            }
+            State::Failed => State::Confirmed { announced_at: now },
+        };
         let State::Announced { held: Some(held), .. } = std::mem::replace(state, next) else { return Vec::new() };
         self.dropped += held.dropped();
         if is_active {
@@ -142,7 +161,7 @@ impl Tracker {
                     self.announcements.push_back(key);
                 }
                 Some(State::Announced { .. }) | None => {}
-                Some(State::Confirmed) => self.announce(key, None, now),
+                Some(State::Confirmed { .. }) => self.announce(key, None, now),
                 Some(State::Failed) => self.announce(key, Some(HeldPackets::new(PACKETS)), now),
             }
         }
@@ -191,8 +210,26 @@ mod tests {
         assert_eq!(tracker.handle_packet(key(1), packet(3), now + 2 * SECOND), None);
         assert_eq!(announcements(&mut tracker), 1);
 
-        assert_eq!(tracker.handle_status(&key(1), true), [packet(1), packet(2), packet(3)]);
+        assert_eq!(tracker.handle_status(&key(1), true, now), [packet(1), packet(2), packet(3)]);
         assert_eq!(tracker.handle_packet(key(1), packet(4), now), Some(packet(4)));
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_announced_again_but_not_with_every_error() {
+        let now = start();
+        let name = "db.corp.example".into();
+        let mut tracker = Tracker::default();
+        assert_eq!(tracker.handle_packet(key(1), packet(1), now), None);
+        assert_eq!(announcements(&mut tracker), 1);
+        assert_eq!(tracker.handle_status(&key(1), true, now), [packet(1)]);
+
+        for (after, expected) in [(SECOND, 0), (2 * SECOND, 1), (2 * SECOND, 0), (3 * SECOND, 0), (4 * SECOND, 1)] {
+            tracker.handle_unreachable(GatewayId::from_u128(1), &name, now + after);
+            tracker.handle_unreachable(GatewayId::from_u128(2), &name, now + after);
+            assert_eq!(announcements(&mut tracker), expected, "{after:?}");
+            assert!(tracker.handle_packet(key(1), packet(2), now + after).is_some(), "packets flow meanwhile");
+            assert!(tracker.handle_status(&key(1), true, now + after).is_empty());
+        }
     }
 
     #[test]
@@ -206,7 +243,7 @@ mod tests {
         assert_eq!(announcements(&mut tracker), 0);
         tracker.handle_query(&"db.corp.example".into(), now + 2 * SECOND);
         assert_eq!(announcements(&mut tracker), 1);
-        assert_eq!(tracker.handle_status(&key(1), true), [packet(1)], "what was held is kept");
+        assert_eq!(tracker.handle_status(&key(1), true, now), [packet(1)], "what was held is kept");
     }
 
     #[test]
@@ -214,7 +251,7 @@ mod tests {
         let now = start();
         let mut tracker = Tracker::default();
         assert_eq!(tracker.handle_packet(key(1), packet(1), now), None);
-        assert!(tracker.handle_status(&key(1), false).is_empty());
+        assert!(tracker.handle_status(&key(1), false, now).is_empty());
         assert_eq!(tracker.take_dropped(), 1);
         assert_eq!(announcements(&mut tracker), 1);
 
@@ -233,7 +270,7 @@ mod tests {
         let now = start();
         let mut tracker = Tracker::default();
         assert_eq!(tracker.handle_packet(key(1), packet(1), now), None);
-        tracker.handle_status(&key(1), true);
+        tracker.handle_status(&key(1), true, now);
         assert_eq!(announcements(&mut tracker), 1);
 
         tracker.handle_query(&"db.corp.example".into(), now);
@@ -249,7 +286,7 @@ mod tests {
         let now = start();
         let mut tracker = Tracker::default();
         assert_eq!(tracker.handle_packet(key(1), packet(1), now), None);
-        tracker.handle_status(&key(1), true);
+        tracker.handle_status(&key(1), true, now);
 
         assert_eq!(tracker.handle_packet(key(2), packet(2), now), None);
 
@@ -261,7 +298,7 @@ mod tests {
         let now = start();
         let mut tracker = Tracker::default();
         assert_eq!(tracker.handle_packet(key(1), packet(1), now), None);
-        tracker.handle_status(&key(1), true);
+        tracker.handle_status(&key(1), true, now);
         assert_eq!(announcements(&mut tracker), 1);
 
         tracker.forget_gateway(key(1).gateway);
@@ -278,7 +315,7 @@ mod tests {
             assert_eq!(tracker.handle_packet(key(1), packet(number), now), None);
         }
 
-        let sent = tracker.handle_status(&key(1), true);
+        let sent = tracker.handle_status(&key(1), true, now);
 
         assert_eq!(sent, (1..33).map(packet).collect::<Vec<_>>());
         assert_eq!(tracker.take_dropped(), 1);
@@ -287,7 +324,7 @@ mod tests {
     #[test]
     fn an_answer_that_nobody_waits_for_changes_nothing() {
         let mut tracker = Tracker::default();
-        assert!(tracker.handle_status(&key(1), true).is_empty());
+        assert!(tracker.handle_status(&key(1), true, start()).is_empty());
         assert_eq!(announcements(&mut tracker), 0);
     }
 }

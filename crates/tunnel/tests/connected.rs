@@ -81,6 +81,21 @@ fn packets_to_a_name_wait_for_the_gateway_to_know_it() {
 }
 
 #[test]
+fn a_gateway_that_has_forgotten_a_name_is_told_again() {
+    let mut lab = Lab::new(&[Resource::Dns(names(1, "*.example.com"))]);
+    let address = lab.client.resolve("db.example.com", "A")[0];
+    let packet = |number| udp(format!("{address}:443"), number);
+    let mut lab = lab.connected(id(1), packet(1));
+    assert_eq!(lab.gateways[0].announcements(), 1);
+
+    let error = ip_packet::icmp::unreachable(&packet(2)).unwrap();
+    lab.send_from(0, error.clone());
+
+    assert_eq!(lab.gateways[0].announcements(), 2);
+    assert_eq!(lab.client.packets, [error], "the program hears of it all the same");
+}
+
+#[test]
 fn a_second_resource_on_the_same_gateway_uses_the_connection_at_once() {
     let lab = Lab::new(&[cidr(1, "10.0.0.0/8"), cidr(2, "172.16.0.0/12")]);
     let mut lab = lab.connected(id(1), udp("10.0.0.1:53", 1));

@@ -59,6 +59,10 @@ impl Tunnel {
             inbound::Verdict::Message(message) => self.follow_gateway(gateway, message, now),
             inbound::Verdict::Deliver => {
                 self.renew_if_forbidden(gateway, &packet, now);
+                if let Some(name) = inbound::unreachable_destination(&packet).and_then(|ip| self.stub.names().owner(ip))
+                {
+                    self.nat.handle_unreachable(gateway, name, now);
+                }
                 self.to_host.push_back(packet);
             }
             inbound::Verdict::Drop(reason) => self.counters.count(reason, 1),
@@ -121,7 +125,7 @@ impl Tunnel {
         match message {
             Message::DomainStatus { resource, name, is_active } => {
                 let key = nat::Key { name, gateway, resource };
-                for packet in self.nat.handle_status(&key, is_active) {
+                for packet in self.nat.handle_status(&key, is_active, now) {
                     self.send_packet(packet, now);
                 }
             }
