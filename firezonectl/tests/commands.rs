@@ -142,13 +142,14 @@ impl Played {
     }
 }
 
+/// What is printed; or the failure, if nothing is.
 async fn run(line: &str, daemon: &Daemon) -> Result<String, Failure> {
     let args = Args::try_parse_from(std::iter::once("firezonectl").chain(line.split(' '))).unwrap();
     let answer = commands::run(&args.command, daemon).await?;
     let text = render(answer.as_ref(), args.json, &Style::default())?;
     match answer.failure() {
-        None => Ok(text),
-        Some(failure) => Err(failure),
+        Some(failure) if text.is_empty() => Err(failure),
+        _ => Ok(text),
     }
 }
 

@@ -11,10 +11,12 @@ use crate::{
     output::{SCHEMA, Show, Style, words},
 };
 
+/// The exit code is 0 if connected, and 5 if not.
+///
 /// Example: firezonectl status --quiet || firezonectl sign-in
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Print nothing; the exit code says whether this machine is connected
+    /// Print nothing
     #[arg(short, long)]
     quiet: bool,
 }
@@ -169,6 +171,6 @@ impl Show for Status {
     }
 
     fn failure(&self) -> Option<Failure> {
-        (self.quiet && self.state != State::Connected.as_str()).then_some(Failure::NotConnected)
+        (self.state != State::Connected.as_str()).then_some(Failure::NotConnected)
     }
 }

@@ -32,7 +32,7 @@ impl StatusFile {
     }
 
     /// Replaces the file as a whole, so that nobody reads half of it.
-    pub(super) fn write(&self, snapshot: &Snapshot) {
+    pub(super) fn write(&mut self, snapshot: &Snapshot) {
         if let Err(error) = self.try_write(snapshot) {
             tracing::warn!(%error, path = %self.path.display(), "cannot write the status file");
         }
@@ -48,7 +48,7 @@ impl StatusFile {
         }
     }
 
-    fn try_write(&self, snapshot: &Snapshot) -> io::Result<()> {
+    fn try_write(&mut self, snapshot: &Snapshot) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(&snapshot.to_file(self.mode, self.started))?;
         text.push(b'\n');
         if let Some(directory) = self.path.parent() {
@@ -60,6 +60,7 @@ impl StatusFile {
             // A daemon that is not root may only give files to its own groups; then only root reads it.
             if let Err(error) = fchown(&file, None, Some(group)) {
                 tracing::debug!(%error, "cannot give the status file to the group");
+                self.group = None;
             }
         }
         file.write_all(&text)?;
@@ -106,7 +107,7 @@ mod tests {
     fn the_file_is_replaced_and_not_for_everybody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/status.json");
-        let file = StatusFile { path: path.clone(), mode: "service", started: Duration::from_secs(7), group: None };
+        let mut file = StatusFile { path: path.clone(), mode: "service", started: Duration::from_secs(7), group: None };
 
         file.write(&Snapshot::default());
         file.write(&Snapshot { state: dbus_api::State::Connected, ..Snapshot::default() });

@@ -1,7 +1,7 @@
 //! A session begins.
 
 use super::{
-    Account, Context, Input, State,
+    Account, Context, Input, Reason, State,
     connected::Connected,
     live::{Live, Outcome},
 };
@@ -12,8 +12,8 @@ use crate::snapshot::Snapshot;
 pub(super) struct Connecting(Live);
 
 impl Connecting {
-    pub(super) fn new(account: Account, failures: u32) -> Self {
-        Self(Live::new(account, failures))
+    pub(super) fn new(account: Account, failures: u32, because: Option<Reason>) -> Self {
+        Self(Live::new(account, failures, because))
     }
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {

@@ -128,7 +128,7 @@ impl Next {
     pub(super) fn state(self, cx: &mut Context) -> State {
         match self {
             Self::SignedOut(reason) => State::SignedOut(SignedOut { reason }),
-            Self::SignIn(account) => signed_out::begin(account, 0, cx),
+            Self::SignIn(account) => signed_out::begin(account, cx),
             Self::Wait(account, why, failures) => State::Waiting(Waiting::new(account, why, failures, cx)),
             Self::Stop => State::Stopped,
         }

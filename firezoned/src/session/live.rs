@@ -44,13 +44,14 @@ pub(super) enum Outcome {
 }
 
 impl Live {
-    pub(super) fn new(account: Account, failures: u32) -> Self {
+    /// `because` is why the last session of this account could not be kept, if so.
+    pub(super) fn new(account: Account, failures: u32, because: Option<Reason>) -> Self {
         Self {
             account,
             failures,
             key: None,
             joined: false,
-            lost: None,
+            lost: because,
             wish: None,
             configured: false,
             resources: Arc::default(),

@@ -13,10 +13,10 @@ pub(super) struct SignedOut {
 impl SignedOut {
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
         match input {
-            Input::Begin(account) => begin(account, 0, cx),
+            Input::Begin(account) => begin(account, cx),
             Input::Request(Request::SignIn(account, reply)) => {
                 reply.accept();
-                begin(account, 0, cx)
+                begin(account, cx)
             }
             Input::Request(Request::SignOut(reply)) => {
                 reply.accept();
@@ -46,8 +46,13 @@ impl SignedOut {
     }
 }
 
-/// Starts a session. `failures` is how often in a row it could not be kept.
-pub(super) fn begin(account: Account, failures: u32, cx: &mut Context) -> State {
+/// Starts a session.
+pub(super) fn begin(account: Account, cx: &mut Context) -> State {
+    begin_again(account, 0, None, cx)
+}
+
+/// Starts a session that could not be kept `failures` times in a row, the last time because of this.
+pub(super) fn begin_again(account: Account, failures: u32, because: Option<Reason>, cx: &mut Context) -> State {
     cx.emit(Effect::OpenTunnel);
-    State::Connecting(Connecting::new(account, failures))
+    State::Connecting(Connecting::new(account, failures, because))
 }

@@ -32,17 +32,17 @@ impl Waiting {
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
         match input {
-            Input::Begin(account) => signed_out::begin(account, 0, cx),
-            Input::TimeIsUp => signed_out::begin(self.account, self.failures, cx),
-            Input::Reset | Input::NetworkChanged => signed_out::begin(self.account, 0, cx),
+            Input::Begin(account) => signed_out::begin(account, cx),
+            Input::TimeIsUp => signed_out::begin_again(self.account, self.failures, Some(self.why), cx),
+            Input::Reset | Input::NetworkChanged => signed_out::begin_again(self.account, 0, Some(self.why), cx),
             Input::Request(Request::Reset(reply)) => {
                 reply.accept();
-                signed_out::begin(self.account, 0, cx)
+                signed_out::begin_again(self.account, 0, Some(self.why), cx)
             }
             // Whoever signs in does not want to wait, be it with the same token.
             Input::Request(Request::SignIn(account, reply)) => {
                 reply.accept();
-                signed_out::begin(account, 0, cx)
+                signed_out::begin(account, cx)
             }
             Input::Request(Request::SignOut(reply)) => {
                 reply.accept();
