@@ -21,6 +21,8 @@ mod node;
 mod outbox;
 mod path;
 mod peer;
+#[cfg(test)]
+mod recorded;
 mod relay;
 #[cfg(test)]
 mod testing;

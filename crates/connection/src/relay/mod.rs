@@ -13,8 +13,8 @@ mod allocation;
 pub(crate) mod channel_data;
 mod channels;
 mod choice;
-mod credentials;
-mod stun;
+pub(crate) mod credentials;
+pub(crate) mod stun;
 mod transaction;
 
 pub(crate) use allocation::Event;
