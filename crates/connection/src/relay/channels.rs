@@ -56,14 +56,16 @@ impl Channels {
         Some(channel.peer)
     }
 
-    /// The number to be requested for `peer`; `None` if a request for it is in flight already.
+    /// The number to be requested for `peer`; `None` if there is nothing to be requested, because the last request is
+    /// still in flight or was granted not long ago.
     pub(crate) fn request(&mut self, peer: SocketAddr, now: Instant) -> Result<Option<u16>, Exhausted> {
         let number = match self.by_peer.get(&peer) {
             Some(number) => *number,
             None => self.assign(peer, now)?,
         };
         let Some(channel) = self.by_number.get_mut(&number) else { return Ok(None) };
-        if channel.requested.is_some() {
+        let is_fresh = channel.confirmed.is_some_and(|confirmed| now.duration_since(confirmed) < REFRESH_AFTER);
+        if channel.requested.is_some() || is_fresh {
             return Ok(None);
         }
         channel.requested = Some(now);
@@ -174,6 +176,15 @@ mod tests {
         assert_eq!(channels.request(peer(1), now), Ok(Some(0x4000)));
         assert_eq!(channels.to(peer(1), now), Some(0x4000));
         assert_eq!(channels.request(peer(1), now), Ok(None), "one request at a time");
+    }
+
+    #[test]
+    fn a_peer_that_is_named_once_more_keeps_its_channel_as_it_is() {
+        let (mut channels, now) = (Channels::default(), epoch());
+        bound(&mut channels, 1, now);
+        assert_eq!(channels.request(peer(1), now + minutes(1)), Ok(None));
+        assert_eq!(channels.to(peer(1), now + minutes(1)), Some(0x4000));
+        assert_eq!(channels.request(peer(1), now + minutes(5)), Ok(Some(0x4000)));
     }
 
     #[test]
