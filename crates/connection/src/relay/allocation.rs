@@ -170,7 +170,7 @@ impl Allocation {
 
     pub(crate) fn handle_timeout(&mut self, rng: &mut StdRng, now: Instant) {
         self.repeat_requests(rng, now);
-        self.expire_lease(now);
+        self.expire_lease(rng, now);
         self.renew_lease(rng, now);
         for peer in self.channels.to_refresh(now) {
             self.bind_channel(peer, rng, now);
@@ -483,9 +483,11 @@ impl Allocation {
         self.active.is_some_and(|active| active.relay.is_ipv4() == transaction.relay.is_ipv4())
     }
 
-    fn expire_lease(&mut self, now: Instant) {
+    /// Asks for a new lease when one ended without our noticing in time, as after a long sleep.
+    fn expire_lease(&mut self, rng: &mut StdRng, now: Instant) {
         if self.lease.is_some_and(|lease| lease.expiry() <= now) {
             self.invalidate();
+            self.allocate(rng, now);
         }
     }
 

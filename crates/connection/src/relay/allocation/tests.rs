@@ -445,6 +445,17 @@ fn a_lease_that_is_not_renewed_is_lost_once() {
 }
 
 #[test]
+fn a_lease_that_ended_while_we_slept_is_asked_for_again() {
+    let mut story = Story::allocated();
+    story.now += secs(3_600);
+    story.allocation.handle_timeout(&mut story.rng, story.now);
+    story.collect();
+    assert_eq!((story.lost(), story.asked()), (2, vec!["allocate"]));
+    story.succeed(ALLOCATED);
+    assert!(story.allocation.lends(at(LENT_V4)));
+}
+
+#[test]
 fn an_address_of_the_other_family_may_be_dead() {
     let mut story = Story::with(&[V4, V6]);
     story.grant_over_v4();
