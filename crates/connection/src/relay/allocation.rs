@@ -123,16 +123,18 @@ impl Allocation {
         self.start(rng, now);
     }
 
+    /// Tries once more with a relay that lends us nothing and will not do so by itself.
+    pub(crate) fn revive(&mut self, rng: &mut StdRng, now: Instant) {
+        if self.is_suspended() {
+            self.active = None;
+            self.start(rng, now);
+        }
+    }
+
     /// Finds out whether the relay still knows us, because the portal did not mention it.
     pub(crate) fn probe(&mut self, rng: &mut StdRng, now: Instant) {
-        if self.lease.is_none() {
-            if self.is_suspended() {
-                self.active = None;
-                self.start(rng, now);
-            }
-            return;
-        }
-        let Some(active) = self.active else { return };
+        self.revive(rng, now);
+        let (Some(_), Some(active)) = (self.lease, self.active) else { return };
         if !self.is_in_flight(|request| matches!(request, Request::Refresh(_))) {
             self.send(Transaction::probe(Request::Refresh(Refresh::Renew), active.relay, now), rng);
         }

@@ -65,7 +65,8 @@ impl Relays {
         }
         let mentioned = merged(add);
         for (id, relay) in &mentioned {
-            if self.known.get(id).is_some_and(|known| is_unchanged(known, relay)) {
+            if let Some(known) = self.known.get_mut(id).filter(|known| is_unchanged(known, relay)) {
+                known.revive(rng, now);
                 continue;
             }
             if self.forget(*id) {

@@ -572,6 +572,24 @@ fn a_probe_of_a_suspended_relay_starts_over() {
 }
 
 #[test]
+fn only_a_suspended_relay_is_revived() {
+    let mut story = Story::with(&[V4]);
+    story.bound();
+    story.challenged();
+    story.allocation.revive(&mut story.rng, story.now);
+    story.collect();
+    assert_eq!(story.asked(), ["allocate"], "it is about to lend us something");
+    story.fail(508);
+    story.allocation.revive(&mut story.rng, story.now);
+    story.collect();
+    assert_eq!(story.asked(), ["binding"]);
+    story.bound();
+    story.succeed(ALLOCATED);
+    story.allocation.revive(&mut story.rng, story.now);
+    assert!(story.requests.is_empty() && story.allocation.lends(at(LENT_V4)));
+}
+
+#[test]
 fn a_late_answer_to_an_earlier_transmission_counts() {
     let mut story = Story::with(&[V4]);
     story.bound();
