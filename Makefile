@@ -8,7 +8,11 @@ DESTDIR ?=
 # Namespaces, tunnels and users are root's business. Building never is.
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 # Test programs are built by us and run by root.
-AS_ROOT := $(if $(SUDO),--config "target.'cfg(unix)'.runner='sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS'")
+RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS
+RUN_AS_ROOT := --config "target.'cfg(unix)'.runner='$(RUNNER)'"
+AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
+# All commands select the whole workspace, so that dependencies have the same features everywhere and are built once.
+STORY_FILES := $(patsubst integration-tests/tests/%.rs,--test %,$(wildcard integration-tests/tests/*.rs))
 # Each story is a little internet of its own; more at once than this make slow machines miss their deadlines.
 STORIES := RUST_TEST_THREADS=2
 
@@ -43,14 +47,14 @@ deny: ## Check licences and advisories of dependencies, if cargo-deny is install
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed; skipped"; fi
 
 unit: ## Run the tests that need no other programs
-	$(CARGO) test --workspace --lib --bins
-	$(CARGO) test --workspace --exclude integration-tests --tests
+	$(CARGO) test --workspace
 
 integration: build ## Run the stories: real programs in networks of their own (root)
-	$(STORIES) $(CARGO) test --package integration-tests --tests --no-fail-fast $(AS_ROOT)
+	$(STORIES) $(CARGO) test --workspace $(STORY_FILES) --no-fail-fast $(AS_ROOT) -- --ignored
+	$(if $(SUDO),$(CARGO) test --workspace --lib $(AS_ROOT))  # those that need the kernel were skipped by `unit`
 
-story: build ## Run one story and see its logs: make story STORY=name (root)
-	$(STORIES) $(CARGO) test --package integration-tests --tests $(AS_ROOT) -- $(STORY) --nocapture
+story: build ## Run one story: make story STORY=name (root)
+	$(STORIES) $(CARGO) test --workspace $(STORY_FILES) $(AS_ROOT) -- --ignored $(STORY)
 
 install: ## Install into DESTDIR under PREFIX (for packages)
 	$(CARGO) build --release --package firezoned --package firezonectl

@@ -32,6 +32,8 @@ pub const LAB_V6: Uuid = uuid!("c1d20000-0000-4000-8000-000000000006");
 
 /// What the private server is called by those who can reach it.
 pub const PRIVATE_NAME: &str = "wiki.corp.example";
+/// What its name server says about that name beside addresses.
+pub const PRIVATE_TEXT: &str = "only-insiders-know";
 /// Another name of it.
 pub const OTHER_PRIVATE_NAME: &str = "files.corp.example";
 /// Where the portal is.

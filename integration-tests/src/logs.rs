@@ -72,6 +72,13 @@ impl Logs {
         log
     }
 
+    /// How many lines of all logs of this name contain `text`.
+    #[must_use]
+    pub fn count(&self, name: &str, text: &str) -> usize {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.iter().filter(|log| log.name == name).map(|log| log.count(text)).sum()
+    }
+
     /// Writes all logs into files, for somebody to read.
     pub fn keep(&self, story: &str) -> std::io::Result<PathBuf> {
         let parent = std::env::var_os("FIREZONE_TEST_LOGS")

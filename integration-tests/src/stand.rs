@@ -10,7 +10,10 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::{
-    account::{self, ACCOUNT, CLIENT_TOKEN, GATEWAY_TOKEN, PORTAL_ADDRESS, PORTAL_NAME, PORTAL_URL, TURN},
+    account::{
+        self, ACCOUNT, CLIENT_TOKEN, GATEWAY_TOKEN, PORTAL_ADDRESS, PORTAL_NAME, PORTAL_URL, PRIVATE_NAME,
+        PRIVATE_TEXT, TURN,
+    },
     bus::{self, Bus},
     logs::Logs,
     netns::{FILES, Host},
@@ -258,6 +261,7 @@ impl Stand {
             .arg(format!("--listen-address={},{}", SERVER.v4, SERVER.v6))
             .arg(format!("--address=/corp.example/{}", SERVER.v4))
             .arg(format!("--address=/corp.example/{}", SERVER.v6))
+            .arg(format!("--txt-record={PRIVATE_NAME},{PRIVATE_TEXT}"))
             .arg("--host-record=firezone.dev,192.0.2.1")
             .start("dnsmasq", self.logs.open("private-resolver"))?;
         let web = self

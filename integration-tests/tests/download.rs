@@ -19,6 +19,7 @@ fn downloads(stand: &Stand) -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn downloads_by_name_and_by_address_take_the_direct_path() -> anyhow::Result<()> {
     tell(|stand| {
         assert!(
@@ -39,6 +40,7 @@ fn downloads_by_name_and_by_address_take_the_direct_path() -> anyhow::Result<()>
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn downloads_take_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
     tell(|stand| {
         stand.net.block_direct()?;

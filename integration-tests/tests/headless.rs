@@ -10,6 +10,7 @@ use integration_tests::{
 use nix::sys::signal::Signal;
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn the_environment_is_all_it_needs_and_sigterm_leaves_no_trace() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
@@ -32,6 +33,7 @@ fn the_environment_is_all_it_needs_and_sigterm_leaves_no_trace() -> anyhow::Resu
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn what_a_killed_daemon_left_is_put_right_by_the_next() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
@@ -54,6 +56,7 @@ fn what_a_killed_daemon_left_is_put_right_by_the_next() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn sighup_starts_the_session_anew_as_often_as_one_likes() -> anyhow::Result<()> {
     tell(|stand| {
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -77,6 +80,7 @@ fn sighup_starts_the_session_anew_as_often_as_one_likes() -> anyhow::Result<()> 
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn a_daemon_with_its_own_token_takes_no_commands() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
@@ -95,6 +99,7 @@ fn a_daemon_with_its_own_token_takes_no_commands() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn a_daemon_without_a_token_and_without_the_bus_has_nothing_to_do() -> anyhow::Result<()> {
     tell(|stand| {
         let outcome = stand.client().program("firezoned --no-ipc").run()?;

@@ -11,6 +11,7 @@ use integration_tests::{
 use serde_json::json;
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn a_download_goes_on_while_the_portal_restarts() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -56,6 +57,7 @@ fn a_download_goes_on_while_the_portal_restarts() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn a_rejected_token_ends_the_session_and_not_the_daemon() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
@@ -83,6 +85,7 @@ fn a_rejected_token_ends_the_session_and_not_the_daemon() -> anyhow::Result<()> 
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn an_expired_session_ends_with_its_reason() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
@@ -105,6 +108,7 @@ fn an_expired_session_ends_with_its_reason() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
 fn refusals_of_other_kinds_are_waited_out() -> anyhow::Result<()> {
     tell(|stand| {
         let refusal = json!({"status": 503, "code": "rate_limit", "retry_after": 1, "times": 3});

@@ -1,0 +1,41 @@
+//! The gateway goes away and comes back.
+
+use std::time::Duration;
+
+use integration_tests::{account::PRIVATE_NAME, process::eventually, stand::tell};
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_gateway_that_says_good_bye_is_found_again_when_it_is_back() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        stand.stop_gateway()?;
+        let quick = stand.fetch(&format!("http://{PRIVATE_NAME}/")).arg("--max-time").arg("3").run()?;
+        assert!(!quick.status.success(), "who has answered?");
+        stand.start_gateway()?;
+
+        eventually("downloads work again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn grants_that_run_out_are_renewed_without_a_gap_that_anybody_sees() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.portal("PUT", "/authorization-seconds", Some(&4.into()))?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+
+        // Several seconds, during which the grant runs out.
+        let url = format!("http://{PRIVATE_NAME}/bytes/4");
+        let body = stand.fetch(&url).arg("--limit-rate").arg("400K").check()?.stdout;
+
+        assert_eq!(integration_tests::web::sha256(&body), integration_tests::web::checksum(4));
+        let asked = stand.logs.count("dev-portal", r#"event":"request_authorization"#);
+        assert!(asked >= 2, "the grant was given {asked} times");
+        Ok(())
+    })
+}
