@@ -38,10 +38,15 @@ const REQUESTS: usize = 16;
 /// How long taking everything down may take. Shorter than any service manager's patience.
 const LONGEST_STOP: Duration = Duration::from_secs(9);
 
+/// How often and how patiently we look whether another daemon ends.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// Runs until a signal ends it, or something without which it makes no sense.
 pub async fn run(config: Config, mode: Mode, tokens: token::Environment) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen for signals")?;
     let identity = Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
+    be_alone().await?;
     let host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
     let host = HostHand::start(host).await?;
 
@@ -73,6 +78,7 @@ pub async fn run(config: Config, mode: Mode, tokens: token::Environment) -> anyh
 
 /// Makes the host as if we had never been here.
 pub async fn clean_up(config: &Config) -> anyhow::Result<()> {
+    be_alone().await?;
     let mut host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
     let applied = host.apply(&HostConfig::default()).await;
     for warning in &applied.warnings {
@@ -80,6 +86,18 @@ pub async fn clean_up(config: &Config) -> anyhow::Result<()> {
     }
     anyhow::ensure!(applied.warnings.is_empty(), "not everything could be removed");
     Ok(())
+}
+
+/// Refuses to go on while another daemon has a tunnel here: what looks like something left behind is in use. The interface
+/// lives no longer than the process that holds it, but its end may take a moment.
+async fn be_alone() -> anyhow::Result<()> {
+    for _ in 0..LOOKS {
+        if nix::net::if_::if_nametoindex(host::INTERFACE).is_err() {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    anyhow::bail!("the interface {} exists: another firezoned is running", host::INTERFACE)
 }
 
 /// The one owner of the session.
