@@ -11,8 +11,9 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS
 RUN_AS_ROOT := --config "target.'cfg(unix)'.runner='$(RUNNER)'"
 AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
-# All commands select the whole workspace, so that dependencies have the same features everywhere and are built once.
-STORY_FILES := $(patsubst integration-tests/tests/%.rs,--test %,$(wildcard integration-tests/tests/*.rs))
+# All commands select the whole workspace and its tests, so that dependencies have the same features everywhere and are
+# built once.
+STORY_FILES := $(patsubst integration-tests/tests/%.rs,--test %,$(wildcard integration-tests/tests/*.rs)) --test coturn
 # Each story is a little internet of its own; more at once than this make slow machines miss their deadlines.
 STORIES := RUST_TEST_THREADS=2
 
@@ -27,15 +28,15 @@ demo: tools ## See it work: a private server, reached by name, in a network of i
 	@$(CARGO) build --quiet --workspace
 	@$(SUDO) $(TARGET)/debug/demo
 
-test: tools fmt clippy unit integration ## Run everything that a change must pass
+test: tools fmt clippy build unit integration ## Run everything that a change must pass
 
 check: fmt clippy deny unit ## The part of it that needs neither root nor other programs
 
 tools: ## Install what is missing to build, demonstrate and test (Debian, Ubuntu)
 	@scripts/install-tools
 
-build: ## Build all programs for development
-	$(CARGO) build --workspace
+build: ## Build all programs and tests for development
+	$(CARGO) build --workspace --all-targets
 
 fmt: ## Check the formatting
 	$(CARGO) fmt --all --check

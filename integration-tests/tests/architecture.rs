@@ -1,0 +1,81 @@
+//! Rules about who depends on whom, so that nobody has to remember them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+/// Crates without I/O: they get time, datagrams and a seed as arguments.
+const CORE: [&str; 6] = ["connection", "dns", "ip-packet", "model", "portal", "tunnel"];
+
+/// All that each package of the dependency graph needs at run time, directly or not.
+struct Graph(BTreeMap<String, BTreeSet<String>>);
+
+impl Graph {
+    fn read() -> Self {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .output()
+            .expect("cargo should run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo should print JSON");
+        let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+
+        let names: BTreeMap<String, String> =
+            list(&metadata["packages"]).iter().map(|package| (text(&package["id"]), text(&package["name"]))).collect();
+        let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for node in list(&metadata["resolve"]["nodes"]) {
+            let needs = graph.entry(names[&text(&node["id"])].clone()).or_default();
+            for dependency in list(&node["deps"]) {
+                if list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null()) {
+                    needs.insert(names[&text(&dependency["pkg"])].clone());
+                }
+            }
+        }
+        Self(graph)
+    }
+
+    fn needs(&self, package: &str) -> BTreeSet<&str> {
+        let mut all = BTreeSet::new();
+        let mut open = vec![package];
+        while let Some(package) = open.pop() {
+            for need in self.0.get(package).into_iter().flatten() {
+                if all.insert(need.as_str()) {
+                    open.push(need);
+                }
+            }
+        }
+        all
+    }
+}
+
+#[test]
+fn dependencies_point_from_the_edge_to_the_core() {
+    let graph = Graph::read();
+    for core in CORE {
+        let needs = graph.needs(core);
+        assert!(!needs.is_empty(), "{core} is not in the graph");
+        for edge in ["tokio", "mio", "zbus", "rtnetlink", "firezoned"] {
+            assert!(!needs.contains(edge), "{core} depends on {edge}");
+        }
+    }
+}
+
+#[test]
+fn the_rooms_know_only_their_neighbours() {
+    let graph = Graph::read();
+    for (room, strangers) in [
+        ("portal", &["tunnel", "connection", "dns"][..]),
+        ("tunnel", &["portal", "dbus-api"]),
+        ("connection", &["tunnel", "dns", "portal"]),
+        ("dns", &["connection", "tunnel", "ip-packet"]),
+        ("dbus-api", &["model", "tunnel", "portal"]),
+        ("firezonectl", &["tunnel", "connection", "portal", "firezoned"]),
+    ] {
+        let needs = graph.needs(room);
+        for stranger in strangers {
+            assert!(!needs.contains(stranger), "{room} depends on {stranger}");
+        }
+    }
+}
