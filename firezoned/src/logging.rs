@@ -24,7 +24,7 @@ pub fn start(filter: Option<&str>) -> anyhow::Result<()> {
 /// Says why the process ends, in one line: in the log, or on standard error if there is no log yet.
 pub fn last_words(error: &anyhow::Error) {
     if tracing::dispatcher::has_been_set() {
-        tracing::error!("{error:#}");
+        tracing::error!(target: "firezoned", "{error:#}");
     } else {
         // If this fails there is nobody left to tell.
         let _told = writeln!(std::io::stderr(), "firezoned: {error:#}");

@@ -34,7 +34,7 @@ fn start(args: &Args, tokens: token::Environment) -> anyhow::Result<()> {
     let mode = token::find(&tokens).context("find a token")?;
     anyhow::ensure!(
         !(config.no_ipc && matches!(mode, Mode::User)),
-        "there is none: set FIREZONE_TOKEN, or put it into {}",
+        "find a token: there is none: set FIREZONE_TOKEN, or put it into {}",
         tokens.path().display()
     );
     if args.check {

@@ -61,7 +61,7 @@ impl Bus {
             .context("find the system bus")?
             .build()
             .await
-            .context("connect to the system bus")?;
+            .context("connect to the system bus, without which only a machine with a token of its own can do")?;
         let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
         let publisher = serve_at(&connection, daemon, guard).await.context("serve our objects")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;

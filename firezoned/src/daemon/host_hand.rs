@@ -50,7 +50,8 @@ struct Worker {
 impl HostHand {
     /// Removes what an earlier process may have left, then waits for wishes.
     pub(super) async fn start(host: Host) -> anyhow::Result<Self> {
-        let watch = host.watch()?;
+        let mut watch = host.watch()?;
+        watch.ready().await;
         let (wishes, inbox) = watch::channel(Wish::default());
         let (outbox, news) = mpsc::channel(16);
         let mut worker = Worker { host, told: HostConfig::default(), names: None, news: outbox };

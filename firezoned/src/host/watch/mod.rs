@@ -41,7 +41,8 @@ const UNREAD: usize = 16;
 pub enum Event {
     /// Our way to the outside is another one: new default route, or the address on its link is gone. Sessions start over.
     NetworkChanged,
-    /// There is no default route any more. [`Event::NetworkChanged`] follows when there is one again.
+    /// There is no default route any more, or there was none from the beginning. [`Event::NetworkChanged`] follows when
+    /// there is one again.
     NetworkLost,
     /// The host's own resolvers are others now.
     ResolversChanged(Vec<IpAddr>),
@@ -120,11 +121,16 @@ struct Unheard;
 impl Watcher {
     async fn run(mut self, news: News, mut file: Option<FileWatch>, looked: oneshot::Sender<()>) {
         let mut news = Some(news);
-        if let Err(refusal) = self.look().await {
+        let seen = self.look().await;
+        if let Err(refusal) = &seen {
             tracing::debug!(%refusal, "cannot see the host's network yet");
         }
         // Nobody has to wait for it.
         let _ = looked.send(());
+        // A machine that boots without a network has none to lose, but whoever listens must know.
+        if seen.is_ok() && self.outside.leads_nowhere() && self.tell(Event::NetworkLost).await.is_err() {
+            return;
+        }
 
         let mut network_due: Option<Instant> = None;
         let mut file_due: Option<Instant> = None;

@@ -35,6 +35,11 @@ pub(super) enum Turn {
 }
 
 impl Outside {
+    /// Whether there is no way out at all.
+    pub(super) fn leads_nowhere(&self) -> bool {
+        self.ways.is_empty()
+    }
+
     /// Of the routes of the main table, and all addresses of the host.
     pub(super) fn new(routes: &[Found], addresses: &[address::Found], tunnel: Option<u32>) -> Self {
         // Other VPNs cover the default route with two halves.
