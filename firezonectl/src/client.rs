@@ -84,7 +84,7 @@ impl Bus {
 
     /// What is private.
     pub async fn status(&self) -> Result<Status, Failure> {
-        in_time(self.client.get_status()).await
+        in_time(self.client.get_status(BTreeMap::new())).await
     }
 
     /// What is public: state and reason.

@@ -71,7 +71,7 @@ impl FakeClient {
         Ok(())
     }
 
-    async fn get_status(&self) -> Result<Status, Error> {
+    async fn get_status(&self, _options: Options) -> Result<Status, Error> {
         self.0.ask("status")?;
         Ok(self.0.0.lock().unwrap().status.clone())
     }

@@ -84,7 +84,7 @@ fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
 
         let bob = |call: &str| stand.client().program(&format!("{CALL} {call}")).as_user("bob").run();
         for call in [
-            "dev.firezone.Client1 GetStatus",
+            "dev.firezone.Client1 GetStatus a{sv} 0",
             "dev.firezone.Client1 SignOut a{sv} 0",
             "dev.firezone.Client1 Reset a{sv} 0",
             "dev.firezone.Client1.Resources List a{sv} 0",
@@ -93,9 +93,13 @@ fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
             let outcome = bob(call)?;
             assert!(!outcome.status.success(), "{call} was allowed");
         }
-        let monitored = format!("dbus-send --system --print-reply --dest={BUS_NAME} /dev/firezone/Client");
-        let refusal =
-            stand.client().program(&format!("{monitored} dev.firezone.Client1.GetStatus")).as_user("bob").run()?;
+        // busctl prints the text of an error but not its name.
+        let call = format!("gdbus call --system --dest {BUS_NAME} --object-path /dev/firezone/Client");
+        let refusal = stand
+            .client()
+            .program(&format!("{call} --method dev.firezone.Client1.GetStatus {{}}"))
+            .as_user("bob")
+            .run()?;
         assert!(refusal.stderr.contains(REFUSED), "{}", refusal.stderr);
 
         for command in ["sign-in --token-stdin", "sign-out", "status", "resources"] {

@@ -49,7 +49,7 @@ pub trait Client {
     fn reset(&self, options: NoOptions) -> Result<(), Error>;
 
     /// The private part of the state.
-    fn get_status(&self) -> Result<Status, Error>;
+    fn get_status(&self, options: NoOptions) -> Result<Status, Error>;
 
     /// What the caller may do: for each action `yes`, `no`, or `challenge` if a password would help.
     fn get_permissions(&self) -> Result<BTreeMap<String, String>, Error>;

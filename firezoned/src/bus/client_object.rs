@@ -51,8 +51,9 @@ impl ClientObject {
     }
 
     #[zbus(out_args("status"))]
-    async fn get_status(&self, #[zbus(header)] header: Header<'_>) -> Result<Status, Error> {
+    async fn get_status(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<Status, Error> {
         let _caller = self.guard.permit(&header, Action::Read).await?;
+        options::none(options)?;
         let now = self.daemon.clock.now();
         let gateways = self.daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
         Ok(Status { gateways, ..self.daemon.snapshot.borrow().to_status(self.daemon.started) })

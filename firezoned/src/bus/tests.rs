@@ -127,7 +127,7 @@ async fn a_stranger_may_look_but_not_touch() {
         bus.client.sign_in(token(), SignInOptions::default()).await.unwrap_err(),
         bus.client.sign_out(no_options()).await.unwrap_err(),
         bus.client.reset(no_options()).await.unwrap_err(),
-        bus.client.get_status().await.unwrap_err(),
+        bus.client.get_status(no_options()).await.unwrap_err(),
         bus.resources.list(Filter::default()).await.unwrap_err(),
         bus.resources.set_internet_resource(true, no_options()).await.unwrap_err(),
     ];
@@ -154,7 +154,7 @@ async fn each_method_needs_its_own_action() {
             "SignIn" => bus.client.sign_in(token(), SignInOptions::default()).await,
             "SignOut" => bus.client.sign_out(BTreeMap::new()).await,
             "Reset" => bus.client.reset(BTreeMap::new()).await,
-            "GetStatus" => bus.client.get_status().await.map(drop),
+            "GetStatus" => bus.client.get_status(BTreeMap::new()).await.map(drop),
             "List" => bus.resources.list(Filter::default()).await.map(drop),
             _ => bus.resources.set_internet_resource(true, BTreeMap::new()).await,
         };
@@ -212,7 +212,7 @@ async fn a_daemon_that_stops_says_so() {
 async fn private_data_is_read_by_methods() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let client = bus.client.clone();
-    let call = tokio::spawn(async move { client.get_status().await });
+    let call = tokio::spawn(async move { client.get_status(BTreeMap::new()).await });
     let Request::Paths(reply) = bus.accept().await else { panic!("not a question about paths") };
     drop(reply);
     let status = call.await.unwrap().unwrap();
