@@ -11,14 +11,13 @@ SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS
 RUN_AS_ROOT := --config "target.'cfg(unix)'.runner='$(RUNNER)'"
 AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
-# All commands select the whole workspace and its tests, so that dependencies have the same features everywhere and are
-# built once.
-STORY_FILES := $(patsubst integration-tests/tests/%.rs,--test %,$(wildcard integration-tests/tests/*.rs)) --test coturn
+# All commands select the whole workspace and its tests: for a part of it cargo would switch other features of the
+# dependencies on, and build them anew. Stories are tests that are ignored until they are asked for.
 # Each story is a little internet of its own; more at once than this make slow machines miss their deadlines.
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tools build fmt clippy deny unit integration story install clean
+.PHONY: help demo test check tools build fmt clippy deny unit integration story release install clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -48,17 +47,20 @@ deny: ## Check licences and advisories of dependencies, if cargo-deny is install
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; else echo "cargo-deny is not installed; skipped"; fi
 
 unit: ## Run the tests that need no other programs
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --tests
 
 integration: build ## Run the stories: real programs in networks of their own (root)
-	$(STORIES) $(CARGO) test --workspace $(STORY_FILES) --no-fail-fast $(AS_ROOT) -- --ignored
+	$(STORIES) $(CARGO) test --workspace --tests --no-fail-fast $(AS_ROOT) -- --ignored
 	$(if $(SUDO),$(CARGO) test --workspace --lib $(AS_ROOT))  # those that need the kernel were skipped by `unit`
 
 story: build ## Run one story: make story STORY=name (root)
-	$(STORIES) $(CARGO) test --workspace $(STORY_FILES) $(AS_ROOT) -- --ignored $(STORY)
+	$(STORIES) $(CARGO) test --workspace --tests $(AS_ROOT) -- --ignored $(STORY)
 
-install: ## Install into DESTDIR under PREFIX (for packages)
+release: ## Build the programs for use
 	$(CARGO) build --release --package firezoned --package firezonectl
+
+install: ## Install what `make release` built into DESTDIR under PREFIX
+	@test -x $(TARGET)/release/firezoned || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(TARGET)/release/firezoned $(DESTDIR)$(PREFIX)/bin/firezoned
 	install -D -m 0755 $(TARGET)/release/firezonectl $(DESTDIR)$(PREFIX)/bin/firezonectl
 	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
