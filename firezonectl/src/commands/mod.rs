@@ -15,12 +15,16 @@ use crate::{client::Daemon, failure::Failure, output::Show};
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Sign in with a token
+    #[command(after_help = sign_in::HELP)]
     SignIn(sign_in::Args),
     /// Sign out
+    #[command(after_help = sign_out::HELP)]
     SignOut(sign_out::Args),
     /// Show whether this machine is connected, and how
+    #[command(after_help = status::HELP)]
     Status(status::Args),
     /// List what can be reached
+    #[command(after_help = resources::HELP)]
     Resources(resources::Args),
 }
 

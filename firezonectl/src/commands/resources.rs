@@ -10,7 +10,10 @@ use crate::{
     output::{SCHEMA, Show, Style},
 };
 
-/// Example: firezonectl resources gitlab
+/// Shown below the options.
+pub(super) const HELP: &str = "Example: firezonectl resources gitlab";
+
+/// What was typed after `resources`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Show only resources whose name contains this text

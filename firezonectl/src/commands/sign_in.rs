@@ -13,9 +13,13 @@ use crate::{
     token,
 };
 
-/// Without options you are asked for the token; what you type is not shown.
-///
-/// Example: secret-tool lookup app firezone | firezonectl sign-in --token-stdin --wait
+/// Shown below the options.
+pub(super) const HELP: &str = "\
+Without --token-stdin you are asked for the token; what you type is not shown.
+
+Example: firezonectl sign-in --token-stdin --wait < token";
+
+/// What was typed after `sign-in`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Read the token from standard input

@@ -12,7 +12,13 @@ use crate::{
     output::{SCHEMA, Show, Style},
 };
 
-/// Signing out when nobody is signed in is fine.
+/// Shown below the options.
+pub(super) const HELP: &str = "\
+Signing out when nobody is signed in is fine.
+
+Example: firezonectl sign-out --wait";
+
+/// What was typed after `sign-out`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]

@@ -11,9 +11,13 @@ use crate::{
     output::{SCHEMA, Show, Style, words},
 };
 
-/// The exit code is 0 if connected, and 5 if not.
-///
-/// Example: firezonectl status --quiet || firezonectl sign-in
+/// Shown below the options.
+pub(super) const HELP: &str = "\
+The exit code is 0 if connected, and 5 if not.
+
+Example: firezonectl status --quiet || firezonectl sign-in";
+
+/// What was typed after `status`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Print nothing
