@@ -24,7 +24,8 @@ help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: tools ## See it work: a private server, reached by name, in a network of its own
-	@$(CARGO) build --quiet --workspace
+	@echo "Building; the first time takes some minutes."
+	@$(CARGO) build --workspace
 	@$(SUDO) $(TARGET)/debug/demo
 
 test: tools fmt clippy build unit integration ## Run everything that a change must pass
