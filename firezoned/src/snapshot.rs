@@ -7,7 +7,7 @@ use std::{
 };
 
 use dbus_api::{State, status_file};
-use model::{ResourceView, Status, view::Kind};
+use model::{DeviceView, ResourceView, Status, view::Kind};
 
 use crate::session::{PortalView, Reason};
 
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub warnings: Vec<Warning>,
     /// What can be reached.
     pub resources: Arc<[ResourceView]>,
+    /// Other clients that are connected directly.
+    pub devices: Arc<[DeviceView]>,
 }
 
 /// Something that does not work as it should, but does not end the session.
@@ -100,6 +102,7 @@ impl Snapshot {
             portal: self.portal.as_str().to_owned(),
             portal_error: self.portal_error.map(|reason| reason.code().to_owned()),
             gateways: Vec::new(),
+            devices: self.devices.iter().map(device).collect(),
             warnings: self
                 .warnings
                 .iter()
@@ -130,6 +133,16 @@ pub fn resource(view: &ResourceView) -> dbus_api::Resource {
             Status::Offline => "offline",
         }
         .to_owned(),
+    }
+}
+
+fn device(view: &DeviceView) -> dbus_api::Device {
+    dbus_api::Device {
+        id: view.id.to_string(),
+        name: view.name.clone(),
+        tunnel_ipv4: view.ipv4.to_string(),
+        tunnel_ipv6: view.ipv6.to_string(),
+        pools: view.pools.clone(),
     }
 }
 

@@ -24,7 +24,7 @@ pub use client::{ClientProxy, SignInOptions};
 pub use error::Error;
 pub use resources::{Resource, ResourcesProxy};
 pub use state::State;
-pub use status::{Gateway, Status, Warning};
+pub use status::{Device, Gateway, Status, Warning};
 pub use status_file::StatusFile;
 
 /// The name that only the daemon may own.

@@ -41,6 +41,9 @@ pub struct Status {
     /// Connections to gateways.
     #[serde(with = "as_value")]
     pub gateways: Vec<Gateway>,
+    /// Direct connections to other clients.
+    #[serde(with = "as_value")]
+    pub devices: Vec<Device>,
     /// What does not work as it should.
     #[serde(with = "as_value")]
     pub warnings: Vec<Warning>,
@@ -66,6 +69,28 @@ pub struct Gateway {
     /// Bytes received from it.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub received_bytes: Option<u64>,
+}
+
+/// One connection to another client.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
+#[serde(default, rename_all = "kebab-case")]
+#[zvariant(signature = "dict")]
+pub struct Device {
+    /// Which client.
+    #[serde(with = "as_value")]
+    pub id: String,
+    /// What it is called.
+    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its IPv4 address in the tunnel.
+    #[serde(with = "as_value")]
+    pub tunnel_ipv4: String,
+    /// Its IPv6 address in the tunnel.
+    #[serde(with = "as_value")]
+    pub tunnel_ipv6: String,
+    /// What the device pools are called that it is a member of.
+    #[serde(with = "as_value")]
+    pub pools: Vec<String>,
 }
 
 /// Something that does not work as it should.

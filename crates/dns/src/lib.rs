@@ -8,6 +8,7 @@
 //! * [`pattern`] – the patterns of DNS resources
 //! * [`proxy_ips`] – the addresses that we invent for names
 //! * [`upstream`] – which resolvers are used, and on which way they are reached
+//! * [`device_names`] – names of other clients, which only the portal knows
 //! * [`sentinel`] – the addresses on which we pretend to be those resolvers
 //! * [`response`] – what those resolvers said
 //! * [`cache`] – answers of other resolvers, kept for as long as they said
@@ -16,6 +17,7 @@
 
 pub mod cache;
 pub mod decision;
+pub mod device_names;
 pub mod domain;
 pub mod pattern;
 pub mod proxy_ips;
@@ -27,6 +29,7 @@ pub mod upstream;
 
 pub use cache::Cacheable;
 pub use decision::{Answer, Decision, Epoch};
+pub use device_names::{Device, DeviceDecision, DeviceNames, NoDevice};
 pub use domain::Domain;
 pub use pattern::{InvalidPattern, Pattern};
 pub use proxy_ips::{Assigned, Assignments};

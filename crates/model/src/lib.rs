@@ -8,7 +8,7 @@
 //! * [`resource`], [`filter`], [`interface`], [`relay`] – what the portal tells us about the network
 //! * [`message`] – the messages between portal and client, as values
 //! * [`json`] – reading all of it
-//! * [`view`] – what people are shown about a resource
+//! * [`view`] – what people are shown about resources and devices
 //! * [`address_plan`] – the fixed ranges of the tunnel
 
 #![forbid(unsafe_code)]
@@ -34,4 +34,4 @@ pub use message::{FromPortal, ToPortal};
 pub use relay::Relay;
 pub use resource::{CidrResource, Device, DnsResource, InternetResource, IpStack, Pool, Resource, Site};
 pub use secret::Secret;
-pub use view::{ResourceView, Status};
+pub use view::{DeviceView, ResourceView, Status};

@@ -1,6 +1,8 @@
-//! What people are shown about a resource.
+//! What people are shown about resources and devices.
 
-use crate::{ResourceId, Site};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::{ClientId, ResourceId, Site};
 
 /// Whether gateways of a site, or of a resource's sites, are there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -42,4 +44,19 @@ pub struct ResourceView {
     pub sites: Vec<Site>,
     /// Whether its gateways are there.
     pub status: Status,
+}
+
+/// Another client with which there is a direct connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeviceView {
+    /// Its identity.
+    pub id: ClientId,
+    /// What it is called, if anybody said so.
+    pub name: Option<String>,
+    /// Its IPv4 address in the tunnel.
+    pub ipv4: Ipv4Addr,
+    /// Its IPv6 address in the tunnel.
+    pub ipv6: Ipv6Addr,
+    /// What the pools are called that it is a member of, sorted.
+    pub pools: Vec<String>,
 }

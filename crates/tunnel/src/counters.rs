@@ -13,7 +13,7 @@ pub enum Reason {
     OwnAddress,
     /// Sent to a resolver's address past the resolver.
     Resolver,
-    /// Neither TCP nor UDP nor an echo: gateways could not route it.
+    /// Neither TCP nor UDP nor an echo, nor an error about a conversation that we know: no peer could do anything with it.
     Protocol,
     /// Sent to an address that is nobody's.
     NoResource,
@@ -29,13 +29,17 @@ pub enum Reason {
     SpoofedSource,
     /// Received for an address that is not ours.
     ForeignDestination,
+    /// Received from another client that has no grant for it; it was told.
+    NotGranted,
+    /// Part of one conversation more with another client than we can remember.
+    TooManyFlows,
     /// A message between peers that we cannot read or did not expect.
     Message,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Multicast,
         Self::NoInterface,
         Self::ForeignSource,
@@ -49,6 +53,8 @@ impl Reason {
         Self::UnknownPeer,
         Self::SpoofedSource,
         Self::ForeignDestination,
+        Self::NotGranted,
+        Self::TooManyFlows,
         Self::Message,
     ];
 
@@ -69,6 +75,8 @@ impl Reason {
             Self::UnknownPeer => "unknown_peer",
             Self::SpoofedSource => "spoofed_source",
             Self::ForeignDestination => "foreign_destination",
+            Self::NotGranted => "not_granted",
+            Self::TooManyFlows => "too_many_flows",
             Self::Message => "message",
         }
     }
@@ -107,6 +115,6 @@ mod tests {
         for (count, reason) in (1..).zip(Reason::ALL) {
             counters.count(reason, count);
         }
-        assert_eq!(counters.iter().map(|(_, count)| count).collect::<Vec<_>>(), (1..=14).collect::<Vec<_>>());
+        assert_eq!(counters.iter().map(|(_, count)| count).collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
     }
 }

@@ -1,6 +1,6 @@
-//! What happens to a packet that a gateway sent.
+//! What happens to a packet that a peer sent.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use ip_packet::{IpPacket, Transport, control};
 use model::{Interface, filter::Protocol};
@@ -9,7 +9,7 @@ use crate::{
     control::{self as messages, Message},
     counters::Reason,
     outbound::is_ours,
-    peers::Gateway,
+    peers::{Client, Flow, Gateway},
     routing,
 };
 
@@ -20,6 +20,10 @@ pub(crate) enum Verdict {
     Message(Message),
     /// A program gets it.
     Deliver,
+    /// A program gets it, and it begins or continues this conversation of the sender.
+    Admit(Flow),
+    /// The sender is told that it is forbidden.
+    Refuse,
     /// It goes nowhere.
     Drop(Reason),
 }
@@ -39,6 +43,40 @@ pub(crate) fn decide(interface: Option<&Interface>, gateway: Option<&Gateway>, p
         return Verdict::Drop(Reason::ForeignDestination);
     }
     Verdict::Deliver
+}
+
+/// Decides about a packet from `client`, which is `None` if it is not one of ours (any more). A client may speak for itself
+/// alone; it may answer what we began, and begin what it was granted.
+pub(crate) fn decide_about_client(
+    interface: Option<&Interface>,
+    client: Option<&Client>,
+    packet: &IpPacket,
+    now: Instant,
+) -> Verdict {
+    let Some(client) = client else {
+        return Verdict::Drop(Reason::UnknownPeer);
+    };
+    if let Some(message) = control::parse(packet) {
+        return Verdict::Message(messages::read(message));
+    }
+    if !client.owns(packet.source()) {
+        return Verdict::Drop(Reason::SpoofedSource);
+    }
+    if !interface.is_some_and(|interface| is_ours(interface, packet.destination())) {
+        return Verdict::Drop(Reason::ForeignDestination);
+    }
+    if let Transport::IcmpError(quoted) = packet.transport() {
+        let is_about_us = interface.is_some_and(|interface| is_ours(interface, quoted.source));
+        let is_meant = is_about_us && client.flows.is_known(&Flow::of_our_quoted(&quoted), now);
+        return if is_meant { Verdict::Deliver } else { Verdict::Drop(Reason::Protocol) };
+    }
+    let Some((flow, protocol)) = Flow::of_theirs(packet).zip(routing::protocol(packet.transport())) else {
+        return Verdict::Drop(Reason::Protocol);
+    };
+    if client.flows.is_ours(&flow, now) {
+        return Verdict::Deliver;
+    }
+    if client.grants.permit(protocol, now) { Verdict::Admit(flow) } else { Verdict::Refuse }
 }
 
 /// Where a packet of ours was going if this one says that nothing is there: network unreachable over IPv4, address

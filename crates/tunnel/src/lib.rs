@@ -7,11 +7,12 @@
 //! * `resources` – what the portal says we may reach
 //! * `routing`   – which of them a packet is for
 //! * `access`    – through which gateway we may use it, and the asking if we may not yet
-//! * `peers`     – the gateways, their addresses, and what they may send us
+//! * `pools`     – other clients that we may reach
+//! * `peers`     – gateways and other clients, their addresses, and what they may send us
 //! * `nat`       – which names each gateway knows the addresses of
 //! * `outbound`, `inbound` – the decision about one packet, made of the above
 //! * `control`   – the messages that we exchange with gateways
-//! * `sites`, `told`, `counters` – what our owner gets to know
+//! * `sites`, `told`, `counters` – what our owner gets to know; `epoch` – how it tells us the time
 //!
 //! Names are decided by the crate `dns`, encryption and paths belong to the crate `connection`.
 
@@ -20,10 +21,12 @@
 mod access;
 mod control;
 mod counters;
+mod epoch;
 mod inbound;
 mod nat;
 mod outbound;
 mod peers;
+mod pools;
 mod prefixes;
 mod relay_plea;
 mod resources;

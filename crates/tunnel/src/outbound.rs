@@ -1,16 +1,17 @@
 //! What happens to a packet that wants to leave.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use dns::Assignments;
-use ip_packet::IpPacket;
-use model::{GatewayId, Interface, ResourceId, address_plan};
+use ip_packet::{IpPacket, Transport};
+use model::{ClientId, GatewayId, Interface, address_plan};
 
 use crate::{
-    access::Access,
+    access::{Access, Target},
     counters::Reason,
     nat,
-    peers::Peers,
+    peers::{Clients, Flow, Peers},
+    pools::Pools,
     resources::Resources,
     routing::{self, Routing},
 };
@@ -22,8 +23,10 @@ pub(crate) struct Outbound<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) routing: &'a Routing,
     pub(crate) names: &'a Assignments,
+    pub(crate) pools: &'a Pools,
     pub(crate) access: &'a Access,
     pub(crate) peers: &'a Peers,
+    pub(crate) clients: &'a Clients,
 }
 
 /// The decision.
@@ -33,8 +36,12 @@ pub(crate) enum Verdict {
     Send(GatewayId),
     /// It goes to the gateway in the key as soon as that knows the name.
     SendToName(nat::Key),
-    /// It waits until we may use this resource.
-    Ask(ResourceId),
+    /// It goes to another client, and begins or continues this conversation of ours.
+    SendToClient(ClientId, Flow),
+    /// It goes to another client, and answers something that it said.
+    AnswerClient(ClientId),
+    /// It waits until we may use this resource or reach this device.
+    Ask(Target),
     /// The sender is told that it is forbidden.
     Refuse,
     /// It goes nowhere.
@@ -43,7 +50,7 @@ pub(crate) enum Verdict {
 
 impl Outbound<'_> {
     /// Decides; the first rule that applies wins.
-    pub(crate) fn decide(&self, packet: &IpPacket) -> Verdict {
+    pub(crate) fn decide(&self, packet: &IpPacket, now: Instant) -> Verdict {
         let destination = packet.destination();
         if destination.is_multicast() {
             return Verdict::Drop(Reason::Multicast);
@@ -61,11 +68,27 @@ impl Outbound<'_> {
         if address_plan::is_sentinel(destination) {
             return Verdict::Drop(Reason::Resolver);
         }
-        let Some(protocol) = routing::protocol(packet.transport()) else {
-            return Verdict::Drop(Reason::Protocol);
+        let transport = packet.transport();
+        let Some(protocol) = routing::protocol(transport) else {
+            let client = self.client_concerned(transport, destination, now);
+            return client.map_or(Verdict::Drop(Reason::Protocol), Verdict::AnswerClient);
         };
         if let Some(gateway) = self.peers.with_address(destination) {
             return Verdict::Send(gateway);
+        }
+        if let Some((id, client)) = self.clients.with_address(destination)
+            && Flow::of_ours(packet).is_some_and(|flow| client.flows.is_theirs(&flow, now))
+        {
+            return Verdict::AnswerClient(id);
+        }
+        if let Some(member) = self.pools.route(destination, protocol) {
+            return match Flow::of_ours(packet) {
+                Some(_) if !member.is_permitted => Verdict::Refuse,
+                Some(flow) if self.access.reaches(member.pool, member.client) => {
+                    Verdict::SendToClient(member.client, flow)
+                }
+                Some(_) | None => Verdict::Ask(Target::Device { pool: member.pool, address: destination }),
+            };
         }
         let Some(route) = self.routing.route(self.resources, self.names, destination, protocol) else {
             return Verdict::Drop(Reason::NoResource);
@@ -74,10 +97,19 @@ impl Outbound<'_> {
             return Verdict::Refuse;
         }
         match (self.access.gateway(route.resource), route.name) {
-            (None, _) => Verdict::Ask(route.resource),
+            (None, _) => Verdict::Ask(Target::Resource(route.resource)),
             (Some(gateway), None) => Verdict::Send(gateway),
             (Some(gateway), Some(name)) => Verdict::SendToName(nat::Key { name, gateway, resource: route.resource }),
         }
+    }
+
+    /// The client that has to hear of an error: the one at `destination`, if the error is about a packet that it sent us in
+    /// a conversation that we know.
+    fn client_concerned(&self, transport: Transport, destination: IpAddr, now: Instant) -> Option<ClientId> {
+        let Transport::IcmpError(quoted) = transport else { return None };
+        let (id, client) = self.clients.with_address(destination)?;
+        let is_meant = client.owns(quoted.source) && client.flows.is_known(&Flow::of_their_quoted(&quoted), now);
+        is_meant.then_some(id)
     }
 }
 
@@ -93,13 +125,14 @@ pub(crate) fn is_ours(interface: &Interface, ip: IpAddr) -> bool {
 mod tests {
     use ip_packet::{Ecn, build, icmp};
     use model::{
-        Filter, GatewayId, IceCredentials, PresharedKey, PublicKey, Resource, SiteId, message::AuthorizationCreated,
+        Filter, GatewayId, IceCredentials, PresharedKey, PublicKey, Resource, ResourceId, SiteId,
+        message::AuthorizationCreated,
     };
 
     use super::*;
     use crate::{
         peers::Identity,
-        testing::{cidr, interface, internet, udp_to},
+        testing::{cidr, device, interface, internet, pool, start, udp_to},
     };
 
     /// 10.0.0.0/8 is permitted through a gateway at 100.64.0.9; 172.16.0.0/12 is not permitted yet; the Internet
@@ -109,8 +142,11 @@ mod tests {
         resources: Resources,
         routing: Routing,
         names: Assignments,
+        pools: Pools,
         access: Access,
         peers: Peers,
+        clients: Clients,
+        now: Instant,
     }
 
     const RESOURCE: ResourceId = ResourceId::from_u128(1);
@@ -125,8 +161,11 @@ mod tests {
                 resources: Resources::default(),
                 routing: Routing::default(),
                 names: Assignments::default(),
+                pools: Pools::default(),
                 access: Access::default(),
                 peers: Peers::default(),
+                clients: Clients::default(),
+                now: start(),
             };
             for resource in
                 [cidr(1, "10.0.0.0/8", &[Filter::Udp(0..=65535), Filter::Icmp]), cidr(2, "172.16.0.0/12", &[])]
@@ -138,6 +177,7 @@ mod tests {
             world.resources.switch_internet(true);
             world.access.grant(RESOURCE, GATEWAY, SiteId::from_u128(1));
             world.peers.upsert(GATEWAY, identity());
+            world.pools.upsert(&pool(4, &[device(20)], &[Filter::Udp(0..=65535)]));
             world
         }
 
@@ -147,11 +187,17 @@ mod tests {
                 resources: &self.resources,
                 routing: &self.routing,
                 names: &self.names,
+                pools: &self.pools,
                 access: &self.access,
                 peers: &self.peers,
+                clients: &self.clients,
             }
-            .decide(packet)
+            .decide(packet, self.now)
         }
+    }
+
+    fn device_target(address: &str) -> Target {
+        Target::Device { pool: ResourceId::from_u128(4), address: address.parse().unwrap() }
     }
 
     fn identity() -> Identity {
@@ -175,12 +221,14 @@ mod tests {
         let world = World::new();
         for (destination, verdict) in [
             ("10.1.2.3:53", Verdict::Send(GATEWAY)),
-            ("172.16.0.1:53", Verdict::Ask(OTHER)),
-            ("9.9.9.9:53", Verdict::Ask(INTERNET)),
-            ("[2001:db8::1]:53", Verdict::Ask(INTERNET)),
+            ("172.16.0.1:53", Verdict::Ask(Target::Resource(OTHER))),
+            ("9.9.9.9:53", Verdict::Ask(Target::Resource(INTERNET))),
+            ("[2001:db8::1]:53", Verdict::Ask(Target::Resource(INTERNET))),
             ("100.64.0.9:53535", Verdict::Send(GATEWAY)),
             ("[fd00:2021:1111::9]:53535", Verdict::Send(GATEWAY)),
             ("100.64.0.10:80", Verdict::Drop(Reason::NoResource)),
+            ("100.64.0.20:80", Verdict::Ask(device_target("100.64.0.20"))),
+            ("[fd00:2021:1111::14]:80", Verdict::Ask(device_target("fd00:2021:1111::14"))),
             ("100.64.0.7:80", Verdict::Drop(Reason::OwnAddress)),
             ("[fd00:2021:1111::7]:80", Verdict::Drop(Reason::OwnAddress)),
             ("224.0.0.251:5353", Verdict::Drop(Reason::Multicast)),

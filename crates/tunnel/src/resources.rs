@@ -23,6 +23,8 @@ pub(crate) enum Change {
     New,
     /// It is another thing now: whatever was allowed or set up for the old one is void.
     Replaced,
+    /// It is a device pool with other members or filters. Who stays a member is none the worse for it.
+    Members,
     /// At most what people see of it changed.
     Cosmetic,
 }
@@ -33,6 +35,7 @@ impl Resources {
         match self.by_id.get(&resource.id()) {
             None => Change::New,
             Some(known) if is_same(known, resource) => Change::Cosmetic,
+            Some(Resource::StaticDevicePool(_)) if matches!(resource, Resource::StaticDevicePool(_)) => Change::Members,
             Some(_) => Change::Replaced,
         }
     }

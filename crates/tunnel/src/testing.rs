@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use ip_packet::{IpPacket, build};
 use model::{
-    CidrResource, DnsResource, Filter, Filters, Interface, InternetResource, IpStack, Resource, ResourceId, Site,
-    SiteId,
+    CidrResource, ClientId, Device, DnsResource, Filter, Filters, Interface, InternetResource, IpStack, Pool, Resource,
+    ResourceId, Site, SiteId,
 };
 
 /// The beginning of virtual time.
@@ -61,4 +61,22 @@ pub(crate) fn udp_to(destination: &str) -> IpPacket {
     let destination: std::net::SocketAddr = destination.parse().unwrap();
     let source = if destination.is_ipv4() { "100.64.0.7:40000" } else { "[fd00:2021:1111::7]:40000" };
     build::udp(source.parse().unwrap(), destination, b"hi").unwrap()
+}
+
+/// The device whose addresses end with its number.
+pub(crate) fn device(number: u8) -> Device {
+    Device {
+        client_id: ClientId::from_u128(number.into()),
+        ipv4: [100, 64, 0, number].into(),
+        ipv6: format!("fd00:2021:1111::{number:x}").parse().unwrap(),
+    }
+}
+
+pub(crate) fn pool(number: u128, members: &[Device], filters: &[Filter]) -> Pool<Vec<Device>> {
+    Pool {
+        id: ResourceId::from_u128(number),
+        name: format!("pool {number}"),
+        members: members.to_vec(),
+        filters: filters.iter().cloned().collect::<Filters>(),
+    }
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, net::IpAddr, net::Ipv4Addr, net::Ipv6Addr};
 
 use ipnet::IpNet;
-use model::ResourceView;
+use model::{DeviceView, ResourceView};
 
 /// What the host has to look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Told<T> {
 pub(crate) type ToldInterface = Told<InterfaceConfig>;
 /// Told about the resources.
 pub(crate) type ToldResources = Told<Vec<ResourceView>>;
+/// Told about other clients.
+pub(crate) type ToldDevices = Told<Vec<DeviceView>>;
 
 impl<T> Default for Told<T> {
     fn default() -> Self {
@@ -42,6 +44,11 @@ impl<T> Default for Told<T> {
 }
 
 impl<T: Clone + PartialEq> Told<T> {
+    /// Our owner takes this for granted until told otherwise.
+    pub(crate) fn from_the_start(told: T) -> Self {
+        Self { told: Some(told), next: None, is_stale: false }
+    }
+
     /// Something changed that may change the subject.
     pub(crate) fn mark_stale(&mut self) {
         self.is_stale = true;

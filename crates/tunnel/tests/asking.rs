@@ -249,18 +249,6 @@ fn moving_a_resource_to_another_site_makes_it_a_new_one() {
 }
 
 #[test]
-fn messages_about_other_clients_are_ignored() {
-    let mut client = Client::with(&[]);
-    client.hear(FromPortal::RejectAccess { client: model::ClientId::from_u128(1), resource: id(1) });
-    client.hear(FromPortal::ClientDeviceAccessDenied { ipv4: None, ipv6: None, reason: FailReason::Offline });
-    client.hear(FromPortal::IceCandidates {
-        peer: model::PeerId::Client(model::ClientId::from_u128(1)),
-        candidates: vec!["nonsense".to_owned()],
-    });
-    assert_eq!(client.to_portal, []);
-}
-
-#[test]
 fn an_echo_is_as_good_as_any_packet() {
     let mut client = Client::with(&[cidr(1, "10.0.0.0/8")]);
     let echo = build::echo_request("100.64.0.7".parse().unwrap(), "10.0.0.1".parse().unwrap(), 7, 1, b"").unwrap();

@@ -44,6 +44,8 @@ pub(super) struct Status {
     internet_resource_active: bool,
     /// Not known in service mode.
     gateways: Option<Vec<Gateway>>,
+    /// Not known in service mode.
+    devices: Option<Vec<Device>>,
     warnings: Vec<Warning>,
     #[serde(skip)]
     quiet: bool,
@@ -57,6 +59,15 @@ struct Gateway {
     last_handshake_seconds: Option<u64>,
     sent_bytes: Option<u64>,
     received_bytes: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Device {
+    id: String,
+    name: Option<String>,
+    tunnel_ipv4: String,
+    tunnel_ipv6: String,
+    pools: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +112,18 @@ async fn from_bus(bus: &Bus) -> Result<Status, Failure> {
                 })
                 .collect(),
         ),
+        devices: Some(
+            it.devices
+                .into_iter()
+                .map(|it| Device {
+                    id: it.id,
+                    name: it.name,
+                    tunnel_ipv4: it.tunnel_ipv4,
+                    tunnel_ipv6: it.tunnel_ipv6,
+                    pools: it.pools,
+                })
+                .collect(),
+        ),
         warnings: it.warnings.into_iter().map(|it| Warning { code: it.code, text: it.text }).collect(),
         quiet: false,
     })
@@ -122,6 +145,7 @@ fn from_file(file: &dbus_api::StatusFile) -> Status {
         portal_error: file.portal_error.clone(),
         internet_resource_active: file.internet_resource_active,
         gateways: None,
+        devices: None,
         warnings: file.warnings.iter().map(|it| Warning { code: it.code.clone(), text: it.text.clone() }).collect(),
         quiet: false,
     }
@@ -159,6 +183,10 @@ impl Show for Status {
                 write!(out, ", {} sent, {} received", words::size(sent), words::size(received))?;
             }
             writeln!(out)?;
+        }
+        for device in self.devices.iter().flatten() {
+            let name = device.name.as_deref().unwrap_or(&device.id);
+            writeln!(out, "  device     {name} {}, {}", device.tunnel_ipv4, device.tunnel_ipv6)?;
         }
         for warning in &self.warnings {
             writeln!(out, "  {}    {}", style.warning("warning"), warning.text)?;

@@ -225,6 +225,7 @@ fn from_tunnel(event: tunnel::Event) -> Option<Input> {
     Some(match event {
         tunnel::Event::Interface(interface) => Input::Interface(interface),
         tunnel::Event::Resources(resources) => Input::Resources(resources),
+        tunnel::Event::Devices(devices) => Input::Devices(devices),
         tunnel::Event::ToPortal(message) => Input::ToPortal(message),
         tunnel::Event::GatewaysOffline(resource) => Input::GatewaysOffline(resource),
         tunnel::Event::GatewayVersionMismatch(resource) => Input::GatewayVersionMismatch(resource),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::{FromPortal, PublicKey, ResourceId, ResourceView, Secret, ToPortal};
+use model::{DeviceView, FromPortal, PublicKey, ResourceId, ResourceView, Secret, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::{InterfaceConfig, PathView};
 
@@ -37,6 +37,8 @@ pub enum Input {
     Interface(InterfaceConfig),
     /// The resources are different now.
     Resources(Vec<ResourceView>),
+    /// These other clients are connected directly now.
+    Devices(Vec<DeviceView>),
     /// No gateway serves this resource.
     GatewaysOffline(ResourceId),
     /// The gateways of this resource are of a version that does not work with ours.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use model::{FromPortal, PublicKey, ResourceView};
+use model::{DeviceView, FromPortal, PublicKey, ResourceView};
 use tunnel::InterfaceConfig;
 
 use super::{
@@ -32,6 +32,7 @@ pub(super) struct Live {
     /// Whether the host has a tunnel configuration of this session.
     configured: bool,
     resources: Arc<[ResourceView]>,
+    devices: Arc<[DeviceView]>,
     health: Health,
 }
 
@@ -55,6 +56,7 @@ impl Live {
             wish: None,
             configured: false,
             resources: Arc::default(),
+            devices: Arc::default(),
             health: Health::default(),
         }
     }
@@ -82,6 +84,7 @@ impl Live {
                 self.health.resources(&resources);
                 self.resources = resources.into();
             }
+            Input::Devices(devices) => self.devices = devices.into(),
             Input::GatewaysOffline(resource) => self.health.offline(resource),
             Input::GatewayVersionMismatch(resource) => self.health.mismatched(resource),
             Input::ToPortal(message) => cx.emit(Effect::ToPortal(message)),
@@ -140,6 +143,7 @@ impl Live {
             portal_error: self.lost,
             warnings: self.health.warnings(&self.resources),
             resources: Arc::clone(&self.resources),
+            devices: Arc::clone(&self.devices),
             ..Snapshot::default()
         }
     }

@@ -5,15 +5,17 @@ mod pending;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{GatewayId, ResourceId, SiteId};
+use model::{ClientId, GatewayId, ResourceId, SiteId};
 
 pub(crate) use held_packets::HeldPackets;
-pub(crate) use pending::{Ask, Pending, SiteQuery, Waiting};
+pub(crate) use pending::{Ask, Pending, SiteQuery, Target, Waiting};
 
 /// Grants, and the memory of gateways that makes us come back to the same one.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     granted: BTreeMap<ResourceId, GatewayId>,
+    /// The members that we may reach, by pool.
+    devices: BTreeMap<ResourceId, BTreeSet<ClientId>>,
     /// All gateways that the portal ever gave us in this session.
     sites: BTreeMap<GatewayId, SiteId>,
     /// Requests without an answer.
@@ -43,9 +45,38 @@ impl Access {
         self.granted.retain(|resource, through| {
             let keep = *through != gateway;
             if !keep {
-                pending.forget_request(*resource);
+                pending.forget_request(Target::Resource(*resource));
             }
             keep
+        });
+    }
+
+    /// Whether we may reach `client` because of `pool`.
+    pub(crate) fn reaches(&self, pool: ResourceId, client: ClientId) -> bool {
+        self.devices.get(&pool).is_some_and(|members| members.contains(&client))
+    }
+
+    /// We may reach `client` because of `pool`.
+    pub(crate) fn grant_device(&mut self, pool: ResourceId, client: ClientId) {
+        self.devices.entry(pool).or_default().insert(client);
+    }
+
+    /// We may no longer reach `client` because of `pool`.
+    pub(crate) fn revoke_device(&mut self, pool: ResourceId, client: ClientId) {
+        if let Some(members) = self.devices.get_mut(&pool) {
+            members.remove(&client);
+        }
+    }
+
+    /// The pool is gone.
+    pub(crate) fn revoke_pool(&mut self, pool: ResourceId) {
+        self.devices.remove(&pool);
+    }
+
+    /// The connection with `client` is gone; the next packet to it asks at once.
+    pub(crate) fn lose_client(&mut self, client: ClientId) {
+        self.devices.values_mut().for_each(|members| {
+            members.remove(&client);
         });
     }
 

@@ -12,13 +12,13 @@ use model::ResourceId;
 use super::held_packets::HeldPackets;
 use crate::tunnel::QueryId;
 
-/// A request for the same resource is not repeated sooner.
+/// A request for the same target is not repeated sooner.
 const REPEAT_AFTER: Duration = Duration::from_secs(2);
 /// What has waited for so long, with nothing new coming, is given up: the portal answers within 15 s or never.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// How many packets wait per resource; the oldest make room.
+/// How many packets wait per target; the oldest make room.
 const PACKETS: usize = 128;
-/// How many DNS queries wait per resource; the oldest are given up.
+/// How many DNS queries wait per target; the oldest are given up.
 const QUERIES: usize = 128;
 
 /// All unanswered requests.
@@ -27,16 +27,30 @@ const QUERIES: usize = 128;
 /// it.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    targets: BTreeMap<ResourceId, Waiting>,
-    /// When each resource was last asked for. Outlives the answer, so that a refusal does not lead to one request per
+    targets: BTreeMap<Target, Waiting>,
+    /// When each target was last asked for. Outlives the answer, so that a refusal does not lead to one request per
     /// packet.
-    asked_at: BTreeMap<ResourceId, Instant>,
+    asked_at: BTreeMap<Target, Instant>,
 }
 
-/// What waits for the permission to use one resource.
+/// What the portal is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// A resource behind gateways.
+    Resource(ResourceId),
+    /// A member of a device pool.
+    Device {
+        /// The pool.
+        pool: ResourceId,
+        /// The member's address, as the packet has it.
+        address: IpAddr,
+    },
+}
+
+/// What waits for the permission to use one target.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    /// Packets for the resource.
+    /// Packets for the target.
     pub(crate) packets: HeldPackets,
     /// DNS queries that a gateway of the resource's site has to answer.
     pub(crate) queries: VecDeque<SiteQuery>,
@@ -66,10 +80,10 @@ pub(crate) enum Ask {
 }
 
 impl Pending {
-    /// Keeps `packet` until we may use `resource`.
-    pub(crate) fn hold(&mut self, resource: ResourceId, packet: IpPacket, now: Instant) -> Ask {
-        self.waiting(resource, now).packets.push(packet);
-        self.ask(resource, now)
+    /// Keeps `packet` until we may use `target`.
+    pub(crate) fn hold(&mut self, target: Target, packet: IpPacket, now: Instant) -> Ask {
+        self.waiting(target, now).packets.push(packet);
+        self.ask(target, now)
     }
 
     /// Keeps `query` until a gateway of `resource` can answer it. If there are too many, the oldest comes back.
@@ -79,65 +93,76 @@ impl Pending {
         query: SiteQuery,
         now: Instant,
     ) -> (Ask, Option<SiteQuery>) {
-        let queries = &mut self.waiting(resource, now).queries;
+        let target = Target::Resource(resource);
+        let queries = &mut self.waiting(target, now).queries;
         let oldest = if queries.len() == QUERIES { queries.pop_front() } else { None };
         queries.push_back(query);
-        (self.ask(resource, now), oldest)
+        (self.ask(target, now), oldest)
     }
 
     /// Asks again for a resource that we believed to have.
     pub(crate) fn renew(&mut self, resource: ResourceId, now: Instant) -> Ask {
-        self.waiting(resource, now);
-        self.ask(resource, now)
+        self.waiting(Target::Resource(resource), now);
+        self.ask(Target::Resource(resource), now)
     }
 
-    /// Whether an answer for `resource` is awaited.
-    pub(crate) fn is_pending(&self, resource: ResourceId) -> bool {
-        self.targets.contains_key(&resource)
+    /// Whether an answer for `target` is awaited.
+    pub(crate) fn is_pending(&self, target: Target) -> bool {
+        self.targets.contains_key(&target)
     }
 
     /// Ends the wait, with what waited.
-    pub(crate) fn take(&mut self, resource: ResourceId) -> Option<Waiting> {
-        self.targets.remove(&resource)
+    pub(crate) fn take(&mut self, target: Target) -> Option<Waiting> {
+        self.targets.remove(&target)
+    }
+
+    /// The devices that were asked for, at addresses and in pools that satisfy `is_meant`.
+    pub(crate) fn devices(&self, is_meant: impl Fn(ResourceId, IpAddr) -> bool) -> Vec<Target> {
+        let is_meant = |target: &&Target| match target {
+            Target::Device { pool, address } => is_meant(*pool, *address),
+            Target::Resource(_) => false,
+        };
+        self.targets.keys().filter(is_meant).copied().collect()
     }
 
     /// Takes only the queries; packets go on waiting.
     pub(crate) fn take_queries(&mut self, resource: ResourceId) -> VecDeque<SiteQuery> {
-        self.targets.get_mut(&resource).map(|waiting| std::mem::take(&mut waiting.queries)).unwrap_or_default()
+        let waiting = self.targets.get_mut(&Target::Resource(resource));
+        waiting.map(|waiting| std::mem::take(&mut waiting.queries)).unwrap_or_default()
     }
 
     /// The portal agreed but there was no relay: everything goes on waiting.
-    pub(crate) fn await_relay(&mut self, resource: ResourceId) {
-        if let Some(waiting) = self.targets.get_mut(&resource) {
+    pub(crate) fn await_relay(&mut self, target: Target) {
+        if let Some(waiting) = self.targets.get_mut(&target) {
             waiting.lacks_relay = true;
         }
     }
 
-    /// A relay came: the resources that have to be asked for again, at once.
-    pub(crate) fn handle_relay(&mut self, now: Instant) -> Vec<ResourceId> {
+    /// A relay came: what has to be asked for again, at once.
+    pub(crate) fn handle_relay(&mut self, now: Instant) -> Vec<Target> {
         let mut again = Vec::new();
-        for (resource, waiting) in &mut self.targets {
+        for (target, waiting) in &mut self.targets {
             if std::mem::take(&mut waiting.lacks_relay) {
-                self.asked_at.insert(*resource, now);
-                again.push(*resource);
+                self.asked_at.insert(*target, now);
+                again.push(*target);
             }
         }
         again
     }
 
     /// The portal starts anew and will not answer what it was asked before: what has to be asked again, at once.
-    pub(crate) fn handle_portal(&mut self, now: Instant) -> Vec<ResourceId> {
+    pub(crate) fn handle_portal(&mut self, now: Instant) -> Vec<Target> {
         self.asked_at.clear();
-        let all: Vec<ResourceId> = self.targets.keys().copied().collect();
-        self.asked_at.extend(all.iter().map(|resource| (*resource, now)));
+        let all: Vec<Target> = self.targets.keys().copied().collect();
+        self.asked_at.extend(all.iter().map(|target| (*target, now)));
         all
     }
 
     /// Ends waits that lasted too long, with what waited.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Waiting> {
         let late = self.targets.iter().filter(|(_, waiting)| waiting.since + GIVE_UP_AFTER <= now);
-        let late: Vec<ResourceId> = late.map(|(resource, _)| *resource).collect();
-        late.into_iter().filter_map(|resource| self.take(resource)).collect()
+        let late: Vec<Target> = late.map(|(target, _)| *target).collect();
+        late.into_iter().filter_map(|target| self.take(target)).collect()
     }
 
     /// When a wait lasts too long.
@@ -145,13 +170,25 @@ impl Pending {
         self.targets.values().map(|waiting| waiting.since + GIVE_UP_AFTER).min()
     }
 
-    /// Lets the next packet for `resource` ask at once.
-    pub(crate) fn forget_request(&mut self, resource: ResourceId) {
-        self.asked_at.remove(&resource);
+    /// Lets the next packet for `target` ask at once.
+    pub(crate) fn forget_request(&mut self, target: Target) {
+        self.asked_at.remove(&target);
     }
 
-    fn waiting(&mut self, resource: ResourceId, now: Instant) -> &mut Waiting {
-        let waiting = self.targets.entry(resource).or_insert_with(|| Waiting {
+    /// Lets the next packet to any of these addresses of devices ask at once.
+    pub(crate) fn forget_requests_to(&mut self, addresses: &[IpAddr]) {
+        let is_meant =
+            |target: &Target| matches!(target, Target::Device { address, .. } if addresses.contains(address));
+        self.asked_at.retain(|target, _| !is_meant(target));
+    }
+
+    /// Lets the next packet for any member of `pool` ask at once.
+    pub(crate) fn forget_requests_of_pool(&mut self, pool: ResourceId) {
+        self.asked_at.retain(|target, _| !matches!(target, Target::Device { pool: of, .. } if *of == pool));
+    }
+
+    fn waiting(&mut self, target: Target, now: Instant) -> &mut Waiting {
+        let waiting = self.targets.entry(target).or_insert_with(|| Waiting {
             packets: HeldPackets::new(PACKETS),
             queries: VecDeque::new(),
             lacks_relay: false,
@@ -161,11 +198,11 @@ impl Pending {
         waiting
     }
 
-    fn ask(&mut self, resource: ResourceId, now: Instant) -> Ask {
-        match self.asked_at.get(&resource) {
+    fn ask(&mut self, target: Target, now: Instant) -> Ask {
+        match self.asked_at.get(&target) {
             Some(at) if now < *at + REPEAT_AFTER => Ask::NotYet,
             Some(_) | None => {
-                self.asked_at.insert(resource, now);
+                self.asked_at.insert(target, now);
                 Ask::Now
             }
         }

@@ -10,7 +10,7 @@ use model::{
 };
 
 use super::{Event, Tunnel};
-use crate::{counters::Reason, peers::Identity, routing};
+use crate::{access::Target, counters::Reason, peers::Identity, routing};
 
 impl Tunnel {
     /// The portal permits a resource through a gateway, and told it so.
@@ -20,7 +20,7 @@ impl Tunnel {
             tracing::debug!(resource = %id, "permitted a resource that we do not know");
             return;
         };
-        if !self.access.pending.is_pending(id) {
+        if !self.access.pending.is_pending(Target::Resource(id)) {
             tracing::debug!(resource = %id, "permitted a resource that we did not ask for");
             return;
         }
@@ -40,7 +40,7 @@ impl Tunnel {
         };
         if self.node.upsert(PeerId::Gateway(gateway), params, now).is_err() {
             // What waits goes on waiting; more traffic or a relay will ask again.
-            self.access.pending.await_relay(id);
+            self.access.pending.await_relay(Target::Resource(id));
             if self.relay_plea.handle_needed(now) {
                 self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
             }
@@ -68,10 +68,11 @@ impl Tunnel {
 
     /// We may no longer use `resource`, or do not want to.
     pub(super) fn withdraw(&mut self, resource: ResourceId, now: Instant) {
-        if let Some(waiting) = self.access.pending.take(resource) {
+        let target = Target::Resource(resource);
+        if let Some(waiting) = self.access.pending.take(target) {
             self.give_up(waiting);
         }
-        self.access.pending.forget_request(resource);
+        self.access.pending.forget_request(target);
         self.withdraw_grant(resource, now);
     }
 
@@ -92,8 +93,7 @@ impl Tunnel {
     /// of each resource asks anew.
     pub(super) fn forget_gateway(&mut self, gateway: GatewayId) {
         let Some(mut peer) = self.peers.remove(gateway) else { return };
-        let (packets, messages) = peer.take_held();
-        self.counters.count(Reason::Expired, (packets.len() + messages.len()) as u64);
+        self.counters.count(Reason::Expired, peer.queue.take().count());
         self.access.lose(gateway);
         self.nat.forget_gateway(gateway);
         self.site_changed(gateway);
@@ -113,10 +113,10 @@ impl Tunnel {
                 if let Some(peer) = self.peers.gateway_mut(gateway) {
                     peer.connected();
                     self.site_changed(gateway);
-                    self.send_held(gateway, now);
+                    self.send_held(PeerId::Gateway(gateway), now);
                 }
             }
-            connection::Event::SessionReady(PeerId::Gateway(gateway)) => self.send_held(gateway, now),
+            connection::Event::SessionReady(peer) => self.send_held(peer, now),
             connection::Event::Failed(PeerId::Gateway(gateway)) => {
                 tracing::debug!(%gateway, "the gateway cannot be reached (any more)");
                 self.forget_gateway(gateway);
@@ -127,12 +127,19 @@ impl Tunnel {
                     self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
                 }
             }
-            connection::Event::Established(peer @ PeerId::Client(_))
-            | connection::Event::SessionReady(peer @ PeerId::Client(_))
-            | connection::Event::Failed(peer @ PeerId::Client(_))
-            | connection::Event::Closed(peer @ PeerId::Client(_)) => {
-                tracing::debug!(%peer, "news of a connection that we never made");
+            connection::Event::Established(PeerId::Client(client)) => {
+                tracing::debug!(%client, "connected");
+                if let Some(peer) = self.clients.client_mut(client) {
+                    peer.connected();
+                    self.told_devices.mark_stale();
+                    self.send_held(PeerId::Client(client), now);
+                }
             }
+            connection::Event::Failed(PeerId::Client(client)) => {
+                tracing::debug!(%client, "the client cannot be reached (any more)");
+                self.forget_client(client);
+            }
+            connection::Event::Closed(PeerId::Client(client)) => self.forget_client(client),
         }
     }
 
@@ -149,7 +156,7 @@ impl Tunnel {
 
     /// What waited for the permission goes on its way.
     fn release_waiting(&mut self, resource: ResourceId, gateway: GatewayId, now: Instant) {
-        let Some(waiting) = self.access.pending.take(resource) else { return };
+        let Some(waiting) = self.access.pending.take(Target::Resource(resource)) else { return };
         self.counters.count(Reason::Expired, waiting.packets.dropped());
         for packet in waiting.packets {
             self.send_packet(packet, now);

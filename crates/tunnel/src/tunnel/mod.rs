@@ -1,5 +1,7 @@
 //! The coordinator: passes values between the machines, and knows the order of things.
 
+mod clients;
+mod devices;
 mod gateways;
 mod packets;
 mod portal;
@@ -12,21 +14,26 @@ use std::{
 };
 
 use connection::{Due, Node, Path, Transmit};
-use dns::{Assignments, Decision, Stub};
+use dns::{Assignments, Decision, DeviceNames, Stub};
 use ip_packet::{Ecn, IpPacket};
-use model::{FromPortal, GatewayId, Interface, PeerId, PublicKey, ResourceId, ResourceView, SiteId, ToPortal};
+use model::{
+    DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, ResourceId, ResourceView, SiteId, ToPortal,
+};
 
 use crate::{
-    access::Access,
+    access::{Access, Target},
     counters::Counters,
+    epoch::Epoch,
     nat::Tracker,
-    peers::Peers,
+    peers::{Clients, Peers},
+    pools::Pools,
     relay_plea::RelayPlea,
     resources::Resources,
     routing::Routing,
     sites::Sites,
-    told::{InterfaceConfig, ToldInterface, ToldResources},
+    told::{InterfaceConfig, ToldDevices, ToldInterface, ToldResources},
 };
+use clients::Postponed;
 
 /// One session's data plane.
 ///
@@ -41,17 +48,25 @@ pub struct Tunnel {
     awaits_snapshot: bool,
     resources: Resources,
     routing: Routing,
+    pools: Pools,
     access: Access,
     peers: Peers,
+    clients: Clients,
     sites: Sites,
     nat: Tracker,
     stub: Stub,
+    device_names: DeviceNames<QueryId>,
     /// The resolvers of the host, as far as we were told.
     host_resolvers: Vec<IpAddr>,
     node: Node,
     relay_plea: RelayPlea,
+    /// Connections with other clients that have to be made as soon as there is a relay.
+    postponed: Postponed,
+    /// How the portal's times are read.
+    epoch: Epoch,
     told_interface: ToldInterface,
     told_resources: ToldResources,
+    told_devices: ToldDevices,
     /// What the user has been bothered with in this session.
     notices: BTreeSet<Notice>,
     to_host: VecDeque<IpPacket>,
@@ -70,6 +85,8 @@ pub enum Event {
     Interface(InterfaceConfig),
     /// The list of resources looks like this.
     Resources(Vec<ResourceView>),
+    /// These other clients are connected directly.
+    Devices(Vec<DeviceView>),
     /// The portal has to hear this.
     ToPortal(ToPortal),
     /// This is what happens to a query.
@@ -114,16 +131,22 @@ impl Tunnel {
             awaits_snapshot: false,
             resources: Resources::default(),
             routing: Routing::default(),
+            pools: Pools::default(),
             access: Access::default(),
             peers: Peers::default(),
+            clients: Clients::default(),
             sites: Sites::default(),
             nat: Tracker::default(),
             stub: Stub::new(names),
+            device_names: DeviceNames::default(),
             host_resolvers: Vec::new(),
             node: Node::new(now, unix_now, seed),
             relay_plea: RelayPlea::default(),
+            postponed: Postponed::default(),
+            epoch: Epoch::new(now, unix_now),
             told_interface: ToldInterface::default(),
             told_resources: ToldResources::default(),
+            told_devices: ToldDevices::from_the_start(Vec::new()),
             notices: BTreeSet::new(),
             to_host: VecDeque::new(),
             events: VecDeque::new(),
@@ -193,6 +216,10 @@ impl Tunnel {
         for gateway in self.peers.ids() {
             self.forget_gateway(gateway);
         }
+        for client in self.clients.ids() {
+            self.forget_client(client);
+        }
+        self.postponed.clear();
         self.events.push_back(Event::NewPublicKey(self.node.public_key()));
         self.settle(now);
     }
@@ -201,6 +228,9 @@ impl Tunnel {
     pub fn stop(&mut self, now: Instant) {
         for gateway in self.peers.ids() {
             self.close_gateway(gateway, now);
+        }
+        for client in self.clients.ids() {
+            self.close_client(client, now);
         }
         self.settle(now);
     }
@@ -223,6 +253,10 @@ impl Tunnel {
         for waiting in self.access.pending.handle_timeout(now) {
             self.give_up(waiting);
         }
+        self.clients.handle_timeout(now);
+        self.postponed.handle_timeout(now);
+        let decided = self.device_names.handle_timeout(now);
+        self.decided_all(decided);
         self.settle(now);
     }
 
@@ -235,6 +269,9 @@ impl Tunnel {
             self.sites.poll_timeout().map(due("a site is no longer known to be offline")),
             self.relay_plea.poll_timeout().map(due("the portal has to hear that we have no relay")),
             self.access.pending.poll_timeout().map(due("a request for access is given up")),
+            self.clients.poll_timeout().map(due("what another client may send or talks about is over")),
+            self.postponed.poll_timeout().map(due("a connection with a client is given up for lack of a relay")),
+            self.device_names.poll_timeout().map(due("nobody says who has a name")),
         ]
         .into_iter()
         .flatten()
@@ -260,6 +297,9 @@ impl Tunnel {
         if let Some(resources) = self.told_resources.poll() {
             return Some(Event::Resources(resources));
         }
+        if let Some(devices) = self.told_devices.poll() {
+            return Some(Event::Devices(devices));
+        }
         self.events.pop_front()
     }
 
@@ -282,6 +322,7 @@ impl Tunnel {
 
     /// Lets the consequences of what happened run their course, then takes stock of what our owner has to know.
     fn settle(&mut self, now: Instant) {
+        self.make_postponed(now);
         loop {
             if let Some(key) = self.nat.poll_announcement() {
                 self.announce(&key, now);
@@ -307,6 +348,8 @@ impl Tunnel {
             })
         });
         told_resources.settle(|| Some(resources.views(|of| sites.status(of))));
+        let Self { told_devices, clients, pools, .. } = self;
+        told_devices.settle(|| Some(clients::views(clients, pools)));
     }
 
     /// Something about the resources changed that may change the routes, the list and the meaning of names.
@@ -316,9 +359,16 @@ impl Tunnel {
         self.told_resources.mark_stale();
     }
 
-    fn ask_portal(&mut self, resource: ResourceId) {
-        let connected_gateways = self.access.preferred(resource, &self.peers.ids());
-        let request = ToPortal::RequestAuthorization { resource, connected_gateways, device: None };
+    fn ask_portal(&mut self, target: Target) {
+        let request = match target {
+            Target::Resource(resource) => {
+                let connected_gateways = self.access.preferred(resource, &self.peers.ids());
+                ToPortal::RequestAuthorization { resource, connected_gateways, device: None }
+            }
+            Target::Device { pool, address } => {
+                ToPortal::RequestAuthorization { resource: pool, connected_gateways: Vec::new(), device: Some(address) }
+            }
+        };
         self.events.push_back(Event::ToPortal(request));
     }
 

@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use connection::Sealed;
 use ip_packet::{IpPacket, icmp};
-use model::{GatewayId, PeerId};
+use model::{ClientId, GatewayId, PeerId};
 
 use super::Tunnel;
 use crate::{
-    access::Ask,
+    access::{Ask, Target},
     control::{self, Message},
     counters::Reason,
     inbound, nat,
     outbound::{self, Outbound},
+    peers::{Flow, Queue},
 };
 
 impl Tunnel {
@@ -23,22 +24,26 @@ impl Tunnel {
             resources: &self.resources,
             routing: &self.routing,
             names: self.stub.names(),
+            pools: &self.pools,
             access: &self.access,
             peers: &self.peers,
+            clients: &self.clients,
         }
-        .decide(&packet);
+        .decide(&packet, now);
 
         match verdict {
-            outbound::Verdict::Send(gateway) => self.seal(gateway, packet, now),
+            outbound::Verdict::Send(gateway) => self.seal(PeerId::Gateway(gateway), packet, now),
             outbound::Verdict::SendToName(key) => {
                 let gateway = key.gateway;
                 if let Some(packet) = self.nat.handle_packet(key, packet, now) {
-                    self.seal(gateway, packet, now);
+                    self.seal(PeerId::Gateway(gateway), packet, now);
                 }
             }
-            outbound::Verdict::Ask(resource) => {
-                if self.access.pending.hold(resource, packet, now) == Ask::Now {
-                    self.ask_portal(resource);
+            outbound::Verdict::SendToClient(client, flow) => self.talk(client, flow, packet, now),
+            outbound::Verdict::AnswerClient(client) => self.seal(PeerId::Client(client), packet, now),
+            outbound::Verdict::Ask(target) => {
+                if self.access.pending.hold(target, packet, now) == Ask::Now {
+                    self.ask_portal(target);
                 }
             }
             outbound::Verdict::Refuse => {
@@ -49,23 +54,32 @@ impl Tunnel {
         }
     }
 
-    /// A gateway sent a packet.
+    /// A peer sent a packet.
     pub(super) fn receive_packet(&mut self, peer: PeerId, packet: IpPacket, now: Instant) {
-        let PeerId::Gateway(gateway) = peer else {
-            self.counters.count(Reason::UnknownPeer, 1);
-            return;
+        let interface = self.interface.as_ref();
+        let verdict = match peer {
+            PeerId::Gateway(id) => inbound::decide(interface, self.peers.gateway(id), &packet),
+            PeerId::Client(id) => inbound::decide_about_client(interface, self.clients.client(id), &packet, now),
         };
-        match inbound::decide(self.interface.as_ref(), self.peers.gateway(gateway), &packet) {
-            inbound::Verdict::Message(message) => self.follow_gateway(gateway, message, now),
-            inbound::Verdict::Deliver => {
-                self.renew_if_forbidden(gateway, &packet, now);
-                if let Some(name) = inbound::unreachable_destination(&packet).and_then(|ip| self.stub.names().owner(ip))
-                {
-                    self.nat.handle_unreachable(gateway, name, now);
+        match (verdict, peer) {
+            (inbound::Verdict::Message(message), _) => self.follow_peer(peer, message, now),
+            (inbound::Verdict::Deliver, _) => {
+                if let PeerId::Gateway(gateway) = peer {
+                    self.learn_from_error(gateway, &packet, now);
                 }
                 self.to_host.push_back(packet);
             }
-            inbound::Verdict::Drop(reason) => self.counters.count(reason, 1),
+            (inbound::Verdict::Admit(flow), PeerId::Client(client)) => self.admit(client, flow, packet, now),
+            (inbound::Verdict::Refuse, PeerId::Client(_)) => {
+                self.counters.count(Reason::NotGranted, 1);
+                if let Some(answer) = icmp::prohibited(&packet) {
+                    self.seal_refusal(peer, &answer, now);
+                }
+            }
+            (inbound::Verdict::Admit(_) | inbound::Verdict::Refuse, PeerId::Gateway(_)) => {
+                self.counters.count(Reason::SpoofedSource, 1);
+            }
+            (inbound::Verdict::Drop(reason), _) => self.counters.count(reason, 1),
         }
     }
 
@@ -80,61 +94,115 @@ impl Tunnel {
             gateway.allow((*address).into(), key.resource);
         }
         if let Some(message) = control::assigned_ips(key.resource, &key.name, &addresses) {
-            self.seal_message(key.gateway, message, now);
+            self.seal_message(PeerId::Gateway(key.gateway), message, now);
         }
     }
 
-    /// The connection to a gateway can be used: everything that waited for it leaves, our own messages last.
-    pub(super) fn send_held(&mut self, gateway: GatewayId, now: Instant) {
-        let Some(peer) = self.peers.gateway_mut(gateway) else { return };
-        let (packets, messages) = peer.take_held();
-        for packet in packets {
+    /// The connection to a peer can be used: everything that waited for it leaves, our own messages last.
+    pub(super) fn send_held(&mut self, peer: PeerId, now: Instant) {
+        let Some(released) = self.queue_mut(peer).map(Queue::take) else { return };
+        self.counters.count(Reason::Expired, released.dropped);
+        for packet in released.packets {
             self.send_packet(packet, now);
         }
-        for message in messages {
-            self.seal_message(gateway, message, now);
+        for message in released.messages {
+            self.seal_message(peer, message, now);
         }
     }
 
-    fn seal(&mut self, gateway: GatewayId, packet: IpPacket, now: Instant) {
-        let Some(peer) = self.peers.gateway_mut(gateway) else {
+    /// A packet in a conversation of ours with another client.
+    fn talk(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
+        let noted = self.clients.client_mut(client).map(|it| it.flows.note_ours(flow, now));
+        match noted {
+            Some(Ok(())) => self.seal(PeerId::Client(client), packet, now),
+            Some(Err(_)) => self.counters.count(Reason::TooManyFlows, 1),
+            None => self.counters.count(Reason::NoConnection, 1),
+        }
+    }
+
+    /// A packet in a conversation that another client may have with us.
+    fn admit(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
+        let Some(client) = self.clients.client_mut(client) else { return };
+        match client.flows.note_theirs(flow, now) {
+            Ok(()) => self.to_host.push_back(packet),
+            Err(_) => self.counters.count(Reason::TooManyFlows, 1),
+        }
+    }
+
+    fn queue_mut(&mut self, peer: PeerId) -> Option<&mut Queue> {
+        match peer {
+            PeerId::Gateway(id) => self.peers.gateway_mut(id).map(|gateway| &mut gateway.queue),
+            PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
+        }
+    }
+
+    fn seal(&mut self, peer: PeerId, packet: IpPacket, now: Instant) {
+        let queue = match peer {
+            PeerId::Gateway(id) => self.peers.gateway_mut(id).map(|gateway| &mut gateway.queue),
+            PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
+        };
+        let Some(queue) = queue else {
             self.counters.count(Reason::NoConnection, 1);
             return;
         };
-        if peer.is_holding() {
-            peer.hold(packet);
+        if queue.is_holding() {
+            queue.hold(packet);
             return;
         }
-        match self.node.seal(PeerId::Gateway(gateway), &packet, now) {
+        match self.node.seal(peer, &packet, now) {
             Sealed::Sent => {}
-            Sealed::NotYet => peer.hold(packet),
+            Sealed::NotYet => queue.hold(packet),
             Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
         }
     }
 
-    fn seal_message(&mut self, gateway: GatewayId, message: IpPacket, now: Instant) {
-        let Some(peer) = self.peers.gateway_mut(gateway) else { return };
-        match self.node.seal(PeerId::Gateway(gateway), &message, now) {
+    fn seal_message(&mut self, peer: PeerId, message: IpPacket, now: Instant) {
+        match self.node.seal(peer, &message, now) {
             Sealed::Sent => {}
-            Sealed::NotYet => peer.hold_message(message),
+            Sealed::NotYet => {
+                if let Some(queue) = self.queue_mut(peer) {
+                    queue.hold_message(message);
+                }
+            }
             Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
         }
     }
 
-    fn follow_gateway(&mut self, gateway: GatewayId, message: Message, now: Instant) {
-        match message {
-            Message::DomainStatus { resource, name, is_active } => {
+    /// An error for a peer. It comes by the way that its cause came by, or not at all.
+    fn seal_refusal(&mut self, peer: PeerId, error: &IpPacket, now: Instant) {
+        match self.node.seal(peer, error, now) {
+            Sealed::Sent => {}
+            Sealed::NotYet | Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
+        }
+    }
+
+    fn follow_peer(&mut self, peer: PeerId, message: Message, now: Instant) {
+        match (message, peer) {
+            (Message::DomainStatus { resource, name, is_active }, PeerId::Gateway(gateway)) => {
                 let key = nat::Key { name, gateway, resource };
                 for packet in self.nat.handle_status(&key, is_active, now) {
                     self.send_packet(packet, now);
                 }
             }
-            Message::Goodbye => {
-                tracing::debug!(%gateway, "the gateway said goodbye");
-                self.node.remove(PeerId::Gateway(gateway), now);
-                self.forget_gateway(gateway);
+            (Message::Goodbye, _) => {
+                tracing::debug!(%peer, "said goodbye");
+                self.node.remove(peer, now);
+                match peer {
+                    PeerId::Gateway(gateway) => self.forget_gateway(gateway),
+                    PeerId::Client(client) => self.forget_client(client),
+                }
             }
-            Message::Unknown => self.counters.count(Reason::Message, 1),
+            (Message::DomainStatus { .. }, PeerId::Client(_)) | (Message::Unknown, _) => {
+                self.counters.count(Reason::Message, 1);
+            }
+        }
+    }
+
+    /// A gateway may tell by an error that it has forgotten us or a name.
+    fn learn_from_error(&mut self, gateway: GatewayId, packet: &IpPacket, now: Instant) {
+        self.renew_if_forbidden(gateway, packet, now);
+        if let Some(name) = inbound::unreachable_destination(packet).and_then(|ip| self.stub.names().owner(ip)) {
+            self.nat.handle_unreachable(gateway, name, now);
         }
     }
 
@@ -148,7 +216,7 @@ impl Tunnel {
             && self.access.pending.renew(route.resource, now) == Ask::Now
         {
             tracing::debug!(%gateway, resource = %route.resource, "the gateway forbids what we may; asking again");
-            self.ask_portal(route.resource);
+            self.ask_portal(Target::Resource(route.resource));
         }
     }
 }

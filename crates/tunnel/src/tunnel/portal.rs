@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use dns::{Device, NoDevice};
 use model::{
-    FromPortal, Interface, PeerId, Relay, RelayId, Resource, ResourceId,
+    FromPortal, Interface, Relay, RelayId, Resource, ResourceId,
     message::{AuthorizationCreationFailed, FailReason, Init},
 };
 
 use super::{Event, Notice, Tunnel};
 use crate::{
-    access::{SiteQuery, Waiting},
+    access::{SiteQuery, Target, Waiting},
     counters::Reason,
     resources::Change,
 };
@@ -35,22 +36,33 @@ impl Tunnel {
             FromPortal::RelaysPresence { disconnected, connected } => {
                 self.update_relays(&disconnected, &connected, now);
             }
-            FromPortal::IceCandidates { peer: peer @ PeerId::Gateway(_), candidates } => {
+            FromPortal::IceCandidates { peer, candidates } => {
                 self.node.add_remote_candidates(peer, &candidates, now);
             }
-            FromPortal::InvalidateIceCandidates { peer: peer @ PeerId::Gateway(_), candidates } => {
+            FromPortal::InvalidateIceCandidates { peer, candidates } => {
                 self.node.remove_remote_candidates(peer, &candidates, now);
             }
-            FromPortal::IceCandidates { peer: PeerId::Client(_), .. }
-            | FromPortal::InvalidateIceCandidates { peer: PeerId::Client(_), .. }
-            | FromPortal::ClientDeviceAccessAuthorized(_)
-            | FromPortal::ClientDeviceAccessDenied { .. }
-            | FromPortal::ClientIceCandidateError { .. }
-            | FromPortal::DevicePoolDomainResolved { .. }
-            | FromPortal::DevicePoolDomainResolutionFailed { .. }
-            | FromPortal::ResourceFiltersUpdated { .. }
-            | FromPortal::RejectAccess { .. } => {
-                tracing::debug!("a message about connections between clients, which are not supported yet");
+            FromPortal::ClientDeviceAccessAuthorized(_) if self.awaits_snapshot => {
+                tracing::debug!("a connection with a client for a key that we no longer have");
+            }
+            FromPortal::ClientDeviceAccessAuthorized(access) => self.accept_client(*access, now),
+            FromPortal::ClientDeviceAccessDenied { ipv4, ipv6, reason } => self.deny_device(ipv4, ipv6, reason, now),
+            FromPortal::ClientIceCandidateError { client, reason } => self.lose_candidate(client, reason, now),
+            FromPortal::DevicePoolDomainResolved { resource, domain, ipv4, ipv6 } => {
+                let device = Device { ipv4, ipv6 };
+                let decided = self.device_names.handle_resolved(resource, &domain.as_str().into(), device);
+                self.decided_all(decided);
+            }
+            FromPortal::DevicePoolDomainResolutionFailed { resource, domain, reason } => {
+                let why = if reason == FailReason::NotFound { NoDevice::NotFound } else { NoDevice::Unknown };
+                let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
+                self.decided_all(decided);
+            }
+            FromPortal::ResourceFiltersUpdated { resource, filters } => self.clients.set_filters(resource, &filters),
+            FromPortal::RejectAccess { client, resource } => {
+                if let Some(peer) = self.clients.client_mut(client) {
+                    peer.grants.remove(resource);
+                }
             }
         }
     }
@@ -82,7 +94,7 @@ impl Tunnel {
 
     /// The portal's answer cannot be used.
     pub(super) fn deny(&mut self, resource: ResourceId) {
-        if let Some(waiting) = self.access.pending.take(resource) {
+        if let Some(waiting) = self.access.pending.take(Target::Resource(resource)) {
             self.give_up(waiting);
         }
     }
@@ -99,10 +111,13 @@ impl Tunnel {
         }
         self.resources_changed();
         self.update_relays(&[], &init.relays, now);
+        let Self { clients, epoch, .. } = self;
+        clients.resync(&init.authorizations, |unix| epoch.instant(unix));
         // Answers to what we asked on an earlier connection will not come.
-        for resource in self.access.pending.handle_portal(now) {
-            self.ask_portal(resource);
+        for target in self.access.pending.handle_portal(now) {
+            self.ask_portal(target);
         }
+        self.look_up_devices_again();
     }
 
     fn configure(&mut self, interface: Interface) {
@@ -115,17 +130,13 @@ impl Tunnel {
         if change == Change::Replaced {
             self.remove_resource(resource.id(), now);
         }
-        if change != Change::Cosmetic {
-            match &resource {
-                Resource::Dns(it) => {
-                    if let Err(error) = self.stub.upsert(it) {
-                        tracing::warn!(resource = %it.id, "no name will match this resource: its pattern is invalid");
-                        tracing::debug!(resource = %it.id, %error, "invalid pattern");
-                    }
-                }
-                Resource::Cidr(it) => self.routing.insert(it),
-                Resource::Internet(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
-            }
+        match &resource {
+            Resource::StaticDevicePool(it) => self.update_pool(it),
+            _ if change == Change::Cosmetic => {}
+            Resource::Dns(it) => told_if_invalid(it.id, self.stub.upsert(it)),
+            Resource::DynamicDevicePool(it) => told_if_invalid(it.id, self.device_names.insert(it.id, &it.members)),
+            Resource::Cidr(it) => self.routing.insert(it),
+            Resource::Internet(_) => {}
         }
         self.resources.insert(resource);
     }
@@ -135,7 +146,12 @@ impl Tunnel {
         match &resource {
             Resource::Dns(it) => self.stub.remove(it.id),
             Resource::Cidr(it) => self.routing.remove(it),
-            Resource::Internet(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
+            Resource::StaticDevicePool(it) => self.remove_pool(it.id),
+            Resource::DynamicDevicePool(it) => {
+                let decided = self.device_names.remove(it.id);
+                self.decided_all(decided);
+            }
+            Resource::Internet(_) => {}
         }
         self.withdraw(id, now);
     }
@@ -181,8 +197,16 @@ impl Tunnel {
             return;
         }
         self.relay_plea.handle_relay();
-        for resource in self.access.pending.handle_relay(now) {
-            self.ask_portal(resource);
+        for target in self.access.pending.handle_relay(now) {
+            self.ask_portal(target);
         }
+    }
+}
+
+/// A resource whose pattern is none stays listed.
+fn told_if_invalid(resource: ResourceId, outcome: Result<(), dns::InvalidPattern>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%resource, "no name will match this resource: its pattern is invalid");
+        tracing::debug!(%resource, %error, "invalid pattern");
     }
 }

@@ -2,14 +2,20 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use dns::{Decision, Question, Reach, StubDecision, Upstream, Via};
+use dns::{Decision, DeviceDecision, Question, Reach, StubDecision, Upstream, Via};
 use model::{GatewayId, filter::Protocol};
 
 use super::{Event, QueryId, Tunnel};
-use crate::access::{Ask, SiteQuery};
+use crate::access::{Ask, SiteQuery, Target};
 
 impl Tunnel {
     pub(super) fn decide_query(&mut self, id: QueryId, question: &Question, sentinel: IpAddr, now: Instant) {
+        match self.device_names.decide(id, question, now) {
+            DeviceDecision::NotOurs => {}
+            DeviceDecision::Decided(decision) => return self.decided(id, decision),
+            DeviceDecision::Wait => return,
+            DeviceDecision::Ask(resource, name) => return self.look_up_device(resource, &name),
+        }
         let (resources, routing) = (&self.resources, &self.routing);
         let reach = |ip| Reach { cidr: routing.has_network_with(ip), internet: resources.active_internet().is_some() };
         match self.stub.decide(question, sentinel, reach, now) {
@@ -48,7 +54,7 @@ impl Tunnel {
             self.decided(oldest.id, Decision::ServFail);
         }
         if ask == Ask::Now {
-            self.ask_portal(resource);
+            self.ask_portal(Target::Resource(resource));
         }
     }
 
@@ -61,6 +67,13 @@ impl Tunnel {
             route.is_some_and(|route| !route.is_permitted)
         };
         is_refused(Protocol::Udp(server.port())) && is_refused(Protocol::Tcp(server.port()))
+    }
+
+    /// These queries need not wait any longer.
+    pub(super) fn decided_all(&mut self, decided: Vec<(QueryId, Decision)>) {
+        for (id, decision) in decided {
+            self.decided(id, decision);
+        }
     }
 
     fn decided(&mut self, id: QueryId, decision: Decision) {

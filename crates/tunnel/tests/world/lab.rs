@@ -8,9 +8,12 @@ use std::{
 
 use connection::{Node, Params, Sealed, Transmit};
 use ip_packet::{Ecn, IpPacket, control};
-use model::{ClientId, FromPortal, GatewayId, PeerId, PublicKey, Resource, ResourceId, ToPortal, message::IceRole};
+use model::{
+    ClientId, FromPortal, GatewayId, PeerId, PublicKey, Resource, ResourceId, ToPortal,
+    message::{DeviceGrant, IceRole},
+};
 
-use super::{Client, permission, relay::ToyRelay, secs};
+use super::{Client, device_access, permission, relay::ToyRelay, secs};
 
 const LATENCY: Duration = Duration::from_millis(10);
 
@@ -24,7 +27,7 @@ pub(crate) struct Lab {
     wire: VecDeque<Datagram>,
 }
 
-/// A gateway that keeps what it gets and says what it is told to say.
+/// A gateway, or another client, that keeps what it gets and says what it is told to say.
 pub(crate) struct Gateway {
     pub(crate) node: Node,
     /// What it says when it learns of a name; `None` is silence.
@@ -35,6 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) messages: Vec<(u8, serde_json::Value)>,
     kept: Vec<IpPacket>,
     number: u8,
+    id: PeerId,
 }
 
 struct Datagram {
@@ -70,15 +74,44 @@ impl Lab {
 
     pub(crate) fn add_gateway(&mut self) {
         let number = u8::try_from(self.gateways.len() + 1).unwrap();
-        let gateway = Gateway::new(number, &self.relay, self.client.now);
+        let id = PeerId::Gateway(GatewayId::from_u128(number.into()));
+        let gateway = Gateway::new(number, id, &self.relay, self.client.now);
         self.gateways.push(gateway);
         self.run_for(secs(1));
     }
 
+    /// Another client, which stands in the list of gateways. Says its number.
+    pub(crate) fn add_device(&mut self) -> u8 {
+        let number = u8::try_from(self.gateways.len() + 1).unwrap();
+        let id = PeerId::Client(ClientId::from_u128(number.into()));
+        let device = Gateway::new(number, id, &self.relay, self.client.now);
+        self.gateways.push(device);
+        self.run_for(secs(1));
+        number
+    }
+
+    /// The portal lets the device with this number and our client talk, and tells both. With a grant the device is the one
+    /// that asked.
+    pub(crate) fn introduce(&mut self, number: u8, grant: Option<DeviceGrant>) {
+        let now = self.client.now;
+        let client_key = self.client.tunnel.public_key();
+        let device = &mut self.gateways[usize::from(number) - 1];
+        let access = device_access(number, device.node.public_key(), grant);
+        let params = Params {
+            public_key: client_key,
+            preshared_key: access.preshared_key.clone(),
+            local_ice: access.remote_ice_credentials.clone(),
+            remote_ice: access.local_ice_credentials.clone(),
+            role: if access.ice_role == IceRole::Controlled { IceRole::Controlling } else { IceRole::Controlled },
+        };
+        device.node.upsert(client_id(), params, now).expect("the device has a relay");
+        self.client.hear(FromPortal::ClientDeviceAccessAuthorized(Box::new(access)));
+    }
+
     /// A gateway starts anew: nothing is left of it but its name.
     pub(crate) fn restart_gateway(&mut self, index: usize) {
-        let number = self.gateways[index].number;
-        self.gateways[index] = Gateway::new(number + 100, &self.relay, self.client.now);
+        let Gateway { number, id, .. } = self.gateways[index];
+        self.gateways[index] = Gateway::new(number + 100, id, &self.relay, self.client.now);
         self.gateways[index].number = number;
         self.run_for(secs(1));
     }
@@ -207,8 +240,9 @@ impl Lab {
 }
 
 impl Gateway {
-    fn new(number: u8, relay: &ToyRelay, now: Instant) -> Self {
-        let mut node = Node::new(now, secs(1_800_000_000), [number; 32]).with_gateway_timing();
+    fn new(number: u8, id: PeerId, relay: &ToyRelay, now: Instant) -> Self {
+        let node = Node::new(now, secs(1_800_000_000), [number; 32]);
+        let mut node = if matches!(id, PeerId::Gateway(_)) { node.with_gateway_timing() } else { node };
         node.update_relays(&[], &[relay.entry()], now);
         Self {
             node,
@@ -217,11 +251,12 @@ impl Gateway {
             messages: Vec::new(),
             kept: Vec::new(),
             number,
+            id,
         }
     }
 
     pub(crate) fn id(&self) -> PeerId {
-        PeerId::Gateway(GatewayId::from_u128(self.number.into()))
+        self.id
     }
 
     pub(crate) fn key(&self) -> PublicKey {

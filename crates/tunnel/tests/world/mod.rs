@@ -16,9 +16,13 @@ use std::{
 use dns::{Assignments, Decision, Question};
 use ip_packet::{Ecn, IpPacket, build, icmp};
 use model::{
-    CidrResource, DnsResource, FromPortal, GatewayId, IceCredentials, Interface, InternetResource, IpStack,
-    PresharedKey, PublicKey, Resource, ResourceId, ResourceView, Site, SiteId, Status, ToPortal,
-    message::{AuthorizationCreated, AuthorizationCreationFailed, FailReason, Init},
+    CidrResource, ClientId, Device, DeviceView, DnsResource, FromPortal, GatewayId, IceCredentials, Interface,
+    InternetResource, IpStack, Pool, PresharedKey, PublicKey, Resource, ResourceId, ResourceView, Site, SiteId, Status,
+    ToPortal,
+    message::{
+        AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailReason, IceRole,
+        InboundGrant, Init,
+    },
 };
 use tunnel::{Event, InterfaceConfig, QueryId, Tunnel};
 
@@ -31,6 +35,7 @@ pub(crate) struct Client {
     pub(crate) now: Instant,
     pub(crate) interfaces: Vec<InterfaceConfig>,
     pub(crate) lists: Vec<Vec<ResourceView>>,
+    pub(crate) devices: Vec<Vec<DeviceView>>,
     pub(crate) to_portal: Vec<ToPortal>,
     pub(crate) decided: Vec<(QueryId, Decision)>,
     pub(crate) others: Vec<Event>,
@@ -52,6 +57,7 @@ impl Client {
             now,
             interfaces: Vec::new(),
             lists: Vec::new(),
+            devices: Vec::new(),
             to_portal: Vec::new(),
             decided: Vec::new(),
             others: Vec::new(),
@@ -72,7 +78,16 @@ impl Client {
     }
 
     pub(crate) fn init_with(&mut self, interface: Interface, resources: &[Resource]) {
-        let init = Init { interface, resources: resources.to_vec(), relays: Vec::new(), authorizations: Vec::new() };
+        self.init_with_grants(interface, resources, Vec::new());
+    }
+
+    pub(crate) fn init_with_grants(
+        &mut self,
+        interface: Interface,
+        resources: &[Resource],
+        authorizations: Vec<InboundGrant>,
+    ) {
+        let init = Init { interface, resources: resources.to_vec(), relays: Vec::new(), authorizations };
         self.hear(FromPortal::Init(Box::new(init)));
     }
 
@@ -153,6 +168,20 @@ impl Client {
             .collect()
     }
 
+    /// The devices that were asked for since the last time this was called, each with its pool.
+    pub(crate) fn take_device_requests(&mut self) -> Vec<(ResourceId, IpAddr)> {
+        let mut requests = Vec::new();
+        self.to_portal.retain(|message| match message {
+            ToPortal::RequestAuthorization { resource, connected_gateways, device: Some(address) } => {
+                assert_eq!(*connected_gateways, []);
+                requests.push((*resource, *address));
+                false
+            }
+            _ => true,
+        });
+        requests
+    }
+
     /// The status of a resource as it was last told.
     pub(crate) fn status(&self, resource: ResourceId) -> Option<Status> {
         self.lists.last()?.iter().find(|view| view.id == resource).map(|view| view.status)
@@ -163,6 +192,7 @@ impl Client {
             match event {
                 Event::Interface(interface) => self.interfaces.push(interface),
                 Event::Resources(resources) => self.lists.push(resources),
+                Event::Devices(devices) => self.devices.push(devices),
                 Event::ToPortal(message) => self.to_portal.push(message),
                 Event::Decided { id, decision } => self.decided.push((id, decision)),
                 other @ (Event::GatewaysOffline(_) | Event::GatewayVersionMismatch(_) | Event::NewPublicKey(_)) => {
@@ -231,6 +261,47 @@ pub(crate) fn names(number: u128, pattern: &str) -> DnsResource {
 
 pub(crate) fn internet(number: u128) -> Resource {
     Resource::Internet(InternetResource { id: id(number), name: "Internet".to_owned(), sites: vec![site(1)] })
+}
+
+/// The device whose addresses end with its number.
+pub(crate) fn device(number: u8) -> Device {
+    Device {
+        client_id: ClientId::from_u128(number.into()),
+        ipv4: format!("100.64.1.{number}").parse().unwrap(),
+        ipv6: format!("fd00:2021:1111::1:{number:x}").parse().unwrap(),
+    }
+}
+
+/// A pool with these devices.
+pub(crate) fn pool(number: u128, devices: &[u8]) -> Pool<Vec<Device>> {
+    Pool {
+        id: id(number),
+        name: format!("pool {number}"),
+        members: devices.iter().copied().map(device).collect(),
+        filters: model::Filters::default(),
+    }
+}
+
+/// What the portal tells us when we and the device with this number may talk. With a grant we are the target.
+pub(crate) fn device_access(number: u8, key: PublicKey, grant: Option<DeviceGrant>) -> DeviceAccess {
+    let ice = |side: &str| IceCredentials {
+        username: format!("{side}-{number}-user"),
+        password: format!("{side}-{number}-password-that-is-long-enough").into(),
+    };
+    let device = device(number);
+    DeviceAccess {
+        client_id: device.client_id,
+        client_name: Some(format!("device {number}")),
+        client_public_key: key,
+        client_ipv4: device.ipv4,
+        client_ipv6: device.ipv6,
+        preshared_key: PresharedKey::from([9; 32]),
+        local_ice_credentials: ice("client"),
+        remote_ice_credentials: ice("gateway"),
+        ice_role: if grant.is_some() { IceRole::Controlled } else { IceRole::Controlling },
+        use_iceless: false,
+        grant,
+    }
 }
 
 /// A UDP datagram of a program; `number` makes it differ from others.

@@ -1,20 +1,15 @@
-//! Who is at the other end: gateways, their addresses, and what they may send us.
+//! Gateways.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
-use ip_packet::IpPacket;
 use ipnet::IpNet;
-use model::{GatewayId, IceCredentials, PresharedKey, PublicKey, ResourceId, message::AuthorizationCreated};
+use model::{GatewayId, ResourceId};
 
-use crate::{access::HeldPackets, prefixes::PrefixMap};
-
-/// How many packets wait for a connection; the oldest make room.
-const PACKETS: usize = 128;
-/// How many of our own messages wait for a connection; the oldest make room.
-const MESSAGES: usize = 128;
+use super::{Identity, Queue};
+use crate::prefixes::PrefixMap;
 
 /// All gateways that we have a connection with, or are making one.
 #[derive(Debug, Default)]
@@ -31,32 +26,8 @@ pub(crate) struct Gateway {
     is_connected: bool,
     /// Which addresses it may speak for, and because of which resources.
     sources: PrefixMap<BTreeSet<ResourceId>>,
-    /// Packets that wait for the connection. While there is such a queue, all packets go behind it.
-    packets: Option<HeldPackets>,
-    /// Messages of ours that wait for the connection.
-    messages: HeldPackets,
-}
-
-/// What makes a gateway the same as before. All of it is a function of both key pairs, so if any of it changes then
-/// the gateway, or we, started anew and it remembers nothing of us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    addresses: [IpAddr; 2],
-    public_key: PublicKey,
-    preshared_key: PresharedKey,
-    ice: [IceCredentials; 2],
-}
-
-impl Identity {
-    /// The identity of the gateway that `authorization` is about.
-    pub(crate) fn of(authorization: &AuthorizationCreated) -> Self {
-        Self {
-            addresses: [authorization.gateway_ipv4.into(), authorization.gateway_ipv6.into()],
-            public_key: authorization.gateway_public_key,
-            preshared_key: authorization.preshared_key.clone(),
-            ice: [authorization.client_ice_credentials.clone(), authorization.gateway_ice_credentials.clone()],
-        }
-    }
+    /// What waits for the connection.
+    pub(crate) queue: Queue,
 }
 
 impl Peers {
@@ -74,8 +45,7 @@ impl Peers {
             identity,
             is_connected: false,
             sources: PrefixMap::default(),
-            packets: None,
-            messages: HeldPackets::new(MESSAGES),
+            queue: Queue::default(),
         })
     }
 
@@ -139,27 +109,5 @@ impl Gateway {
     /// Whether the gateway may send packets with this source.
     pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
         self.identity.addresses.contains(&source) || self.sources.containing(source).next().is_some()
-    }
-
-    /// Whether packets wait for the connection.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.packets.is_some()
-    }
-
-    /// Keeps a packet until there is a connection.
-    pub(crate) fn hold(&mut self, packet: IpPacket) {
-        self.packets.get_or_insert_with(|| HeldPackets::new(PACKETS)).push(packet);
-    }
-
-    /// Keeps one of our own messages until there is a connection.
-    pub(crate) fn hold_message(&mut self, message: IpPacket) {
-        self.messages.push(message);
-    }
-
-    /// Everything that waited: packets first, then messages.
-    pub(crate) fn take_held(&mut self) -> (Vec<IpPacket>, Vec<IpPacket>) {
-        let packets = self.packets.take().into_iter().flatten().collect();
-        let messages = std::mem::replace(&mut self.messages, HeldPackets::new(MESSAGES)).into_iter().collect();
-        (packets, messages)
     }
 }
