@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use dbus_api::{Error, Gateway, Resource, Status, StatusFile, Warning, resources::Filter, status_file::Entry};
+use dbus_api::{Device, Error, Gateway, Resource, Status, StatusFile, Warning, resources::Filter, status_file::Entry};
 use firezonectl::{
     args::Args,
     client::Daemon,
@@ -170,6 +170,13 @@ fn connected() -> Status {
             sent_bytes: Some(2048),
             received_bytes: Some(3_500_000),
         }],
+        devices: vec![Device {
+            id: "c11e0000-0000-4000-8000-000000000001".to_owned(),
+            name: Some("build-7".to_owned()),
+            tunnel_ipv4: "100.64.3.8".to_owned(),
+            tunnel_ipv6: "fd00:2021:1111::2a".to_owned(),
+            pools: vec!["Build farm".to_owned()],
+        }],
         warnings: vec![Warning { code: "x".to_owned(), text: "port 53 is taken".to_owned() }],
         ..Status::default()
     }
@@ -201,6 +208,7 @@ async fn status_says_the_most_important_first() {
 Connected as Anna (acme)
   addresses  100.64.0.1, fd00:2021:1111::1
   gateway    9f0c1d2e-0000-4000-8000-000000000001 direct, last handshake 1 min ago, 2.0 KiB sent, 3.3 MiB received
+  device     build-7 100.64.3.8, fd00:2021:1111::2a
   warning    port 53 is taken
 "
     );
@@ -232,6 +240,13 @@ async fn status_for_programs() {
                 "last_handshake_seconds": 75,
                 "sent_bytes": 2048,
                 "received_bytes": 3_500_000,
+            }],
+            "devices": [{
+                "id": "c11e0000-0000-4000-8000-000000000001",
+                "name": "build-7",
+                "tunnel_ipv4": "100.64.3.8",
+                "tunnel_ipv6": "fd00:2021:1111::2a",
+                "pools": ["Build farm"],
             }],
             "warnings": [{ "code": "x", "text": "port 53 is taken" }],
         })
