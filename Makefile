@@ -17,7 +17,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tools build fmt clippy deny unit integration story release install clean
+.PHONY: help demo test check tools build fmt clippy deny unit integration story bench release install clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -56,6 +56,9 @@ integration: build ## Run the stories: real programs in networks of their own (r
 
 story: build ## Run one story: make story STORY=name (root)
 	$(STORIES) $(CARGO) test --workspace --tests $(AS_ROOT) -- --ignored $(STORY)
+
+bench: ## Measure the core: many resources, look-ups, the packet path
+	$(CARGO) bench --workspace --bench '*'
 
 release: ## Build the programs for use
 	$(CARGO) build --release --package firezoned --package firezonectl

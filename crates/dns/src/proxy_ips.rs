@@ -19,8 +19,11 @@ pub const PER_FAMILY: usize = 4;
 /// All names that have addresses. Carried over from session to session.
 #[derive(Clone, Debug, Default)]
 pub struct Assignments {
-    names: BTreeMap<Domain, Assigned>,
-    owners: BTreeMap<IpAddr, Domain>,
+    /// Where each name stands in `slots`.
+    names: BTreeMap<Domain, usize>,
+    /// The names in the order of their addresses, so that the owner of an address is found by arithmetic: that is done for
+    /// each packet.
+    slots: Vec<(Domain, Assigned)>,
     matched: BTreeMap<ResourceId, Matched>,
     pool: Pool,
 }
@@ -59,18 +62,28 @@ impl Assignments {
     /// What `name` got.
     #[must_use]
     pub fn assigned(&self, name: &Domain) -> Option<&Assigned> {
-        self.names.get(name)
+        self.slots.get(*self.names.get(name)?).map(|(_, assigned)| assigned)
     }
 
     /// Whose address this is.
     #[must_use]
     pub fn owner(&self, ip: IpAddr) -> Option<&Domain> {
-        self.owners.get(&ip)
+        self.owned(ip).map(|(name, _)| name)
+    }
+
+    /// Whose address this is, and what else belongs to that name.
+    #[must_use]
+    pub fn owned(&self, ip: IpAddr) -> Option<(&Domain, &Assigned)> {
+        let index = match ip {
+            IpAddr::V4(ip) => Pool::index_v4(ip)?,
+            IpAddr::V6(ip) => Pool::index_v6(ip)?,
+        };
+        self.slots.get(index / PER_FAMILY).map(|(name, assigned)| (name, assigned))
     }
 
     /// All names and what they got.
     pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Assigned)> {
-        self.names.iter()
+        self.names.values().filter_map(|slot| self.slots.get(*slot)).map(|(name, assigned)| (name, assigned))
     }
 
     /// The names that matched `resource` with its present pattern.
@@ -79,13 +92,13 @@ impl Assignments {
             .get(&resource)
             .into_iter()
             .flat_map(|matched| &matched.names)
-            .filter_map(|name| self.names.get_key_value(name))
+            .filter_map(|name| Some((name, self.assigned(name)?)))
     }
 
     /// Forgets which resources the names matched, but not their addresses. For when somebody else signs in.
     pub fn forget_matches(&mut self) {
         self.matched.clear();
-        for assigned in self.names.values_mut() {
+        for (_, assigned) in &mut self.slots {
             assigned.matches.clear();
         }
     }
@@ -94,11 +107,11 @@ impl Assignments {
     pub(crate) fn assign(&mut self, name: &Domain, matches: &BTreeSet<(Pattern, ResourceId)>) -> Result<(), Exhausted> {
         if !self.names.contains_key(name) {
             let (v4, v6) = self.pool.take()?;
-            let ips = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6));
-            self.owners.extend(ips.map(|ip| (ip, name.clone())));
-            self.names.insert(name.clone(), Assigned { v4, v6, matches: BTreeSet::new() });
+            self.names.insert(name.clone(), self.slots.len());
+            self.slots.push((name.clone(), Assigned { v4, v6, matches: BTreeSet::new() }));
         }
-        let Some(assigned) = self.names.get_mut(name) else { return Err(Exhausted) };
+        let slot = self.names.get(name).copied().ok_or(Exhausted)?;
+        let Some((_, assigned)) = self.slots.get_mut(slot) else { return Err(Exhausted) };
 
         for (pattern, resource) in matches {
             assigned.matches.insert((pattern.clone(), *resource));
@@ -118,7 +131,9 @@ impl Assignments {
         }
         let Some(stale) = self.matched.remove(&resource) else { return };
         for name in &stale.names {
-            if let Some(assigned) = self.names.get_mut(name) {
+            if let Some(slot) = self.names.get(name)
+                && let Some((_, assigned)) = self.slots.get_mut(*slot)
+            {
                 assigned.matches.remove(&(stale.pattern.clone(), resource));
             }
         }
@@ -146,6 +161,25 @@ impl Pool {
         }
         *self = after;
         Ok((v4, v6))
+    }
+
+    /// How many IPv4 addresses come before this one; `None` if it is not one that we hand out.
+    fn index_v4(ip: Ipv4Addr) -> Option<usize> {
+        let range = address_plan::PROXIES_V4;
+        let sentinels = address_plan::SENTINELS_V4;
+        if !range.contains(&ip) || sentinels.contains(&ip) {
+            return None;
+        }
+        let skipped = if ip > sentinels.broadcast() { 1 << (32 - sentinels.prefix_len()) } else { 0 };
+        let index = ip.to_bits().checked_sub(range.network().to_bits())?.checked_sub(1 + skipped)?;
+        usize::try_from(index).ok()
+    }
+
+    /// The same for IPv6.
+    fn index_v6(ip: Ipv6Addr) -> Option<usize> {
+        let range = address_plan::PROXIES_V6;
+        let index = ip.to_bits().checked_sub(range.network().to_bits())?;
+        usize::try_from(index).ok().filter(|_| range.contains(&ip))
     }
 
     /// The hosts of the range, without those on which we may pretend to be a resolver.
@@ -204,8 +238,16 @@ mod tests {
         assert_eq!(texts("a.example")[7], "fd00:2021:1111:8000::3");
         assert_eq!(texts("b.example")[0], "100.96.0.5");
         assert_eq!(texts("b.example")[7], "fd00:2021:1111:8000::7");
-        let first = names.owner(Ipv4Addr::new(100, 96, 0, 4).into());
-        assert_eq!(first, Some(&"a.example".into()));
+        for (ip, owner) in [
+            ("100.96.0.4", Some("a.example")),
+            ("100.96.0.5", Some("b.example")),
+            ("fd00:2021:1111:8000::3", Some("a.example")),
+            ("fd00:2021:1111:8000::4", Some("b.example")),
+            ("100.96.0.9", None),
+            ("fd00:2021:1111:8000::8", None),
+        ] {
+            assert_eq!(names.owner(ip.parse().expect("an address")), owner.map(Domain::from).as_ref(), "{ip}");
+        }
     }
 
     #[test]
@@ -218,8 +260,18 @@ mod tests {
         assert_eq!(all.first(), Some(&Ipv4Addr::new(100, 96, 0, 1)));
         assert_eq!(all.last(), Some(&Ipv4Addr::new(100, 127, 255, 254)));
 
+        assert!(all.iter().enumerate().all(|(index, ip)| Pool::index_v4(*ip) == Some(index)));
+        for other in ["100.95.255.255", "100.96.0.0", "100.100.111.0", "100.100.111.255", "100.128.0.0"] {
+            assert_eq!(Pool::index_v4(other.parse().expect("an address")), None, "{other}");
+        }
+
         let mut pool = Pool::default();
-        assert_eq!(std::iter::from_fn(|| pool.next_v6()).count(), 1 << 21);
+        let all: Vec<_> = std::iter::from_fn(|| pool.next_v6()).collect();
+        assert_eq!(all.len(), 1 << 21);
+        assert!(all.iter().enumerate().all(|(index, ip)| Pool::index_v6(*ip) == Some(index)));
+        for other in ["fd00:2021:1111:7fff:ffff:ffff:ffff:ffff", "fd00:2021:1111:8000::20:0", "::"] {
+            assert_eq!(Pool::index_v6(other.parse().expect("an address")), None, "{other}");
+        }
     }
 
     #[test]

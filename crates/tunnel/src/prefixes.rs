@@ -1,20 +1,28 @@
 //! Networks as keys: which of them contain an address.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeSet, hash::Hash, net::IpAddr};
 
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
-/// A map from networks to values that answers "which networks contain this address" without looking at every network:
-/// it asks once per prefix length in use, of which there are few.
+/// A map from networks to values that answers "which networks contain this address" at the same price for ten networks
+/// and for ten thousand: it asks once per prefix length in use, of which there are few.
+///
+/// The networks come from the portal alone, so nobody can choose them to make the cheap hash collide.
 #[derive(Debug, Clone)]
 pub(crate) struct PrefixMap<T> {
-    v4: BTreeMap<u8, BTreeMap<IpNet, T>>,
-    v6: BTreeMap<u8, BTreeMap<IpNet, T>>,
+    networks: BTreeSet<IpNet>,
+    v4: Lengths<u32, T>,
+    v6: Lengths<u128, T>,
 }
+
+/// The networks of one family, longest prefix first. `B` is an address as a number.
+#[derive(Debug, Clone)]
+struct Lengths<B, T>(Vec<(u8, FxHashMap<B, T>)>);
 
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
-        Self { v4: BTreeMap::new(), v6: BTreeMap::new() }
+        Self { networks: BTreeSet::new(), v4: Lengths(Vec::new()), v6: Lengths(Vec::new()) }
     }
 }
 
@@ -24,84 +32,152 @@ impl<T> PrefixMap<T> {
     where
         T: Default,
     {
-        let family = match network {
-            IpNet::V4(_) => &mut self.v4,
-            IpNet::V6(_) => &mut self.v6,
-        };
-        family.entry(network.prefix_len()).or_default().entry(network.trunc()).or_default()
+        let network = network.trunc();
+        self.networks.insert(network);
+        match network {
+            IpNet::V4(it) => self.v4.entry(it.prefix_len(), it.network().to_bits()),
+            IpNet::V6(it) => self.v6.entry(it.prefix_len(), it.network().to_bits()),
+        }
     }
 
     /// Keeps only the values for which `keep` says so; it may change them.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&IpNet, &mut T) -> bool) {
-        for family in [&mut self.v4, &mut self.v6] {
-            family.retain(|_, networks| {
-                networks.retain(|network, value| keep(network, value));
-                !networks.is_empty()
-            });
-        }
+        let Self { networks, v4, v6 } = self;
+        networks.retain(|network| change(v4, v6, *network, |value| keep(network, value)));
     }
 
     /// Changes the value of exactly this network; it is dropped unless `keep` says so.
     pub(crate) fn change(&mut self, network: IpNet, keep: impl FnOnce(&mut T) -> bool) {
-        let family = match network {
-            IpNet::V4(_) => &mut self.v4,
-            IpNet::V6(_) => &mut self.v6,
-        };
-        let Some(networks) = family.get_mut(&network.prefix_len()) else { return };
-        if networks.get_mut(&network.trunc()).is_some_and(|value| !keep(value)) {
-            networks.remove(&network.trunc());
-        }
-        if networks.is_empty() {
-            family.remove(&network.prefix_len());
+        let network = network.trunc();
+        if !change(&mut self.v4, &mut self.v6, network, keep) {
+            self.networks.remove(&network);
         }
     }
 
-    /// All networks that contain `ip`, longest prefix first.
-    pub(crate) fn containing(&self, ip: IpAddr) -> impl Iterator<Item = (IpNet, &T)> {
-        let family = match ip {
-            IpAddr::V4(_) => &self.v4,
-            IpAddr::V6(_) => &self.v6,
+    /// The values of all networks that contain `ip`, longest prefix first.
+    pub(crate) fn containing(&self, ip: IpAddr) -> impl Iterator<Item = &T> {
+        let (v4, v6) = match ip {
+            IpAddr::V4(ip) => (Some(self.v4.containing(move |length| masked_v4(ip.to_bits(), length))), None),
+            IpAddr::V6(ip) => (None, Some(self.v6.containing(move |length| masked_v6(ip.to_bits(), length)))),
         };
-        family.iter().rev().filter_map(move |(&length, networks)| {
-            let network = IpNet::new(ip, length).ok()?.trunc();
-            networks.get(&network).map(|value| (network, value))
-        })
+        v4.into_iter().flatten().chain(v6.into_iter().flatten())
     }
 
     /// Every network.
     pub(crate) fn networks(&self) -> impl Iterator<Item = IpNet> {
-        [&self.v4, &self.v6]
-            .into_iter()
-            .flat_map(|family| family.values().flat_map(|networks| networks.keys().copied()))
+        self.networks.iter().copied()
     }
+}
+
+impl<B: Hash + Eq, T> Lengths<B, T> {
+    fn entry(&mut self, length: u8, bits: B) -> &mut T
+    where
+        T: Default,
+    {
+        let at = self.0.partition_point(|(longer, _)| *longer > length);
+        if self.0.get(at).is_none_or(|(found, _)| *found != length) {
+            self.0.insert(at, (length, FxHashMap::default()));
+        }
+        self.0[at].1.entry(bits).or_default()
+    }
+
+    /// Says whether there is a value (still).
+    fn change(&mut self, length: u8, bits: &B, keep: impl FnOnce(&mut T) -> bool) -> bool {
+        let Some(at) = self.0.iter().position(|(found, _)| *found == length) else { return false };
+        let networks = &mut self.0[at].1;
+        let Some(value) = networks.get_mut(bits) else { return false };
+        if keep(value) {
+            return true;
+        }
+        networks.remove(bits);
+        if networks.is_empty() {
+            self.0.remove(at);
+        }
+        false
+    }
+
+    fn containing(&self, masked: impl Fn(u8) -> B) -> impl Iterator<Item = &T> {
+        self.0.iter().filter_map(move |(length, networks)| networks.get(&masked(*length)))
+    }
+}
+
+fn change<T>(
+    v4: &mut Lengths<u32, T>,
+    v6: &mut Lengths<u128, T>,
+    network: IpNet,
+    keep: impl FnOnce(&mut T) -> bool,
+) -> bool {
+    match network {
+        IpNet::V4(it) => v4.change(it.prefix_len(), &it.network().to_bits(), keep),
+        IpNet::V6(it) => v6.change(it.prefix_len(), &it.network().to_bits(), keep),
+    }
+}
+
+fn masked_v4(bits: u32, length: u8) -> u32 {
+    bits & u32::MAX.checked_shl(u32::BITS - u32::from(length)).unwrap_or(0)
+}
+
+fn masked_v6(bits: u128, length: u8) -> u128 {
+    bits & u128::MAX.checked_shl(u128::BITS - u32::from(length)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
     use super::*;
+
+    fn found(map: &PrefixMap<u8>, ip: &str) -> Vec<u8> {
+        map.containing(ip.parse().unwrap()).copied().collect()
+    }
 
     #[test]
     fn longer_prefixes_come_first_and_families_do_not_mix() {
         let mut map = PrefixMap::<u8>::default();
         *map.entry("10.0.0.0/8".parse().unwrap()) = 8;
         *map.entry("10.20.0.0/16".parse().unwrap()) = 16;
+        *map.entry("10.20.1.1/32".parse().unwrap()) = 32;
         *map.entry("::/0".parse().unwrap()) = 0;
+        *map.entry("2001:db8::1/128".parse().unwrap()) = 128;
 
-        let found = |ip: &str| map.containing(ip.parse().unwrap()).map(|(_, v)| *v).collect::<Vec<_>>();
-
-        assert_eq!(found("10.20.1.1"), [16, 8]);
-        assert_eq!(found("10.21.1.1"), [8]);
-        assert_eq!(found("11.0.0.1"), [0u8; 0]);
-        assert_eq!(found("2001:db8::1"), [0]);
+        assert_eq!(found(&map, "10.20.1.1"), [32, 16, 8]);
+        assert_eq!(found(&map, "10.21.1.1"), [8]);
+        assert_eq!(found(&map, "11.0.0.1"), [0u8; 0]);
+        assert_eq!(found(&map, "2001:db8::1"), [128, 0]);
     }
 
     #[test]
     fn a_network_without_values_is_gone() {
         let mut map = PrefixMap::<u8>::default();
         *map.entry("10.0.0.0/8".parse().unwrap()) = 8;
+        *map.entry("::/0".parse().unwrap()) = 0;
 
-        map.retain(|_, _| false);
+        map.retain(|_, value| *value == 0);
+        assert_eq!(map.networks().collect::<Vec<_>>(), ["::/0".parse().unwrap()]);
+        map.change("::/0".parse().unwrap(), |_| false);
 
         assert_eq!(map.networks().count(), 0);
+        assert!(map.v4.0.is_empty() && map.v6.0.is_empty());
+    }
+
+    #[test]
+    fn it_finds_what_a_look_at_every_network_finds() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut map = PrefixMap::<u32>::default();
+        let mut all = Vec::new();
+        for number in 0..2_000 {
+            let length = rng.random_range(0..=16) + 16;
+            let network = IpNet::new(IpAddr::from([10, 0, rng.random(), rng.random()]), length).unwrap().trunc();
+            if !all.iter().any(|(known, _)| *known == network) {
+                *map.entry(network) = number;
+                all.push((network, number));
+            }
+        }
+        all.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
+        for _ in 0..2_000 {
+            let ip = IpAddr::from([10, 0, rng.random(), rng.random()]);
+            let expected = all.iter().filter(|(network, _)| network.contains(&ip)).map(|(_, number)| *number);
+            assert_eq!(map.containing(ip).copied().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        }
     }
 }

@@ -8,17 +8,18 @@ use std::{
 use dns::{Assignments, Domain};
 use ip_packet::{Transport, icmp::QuotedTransport};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::{CidrResource, Filters, Resource, ResourceId, address_plan, filter::Protocol};
+use model::{CidrResource, DnsResource, Filters, IpStack, ResourceId, address_plan, filter::Protocol};
+use rustc_hash::FxHashMap;
 
 use crate::{prefixes::PrefixMap, resources::Resources};
 
-/// The networks of CIDR resources, and the look-up over everything that can be reached.
+/// What each packet asks about resources, and the look-up over everything that can be reached.
 ///
-/// Names have no table of their own here: the addresses belong to the name, and the name knows which resources it
-/// matches.
+/// The addresses of names are not here: they belong to the name, and the name knows which resources it matches.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     networks: PrefixMap<BTreeMap<ResourceId, Filters>>,
+    names: FxHashMap<ResourceId, (IpStack, Filters)>,
 }
 
 /// Where a packet belongs.
@@ -46,6 +47,16 @@ impl Routing {
         });
     }
 
+    /// Routes the names of a resource.
+    pub(crate) fn insert_names(&mut self, resource: &DnsResource) {
+        self.names.insert(resource.id, (resource.ip_stack, resource.filters.clone()));
+    }
+
+    /// Routes them no longer.
+    pub(crate) fn remove_names(&mut self, resource: ResourceId) {
+        self.names.remove(&resource);
+    }
+
     /// The best resource for a packet to `destination`. Names come before networks and networks before the Internet,
     /// whatever their filters say; among equals one that lets the packet through comes before one that does not.
     pub(crate) fn route(
@@ -55,7 +66,7 @@ impl Routing {
         destination: IpAddr,
         protocol: Protocol,
     ) -> Option<Route> {
-        by_name(resources, names, destination, protocol)
+        self.by_name(names, destination, protocol)
             .or_else(|| self.by_network(destination, protocol))
             .or_else(|| by_default(resources, destination))
     }
@@ -71,10 +82,25 @@ impl Routing {
         self.networks.networks().chain(address_plan::ranges()).chain(everything.into_iter().flatten()).collect()
     }
 
+    /// The resource with the most specific pattern among those that let the packet through, else among all.
+    fn by_name(&self, names: &Assignments, destination: IpAddr, protocol: Protocol) -> Option<Route> {
+        let (name, assigned) = names.owned(destination)?;
+        let candidates = assigned.matches.iter().filter_map(|(pattern, resource)| {
+            let (stack, filters) = self.names.get(resource)?;
+            let has_family = match destination {
+                IpAddr::V4(_) => stack.has_ipv4(),
+                IpAddr::V6(_) => stack.has_ipv6(),
+            };
+            has_family.then(|| (filters.permit(protocol), pattern, *resource))
+        });
+        let (is_permitted, _, resource) = candidates.max()?;
+        Some(Route { resource, name: Some(name.clone()), is_permitted })
+    }
+
     /// The longest network that lets the packet through, else the longest at all; of equals the greater id.
     fn by_network(&self, destination: IpAddr, protocol: Protocol) -> Option<Route> {
         let mut refused = None;
-        for (_, resources) in self.networks.containing(destination) {
+        for resources in self.networks.containing(destination) {
             for (&resource, filters) in resources.iter().rev() {
                 if filters.permit(protocol) {
                     return Some(Route { resource, name: None, is_permitted: true });
@@ -111,21 +137,6 @@ pub(crate) fn quoted_protocol(transport: QuotedTransport) -> Protocol {
     }
 }
 
-/// The resource with the most specific pattern among those that let the packet through, else among all.
-fn by_name(resources: &Resources, names: &Assignments, destination: IpAddr, protocol: Protocol) -> Option<Route> {
-    let name = names.owner(destination)?;
-    let candidates = names.assigned(name)?.matches.iter().filter_map(|(pattern, id)| {
-        let Resource::Dns(resource) = resources.resource(*id)? else { return None };
-        let has_family = match destination {
-            IpAddr::V4(_) => resource.ip_stack.has_ipv4(),
-            IpAddr::V6(_) => resource.ip_stack.has_ipv6(),
-        };
-        has_family.then(|| (resource.filters.permit(protocol), pattern, *id))
-    });
-    let (is_permitted, _, resource) = candidates.max()?;
-    Some(Route { resource, name: Some(name.clone()), is_permitted })
-}
-
 /// The Internet is everywhere but where clients and gateways are: nobody reaches those through somebody else.
 fn by_default(resources: &Resources, destination: IpAddr) -> Option<Route> {
     let resource = resources.active_internet().filter(|_| !address_plan::is_peer(destination))?;
@@ -135,7 +146,7 @@ fn by_default(resources: &Resources, destination: IpAddr) -> Option<Route> {
 #[cfg(test)]
 mod tests {
     use dns::{Question, Resolvers, Stub};
-    use model::{DnsResource, Filter, IpStack};
+    use model::{Filter, Resource};
 
     use super::*;
     use crate::testing::{cidr, dns, internet, start};
@@ -158,6 +169,7 @@ mod tests {
 
         fn with_names(mut self, resource: DnsResource) -> Self {
             self.stub.upsert(&resource).unwrap();
+            self.routing.insert_names(&resource);
             self.resources.insert(Resource::Dns(resource));
             self
         }
@@ -249,7 +261,7 @@ mod tests {
     #[test]
     fn an_address_of_a_name_whose_resource_is_gone_belongs_to_nobody() {
         let mut world = World::default().with_names(dns(1, "*.example.com", OPEN)).asked_for("a.example.com");
-        world.resources.remove(resource(1));
+        world.routing.remove_names(resource(1));
         assert_eq!(world.route("100.96.0.1", Protocol::Icmp), None);
 
         let world = world.with_internet(5);

@@ -133,7 +133,10 @@ impl Tunnel {
         match &resource {
             Resource::StaticDevicePool(it) => self.update_pool(it),
             _ if change == Change::Cosmetic => {}
-            Resource::Dns(it) => told_if_invalid(it.id, self.stub.upsert(it)),
+            Resource::Dns(it) => {
+                self.routing.insert_names(it);
+                told_if_invalid(it.id, self.stub.upsert(it));
+            }
             Resource::DynamicDevicePool(it) => told_if_invalid(it.id, self.device_names.insert(it.id, &it.members)),
             Resource::Cidr(it) => self.routing.insert(it),
             Resource::Internet(_) => {}
@@ -144,7 +147,10 @@ impl Tunnel {
     fn remove_resource(&mut self, id: ResourceId, now: Instant) {
         let Some(resource) = self.resources.remove(id) else { return };
         match &resource {
-            Resource::Dns(it) => self.stub.remove(it.id),
+            Resource::Dns(it) => {
+                self.stub.remove(it.id);
+                self.routing.remove_names(it.id);
+            }
             Resource::Cidr(it) => self.routing.remove(it),
             Resource::StaticDevicePool(it) => self.remove_pool(it.id),
             Resource::DynamicDevicePool(it) => {
