@@ -93,6 +93,22 @@ pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Secret>, Problem>
     }
 }
 
+/// Whether there is a file, which must be one that this trusts. Does not read it, so that we need not be its owner.
+pub(super) fn judge(path: &Path, trust: Trust) -> Result<bool, Problem> {
+    // The standard library insists on reading or writing; O_PATH does neither.
+    match OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path) {
+        Ok(file) => {
+            check(&file, trust)?;
+            check_directories(path, trust)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !leads_nowhere(path) => Ok(false),
+        // A directory that is closed to us is closed to others.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(error) => Err(Problem::Unreadable(error)),
+    }
+}
+
 /// A link without a target is somebody's intention to have a token here, not its absence.
 fn leads_nowhere(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()

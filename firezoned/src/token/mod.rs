@@ -71,12 +71,21 @@ fn find_with(environment: &Environment, default: &Path, trust: Trust) -> Result<
             }));
         }
     }
-    if let Some(directory) = &environment.credentials
-        && let Some(token) = read(&directory.join(CREDENTIAL), trust.of_systemd())?
-    {
-        return Ok(Mode::Service(token));
-    }
     let path = environment.path.as_deref().unwrap_or(default);
+    if let Some(directory) = &environment.credentials {
+        match read(&directory.join(CREDENTIAL), trust.of_systemd()) {
+            // Systemd, which may read anything, has read it for us: from a file that has to be as good as if we had.
+            Ok(Some(token)) => return judge(path, trust).map(|_| Mode::Service(token)),
+            // What our unit passes when there is no file, or an empty one.
+            Err(TokenError { problem: Problem::Empty, place }) => {
+                if judge(path, trust)? {
+                    return Err(TokenError { problem: Problem::Empty, place });
+                }
+            }
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(read(path, trust)?.map_or(Mode::User, Mode::Service))
 }
 
@@ -89,6 +98,11 @@ fn token_file(token: &Secret, is_container: bool) -> Option<PathBuf> {
 
 fn read(path: &Path, trust: Trust) -> Result<Option<Secret>, TokenError> {
     file::read(path, trust).map_err(|problem| TokenError { place: Place::File(path.to_owned()), problem })
+}
+
+/// Whether there is a file, which must be one that others cannot read.
+fn judge(path: &Path, trust: Trust) -> Result<bool, TokenError> {
+    file::judge(path, trust).map_err(|problem| TokenError { place: Place::File(path.to_owned()), problem })
 }
 
 fn vanished(path: PathBuf) -> TokenError {
@@ -165,6 +179,32 @@ mod tests {
         assert_eq!(token(find_with(&environment, &default, directory.trust())), "default");
         directory.file("token", "credential", 0o440);
         assert_eq!(token(find_with(&environment, &default, directory.trust())), "credential");
+    }
+
+    #[test]
+    fn what_systemd_passes_must_not_come_from_a_file_that_others_can_read() {
+        let directory = Directory::new();
+        let default = directory.file("default", "default", 0o640);
+        let environment = Environment { credentials: Some(directory.path("")), ..Environment::default() };
+        directory.file("token", "default", 0o440);
+        let find = || find_with(&environment, &default, directory.trust());
+        assert!(matches!(find().unwrap_err().problem, Problem::Exposed { mode: 0o640 }));
+        fs::set_permissions(&default, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(token(find()), "default");
+        fs::remove_file(&default).unwrap();
+        assert_eq!(token(find()), "default");
+    }
+
+    #[test]
+    fn an_empty_credential_means_that_there_was_no_file() {
+        let directory = Directory::new();
+        let default = directory.path("default");
+        let environment = Environment { credentials: Some(directory.path("")), ..Environment::default() };
+        directory.file("token", "\n", 0o440);
+        let find = || find_with(&environment, &default, directory.trust());
+        assert_eq!(token(find()), "none");
+        directory.file("default", " \n", 0o600);
+        assert!(matches!(find().unwrap_err().problem, Problem::Empty));
     }
 
     #[test]
