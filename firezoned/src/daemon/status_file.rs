@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, fchown},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,13 +56,16 @@ impl StatusFile {
         }
         let draft = self.path.with_extension("json.new");
         let mut file = create_anew(&draft)?;
-        if let Some(group) = self.group {
+        // The directory may have passed the right group on.
+        if let Some(group) = self.group.filter(|group| file.metadata().is_ok_and(|facts| facts.gid() != *group)) {
             // A daemon that is not root may only give files to its own groups; then only root reads it.
             if let Err(error) = fchown(&file, None, Some(group)) {
                 tracing::debug!(%error, "cannot give the status file to the group");
                 self.group = None;
             }
         }
+        // Whatever the umask says.
+        file.set_permissions(fs::Permissions::from_mode(0o640))?;
         file.write_all(&text)?;
         fs::rename(&draft, &self.path)
     }
@@ -74,7 +77,7 @@ fn create_anew(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Looks the group up in `/etc/group`; without it the file is for root's group only.
@@ -92,8 +95,6 @@ fn find_group(groups: &str, name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

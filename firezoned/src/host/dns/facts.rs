@@ -83,7 +83,11 @@ impl Facts {
             IpAddr::V6(_) => false,
         });
         Self {
-            resolv_conf: Kind::of(files.path()),
+            resolv_conf: match Kind::of(files.path()) {
+                // We may not, but somebody may who does it for us.
+                Kind::ReadOnly if files.has_helper() => Kind::Writable,
+                kind => kind,
+            },
             resolved_answers: asks_resolved && Path::new(RESOLVED_SOCKET).exists(),
         }
     }

@@ -5,6 +5,8 @@
 //! leaves a file that [`resolv_conf::is_ours`] still recognises; for the same reason the text goes out in one write.
 //! The backup is an ordinary file and written atomically.
 //!
+//! Who is not root reads here and has a [`helper`] write.
+//!
 //! Nothing is put back unless the live file carries our marker, and the backup is deleted as soon as it has served. So a
 //! backup can only ever belong to the crash that it repairs.
 
@@ -14,7 +16,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::resolv_conf;
+use super::{helper, resolv_conf};
 use crate::host::config::DnsConfig;
 
 /// More than any resolver configuration; what is larger is something else.
@@ -25,7 +27,14 @@ const LIMIT: u64 = 64 * 1024;
 pub(in crate::host) struct ResolvConf {
     live: PathBuf,
     backup: PathBuf,
+    /// Where others than we leave originals: we at another time, as another user, or upstream clients.
+    other_backup: Option<PathBuf>,
+    /// The socket of the one who writes for us.
+    helper: Option<PathBuf>,
 }
+
+/// Beside the file, under the name that upstream clients use, so that either can repair what the other left.
+const BACKUP: &str = "/etc/resolv.conf.before-firezone";
 
 /// What became of the live file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +47,36 @@ pub(super) enum Outcome {
 }
 
 impl ResolvConf {
-    /// The file that the C library reads. The name of the backup is the one that upstream clients use, so that either
-    /// can repair what the other left.
+    /// The file that the C library reads.
     pub(super) fn of_this_host() -> Self {
-        Self::at(Path::new("/etc/resolv.conf"))
+        let socket = Path::new(helper::SOCKET);
+        let must_ask = !rustix::process::geteuid().is_root() && socket.exists();
+        if must_ask { Self { helper: Some(socket.to_owned()), ..Self::of_the_helper() } } else { Self::of_root() }
+    }
+
+    fn of_root() -> Self {
+        Self { other_backup: Some(helper::BACKUP.into()), ..Self::at(Path::new("/etc/resolv.conf")) }
+    }
+
+    /// The same file, for the helper. It may write nothing else in `/etc`.
+    pub(super) fn of_the_helper() -> Self {
+        Self { backup: helper::BACKUP.into(), other_backup: Some(BACKUP.into()), ..Self::of_root() }
     }
 
     pub(super) fn at(live: &Path) -> Self {
         let mut backup = live.as_os_str().to_owned();
         backup.push(".before-firezone");
-        Self { live: live.to_owned(), backup: backup.into() }
+        Self { live: live.to_owned(), backup: backup.into(), other_backup: None, helper: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn written_by(self, socket: PathBuf) -> Self {
+        Self { helper: Some(socket), ..self }
+    }
+
+    /// Whether somebody writes for us.
+    pub(super) fn has_helper(&self) -> bool {
+        self.helper.is_some()
     }
 
     pub(in crate::host) fn path(&self) -> &Path {
@@ -57,7 +86,7 @@ impl ResolvConf {
     /// The resolvers of this host without us: those of the live file, unless it is ours; then those of the original.
     pub(in crate::host) fn system_resolvers(&self) -> Vec<IpAddr> {
         let original = match read(&self.live) {
-            Ok(text) if resolv_conf::is_ours(&text) => read(&self.backup),
+            Ok(text) if resolv_conf::is_ours(&text) => self.read_original(),
             live => live,
         };
         original.map(|text| resolv_conf::nameservers(&text)).unwrap_or_default()
@@ -73,14 +102,14 @@ impl ResolvConf {
         let live = read(&self.live).map_err(FileError::Read)?;
         let original = match resolv_conf::is_ours(&live) {
             false => live.clone(),
-            true => match read(&self.backup) {
-                Ok(text) if !resolv_conf::is_ours(&text) => text,
-                _ => resolv_conf::without_us(&live),
-            },
+            true => self.read_original().unwrap_or_else(|_| resolv_conf::without_us(&live)),
         };
         let wanted = resolv_conf::ours(&original, dns, &self.backup);
         if live == wanted {
             return Ok(Outcome::Unchanged);
+        }
+        if let Some(socket) = &self.helper {
+            return helper::ask(socket, &helper::Order::Configure(dns.clone()));
         }
         let file = self.open_for_writing().map_err(FileError::Write)?;
         if !resolv_conf::is_ours(&live) || !self.backup.exists() {
@@ -94,20 +123,20 @@ impl ResolvConf {
     pub(super) fn revert(&self) -> Result<Outcome, FileError> {
         let live = match read(&self.live) {
             Ok(live) if resolv_conf::is_ours(&live) => live,
-            Ok(live) => {
-                self.forget_copy_of(&live);
-                return Ok(Outcome::Unchanged);
-            }
+            Ok(live) => return self.forget_copy_of(&live),
             // No file, or a link that leads nowhere: certainly not ours.
             Err(_) => return Ok(Outcome::Unchanged),
         };
-        match read(&self.backup) {
-            Ok(original) if !resolv_conf::is_ours(&original) => {
+        if let Some(socket) = &self.helper {
+            return helper::ask(socket, &helper::Order::Revert);
+        }
+        match self.read_original() {
+            Ok(original) => {
                 self.open_for_writing().and_then(|file| write_original(&file, &original)).map_err(FileError::Write)?;
                 self.forget_backup();
                 Ok(Outcome::Written)
             }
-            Ok(_) | Err(_) => {
+            Err(_) => {
                 let rest = resolv_conf::without_us(&live);
                 self.open_for_writing().and_then(|file| write_original(&file, &rest)).map_err(FileError::Write)?;
                 Ok(Outcome::BackupMissing)
@@ -141,10 +170,21 @@ impl ResolvConf {
     }
 
     /// A backup that equals the live file was made by somebody who was killed right after; it tells nothing.
-    fn forget_copy_of(&self, live: &[u8]) {
+    fn forget_copy_of(&self, live: &[u8]) -> Result<Outcome, FileError> {
         if read(&self.backup).is_ok_and(|backup| backup == live) {
+            if let Some(socket) = &self.helper {
+                return helper::ask(socket, &helper::Order::Revert);
+            }
             self.forget_backup();
         }
+        Ok(Outcome::Unchanged)
+    }
+
+    /// What the file was before us, wherever it was kept.
+    fn read_original(&self) -> io::Result<Vec<u8>> {
+        let places = [Some(&self.backup), self.other_backup.as_ref()];
+        let mut originals = places.into_iter().flatten().filter_map(|place| read(place).ok());
+        originals.find(|text| !resolv_conf::is_ours(text)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The original is safely on disk by now. A backup that cannot be deleted does no harm: nobody looks at it unless the
@@ -183,6 +223,25 @@ pub(super) enum FileError {
     Backup(#[source] io::Error),
     #[error("write resolv.conf: {0}")]
     Write(#[source] io::Error),
+    /// Nobody may write it: it is immutable, or on a file system that is read-only.
+    #[error("resolv.conf cannot be written")]
+    ReadOnly,
+    #[error("the helper that writes resolv.conf does not answer: {0}")]
+    Helper(#[source] io::Error),
+    #[error("the helper that writes resolv.conf says: {0}")]
+    HelperRefused(String),
+}
+
+impl FileError {
+    /// Whether trying again makes no sense until somebody changes the file's protection.
+    pub(super) fn is_read_only(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        match self {
+            Self::Write(error) => matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem),
+            Self::ReadOnly => true,
+            _ => false,
+        }
+    }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

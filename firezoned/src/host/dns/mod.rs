@@ -1,10 +1,12 @@
 //! Who answers names on this host.
 //!
-//! [`facts`] chooses a method for this host, [`resolv_conf`] and [`file`] are the one with the plain file. A method takes the
+//! [`facts`] chooses a method for this host, [`resolv_conf`] and [`file`] are the one with the plain file, and [`helper`]
+//! writes it for a daemon that is not root. A method takes the
 //! wish, tells the host's own resolvers, and can take everything back.
 
 mod facts;
 mod file;
+pub mod helper;
 mod resolv_conf;
 
 use std::fmt;
@@ -109,6 +111,7 @@ impl Dns {
                 applied.changes += 1;
                 applied.warn(self.backup_missing());
             }
+            Err(error) if error.is_read_only() => applied.warn(self.unavailable(&Obstacle::ReadOnly)),
             Err(error) => applied.warn(self.failed(&error)),
         }
     }
