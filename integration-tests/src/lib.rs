@@ -6,6 +6,7 @@
 //! * [`topology`] – the little internet: who is where, and who can reach whom
 //! * [`bus`] – a private system bus with polkit
 //! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
+//! * [`machine`] – a Debian that boots, with the client's network
 //! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod account;
 pub mod bus;
 pub mod gateway;
 pub mod logs;
+pub mod machine;
 pub mod netns;
 pub mod portal;
 pub mod process;

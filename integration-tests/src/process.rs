@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Program<'a> {
     host: &'a Host,
+    /// What comes before everything else: the way to where it runs.
+    entrance: Vec<String>,
     words: Vec<String>,
     environment: Vec<(String, String)>,
     input: Option<String>,
@@ -58,6 +60,7 @@ impl Host {
     pub fn program(&self, command: &str) -> Program<'_> {
         Program {
             host: self,
+            entrance: vec![],
             words: command.split(' ').map(str::to_owned).collect(),
             environment: vec![
                 ("PATH".into(), PATH.into()),
@@ -80,6 +83,12 @@ impl Program<'_> {
     /// A variable of its environment.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it behind this command, which is given the rest as its arguments.
+    pub(crate) fn behind(mut self, entrance: &str) -> Self {
+        self.entrance = entrance.split(' ').map(str::to_owned).collect();
         self
     }
 
@@ -163,7 +172,8 @@ impl Program<'_> {
         // `env` and not we look up the program, because it sees the host's files.
         let mut command = Command::new("env");
         command
-            .arg("-i")
+            .args(&self.entrance)
+            .args(if self.entrance.is_empty() { &["-i"][..] } else { &["env", "-i"] })
             .args(self.environment.iter().map(|(name, value)| format!("{name}={value}")))
             .args(&self.words)
             .current_dir("/")
@@ -179,6 +189,12 @@ impl Running {
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What the kernel calls it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

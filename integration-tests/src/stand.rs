@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Logs of our own programs: the data path is quiet, everything else is told.
-const LOG_FILTER: &str = "debug,hyper=info,h2=info,zbus=info,rustls=info,tungstenite=info,mio=info";
+pub(crate) const LOG_FILTER: &str = "debug,hyper=info,h2=info,zbus=info,rustls=info,tungstenite=info,mio=info";
 
 /// The TUN device of the daemon.
 pub const INTERFACE: &str = "firezone0";
@@ -309,14 +309,14 @@ impl Stand {
 const PORTAL_CONFIG: &str = "/run/lab/portal.json";
 
 /// Where our programs have been built: beside whoever asks, or above.
-fn programs() -> anyhow::Result<PathBuf> {
+pub(crate) fn programs() -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let directory = this.parent().context("a program without a directory")?;
     let built = if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
     Ok(built.to_owned())
 }
 
-fn source_tree() -> PathBuf {
+pub(crate) fn source_tree() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }

@@ -1,0 +1,266 @@
+//! Machines that boot: a Debian with systemd as its first process, on the network of the stand's client.
+//!
+//! * [`tree`]      – the files below all of them, made once by debootstrap
+//! * `cgroup`      – what keeps them apart
+//! * [`footprint`] – everything that a daemon could have left on one
+//!
+//! Each machine is an overlay that lives in memory and ends with the stand. What is written before [`Machine::boot`] is as
+//! if an administrator had written it before the machine was switched on.
+
+mod cgroup;
+pub mod footprint;
+pub mod tree;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use self::cgroup::Cgroup;
+use crate::{
+    account::{ACCOUNT, CLIENT_TOKEN, PORTAL_URL, PRIVATE_NAME},
+    logs::Logs,
+    netns::{FILES, Host},
+    process::{Program, Running, eventually},
+    stand::{LOG_FILTER, Stand, programs, source_tree},
+    topology::RESOLVER,
+    web,
+};
+
+/// The unit of the daemon.
+pub const UNIT: &str = "firezone-client.service";
+
+/// How long a machine may take to boot, and to go down.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One machine, on or off.
+#[derive(Debug)]
+pub struct Machine {
+    /// Whose network it has.
+    host: Host,
+    logs: Arc<Logs>,
+    files: PathBuf,
+    on: Option<On>,
+}
+
+/// A machine that is on. The order is that of switching it off.
+#[derive(Debug)]
+struct On {
+    nspawn: Running,
+    first_process: FirstProcess,
+    _cgroup: Cgroup,
+}
+
+/// The first process of a machine, whose end is the end of all.
+#[derive(Clone, Copy, Debug)]
+struct FirstProcess {
+    /// As we count.
+    id: Pid,
+    /// As the processes of the stand count.
+    in_stand: u32,
+}
+
+impl Drop for On {
+    fn drop(&mut self) {
+        // Does not follow the one who started it. After a proper end it is gone.
+        if self.nspawn.is_running() && kill(self.first_process.id, Signal::SIGKILL).is_ok() {
+            drop(self.nspawn.wait(PATIENCE));
+        }
+    }
+}
+
+impl Machine {
+    /// A machine with nothing but Debian, switched off. Names are in `/etc/resolv.conf`, a plain file.
+    pub fn new(stand: &Stand) -> anyhow::Result<Self> {
+        let built = programs()?;
+        let tree = tree::ready(built.parent().unwrap_or(&built))?;
+        let host = stand.client().clone();
+        let files = Path::new(FILES).join("machine");
+        host.in_files(|| overlay(&tree, &files))??;
+
+        let machine = Self { host, logs: stand.logs.clone(), files: files.join("root"), on: None };
+        machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;
+        // Nobody has to be in there to read the journal; who is would keep it from going down.
+        machine.write(
+            "/etc/systemd/journald.conf.d/console.conf",
+            "[Journal]\nForwardToConsole=yes\nMaxLevelConsole=debug\n",
+        )?;
+        machine.write("/etc/resolv.conf", &format!("# written by the administrator\nnameserver {}\n", RESOLVER.v4))?;
+        Ok(machine)
+    }
+
+    /// What the packages install, as `make` does it; enabled, not started.
+    pub fn install(&self, target: &str) -> anyhow::Result<()> {
+        let built = programs()?;
+        self.host
+            .program("make --silent --no-print-directory")
+            .arg(format!("--directory={}", source_tree().display()))
+            .arg(target)
+            .arg(format!("DESTDIR={}", self.files.display()))
+            .arg(format!("BUILT={}", built.display()))
+            .check()?;
+        self.inside("systemd-sysusers").check()?;
+        self.inside(&format!("systemctl --quiet enable {UNIT} firezone-client-dns.socket")).check()?;
+        let settings = format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG={LOG_FILTER}\n");
+        self.write("/etc/default/firezone-client", &settings)
+    }
+
+    /// Adds a person who may command the tunnel.
+    pub fn add_member(&self, name: &str) -> anyhow::Result<()> {
+        self.inside("useradd --no-create-home --groups firezone").arg(name).check().map(drop)
+    }
+
+    /// Signs in as a person, and waits until connected.
+    pub fn sign_in(&self, user: &str) -> anyhow::Result<()> {
+        let command = format!("firezonectl sign-in --token-stdin --account-slug {ACCOUNT} --wait=60");
+        self.program(&command).as_user(user).input(CLIENT_TOKEN).check().map(drop)
+    }
+
+    /// Signs out as a person, and waits until that is done.
+    pub fn sign_out(&self, user: &str) -> anyhow::Result<()> {
+        self.program("firezonectl sign-out --wait=60").as_user(user).check().map(drop)
+    }
+
+    /// Fetches the private server's greeting, by its name.
+    pub fn reaches_the_server(&self) -> anyhow::Result<()> {
+        let curl = "curl --silent --show-error --fail --max-time 30 --retry 2 --retry-all-errors";
+        let greeting = self.program(&format!("{curl} http://{PRIVATE_NAME}/")).check()?.text();
+        anyhow::ensure!(greeting == web::GREETING, "the server said {greeting}");
+        Ok(())
+    }
+
+    /// Waits until the unit says so of itself.
+    pub fn unit_says(&self, status: &str) -> anyhow::Result<()> {
+        eventually(&format!("the unit says {status}"), PATIENCE, || {
+            self.property(UNIT, "StatusText").is_ok_and(|text| text.contains(status))
+        })
+    }
+
+    /// Writes a file, and the directories above it.
+    pub fn write(&self, path: &str, content: &str) -> anyhow::Result<()> {
+        self.inside("sh -c").arg("mkdir -p \"${1%/*}\" && cat > \"$1\"").arg("sh").arg(path).input(content).check()?;
+        Ok(())
+    }
+
+    /// The content of a file.
+    pub fn read(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.inside("cat").arg(path).check()?.text())
+    }
+
+    /// Switches it on (what it says, and its journal, is in the log `machine`) and waits until everything is started that starts by itself.
+    pub fn boot(&mut self) -> anyhow::Result<()> {
+        let cgroup = Cgroup::new()?;
+        // Without a network of its own, it has the one in which we start it.
+        let nspawn = format!(
+            "systemd-nspawn --boot --quiet --directory={} --machine=machine --register=no --keep-unit --console=read-only \
+             --resolv-conf=off --link-journal=no --bind=/dev/net/tun --capability=CAP_NET_ADMIN",
+            self.files.display()
+        );
+        let nspawn = self
+            .host
+            .program("sh -c")
+            .arg(format!("{}exec {nspawn}", cgroup.enter()))
+            .start("systemd-nspawn", self.logs.open("machine"))?;
+
+        let mut first_process = None;
+        eventually("the machine has a first process", PATIENCE, || {
+            first_process = child_of(nspawn.id());
+            first_process.is_some()
+        })?;
+        let first_process = first_process.context("no first process")?;
+        self.on = Some(On { nspawn, first_process, _cgroup: cgroup });
+        eventually("the machine is up", PATIENCE, || {
+            let state = self.program("systemctl is-system-running").run();
+            state.is_ok_and(|state| ["running", "degraded"].contains(&state.text().trim()))
+        })?;
+        eventually("all addresses are in use", PATIENCE, || {
+            let tentative = self.program("ip -6 address show tentative").run();
+            tentative.is_ok_and(|it| it.status.success() && it.text().is_empty())
+        })?;
+        let failed = self.program("systemctl list-units --failed --plain --no-legend").check()?.text();
+        if !failed.is_empty() {
+            bail!("not everything has started: {failed}");
+        }
+        Ok(())
+    }
+
+    /// Switches it off, as its power button does. Its files stay.
+    pub fn shut_down(&mut self) -> anyhow::Result<()> {
+        self.program("systemctl poweroff").check()?;
+        if let Some(mut on) = self.on.take() {
+            on.nspawn.wait(PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    /// Prepares to run a command line on it, as root.
+    pub fn program(&self, command: &str) -> Program<'_> {
+        let entrance = match &self.on {
+            Some(on) => format!("nsenter --target={} --all --wd=/", on.first_process.in_stand),
+            None => "false".to_owned(),
+        };
+        self.host.program(command).behind(&entrance)
+    }
+
+    /// Runs a command of `systemctl`.
+    pub fn systemctl(&self, command: &str) -> anyhow::Result<()> {
+        self.program(&format!("systemctl {command}")).check().map(drop)
+    }
+
+    /// What systemd says about a property of a unit.
+    pub fn property(&self, unit: &str, property: &str) -> anyhow::Result<String> {
+        let answer = self.program(&format!("systemctl show --value --property={property} {unit}")).check()?;
+        Ok(answer.text().trim().to_owned())
+    }
+
+    /// Prepares to run a command line with its files, on or off.
+    pub fn inside(&self, command: &str) -> Program<'_> {
+        match &self.on {
+            Some(_) => self.program(command),
+            None => self.host.program(command).behind(&format!("chroot {}", self.files.display())),
+        }
+    }
+
+    /// Its files, as the stand's client sees them.
+    #[must_use]
+    pub fn files(&self) -> &Path {
+        &self.files
+    }
+}
+
+/// Gives a machine files of its own above those of all.
+fn overlay(tree: &Path, files: &Path) -> anyhow::Result<()> {
+    // The limit of memory, not a size that is taken.
+    std::fs::create_dir_all(files)?;
+    mount(Some("tmpfs"), files, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=75%"))?;
+    let [upper, work, root] = ["upper", "work", "root"].map(|name| files.join(name));
+    for directory in [&upper, &work, &root] {
+        std::fs::create_dir(directory)?;
+    }
+    let options = format!("lowerdir={},upperdir={},workdir={}", tree.display(), upper.display(), work.display());
+    mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context("cannot mount an overlay; the kernel has to know overlayfs")
+}
+
+/// The child of a process that is the first in a process space of its own.
+fn child_of(process: u32) -> Option<FirstProcess> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().find_map(|child| {
+        let status = std::fs::read_to_string(format!("/proc/{child}/status")).ok()?;
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        let ids: Vec<u32> = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+        // Here, maybe further spaces, in the stand, in the machine.
+        match ids.as_slice() {
+            [.., in_stand, 1] => Some(FirstProcess { id: Pid::from_raw(child.parse().ok()?), in_stand: *in_stand }),
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,3 @@
+//! Stories on a Debian that boots. The long ones begin with `every`, and are told by `make test-machine` only.
+
+mod machine_unit;
