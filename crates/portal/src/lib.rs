@@ -6,6 +6,7 @@
 //! * [`message`] – frames to values and back
 //! * [`held`] – candidates that wait while the portal is away
 //! * [`connection`] – the machine that ties all of it together
+//! * [`sign_in`] – where tokens of people come from
 //!
 //! Whoever owns a socket drives [`Connection`]: it says when to dial and what to write, and is told what came of it.
 
@@ -20,6 +21,7 @@ pub mod login;
 pub mod lost;
 pub mod message;
 pub mod rejection;
+pub mod sign_in;
 pub mod url;
 pub mod user_agent;
 
