@@ -364,6 +364,38 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_flow_is_forgotten_and_one_that_is_reset_at_once() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        nat.inbound(udp("10.0.0.5:53", "100.64.0.9:4000"), ip(CLIENT), now);
+        nat.tick(now + OTHER_IDLE - Duration::from_millis(1));
+        assert_eq!(nat.sessions.len(), 1, "an answer makes it last longer");
+        nat.tick(now + OTHER_IDLE);
+        assert_eq!(nat.sessions.len(), 0);
+
+        forwarded(nat.outbound(tcp("100.64.0.9:4000", "100.96.0.1:80", tcp_flag::SYN), now));
+        nat.inbound(tcp("10.0.0.5:80", "100.64.0.9:4000", tcp_flag::RST), ip(CLIENT), now);
+        nat.tick(now);
+        assert_eq!(nat.sessions.len(), 0);
+    }
+
+    #[test]
+    fn a_packet_that_dies_on_its_way_is_told_of_in_the_words_of_the_client() {
+        let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
+        forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.2:53"), now));
+        let packet = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
+        let mut bytes = icmp::unreachable(&packet).unwrap().as_bytes().to_vec();
+        bytes[20..24].copy_from_slice(&[11, 0, 0, 0]);
+        let expired = IpPacket::parse(&bytes).unwrap();
+
+        let Inbound::Translated(error) = nat.inbound(expired, ip(CLIENT), now) else { panic!("not translated") };
+
+        let Transport::IcmpError(quoted) = error.transport() else { panic!("no error") };
+        assert_eq!((quoted.icmp_type, error.source(), error.destination()), (11, ip("100.96.0.1"), ip(CLIENT)));
+        assert_eq!(quoted_source(quoted.transport), Some((Protocol::Udp, 4000)), "not the port that was free");
+    }
+
+    #[test]
     fn an_answer_after_the_end_is_dropped() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
