@@ -2,6 +2,7 @@
 
 mod hands;
 mod host_hand;
+mod kept_names;
 mod outbox;
 mod status_file;
 mod words;

@@ -3,13 +3,13 @@
 use portal::ApiUrl;
 use tokio::sync::mpsc;
 
-use super::{MARK, host_hand::HostHand, outbox::Outbox, words};
+use super::{MARK, host_hand::HostHand, kept_names::KeptNames, outbox::Outbox, words};
 use crate::{
     dataplane::{self, Dataplane, Tun, TunError},
     host,
     identity::Identity,
     link::{self, Link},
-    session::{Effect, Input, Reason},
+    session::{Account, Effect, Input, Reason},
 };
 
 /// Everything that the session moves.
@@ -20,8 +20,7 @@ pub(super) struct Hands {
     host: HostHand,
     tunnel: Option<TunnelHand>,
     link: Option<LinkHand>,
-    /// The addresses that names were given, from one packet thread to the next: programs remember them.
-    names: dns::Assignments,
+    names: KeptNames,
 }
 
 #[derive(Debug)]
@@ -40,13 +39,13 @@ struct LinkHand {
 
 impl Hands {
     pub(super) fn new(portal: ApiUrl, identity: Identity, host: HostHand) -> Self {
-        Self { portal, identity, host, tunnel: None, link: None, names: dns::Assignments::default() }
+        Self { portal, identity, host, tunnel: None, link: None, names: KeptNames::default() }
     }
 
     /// Carries out one effect. What it brings about later comes from [`Self::next`].
     pub(super) fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         match effect {
-            Effect::OpenTunnel => return Some(self.open_tunnel()),
+            Effect::OpenTunnel(account) => return Some(self.open_tunnel(&account)),
             Effect::CloseTunnel => return self.close_tunnel(),
             Effect::ResetTunnel => self.tell_tunnel(dataplane::Command::Reset),
             Effect::ToTunnel(message) => self.tell_tunnel(dataplane::Command::Portal(message)),
@@ -95,7 +94,7 @@ impl Hands {
         }
     }
 
-    fn open_tunnel(&mut self) -> Input {
+    fn open_tunnel(&mut self, account: &Account) -> Input {
         // Two packet threads would fight for the interface.
         self.tunnel = None;
         let tun = match Tun::open(host::INTERFACE) {
@@ -106,7 +105,7 @@ impl Hands {
                 return Input::TunnelFailed(reason);
             }
         };
-        match Dataplane::start(tun, self.names.clone(), MARK) {
+        match Dataplane::start(tun, self.names.lend(account), MARK) {
             Ok(dataplane) => {
                 let public_key = dataplane.public_key;
                 let commands = Outbox::new(dataplane.commands.clone());
@@ -135,11 +134,12 @@ impl Hands {
         match event {
             Some(dataplane::Event::Tunnel(event)) => from_tunnel(event),
             Some(dataplane::Event::Stopped { names }) => {
-                self.names = names;
+                self.names.keep(names);
                 self.tunnel = None;
                 Some(Input::TunnelClosed)
             }
-            Some(dataplane::Event::Died(error)) => {
+            Some(dataplane::Event::Died { error, names }) => {
+                self.names.keep(names);
                 tracing::error!("the packet thread died: {error:#}");
                 self.tunnel = None;
                 Some(Input::TunnelDied)

@@ -87,7 +87,12 @@ pub enum Event {
     /// From the tunnel; never a decision about a query, which goes to whoever asked.
     Tunnel(tunnel::Event),
     /// The data plane cannot go on. The last event.
-    Died(anyhow::Error),
+    Died {
+        /// Why.
+        error: anyhow::Error,
+        /// The names that have addresses, for the next session.
+        names: dns::Assignments,
+    },
     /// The data plane ended as told. The TUN device is gone. The last event.
     Stopped {
         /// The names that have addresses, for the next session.

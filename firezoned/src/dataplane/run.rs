@@ -92,19 +92,23 @@ impl Worker {
 
     /// Runs until told to stop, or until it cannot go on.
     pub(super) async fn run(mut self) {
-        let last_event = match self.rounds().await {
+        let death = match self.rounds().await {
             Ok(()) => {
                 self.say_goodbye().await;
                 None
             }
-            Err(death) => Some(Event::Died(death.into())),
+            Err(death) => Some(death),
         };
         tracing::debug!(counters = ?self.edge.counters, tunnel = ?self.tunnel.counters(), "the data plane ends");
 
         let Self { tunnel, edge, events, .. } = self;
         // Closed before anybody hears of the end, so that the next session can open them again.
         drop(edge);
-        let last_event = last_event.unwrap_or_else(|| Event::Stopped { names: tunnel.into_names() });
+        let names = tunnel.into_names();
+        let last_event = match death {
+            Some(death) => Event::Died { error: death.into(), names },
+            None => Event::Stopped { names },
+        };
         // If nobody listens any more, nobody has to know.
         let _ = events.send(last_event).await;
     }

@@ -327,7 +327,7 @@ fn a_data_plane_dies_with_its_interface() {
 
         ip(&["link", "delete", INTERFACE]);
 
-        assert!(matches!(dataplane.events.blocking_recv(), Some(Event::Died(_))));
+        assert!(matches!(dataplane.events.blocking_recv(), Some(Event::Died { .. })));
     });
 }
 

@@ -6,13 +6,15 @@ use model::{FromPortal, PublicKey, Secret, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::PathView;
 
+use super::Account;
 use crate::{host::HostConfig, snapshot::Snapshot};
 
 /// Something to be done. Effects are carried out in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Make the network interface and start the packet thread. Comes back as `TunnelOpened` or `TunnelFailed`.
-    OpenTunnel,
+    /// Make the network interface and start the packet thread for this account. Comes back as `TunnelOpened` or
+    /// `TunnelFailed`.
+    OpenTunnel(Account),
     /// Say goodbye to the gateways and end the packet thread. Comes back as `TunnelClosed`.
     CloseTunnel,
     /// Drop all connections and sockets, and make them anew. Comes back as `NewPublicKey`.

@@ -53,6 +53,6 @@ pub(super) fn begin(account: Account, cx: &mut Context) -> State {
 
 /// Starts a session that could not be kept `failures` times in a row, the last time because of this.
 pub(super) fn begin_again(account: Account, failures: u32, because: Option<Reason>, cx: &mut Context) -> State {
-    cx.emit(Effect::OpenTunnel);
+    cx.emit(Effect::OpenTunnel(account.clone()));
     State::Connecting(Connecting::new(account, failures, because))
 }

@@ -110,7 +110,7 @@ impl World {
 
 fn word(effect: &Effect) -> Option<String> {
     Some(match effect {
-        Effect::OpenTunnel => "open tunnel".to_owned(),
+        Effect::OpenTunnel(_) => "open tunnel".to_owned(),
         Effect::CloseTunnel => "close tunnel".to_owned(),
         Effect::ResetTunnel => "reset tunnel".to_owned(),
         Effect::ToTunnel(_) => "to tunnel".to_owned(),
