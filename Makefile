@@ -23,7 +23,7 @@ STORIES := RUST_TEST_THREADS=2
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: tools ## See it work: a private server, reached by name, in a network of its own
 	@echo "Building; the first time takes some minutes."

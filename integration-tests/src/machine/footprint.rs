@@ -47,6 +47,14 @@ impl Machine {
         text.push_str(&self.program("sh -c").arg(files).check()?.text());
         Ok(text)
     }
+
+    /// Who answers names on this machine: the file, what it is, and what systemd-resolved says if it runs.
+    pub fn resolvers(&self) -> anyhow::Result<String> {
+        let [.., resolved] = COMMANDS;
+        let file =
+            "find /etc -maxdepth 1 -name 'resolv.conf*' -printf '%p %y %m %u:%g %l\\n' | sort; cat /etc/resolv.conf";
+        Ok(self.program("sh -c").arg(format!("{file}; {resolved}")).run()?.text())
+    }
 }
 
 /// The lines in which two footprints differ; empty if they do not.

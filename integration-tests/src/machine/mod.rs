@@ -12,6 +12,8 @@ pub mod footprint;
 pub mod tree;
 
 use std::{
+    collections::BTreeSet,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -80,8 +82,7 @@ impl Drop for On {
 impl Machine {
     /// A machine with nothing but Debian, switched off. Names are in `/etc/resolv.conf`, a plain file.
     pub fn new(stand: &Stand) -> anyhow::Result<Self> {
-        let built = programs()?;
-        let tree = tree::ready(built.parent().unwrap_or(&built))?;
+        let tree = the_tree()?;
         let host = stand.client().clone();
         let files = Path::new(FILES).join("machine");
         host.in_files(|| overlay(&tree, &files))??;
@@ -108,7 +109,7 @@ impl Machine {
             .arg(format!("BUILT={}", built.display()))
             .check()?;
         self.inside("systemd-sysusers").check()?;
-        self.inside(&format!("systemctl --quiet enable {UNIT} firezone-client-dns.socket")).check()?;
+        self.systemctl_offline(&format!("enable {UNIT} firezone-client-dns.socket"))?;
         let settings = format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG={LOG_FILTER}\n");
         self.write("/etc/default/firezone-client", &settings)
     }
@@ -215,6 +216,11 @@ impl Machine {
         self.program(&format!("systemctl {command}")).check().map(drop)
     }
 
+    /// The same before it is switched on, without a word.
+    pub fn systemctl_offline(&self, command: &str) -> anyhow::Result<()> {
+        self.inside(&format!("systemctl --quiet {command}")).check().map(drop)
+    }
+
     /// What systemd says about a property of a unit.
     pub fn property(&self, unit: &str, property: &str) -> anyhow::Result<String> {
         let answer = self.program(&format!("systemctl show --value --property={property} {unit}")).check()?;
@@ -229,11 +235,32 @@ impl Machine {
         }
     }
 
-    /// Its files, as the stand's client sees them.
-    #[must_use]
-    pub fn files(&self) -> &Path {
-        &self.files
+    /// The addresses that a program gets for a name, as the C library finds them; none if there is no such name.
+    pub fn look_up(&self, name: &str) -> anyhow::Result<BTreeSet<IpAddr>> {
+        let answer = self.program("getent ahosts").arg(name).run()?.text();
+        let words = answer.lines().filter_map(|line| line.split_whitespace().next());
+        words.map(|word| word.parse().with_context(|| format!("{word} is no address"))).collect()
     }
+}
+
+/// Starts to answer queries over TLS (RFC 7858) on the stand's resolver, as [`tree::DOT`].
+pub fn serve_dns_over_tls(stand: &Stand) -> anyhow::Result<Running> {
+    let tree = the_tree()?;
+    let (resolver, name) = (&stand.net.resolver, tree::DOT);
+    let settings = format!(
+        "foreground = yes\npid =\nsyslog = no\n[dot]\naccept = {address}:853\nconnect = {address}:53\n\
+         cert = /etc/stunnel/{name}.crt\nkey = /etc/stunnel/{name}.key\n",
+        address = RESOLVER.v4
+    );
+    let stunnel = resolver.program(&format!("chroot {} stunnel4 -fd 0", tree.display())).input(settings);
+    let running = stunnel.start("stunnel", stand.logs.open("stunnel"))?;
+    resolver.wait_for_port("tcp", 853)?;
+    Ok(running)
+}
+
+fn the_tree() -> anyhow::Result<PathBuf> {
+    let built = programs()?;
+    tree::ready(built.parent().unwrap_or(&built))
 }
 
 /// Gives a machine files of its own above those of all.
