@@ -22,11 +22,15 @@ pub struct Args {
     #[arg(long, global = true)]
     pub cleanup: bool,
 
+    /// End after the tunnel has been configured once
+    #[arg(long, global = true, hide = true)]
+    pub exit: bool,
+
     /// Where this machine's token is [environment: FIREZONE_TOKEN_PATH]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_path: Option<PathBuf>,
 
-    /// How this machine learns names: auto, etc-resolv-conf, disabled [environment: FIREZONE_DNS_CONTROL]
+    /// How this machine learns names: auto, systemd-resolved, etc-resolv-conf, disabled [environment: FIREZONE_DNS_CONTROL]
     #[arg(long, global = true, value_name = "METHOD")]
     pub dns_control: Option<String>,
 
@@ -50,8 +54,69 @@ pub struct Args {
     #[arg(long, global = true)]
     pub no_telemetry: bool,
 
+    /// What is logged, as info,tunnel=debug [environment: RUST_LOG]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub log_filter: Option<String>,
+
+    /// How long the tunnel outlives the portal, as 1h [environment: MAX_PARTITION_TIME]
+    #[arg(short, long, global = true, value_name = "TIME")]
+    pub max_partition_time: Option<String>,
+
+    #[command(flatten)]
+    pub ignored: Ignored,
+
     #[command(subcommand)]
     pub command: Option<Compatible>,
+}
+
+/// What unit files written for other clients say and what has no meaning here: logs go to the journal, nothing is measured
+/// or reported, and buffers are as large as the kernel allows.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Ignored {
+    #[arg(short, long, global = true, hide = true)]
+    log_dir: Option<PathBuf>,
+    #[arg(long, global = true, hide = true)]
+    metrics: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    otlp_grpc_endpoint: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    inc_buf: bool,
+    #[arg(long, global = true, hide = true)]
+    flow_logs: bool,
+}
+
+impl Args {
+    /// What was typed about the setting with this key.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<String> {
+        match key {
+            "api-url" => self.api_url.clone(),
+            "token-path" => self.token_path.as_ref().map(|path| path.display().to_string()),
+            "id" => self.firezone_id.clone(),
+            "name" => self.firezone_name.clone(),
+            "dns-control" => self.dns_control.clone(),
+            "internet-resource" => self.activate_internet_resource.then(|| "true".to_owned()),
+            "log-filter" => self.log_filter.clone(),
+            "max-partition-time" => self.max_partition_time.clone(),
+            _ => None,
+        }
+    }
+
+    /// What was typed and has no meaning.
+    #[must_use]
+    pub fn ignored(&self) -> Vec<&'static str> {
+        let Ignored { log_dir, metrics, otlp_grpc_endpoint, inc_buf, flow_logs } = &self.ignored;
+        [
+            (log_dir.is_some(), "--log-dir"),
+            (metrics.is_some(), "--metrics"),
+            (otlp_grpc_endpoint.is_some(), "--otlp-grpc-endpoint"),
+            (*inc_buf, "--inc-buf"),
+            (*flow_logs, "--flow-logs"),
+        ]
+        .into_iter()
+        .filter_map(|(is_typed, flag)| is_typed.then_some(flag))
+        .collect()
+    }
 }
 
 /// What unit files written for other clients say.
@@ -76,6 +141,12 @@ mod tests {
     fn old_unit_files_keep_working() {
         let args = Args::try_parse_from(["firezoned", "standalone", "--no-ipc"]).unwrap();
         assert!(args.no_ipc);
+        let typed =
+            "firezoned -l /var/log/x -m 30d --metrics stdout --otlp-grpc-endpoint x:1 --inc-buf --flow-logs --exit";
+        let args = Args::try_parse_from(typed.split(' ')).unwrap();
+        assert_eq!(args.ignored().len(), 5);
+        assert_eq!(args.setting("max-partition-time").as_deref(), Some("30d"));
+        assert!(args.exit);
     }
 
     #[test]

@@ -17,11 +17,13 @@ use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
 use crate::{
+    args::Args,
     bus::{self, Bus},
     clock::Clock,
-    config::Config,
+    config::{Config, file::Places},
     host::{self, Host, HostConfig},
     identity::Identity,
+    logging::Logs,
     notify::Notify,
     session::{self, Account, Effect, Input, Request, Session},
     signals::{Signal, Signals},
@@ -43,8 +45,19 @@ const LONGEST_STOP: Duration = Duration::from_secs(9);
 const LOOKS: u32 = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
+/// What is read again when the administrator says so.
+#[derive(Debug)]
+pub struct Sources {
+    /// What was typed.
+    pub args: Args,
+    /// Where tokens of this machine may be.
+    pub tokens: token::Environment,
+    /// What is logged.
+    pub logs: Logs,
+}
+
 /// Runs until a signal ends it, or something without which it makes no sense.
-pub async fn run(config: Config, mode: Mode, tokens: token::Environment) -> anyhow::Result<()> {
+pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen for signals")?;
     let identity = Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
     be_alone().await?;
@@ -68,7 +81,7 @@ pub async fn run(config: Config, mode: Mode, tokens: token::Environment) -> anyh
     let notify = Notify::from_env();
     let status_file = StatusFile::new(mode, started);
     let hands = Hands::new(config.api_url, identity, host);
-    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file, mode, tokens };
+    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file, mode, sources };
     daemon.announce();
     daemon.notify.ready();
     if let Some(token) = token {
@@ -112,8 +125,7 @@ struct Daemon {
     notify: Notify,
     status_file: StatusFile,
     mode: session::Mode,
-    /// Where tokens of this machine may be.
-    tokens: token::Environment,
+    sources: Sources,
 }
 
 impl Daemon {
@@ -145,8 +157,8 @@ impl Daemon {
                 signal = signals.next() => match signal {
                     Signal::End => return Ok(()),
                     Signal::Reset => {
-                        self.find_token_again();
-                        Input::Reset
+                        self.reload();
+                        continue;
                     }
                 },
                 () = tick(&mut watchdog) => {
@@ -156,6 +168,26 @@ impl Daemon {
                 input = self.next() => input,
             };
             self.feed(input);
+            if self.sources.args.exit && self.session.snapshot().state == dbus_api::State::Connected {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Everything anew: what is logged, the token, all connections.
+    fn reload(&mut self) {
+        self.notify.reloading();
+        self.read_log_filter_again();
+        self.find_token_again();
+        self.feed(Input::Reset);
+        self.notify.ready();
+    }
+
+    /// The administrator may have changed their mind about the logs.
+    fn read_log_filter_again(&self) {
+        match Config::load(&self.sources.args, std::env::var_os, &Places::default()) {
+            Ok(config) => self.sources.logs.set(&config.log_filter),
+            Err(error) => tracing::warn!("cannot read the configuration again, the logs stay as they are: {error}"),
         }
     }
 
@@ -164,7 +196,7 @@ impl Daemon {
         if self.mode == session::Mode::User {
             return;
         }
-        match token::find(&self.tokens) {
+        match token::find(&self.sources.tokens) {
             Ok(Mode::Service(token)) => self.feed(Input::Begin(Account { token, slug: None, actor: None })),
             Ok(Mode::User) => tracing::warn!("the token is gone from its place; going on with the one we have"),
             Err(error) => tracing::warn!("cannot read the token again, going on with the one we have: {error}"),

@@ -1,24 +1,71 @@
 //! Where the daemon says what it does: the journal if systemd has connected us to it, standard error otherwise.
 
-use std::{io::Write as _, os::fd::AsFd as _};
+use std::{fmt, io::Write as _, os::fd::AsFd as _, str::FromStr};
 
 use anyhow::Context as _;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Registry, filter::ParseError, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
-/// What is logged unless somebody says otherwise. Some libraries are chatty about what is ordinary to us.
-const DEFAULT: &str = "info,zbus=warn,hickory_server=warn,hickory_proto=warn,str0m=warn,is=warn,rustls=warn";
+/// Some libraries are chatty about what is ordinary to us. Whoever wants to hear them names them.
+const QUIET: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,str0m=warn,is=warn,rustls=warn";
 
-/// Starts to log. `filter` is in the language of `RUST_LOG`.
-pub fn start(filter: Option<&str>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT)).context("RUST_LOG")?;
-    let registry = tracing_subscriber::registry().with(filter);
+/// What is logged, in the language of `RUST_LOG`; valid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filter(String);
+
+/// The logs of this process, for whoever may change what is logged.
+#[derive(Clone, Debug)]
+pub struct Logs(reload::Handle<EnvFilter, Registry>);
+
+/// Starts to log.
+pub fn start(filter: &Filter) -> anyhow::Result<Logs> {
+    let (layer, handle) = reload::Layer::new(filter.to_env_filter());
+    let registry = tracing_subscriber::registry().with(layer);
     match journal() {
         Some(journal) => registry.with(journal).try_init(),
         None => registry
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal()))
             .try_init(),
     }
-    .context("start to log")
+    .context("start to log")?;
+    Ok(Logs(handle))
+}
+
+impl Logs {
+    /// From now on this is logged.
+    pub fn set(&self, filter: &Filter) {
+        if let Err(error) = self.0.reload(filter.to_env_filter()) {
+            tracing::warn!(%error, "cannot change what is logged");
+        }
+    }
+}
+
+impl Filter {
+    fn to_env_filter(&self) -> EnvFilter {
+        // What comes later wins over what comes earlier about the same library.
+        EnvFilter::new(format!("{QUIET},{}", self.0))
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for Filter {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Says why the process ends, in one line: in the log, or on standard error if there is no log yet.

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use firezoned::{
     args::Args,
-    config::Config,
-    daemon, logging, process,
+    config::{Config, file::Places},
+    daemon::{self, Sources},
+    logging, process,
     token::{self, Mode},
 };
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     let args = Args::parse(); // usage errors exit 2, before anything happened
     let environment = token::take_from_env(); // while there is only one thread
 
-    match start(&args, environment.with_path(args.token_path.clone())) {
+    match start(args, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::last_words(&error);
@@ -24,13 +25,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(args: &Args, tokens: token::Environment) -> anyhow::Result<()> {
+fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
     process::keep_secrets().context("keep secrets out of core dumps")?;
-    let config = Config::load(args, std::env::var_os).context("read configuration")?;
-    logging::start(config.log_filter.as_deref())?;
+    let config = Config::load(&args, std::env::var_os, &Places::default()).context("read configuration")?;
+    let logs = logging::start(&config.log_filter)?;
     if args.cleanup {
         return process::runtime()?.block_on(daemon::clean_up(&config));
     }
+    let tokens = tokens.with_path(config.token_path.clone());
     let mode = token::find(&tokens).context("find a token")?;
     anyhow::ensure!(
         !(config.no_ipc && matches!(mode, Mode::User)),
@@ -40,5 +42,8 @@ fn start(args: &Args, tokens: token::Environment) -> anyhow::Result<()> {
     if args.check {
         return Ok(());
     }
-    process::runtime()?.block_on(daemon::run(config, mode, tokens))
+    for flag in args.ignored() {
+        tracing::warn!("{flag} has no meaning here and is ignored");
+    }
+    process::runtime()?.block_on(daemon::run(config, mode, Sources { args, tokens, logs }))
 }

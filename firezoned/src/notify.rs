@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// The service manager, if there is one.
 #[derive(Debug)]
 pub struct Notify {
@@ -30,6 +32,16 @@ impl Notify {
     /// We can serve.
     pub fn ready(&self) {
         self.send("READY=1");
+    }
+
+    /// We read again what we were told; [`Self::ready`] follows.
+    pub fn reloading(&self) {
+        self.reloading_at(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default());
+    }
+
+    /// By the time the manager tells which of several reloads this is.
+    fn reloading_at(&self, now: Duration) {
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
     /// We are going.
@@ -97,9 +109,14 @@ mod tests {
 
         notify.ready();
         notify.status("connected");
+        notify.reloading_at(Duration::from_millis(1500));
+        notify.stopping();
+        notify.alive();
 
         let mut buffer = [0; 64];
-        for expected in ["READY=1", "STATUS=connected"] {
+        for expected in
+            ["READY=1", "STATUS=connected", "RELOADING=1\nMONOTONIC_USEC=1500000", "STOPPING=1", "WATCHDOG=1"]
+        {
             let length = manager.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], expected.as_bytes());
         }

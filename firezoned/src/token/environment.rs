@@ -18,7 +18,7 @@ const TOKEN: &CStr = c"FIREZONE_TOKEN";
 pub struct Environment {
     /// `FIREZONE_TOKEN`.
     pub(super) token: Variable,
-    /// `FIREZONE_TOKEN_PATH`.
+    /// The file that was configured.
     pub(super) path: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`.
     pub(super) credentials: Option<PathBuf>,
@@ -45,12 +45,7 @@ pub(super) enum Variable {
 #[must_use]
 pub fn take_from_env() -> Environment {
     let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    Environment {
-        token: take(),
-        path: path("FIREZONE_TOKEN_PATH"),
-        credentials: path("CREDENTIALS_DIRECTORY"),
-        is_container: is_container(),
-    }
+    Environment { token: take(), path: None, credentials: path("CREDENTIALS_DIRECTORY"), is_container: is_container() }
 }
 
 impl Environment {
@@ -60,10 +55,10 @@ impl Environment {
         self.path.as_deref().unwrap_or(Path::new(super::DEFAULT_PATH))
     }
 
-    /// With this file instead of the one that the environment names.
+    /// With the file that was configured, if one was.
     #[must_use]
     pub fn with_path(self, path: Option<PathBuf>) -> Self {
-        Self { path: path.or(self.path), ..self }
+        Self { path, ..self }
     }
 }
 

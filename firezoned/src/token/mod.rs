@@ -1,6 +1,6 @@
 //! What may we be? A token in the environment or in a file makes this a service; otherwise people sign in.
 //!
-//! The order: `FIREZONE_TOKEN`; the credential `token` that systemd passed; the file named by `FIREZONE_TOKEN_PATH`, else
+//! The order: `FIREZONE_TOKEN`; the credential `token` that systemd passed; the file that is configured, else
 //! `/etc/dev.firezone.client/token`. Whatever exists must be good: a token that cannot be used is an error and never a reason
 //! to let people sign in instead. Tokens are read here, never written.
 
