@@ -281,12 +281,17 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::disallowed_methods, reason = "any beginning will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
     fn auth() -> AuthUrl {
         "https://app.example.net".parse().unwrap()
     }
 
     fn begin(sign_in: &mut SignIn, slug: Option<&str>, rng: &mut StdRng) -> Url {
-        Url::parse(sign_in.begin(&auth(), slug, Instant::now(), rng).expose()).unwrap()
+        Url::parse(sign_in.begin(&auth(), slug, start(), rng).expose()).unwrap()
     }
 
     fn parameter(url: &Url, name: &str) -> String {
@@ -379,7 +384,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_ever() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
-        let now = Instant::now();
+        let now = start();
         assert_eq!(sign_in.poll_timeout(), None);
         sign_in.begin(&auth(), None, now, &mut rng);
         assert!(!sign_in.handle_timeout(now + PATIENCE - Duration::from_secs(1)));
