@@ -14,6 +14,7 @@
 pub mod account;
 pub mod bus;
 pub mod gateway;
+pub mod leaks;
 pub mod logs;
 pub mod machine;
 pub mod netns;

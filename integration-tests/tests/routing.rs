@@ -1,0 +1,157 @@
+//! What goes through the tunnel, what stays on the local network, and what must not leave at all.
+
+use std::{net::IpAddr, time::Duration};
+
+use integration_tests::{
+    account::{PRIVATE_NAME, SITE, cidr_resource},
+    leaks::Watch,
+    process::{Running, eventually},
+    stand::{INTERFACE, Stand, tell},
+    topology::{CLIENT, RESOLVER, SERVER},
+};
+use serde_json::json;
+use uuid::{Uuid, uuid};
+
+const NETWORK: Uuid = uuid!("c1d20000-0000-4000-8000-00000000000a");
+const INTERNET: Uuid = uuid!("1e7e7000-0000-4000-8000-000000000001");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether the kernel would send packets to this address into the tunnel.
+fn goes_into_the_tunnel(stand: &Stand, to: IpAddr) -> bool {
+    let route = stand.client().program(&format!("ip route get {to}")).run();
+    route.is_ok_and(|it| it.text().contains(&format!("dev {INTERFACE} ")))
+}
+
+/// A web server that everybody can reach, at the place of the resolver, and one on the client's own network.
+fn public_and_local_servers(stand: &Stand) -> anyhow::Result<[Running; 2]> {
+    let (public, local) = (RESOLVER, CLIENT.router());
+    let serve = |host: &integration_tests::netns::Host, place: integration_tests::topology::Place, log: &str| {
+        let program = format!("dev-server {}:80 [{}]:80", place.v4, place.v6);
+        let running = host.program(&program).start("dev-server", stand.logs.open(log))?;
+        host.wait_for_port("tcp", 80)?;
+        anyhow::Ok(running)
+    };
+    Ok([serve(&stand.net.resolver, public, "public-server")?, serve(&stand.net.router, local, "local-server")?])
+}
+
+/// Whether both web servers of a place answer.
+fn is_reached(stand: &Stand, place: integration_tests::topology::Place) -> anyhow::Result<bool> {
+    for url in [format!("http://{}/bytes/1", place.v4), format!("http://[{}]/bytes/1", place.v6)] {
+        if !stand.fetch(&url).arg("--max-time").arg("8").run()?.status.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn switch_internet(stand: &Stand, on: bool) -> anyhow::Result<()> {
+    let call = "busctl --system call dev.firezone.Client /dev/firezone/Client dev.firezone.Client1.Resources \
+                SetInternetResource ba{sv}";
+    stand.client().program(&format!("{call} {on} 0")).as_user("anna").check().map(drop)
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_resource_works_at_once_and_stops_at_once() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.portal("DELETE", "/resources/c1d20000-0000-4000-8000-000000000004", None)?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let server = SERVER.v4.into();
+        assert!(!goes_into_the_tunnel(stand, server));
+
+        let network = serde_json::to_value(cidr_resource("Lab, again", "10.20.0.0/16"))?;
+        stand.portal("PUT", &format!("/resources/{NETWORK}"), Some(&network))?;
+        eventually("the network is routed", PATIENCE, || goes_into_the_tunnel(stand, server))?;
+        stand.download(&server.to_string(), 1, 4)?;
+
+        stand.portal("DELETE", &format!("/resources/{NETWORK}"), None)?;
+        eventually("the network is routed no longer", PATIENCE, || !goes_into_the_tunnel(stand, server))?;
+        assert!(!stand.fetch(&format!("http://{server}/")).arg("--max-time").arg("3").run()?.status.success());
+        // The rest is none the worse for it.
+        stand.download(PRIVATE_NAME, 1, 4)
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_resource_that_overlaps_the_local_network_wins_over_it() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        let neighbour = CLIENT.router().v4.into();
+        assert!(!goes_into_the_tunnel(stand, neighbour));
+
+        // The client's router is part of it, so all of our own packets have to pass it by.
+        let network = serde_json::to_value(cidr_resource("Somebody's network", "203.0.113.16/28"))?;
+        stand.portal("PUT", &format!("/resources/{NETWORK}"), Some(&network))?;
+        eventually("the resource has the addresses", PATIENCE, || goes_into_the_tunnel(stand, neighbour))?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        stand.portal("DELETE", &format!("/resources/{NETWORK}"), None)?;
+        eventually("the local network has them back", PATIENCE, || !goes_into_the_tunnel(stand, neighbour))?;
+        stand.download(PRIVATE_NAME, 1, 4)
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn the_internet_goes_on_and_off_under_traffic_and_nothing_leaks() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _servers = public_and_local_servers(stand)?;
+        let internet = json!({"type": "internet", "site": SITE});
+        stand.portal("PUT", &format!("/resources/{INTERNET}"), Some(&internet))?;
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
+        let public = RESOLVER;
+        assert!(!goes_into_the_tunnel(stand, public.v4.into()), "it is off until somebody wants it");
+        assert!(is_reached(stand, public)? && is_reached(stand, CLIENT.router())?);
+
+        // A download that began outside goes on trying while the ground moves under it.
+        let url = format!("http://{}/bytes/64", public.v4);
+        let slow = stand.fetch(&url).arg("--limit-rate").arg("200K").arg("--max-time").arg("600");
+        let mut slow = slow.start("curl", stand.logs.open("slow-download"))?;
+        for round in 0..3 {
+            switch_internet(stand, true)?;
+            for ip in [IpAddr::from(public.v4), public.v6.into()] {
+                eventually("everything is routed into the tunnel", PATIENCE, || goes_into_the_tunnel(stand, ip))?;
+            }
+            let watch = if round == 0 { Watch::begin(&stand.net)? } else { Watch::again(&stand.net)? };
+            eventually("the public server is reached through the gateway", PATIENCE, || {
+                is_reached(stand, public).unwrap_or(false)
+            })?;
+            assert!(is_reached(stand, CLIENT.router())?, "the local network is where it was");
+            stand.download(PRIVATE_NAME, 1, 4)?;
+            // Somebody who is nowhere, and a question that passes the resolver by.
+            let stray = "dig +time=1 +tries=1 @198.51.100.7 www.example A";
+            let _ = stand.client().program(stray).run()?;
+            assert_eq!(watch.leaks()?, [""; 0], "round {round}: something left outside of the tunnel");
+
+            if round == 1 {
+                // Without a gateway nothing is reached, and still nothing leaves.
+                stand.stop_gateway()?;
+                assert!(!is_reached(stand, public)?, "who has answered?");
+                assert_eq!(watch.leaks()?, [""; 0], "without a gateway something left outside of the tunnel");
+                stand.start_gateway()?;
+                eventually("the public server is reached again", PATIENCE, || {
+                    is_reached(stand, public).unwrap_or(false)
+                })?;
+                assert_eq!(watch.leaks()?, [""; 0], "with a new gateway something left outside of the tunnel");
+            }
+
+            switch_internet(stand, false)?;
+            for ip in [IpAddr::from(public.v4), public.v6.into()] {
+                eventually("only resources are routed", PATIENCE, || !goes_into_the_tunnel(stand, ip))?;
+            }
+            eventually("the public server is reached directly", PATIENCE, || {
+                is_reached(stand, public).unwrap_or(false)
+            })?;
+            assert!(!watch.leaks()?.is_empty(), "the watch sees what goes outside");
+            assert!(is_reached(stand, CLIENT.router())?);
+        }
+        assert!(slow.is_running(), "the download from before has ended: {}", slow.log().text());
+        Ok(())
+    })
+}
