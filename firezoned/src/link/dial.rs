@@ -12,6 +12,7 @@ use portal::{ApiUrl, DialError, Lost, Request};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
+    sync::mpsc,
     time::timeout,
 };
 
@@ -23,7 +24,7 @@ use super::{
     websocket::WebSocket,
 };
 
-/// For all addresses together.
+/// For each address.
 const CONNECT: Duration = Duration::from_secs(5);
 /// The port of DNS.
 const DNS: u16 = 53;
@@ -86,27 +87,68 @@ impl Dialer {
     pub(super) fn dial(&self, request: Request) -> BoxFuture<'static, Dialed> {
         let dialer = self.clone();
         async move {
-            let found = resolve(&dialer.resolver(), &dialer.host).await;
-            let addresses = found.clone().unwrap_or_default();
-            Dialed { outcome: dialer.connect(found, &request).await, addresses }
+            let mut addresses = Vec::new();
+            let outcome = dialer.connect(&request, &mut addresses).await;
+            Dialed { addresses, outcome }
         }
         .boxed()
     }
 
-    async fn connect(&self, found: Result<Vec<IpAddr>, DialError>, request: &Request) -> Result<WebSocket, Lost> {
-        let addresses = match found {
-            Ok(addresses) => addresses,
-            Err(DialError::NoAddress) if !self.known.is_empty() => self.known.clone(),
-            Err(error) => return Err(error.into()),
-        };
-        tracing::debug!(count = addresses.len(), "dialling the portal");
-        let stream = match timeout(CONNECT, first(&addresses, self.port, self.mark)).await {
-            Ok(stream) => stream?,
-            Err(_) => return Err(DialError::Unreachable.into()),
+    async fn connect(&self, request: &Request, addresses: &mut Vec<IpAddr>) -> Result<WebSocket, Lost> {
+        let stream = match self.reach(addresses).await {
+            Err(DialError::NoAddress) if !self.known.is_empty() => {
+                tracing::debug!("nobody knows where the portal is; trying where it was");
+                let attempts = self.known.iter().map(|&ip| self.attempt(ip)).collect();
+                first(attempts).await?
+            }
+            stream => stream?,
         };
         let stream =
             if self.is_tls { tls::connect(stream, &self.host, &self.roots).await? } else { Stream::Plain(stream) };
         upgrade(stream, request).await
+    }
+
+    /// Dials each address as soon as it is known; the first that answers wins, whatever the others and the resolvers do.
+    async fn reach(&self, addresses: &mut Vec<IpAddr>) -> Result<TcpStream, DialError> {
+        let (told, mut news) = mpsc::unbounded_channel(); // As many as the resolver tells, which are few.
+        let mut tell = move |ip| {
+            let _nobody_listens_any_more = told.send(ip);
+        };
+        let resolver = self.resolver();
+        let mut resolving = Box::pin(resolve(&resolver, &self.host, &mut tell).fuse());
+        let mut resolved = None;
+        let mut attempts = FuturesUnordered::new();
+        let mut unreachable = false;
+        loop {
+            tokio::select! {
+                biased;
+                Some(ip) = news.recv() => {
+                    addresses.push(ip);
+                    attempts.push(self.attempt(ip));
+                }
+                outcome = &mut resolving, if resolved.is_none() => resolved = Some(outcome),
+                Some(attempt) = attempts.next(), if !attempts.is_empty() => match attempt {
+                    Ok(stream) => return Ok(stream),
+                    Err(DialError::CannotMark) => return Err(DialError::CannotMark),
+                    Err(_) => unreachable = true,
+                },
+                else => break,
+            }
+            match resolved {
+                Some(Err(DialError::CannotMark)) => return Err(DialError::CannotMark),
+                Some(_) if attempts.is_empty() && news.is_empty() => break,
+                Some(_) | None => {}
+            }
+        }
+        match resolved {
+            Some(Err(error)) if !unreachable => Err(error),
+            Some(_) | None => Err(DialError::Unreachable),
+        }
+    }
+
+    async fn attempt(&self, ip: IpAddr) -> Result<TcpStream, DialError> {
+        let connecting = tcp(SocketAddr::new(ip, self.port), self.mark);
+        timeout(CONNECT, connecting).await.unwrap_or(Err(DialError::Unreachable))
     }
 
     fn resolver(&self) -> Resolver<'_> {
@@ -126,8 +168,9 @@ pub(super) fn mark(socket: &SockRef<'_>, mark: u32) -> Result<(), DialError> {
 }
 
 /// The first of all connections that succeeds. Hosts with an IPv6 address and no way out must not make anyone wait.
-async fn first(addresses: &[IpAddr], port: u16, mark: u32) -> Result<TcpStream, DialError> {
-    let mut attempts: FuturesUnordered<_> = addresses.iter().map(|&ip| tcp(SocketAddr::new(ip, port), mark)).collect();
+async fn first(
+    mut attempts: FuturesUnordered<impl Future<Output = Result<TcpStream, DialError>>>,
+) -> Result<TcpStream, DialError> {
     while let Some(attempt) = attempts.next().await {
         match attempt {
             Ok(stream) => return Ok(stream),

@@ -3,6 +3,8 @@
 //! All of the host's own resolvers are asked at once for both families, over UDP and, if that brought nothing, over TCP;
 //! `/etc/hosts` and addresses in place of names count too. Nothing is asked of the system's library, which would end up at
 //! the tunnel's own resolver.
+//!
+//! Each address is told as soon as it is known: one resolver that is dead must not keep the answers of the others waiting.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hickory_proto::{
     op::{Message, Query, ResponseCode},
     rr::{Name, RData, RecordType},
@@ -41,6 +43,15 @@ pub(super) struct Resolver<'a> {
     pub(super) mark: u32,
 }
 
+/// What all questions brought together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// Addresses, or everybody's word that there is no such name.
+    Clear,
+    /// Neither.
+    Unclear,
+}
+
 /// What one question brought.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Answer {
@@ -51,38 +62,74 @@ enum Answer {
     Nothing,
 }
 
-/// All addresses of `host`, which may be one itself.
-pub(super) async fn resolve(resolver: &Resolver<'_>, host: &str) -> Result<Vec<IpAddr>, DialError> {
+/// The addresses that were found so far, each once.
+struct Found<'a> {
+    addresses: Vec<IpAddr>,
+    tell: &'a mut (dyn FnMut(IpAddr) + Send),
+}
+
+/// Finds all addresses of `host`, which may be one itself, and tells each as soon as it is known.
+pub(super) async fn resolve(
+    resolver: &Resolver<'_>,
+    host: &str,
+    tell: &mut (dyn FnMut(IpAddr) + Send),
+) -> Result<(), DialError> {
+    let mut found = Found { addresses: Vec::new(), tell };
     if let Ok(ip) = host.parse() {
-        return Ok(vec![ip]);
+        found.add([ip]);
+        return Ok(());
     }
-    let mut found = resolver.ask_all(host).await?;
-    found.extend(hosts(resolver.hosts, host).await);
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for ip in found {
-        if !addresses.contains(&ip) && addresses.len() < MOST_ADDRESSES {
-            addresses.push(ip);
+    found.add(hosts(resolver.hosts, host).await);
+    resolver.ask_all(host, &mut found).await?;
+    if found.addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(()) }
+}
+
+impl Found<'_> {
+    fn add(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for ip in addresses {
+            if !self.addresses.contains(&ip) && self.addresses.len() < MOST_ADDRESSES {
+                self.addresses.push(ip);
+                (self.tell)(ip);
+            }
         }
     }
-    if addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(addresses) }
 }
 
 impl Resolver<'_> {
-    async fn ask_all(&self, host: &str) -> Result<Vec<IpAddr>, DialError> {
-        let Ok(name) = Name::from_ascii(format!("{}.", host.trim_end_matches('.'))) else { return Ok(Vec::new()) };
+    async fn ask_all(&self, host: &str, found: &mut Found<'_>) -> Result<(), DialError> {
+        let Ok(name) = Name::from_ascii(format!("{}.", host.trim_end_matches('.'))) else { return Ok(()) };
         let servers = self.servers.iter().take(MOST_SERVERS);
         let questions: Vec<_> =
             servers.flat_map(|&server| [(server, RecordType::A), (server, RecordType::AAAA)]).collect();
-        let answers = join_all(questions.iter().map(|&(server, kind)| self.udp(server, &name, kind))).await;
-        let answers: Vec<Answer> = answers.into_iter().collect::<Result<_, _>>()?;
-        let found = addresses(&answers);
-        if !found.is_empty() || answers.iter().all(|answer| *answer == Answer::NoSuchName) {
-            return Ok(found);
+        let udp = questions.iter().map(|&(server, kind)| self.udp(server, &name, kind)).collect();
+        // Some routers forward UDP badly; but if all agree that there is no such name, there is none.
+        if Self::collect(udp, found).await? == Outcome::Unclear {
+            let tcp = questions.iter().map(|&(server, kind)| self.tcp(server, &name, kind)).collect();
+            Self::collect(tcp, found).await?;
         }
-        // Some routers forward UDP badly.
-        let answers = join_all(questions.iter().map(|&(server, kind)| self.tcp(server, &name, kind))).await;
-        let answers: Vec<Answer> = answers.into_iter().collect::<Result<_, _>>()?;
-        Ok(addresses(&answers))
+        Ok(())
+    }
+
+    async fn collect(
+        mut answers: FuturesUnordered<impl Future<Output = Result<Answer, DialError>>>,
+        found: &mut Found<'_>,
+    ) -> Result<Outcome, DialError> {
+        let mut outcome = Outcome::Clear;
+        let mut any = false;
+        while let Some(answer) = answers.next().await {
+            match answer? {
+                Answer::Addresses(addresses) => {
+                    any |= !addresses.is_empty();
+                    if addresses.is_empty() {
+                        outcome = Outcome::Unclear;
+                    }
+                    found.add(addresses);
+                }
+                Answer::NoSuchName => {}
+                Answer::Nothing => outcome = Outcome::Unclear,
+            }
+        }
+        Ok(if any { Outcome::Clear } else { outcome })
     }
 
     async fn udp(&self, server: SocketAddr, name: &Name, kind: RecordType) -> Result<Answer, DialError> {
@@ -138,14 +185,6 @@ impl Resolver<'_> {
         socket.connect(&server.into()).map_err(unreachable)?;
         UdpSocket::from_std(socket.into()).map_err(unreachable)
     }
-}
-
-fn addresses(answers: &[Answer]) -> Vec<IpAddr> {
-    let addresses = |answer: &Answer| match answer {
-        Answer::Addresses(addresses) => addresses.clone(),
-        Answer::NoSuchName | Answer::Nothing => Vec::new(),
-    };
-    answers.iter().flat_map(addresses).collect()
 }
 
 fn question(name: &Name, kind: RecordType) -> Option<(u16, Vec<u8>)> {

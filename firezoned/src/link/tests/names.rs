@@ -114,8 +114,11 @@ fn answer(question: &[u8], manner: Manner) -> Option<Vec<u8>> {
 async fn look_up(servers: &[&Server], hosts: &str, host: &str) -> Result<Vec<String>, DialError> {
     let hosts = Hosts::new(hosts);
     let servers: Vec<_> = servers.iter().map(|server| server.address).collect();
-    let found = resolve(&Resolver { servers: &servers, hosts: &hosts.0, mark: 0 }, host).await?;
-    Ok(found.iter().map(IpAddr::to_string).collect())
+    let mut found = Vec::new();
+    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0 };
+    resolve(&resolver, host, &mut |ip: IpAddr| found.push(ip.to_string())).await?;
+    found.sort();
+    Ok(found)
 }
 
 fn ok(addresses: &[&str]) -> Result<Vec<String>, DialError> {
@@ -126,7 +129,7 @@ fn ok(addresses: &[&str]) -> Result<Vec<String>, DialError> {
 async fn the_answers_of_all_resolvers_are_merged() {
     let one = Server::new(Manner::Says(&["192.0.2.1", "2001:db8::1"]), Manner::Silent).await;
     let two = Server::new(Manner::Says(&["192.0.2.1", "192.0.2.2"]), Manner::Silent).await;
-    assert_eq!(look_up(&[&one, &two], "", "portal.test").await, ok(&["192.0.2.1", "2001:db8::1", "192.0.2.2"]));
+    assert_eq!(look_up(&[&one, &two], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]));
 }
 
 #[tokio::test]
@@ -135,6 +138,22 @@ async fn one_that_fails_or_is_silent_does_not_spoil_the_others() {
     for manner in [Manner::Silent, Manner::Fails, Manner::NoSuchName] {
         let bad = Server::new(manner, Manner::Silent).await;
         assert_eq!(look_up(&[&bad, &good], "", "portal.test").await, ok(&["192.0.2.1"]));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_a_resolver_that_is_dead() {
+    let dead = Server::new(Manner::Silent, Manner::Silent).await;
+    let good = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
+    let hosts = Hosts::new("");
+    let servers = [dead.address, good.address];
+    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0 };
+    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let mut tell = move |ip: IpAddr| told.send(ip).unwrap();
+    tokio::select! {
+        biased;
+        ip = news.recv() => assert_eq!(ip.unwrap().to_string(), "192.0.2.1"),
+        _ = resolve(&resolver, "portal.test", &mut tell) => panic!("it waited for the dead one"),
     }
 }
 
