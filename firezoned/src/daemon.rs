@@ -80,7 +80,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
 
     let notify = Notify::from_env();
     let status_file = StatusFile::new(mode, started);
-    let hands = Hands::new(config.api_url, identity, host);
+    let hands = Hands::new(config.api_url, config.max_partition_time, identity, host);
     let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file, mode, sources };
     daemon.announce();
     daemon.notify.ready();

@@ -20,10 +20,15 @@ const CAP: Duration = Duration::from_secs(60);
 const RELUCTANT: Duration = Duration::from_secs(30);
 
 /// The delays between attempts, in two regimes: even ones until the first join of a session, at first, and growing ones
-/// from then on. It never gives up; a machine that boots without a network waits for it.
+/// from then on. It gives up only if it was told so, and only after it has been joined: a machine that boots without a
+/// network waits for it.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     regime: Regime,
+    /// How much waiting there may be in a row once we have been joined.
+    limit: Option<Duration>,
+    /// How much of it is behind us.
+    waited: Duration,
     /// The next growing interval, before jitter.
     interval: Duration,
 }
@@ -40,11 +45,28 @@ enum Regime {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { regime: Regime::First { waited: Duration::ZERO }, interval: INITIAL }
+        Self {
+            regime: Regime::First { waited: Duration::ZERO },
+            limit: None,
+            waited: Duration::ZERO,
+            interval: INITIAL,
+        }
     }
 }
 
 impl Backoff {
+    /// Gives up after so much waiting in a row, once it has been joined.
+    #[must_use]
+    pub fn limited(limit: Option<Duration>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Whether there was more waiting than there may be. What the portal asked for does not count.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.regime == Regime::Seasoned && self.limit.is_some_and(|limit| self.waited > limit)
+    }
+
     /// The delay before the next attempt.
     pub fn next(&mut self, rng: &mut impl Rng) -> Retry {
         if let Regime::First { waited } = &mut self.regime {
@@ -57,7 +79,9 @@ impl Backoff {
         }
         let after = self.interval + self.interval.mul_f64(rng.random_range(0.0..=1.0));
         self.interval = self.interval.mul_f64(FACTOR).min(CAP);
-        Retry { after: after.min(CAP), outage: self.outage() }
+        let after = after.min(CAP);
+        self.waited = self.waited.saturating_add(after);
+        Retry { after, outage: self.outage() }
     }
 
     /// The delay before the next attempt after a refusal that patience alone will hardly cure.
@@ -75,7 +99,7 @@ impl Backoff {
 
     /// We are in: the next trouble starts from the beginning, without the haste of a first attempt.
     pub fn joined(&mut self) {
-        *self = Self { regime: Regime::Seasoned, interval: INITIAL };
+        *self = Self { regime: Regime::Seasoned, waited: Duration::ZERO, interval: INITIAL, ..*self };
     }
 
     /// Something changed for the better, so what we learned about waiting is void.
@@ -142,6 +166,25 @@ mod tests {
             }
             reset(&mut backoff);
             assert!(backoff.next(&mut rng).after <= INITIAL * 2);
+        }
+    }
+
+    #[test]
+    fn patience_that_is_limited_ends_but_only_after_a_join() {
+        let mut rng = rng();
+        let mut backoff = Backoff::limited(Some(Duration::from_secs(3600)));
+        for _ in 0..1000 {
+            backoff.next(&mut rng);
+            assert!(!backoff.is_exhausted(), "a machine that boots waits for the network");
+        }
+        for _ in 0..2 {
+            backoff.joined();
+            let mut waited = Duration::ZERO;
+            while !backoff.is_exhausted() {
+                waited += backoff.next(&mut rng).after;
+                let _costs_nothing = backoff.asked(Duration::from_secs(86_400));
+            }
+            assert!(waited > Duration::from_secs(3600) && waited <= Duration::from_secs(3660), "{waited:?}");
         }
     }
 

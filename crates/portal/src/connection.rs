@@ -119,6 +119,13 @@ impl Connection {
         it
     }
 
+    /// Ends when the portal has been away for so long after it was joined, as far as waiting counts.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Option<Duration>) -> Self {
+        self.backoff = Backoff::limited(limit);
+        self
+    }
+
     /// The upgrade succeeded.
     pub fn handle_open(&mut self, socket: Socket, now: Instant) {
         if socket == self.latest && matches!(self.state, State::Dialing { .. }) {
@@ -279,6 +286,9 @@ impl Connection {
         }
         self.leave();
         let retry = self.retry(&why);
+        if self.backoff.is_exhausted() {
+            return self.end(End::Away);
+        }
         tracing::debug!(why = why.code(), after = ?retry.after, "lost the portal");
         self.state = State::Waiting { until: now + retry.after };
         self.events.push_back(Event::Lost { why, retry });

@@ -11,6 +11,9 @@ pub enum End {
         "cannot mark sockets, so the connection to the portal would loop into the tunnel (CAP_NET_ADMIN is missing)"
     )]
     CannotMark,
+    /// The portal has been away for longer than the administrator wants the tunnel to outlive it. The token is kept.
+    #[error("the portal has been away for too long")]
+    Away,
 }
 
 /// What the portal said about the token.
@@ -46,6 +49,7 @@ impl End {
         match self {
             Self::SignInAgain(verdict) => verdict.code(),
             Self::CannotMark => "cannot-mark-sockets",
+            Self::Away => "portal-away",
         }
     }
 

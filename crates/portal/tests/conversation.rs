@@ -391,6 +391,28 @@ fn a_portal_that_is_away_for_an_hour_is_not_overrun_and_found_at_once_when_the_n
 }
 
 #[test]
+fn a_portal_that_is_away_for_longer_than_allowed_ends_the_session_and_keeps_the_token() {
+    let mut world = joined_world();
+    world.connection = world.connection.with_limit(Some(secs(600)));
+    world.lose(Lost::Broken);
+    world.pass(secs(2));
+    world.join();
+    world.news();
+    let start = world.now;
+    let mut ended = None;
+    while ended.is_none() {
+        world.lose(Lost::Dial(DialError::Unreachable));
+        ended = world.news().into_iter().find_map(|event| if let Event::Ended(end) = event { Some(end) } else { None });
+        while ended.is_none() && world.socket.is_none() {
+            world.pass(secs(1));
+        }
+    }
+    assert_eq!(ended, Some(End::Away));
+    assert!(!End::Away.requires_sign_in());
+    assert!((secs(530)..secs(700)).contains(&(world.now - start)), "{:?}", world.now - start);
+}
+
+#[test]
 fn a_join_resets_the_delays_but_a_mere_connection_does_not() {
     let mut world = joined_world();
     world.news();

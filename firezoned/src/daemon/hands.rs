@@ -1,5 +1,7 @@
 //! The hands: carry out the session's effects, and bring back what comes of them.
 
+use std::time::Duration;
+
 use portal::ApiUrl;
 use tokio::sync::mpsc;
 
@@ -16,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Hands {
     portal: ApiUrl,
+    /// How long the tunnel outlives the portal.
+    max_partition_time: Option<Duration>,
     identity: Identity,
     host: HostHand,
     tunnel: Option<TunnelHand>,
@@ -38,8 +42,13 @@ struct LinkHand {
 }
 
 impl Hands {
-    pub(super) fn new(portal: ApiUrl, identity: Identity, host: HostHand) -> Self {
-        Self { portal, identity, host, tunnel: None, link: None, names: KeptNames::default() }
+    pub(super) fn new(
+        portal: ApiUrl,
+        max_partition_time: Option<Duration>,
+        identity: Identity,
+        host: HostHand,
+    ) -> Self {
+        Self { portal, max_partition_time, identity, host, tunnel: None, link: None, names: KeptNames::default() }
     }
 
     /// Carries out one effect. What it brings about later comes from [`Self::next`].
@@ -55,7 +64,7 @@ impl Hands {
 
             Effect::OpenLink { token, public_key, resolvers } => {
                 let login = self.identity.login(self.portal.clone(), token);
-                let link = Link::start(login, public_key, resolvers, MARK);
+                let link = Link::start(login, public_key, resolvers, MARK, self.max_partition_time);
                 self.link = Some(LinkHand { commands: Outbox::new(link.commands.clone()), link });
             }
             Effect::CloseLink => self.link = None,
@@ -156,7 +165,7 @@ impl Hands {
             Some(link::Event::Joined) => Input::Joined,
             Some(link::Event::Lost { why, retry }) => {
                 tracing::debug!(why = why.code(), retry_in = ?retry.after, "the portal is away");
-                Input::Lost(words::lost(&why))
+                words::lost(why)
             }
             Some(link::Event::Message(message)) => Input::FromPortal(message),
             Some(link::Event::Ended(end)) => {

@@ -3,15 +3,27 @@
 use dbus_api::State;
 use portal::{DialError, End, Lost, Verdict};
 
-use crate::{session::Reason, snapshot::Snapshot};
+use crate::{
+    session::{Input, Reason},
+    snapshot::Snapshot,
+};
 
-pub(super) fn lost(why: &Lost) -> Reason {
-    match why {
+pub(super) fn lost(why: Lost) -> Input {
+    Input::Lost(match why {
+        Lost::Rejected(rejection) => return Input::Rejected(rejection),
         Lost::Dial(DialError::Certificate | DialError::Tls) => Reason::PortalTls,
         Lost::Dial(DialError::CannotMark) => Reason::CannotMark,
-        Lost::Rejected(rejection) if rejection.needs_an_administrator() => Reason::PortalRejected,
-        _ => Reason::PortalUnreachable,
-    }
+        Lost::Dial(DialError::NoAddress | DialError::Unreachable | DialError::NotAPortal)
+        | Lost::ConnectTimedOut
+        | Lost::JoinTimedOut
+        | Lost::JoinRefused
+        | Lost::Silent
+        | Lost::Blocked
+        | Lost::Closed(_)
+        | Lost::ChannelClosed
+        | Lost::Truncated
+        | Lost::Broken => Reason::PortalUnreachable,
+    })
 }
 
 pub(super) fn end(end: End) -> Reason {
@@ -20,6 +32,7 @@ pub(super) fn end(end: End) -> Reason {
         End::SignInAgain(Verdict::MissingToken) => Reason::MissingToken,
         End::SignInAgain(Verdict::TokenExpired) => Reason::TokenExpired,
         End::CannotMark => Reason::CannotMark,
+        End::Away => Reason::PortalUnreachable,
     }
 }
 

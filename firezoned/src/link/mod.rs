@@ -19,7 +19,7 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use model::{FromPortal, PeerId, PublicKey, ToPortal};
 use portal::{End, Login, Lost, Retry};
@@ -67,17 +67,24 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects and stays connected. `resolvers` are the host's own; `mark` is put on each socket, unless it is 0.
+    /// Connects and stays connected. `resolvers` are the host's own; `mark` is put on each socket, unless it is 0; `limit` is
+    /// how long the portal may be away once it was joined.
     #[must_use]
-    pub fn start(login: Login, public_key: PublicKey, resolvers: Vec<IpAddr>, mark: u32) -> Self {
+    pub fn start(
+        login: Login,
+        public_key: PublicKey,
+        resolvers: Vec<IpAddr>,
+        mark: u32,
+        limit: Option<Duration>,
+    ) -> Self {
         let dialer = Dialer::new(&login.portal, resolvers, mark);
-        Self::with(dialer, login, public_key)
+        Self::with(dialer, login, public_key, limit)
     }
 
-    fn with(dialer: Dialer, login: Login, public_key: PublicKey) -> Self {
+    fn with(dialer: Dialer, login: Login, public_key: PublicKey, limit: Option<Duration>) -> Self {
         let (commands, inbox) = mpsc::channel(64);
         let (outbox, events) = mpsc::channel(256);
-        let task = tokio::spawn(run::run(login, public_key, dialer, inbox, outbox));
+        let task = tokio::spawn(run::run(login, public_key, limit, dialer, inbox, outbox));
         Self { commands, events, task }
     }
 }

@@ -27,12 +27,13 @@ const MOST_UNTAKEN: usize = 64;
 pub(super) async fn run(
     login: Login,
     public_key: PublicKey,
+    limit: Option<Duration>,
     dialer: Dialer,
     mut inbox: mpsc::Receiver<Command>,
     outbox: mpsc::Sender<Event>,
 ) {
     let mut line = Line {
-        connection: Connection::new(login, public_key, now(), seed()),
+        connection: Connection::new(login, public_key, now(), seed()).with_limit(limit),
         dialer,
         dialing: None,
         open: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{ResourceId, ResourceView, Status};
+use portal::Rejection;
 
 use crate::snapshot::Warning;
 
@@ -11,6 +12,8 @@ use crate::snapshot::Warning;
 pub(super) struct Health {
     /// The host's, as of the last wish.
     host: Vec<Warning>,
+    /// What the portal answered instead of letting us in, if that is how it is.
+    portal: Option<Rejection>,
     /// Resources without a gateway. Bounded by the resources that exist.
     offline: BTreeSet<ResourceId>,
     /// Resources with a gateway that is too old or too new. Bounded likewise.
@@ -20,6 +23,10 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn host(&mut self, warnings: Vec<Warning>) {
         self.host = warnings;
+    }
+
+    pub(super) fn portal(&mut self, rejection: Option<Rejection>) {
+        self.portal = rejection;
     }
 
     pub(super) fn offline(&mut self, resource: ResourceId) {
@@ -50,6 +57,15 @@ impl Health {
             code: "gateway-version-mismatch".to_owned(),
             text: format!("the gateways of {} do not work with this version of the client", name(id)),
         });
-        self.host.iter().cloned().chain(offline).chain(mismatched).collect()
+        self.host.iter().cloned().chain(self.portal.iter().map(refused)).chain(offline).chain(mismatched).collect()
     }
+}
+
+/// Status, code and the portal's own sentence: only a person can make something of them.
+fn refused(rejection: &Rejection) -> Warning {
+    let text = match rejection.detail.as_deref().filter(|detail| !detail.is_empty()) {
+        Some(detail) => format!("{rejection}: {detail}"),
+        None => rejection.to_string(),
+    };
+    Warning { code: "portal-refuses".to_owned(), text }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use model::{DeviceView, FromPortal, PublicKey, ResourceId, ResourceView, Secret, ToPortal};
+use portal::Rejection;
 use tokio::sync::oneshot;
 use tunnel::{InterfaceConfig, PathView};
 
@@ -50,6 +51,8 @@ pub enum Input {
     Joined,
     /// The portal is away; the link tries again by itself.
     Lost(Reason),
+    /// The portal, or something before it, does not let us in; the link tries again by itself.
+    Rejected(Rejection),
     /// The portal says this to the tunnel.
     FromPortal(FromPortal),
     /// The link has given up.

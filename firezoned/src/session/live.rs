@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{DeviceView, FromPortal, PublicKey, ResourceView};
+use portal::Rejection;
 use tunnel::InterfaceConfig;
 
 use super::{
@@ -92,11 +93,14 @@ impl Live {
             Input::Joined => {
                 self.joined = true;
                 self.lost = None;
+                self.health.portal(None);
             }
             Input::Lost(why) => {
                 self.joined = false;
                 self.lost = Some(why);
+                self.health.portal(None);
             }
+            Input::Rejected(rejection) => self.rejected(rejection),
             Input::FromPortal(message) => self.portal_says(message, cx),
             Input::Ended(why) => return self.ended(why, cx),
 
@@ -192,6 +196,17 @@ impl Live {
     fn reset(&mut self, cx: &mut Context) {
         if self.key.is_some() {
             cx.emit(Effect::ResetTunnel);
+        }
+    }
+
+    /// What the portal wants done about it is shown to those who may see it; that it asks for a second of patience is not
+    /// worth showing to anyone.
+    fn rejected(&mut self, rejection: Rejection) {
+        self.joined = false;
+        if !rejection.is_rate_limit() {
+            let is_hopeless = rejection.needs_an_administrator();
+            self.lost = Some(if is_hopeless { Reason::PortalRejected } else { Reason::PortalUnreachable });
+            self.health.portal(Some(rejection));
         }
     }
 

@@ -301,6 +301,32 @@ fn a_portal_that_is_away_for_an_hour_costs_nothing_but_news() {
 }
 
 #[test]
+fn a_refusal_is_shown_with_everything_that_the_portal_says_about_it() {
+    let rejection = |status, code: &str, detail: &str| {
+        let body = format!(r#"{{"code":"{code}","detail":"{detail}"}}"#);
+        let kind = Some("application/problem+json");
+        Input::Rejected(portal::Rejection::parse(status, kind, None, body.as_bytes(), std::time::UNIX_EPOCH))
+    };
+    let warnings = |world: &World| -> Vec<String> {
+        world.session.snapshot().warnings.iter().map(|it| format!("{}: {}", it.code, it.text)).collect()
+    };
+    let mut world = World::connected();
+    world.feed(rejection(503, "rate_limit", "Too fast"));
+    assert_eq!((world.state(), world.reason()), (State::Reconnecting, ""), "two attempts in a second are no news");
+    assert_eq!(warnings(&world), [""; 0]);
+
+    world.feed(rejection(402, "limits_exceeded", "Too many users"));
+    assert_eq!((world.state(), world.reason()), (State::Reconnecting, "portal_rejected"));
+    let shown = "portal-refuses: the portal answered with status 402 (limits_exceeded): Too many users";
+    assert_eq!(warnings(&world), [shown]);
+    world.feed(rejection(500, "", ""));
+    assert_eq!(world.reason(), "portal_unreachable");
+
+    world.feed(Input::Joined);
+    assert_eq!((world.state(), warnings(&world)), (State::Connected, vec![]));
+}
+
+#[test]
 fn a_boot_without_network_waits_for_it() {
     let mut world = World::new(Mode::Service);
     world.feed(Input::NetworkLost);

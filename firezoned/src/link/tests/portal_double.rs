@@ -155,12 +155,12 @@ pub(super) fn key(byte: u8) -> PublicKey {
 
 /// A line to the portal at this URL, which is an address.
 pub(super) fn link(url: &str) -> Link {
-    Link::start(login(url), key(1), Vec::new(), 0)
+    Link::start(login(url), key(1), Vec::new(), 0, None)
 }
 
 /// A line to a portal with a name, which these lines of a hosts file and these resolvers know.
 pub(super) fn named_link(url: &str, hosts: &Hosts, resolvers: Vec<SocketAddr>, roots: Option<Roots>) -> Link {
-    Link::with(dialer(url, hosts, resolvers, roots), login(url), key(1))
+    Link::with(dialer(url, hosts, resolvers, roots), login(url), key(1), None)
 }
 
 pub(super) fn dialer(url: &str, hosts: &Hosts, resolvers: Vec<SocketAddr>, roots: Option<Roots>) -> Dialer {
