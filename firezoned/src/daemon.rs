@@ -93,6 +93,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
 /// Makes the host as if we had never been here.
 pub async fn clean_up(config: &Config) -> anyhow::Result<()> {
     be_alone().await?;
+    status_file::clean_up();
     let mut host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
     let applied = host.apply(&HostConfig::default()).await;
     for warning in &applied.warnings {

@@ -40,12 +40,7 @@ impl StatusFile {
 
     /// A daemon that is gone has no status.
     pub(super) fn remove(&self) {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %self.path.display(), "cannot remove the status file");
-            }
-            _ => {}
-        }
+        remove(&self.path);
     }
 
     fn try_write(&mut self, snapshot: &Snapshot) -> io::Result<()> {
@@ -54,7 +49,7 @@ impl StatusFile {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let draft = self.path.with_extension("json.new");
+        let draft = draft_of(&self.path);
         let mut file = create_anew(&draft)?;
         // The directory may have passed the right group on.
         if let Some(group) = self.group.filter(|group| file.metadata().is_ok_and(|facts| facts.gid() != *group)) {
@@ -69,6 +64,26 @@ impl StatusFile {
         file.write_all(&text)?;
         fs::rename(&draft, &self.path)
     }
+}
+
+/// Removes the file that a daemon has left which was killed.
+pub(super) fn clean_up() {
+    remove(Path::new(dbus_api::status_file::PATH));
+}
+
+fn remove(path: &Path) {
+    for path in [path, &draft_of(path)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "cannot remove the status file");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension("json.new")
 }
 
 /// A file that nobody else has opened already: what is left of a draft is removed, not reused.
@@ -116,8 +131,9 @@ mod tests {
         let written: dbus_api::StatusFile = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!((written.schema, written.mode.as_str(), written.state.as_str()), (1, "service", "connected"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        fs::write(draft_of(&path), "half").unwrap();
         file.remove();
         file.remove();
-        assert!(!path.exists());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
     }
 }
