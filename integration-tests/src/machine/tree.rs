@@ -16,7 +16,7 @@ const SUITE: &str = "bookworm";
 const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,procps,openssl,ca-certificates";
 
 /// What is there in addition. Their installation scripts want a system that is complete.
-const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4";
+const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
 
 /// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`].
 const ASIDE: &str = "openresolv";

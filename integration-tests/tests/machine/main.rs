@@ -1,4 +1,5 @@
 //! Stories on a Debian that boots. The long ones begin with `every`, and are told by `make test-machine` only.
 
 mod machine_dns;
+mod machine_kill;
 mod machine_unit;

@@ -1,0 +1,120 @@
+//! The daemon is killed in the middle of what it does to the machine, at one system call after the other. What its unit does
+//! then has to bring everything back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use integration_tests::{
+    account::{PORTAL_NAME, PRIVATE_NAME},
+    logs::Log,
+    machine::{Machine, UNIT, footprint::difference},
+    process::{Running, eventually},
+    stand::{Stand, tell},
+    topology::PORTAL,
+};
+use nix::sys::signal::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Between these something changes: netlink and the portal are spoken to by `sendto`, the bus by `sendmsg`, files and sockets
+/// are opened and connected.
+const CALLS: [&str; 5] = ["sendto", "sendmsg", "connect", "openat", "bind"];
+
+/// What it has to be killed at in the long story.
+const LEAST: usize = 20;
+
+/// Where a trace is written: in a directory that is not looked at for traces of the daemon.
+const TRACE: &str = "/run/log/trace";
+
+/// Keeps the machine as its unit leaves it.
+const STAYS_DOWN: &str = "[Service]\nRestart=no\n";
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_daemon_that_is_killed_while_it_signs_in_leaves_nothing() -> anyhow::Result<()> {
+    tell(|stand| killed_at(stand, |_| Ok(()), 3).map(drop))
+}
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_kill_is_repaired() -> anyhow::Result<()> {
+    tell(|stand| {
+        let kills = killed_at(stand, |_| Ok(()), 30)?;
+        assert!(kills >= LEAST, "killed only {kills} times");
+        Ok(())
+    })
+}
+
+/// Kills the daemon at about so many points, evenly spread over a session; returns at how many it was.
+fn killed_at(stand: &Stand, set_up: fn(&Machine) -> anyhow::Result<()>, points: usize) -> anyhow::Result<usize> {
+    let mut machine = Machine::new(stand)?;
+    machine.install("install")?;
+    machine.add_member("anna")?;
+    machine.write(&format!("/etc/systemd/system/{UNIT}.d/test.conf"), STAYS_DOWN)?;
+    set_up(&machine)?;
+    machine.boot()?;
+    machine.systemctl(&format!("stop {UNIT}"))?;
+    let before = machine.footprint()?;
+
+    let calls = count(stand, &machine)?;
+    assert_eq!(difference(&before, &machine.footprint()?), "", "left behind without any kill");
+    let total: usize = calls.values().sum();
+    let mut kills = 0;
+    for (call, count) in calls {
+        let share = (points * count).div_ceil(total).min(count);
+        for number in (1..=share).map(|part| (part * count).div_ceil(share)) {
+            machine.systemctl(&format!("start {UNIT}"))?;
+            let trace = attach(stand, &machine, &format!("--inject={call}:signal=KILL:when={number}"))?;
+            let reached = session(&machine).is_err() && is_killed(&machine)?;
+            machine.program(&format!("systemctl stop {UNIT}")).run()?;
+            drop(trace);
+            tracing::info!(call, number, reached, "killed");
+            kills += usize::from(reached);
+
+            let when = format!("killed at {call} {number} of {count}");
+            machine.program("rm -f").arg(TRACE).check()?;
+            assert_eq!(difference(&before, &machine.footprint()?), "", "{when}");
+            assert!(machine.look_up(PORTAL_NAME)?.contains(&PORTAL.v4.into()), "{when}: no names any more");
+        }
+    }
+    Ok(kills)
+}
+
+/// How many calls of each kind there are in a session.
+fn count(stand: &Stand, machine: &Machine) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+    machine.systemctl(&format!("start {UNIT}"))?;
+    let trace = attach(stand, machine, "--decode-fds=none")?;
+    session(machine)?;
+    machine.systemctl(&format!("stop {UNIT}"))?;
+    drop(trace);
+    let lines = machine.read(TRACE)?;
+    machine.program("rm").arg(TRACE).check()?;
+    let of = |call| lines.lines().filter(|line| line.starts_with(&format!("{call}("))).count();
+    Ok(CALLS.into_iter().map(|call| (call, of(call))).filter(|(_, count)| *count > 0).collect())
+}
+
+/// Traces the thread of the daemon that changes the machine.
+fn attach(stand: &Stand, machine: &Machine, option: &str) -> anyhow::Result<Running> {
+    let process = machine.property(UNIT, "MainPID")?;
+    let calls = CALLS.join(",");
+    let log = stand.logs.open("strace");
+    let strace = format!("strace --trace={calls} {option} --output={TRACE} --attach={process}");
+    let running = machine.program(&strace).start("strace", log)?;
+    let is_attached = |log: &Log| log.contains("attached");
+    eventually("strace is attached", PATIENCE, || is_attached(running.log()))?;
+    Ok(running)
+}
+
+/// Signs in, finds a name, signs out.
+fn session(machine: &Machine) -> anyhow::Result<()> {
+    machine.sign_in("anna")?;
+    machine.look_up(PRIVATE_NAME)?;
+    machine.sign_out("anna")
+}
+
+fn is_killed(machine: &Machine) -> anyhow::Result<bool> {
+    eventually("the unit is down", PATIENCE, || {
+        machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "failed" || state == "inactive")
+    })?;
+    let status = machine.property(UNIT, "ExecMainStatus")?;
+    Ok(status == (Signal::SIGKILL as i32).to_string())
+}
