@@ -16,4 +16,5 @@ pub mod process;
 pub mod session;
 pub mod signals;
 pub mod snapshot;
+mod tls;
 pub mod token;

@@ -37,4 +37,4 @@ pub use question::Question;
 pub use response::{NoResponse, Response};
 pub use sentinel::Sentinels;
 pub use stub::{Stub, StubDecision};
-pub use upstream::{Reach, Resolvers, Upstream, Via};
+pub use upstream::{Origin, Reach, Resolvers, Upstream, Via};

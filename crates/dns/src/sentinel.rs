@@ -4,12 +4,12 @@
 //! addresses that the last ones did not have, so that a program or a cache that still knows an old address never asks
 //! somebody else than it meant.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use model::address_plan::{SENTINELS_V4, SENTINELS_V6};
+use model::{
+    Resolver,
+    address_plan::{SENTINELS_V4, SENTINELS_V6},
+};
 
 use crate::Upstream;
 
@@ -48,8 +48,8 @@ impl Sentinels {
         let mut servers = Vec::new();
         for upstream in resolvers {
             let sentinel = match upstream {
-                Upstream::Do53(SocketAddr::V6(_)) => v6.next(),
-                Upstream::Do53(SocketAddr::V4(_)) | Upstream::Doh(_) => v4.next(),
+                Upstream::Do53(address) | Upstream::Dot(Resolver { address, .. }) if address.is_ipv6() => v6.next(),
+                Upstream::Do53(_) | Upstream::Dot(_) | Upstream::Doh(_) => v4.next(),
             };
             servers.extend(sentinel.map(|sentinel| (sentinel, upstream.clone())));
         }
@@ -67,6 +67,8 @@ impl Sentinels {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn upstreams(texts: &[&str]) -> Vec<Upstream> {

@@ -2,16 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use model::{DohUrl, address_plan};
-
-/// The port of plain DNS (RFC 1035 4.2).
-pub const PORT: u16 = 53;
+use model::{DohUrl, Encryption, Resolver, address_plan};
 
 /// A resolver.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Upstream {
     /// Plain DNS over UDP and TCP.
     Do53(SocketAddr),
+    /// DNS over TLS (RFC 7858): a resolver of the host that is asked like this.
+    Dot(Resolver),
     /// DNS over HTTPS (RFC 8484).
     Doh(DohUrl),
 }
@@ -38,30 +37,35 @@ pub struct Reach {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resolvers {
     list: Vec<Upstream>,
-    custom: bool,
-    instead_of_doh: bool,
+    origin: Origin,
+}
+
+/// Who chose the resolvers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Origin {
+    /// The portal.
+    Portal,
+    /// They are the host's own.
+    #[default]
+    Host,
 }
 
 impl Resolvers {
-    /// The portal's plain resolvers if it names any, else the host's own. Duplicates and our own sentinels are left out;
-    /// asking those would be asking ourselves.
-    ///
-    /// The portal's DoH resolvers cannot be asked yet. They are chosen only where there is nobody else: then all other
-    /// questions fail, but names of resources work, because their asker finds us at a sentinel.
+    /// The portal's plain resolvers if it names any, else its DoH resolvers, else the host's own. Duplicates and our own
+    /// sentinels are left out; asking those would be asking ourselves.
     #[must_use]
-    pub fn choose(do53: &[IpAddr], doh: &[DohUrl], system: &[IpAddr]) -> Self {
-        let (do53, system) = (plain(do53), plain(system));
-        let custom = !do53.is_empty() || (system.is_empty() && !doh.is_empty());
-        let instead_of_doh = !custom && !doh.is_empty();
-        let doh: Vec<_> = doh.iter().cloned().map(Upstream::Doh).collect();
-        let chosen = [do53, system, doh].into_iter().find(|list| !list.is_empty());
-        let mut list = Vec::new();
-        for upstream in chosen.unwrap_or_default() {
-            if !list.contains(&upstream) {
-                list.push(upstream);
-            }
+    pub fn choose(do53: &[IpAddr], doh: &[DohUrl], system: &[Resolver]) -> Self {
+        let do53 = do53.iter().map(|ip| Resolver::plain(*ip));
+        let portal: Vec<_> = usable(do53).chain(doh.iter().cloned().map(Upstream::Doh)).collect();
+        // Where it names both, the plain ones count.
+        let plain_first = portal.iter().any(|upstream| matches!(upstream, Upstream::Do53(_)));
+        let portal = portal.into_iter().filter(|upstream| !plain_first || !matches!(upstream, Upstream::Doh(_)));
+        let portal = distinct(portal);
+        if portal.is_empty() {
+            Self { list: distinct(usable(system.iter().cloned())), origin: Origin::Host }
+        } else {
+            Self { list: portal, origin: Origin::Portal }
         }
-        Self { list, custom, instead_of_doh }
     }
 
     /// The resolvers.
@@ -70,16 +74,10 @@ impl Resolvers {
         &self.list
     }
 
-    /// Whether the portal chose them.
+    /// Who chose them.
     #[must_use]
-    pub fn are_custom(&self) -> bool {
-        self.custom
-    }
-
-    /// Whether the host's own resolvers stand in for DoH resolvers of the portal.
-    #[must_use]
-    pub fn are_instead_of_doh(&self) -> bool {
-        self.instead_of_doh
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// How `upstream` is reached, if `reach` says what covers its address.
@@ -90,7 +88,7 @@ impl Resolvers {
     #[must_use]
     pub fn via(&self, upstream: &Upstream, reach: impl FnOnce(IpAddr) -> Reach) -> Via {
         let Upstream::Do53(address) = upstream else { return Via::Host };
-        if !self.custom {
+        if self.origin == Origin::Host {
             return Via::Host;
         }
         let ip = address.ip();
@@ -99,9 +97,26 @@ impl Resolvers {
     }
 }
 
-fn plain(ips: &[IpAddr]) -> Vec<Upstream> {
-    let usable = ips.iter().filter(|ip| !address_plan::is_sentinel(**ip) && !ip.is_unspecified());
-    usable.map(|ip| Upstream::Do53(SocketAddr::new(*ip, PORT))).collect()
+fn usable(resolvers: impl Iterator<Item = Resolver>) -> impl Iterator<Item = Upstream> {
+    resolvers
+        .filter(|resolver| {
+            let ip = resolver.address.ip();
+            !address_plan::is_sentinel(ip) && !ip.is_unspecified()
+        })
+        .map(|resolver| match resolver.encryption {
+            Encryption::None => Upstream::Do53(resolver.address),
+            Encryption::Opportunistic | Encryption::Required => Upstream::Dot(resolver),
+        })
+}
+
+fn distinct(upstreams: impl Iterator<Item = Upstream>) -> Vec<Upstream> {
+    let mut list = Vec::new();
+    for upstream in upstreams {
+        if !list.contains(&upstream) {
+            list.push(upstream);
+        }
+    }
+    list
 }
 
 /// Whether an address may be one of the public Internet (the registries of RFC 6890, as far as they name networks that
@@ -138,6 +153,10 @@ mod tests {
         texts.iter().map(|text| ip(text)).collect()
     }
 
+    fn system(texts: &[&str]) -> Vec<Resolver> {
+        texts.iter().map(|text| Resolver::plain(ip(text))).collect()
+    }
+
     fn doh(url: &str) -> DohUrl {
         DohUrl::new(url.parse().expect("a URL")).expect("a DoH URL")
     }
@@ -147,48 +166,43 @@ mod tests {
     }
 
     #[test]
-    fn the_portals_plain_resolvers_win_then_the_hosts() {
+    fn the_portals_plain_resolvers_win_then_its_doh_then_the_hosts() {
         let url = doh("https://dns.quad9.net/dns-query");
-        let chosen = Resolvers::choose(&ips(&["10.0.0.1"]), std::slice::from_ref(&url), &ips(&["192.168.1.1"]));
-        assert_eq!(chosen.as_slice(), [do53("10.0.0.1")]);
-        assert!(chosen.are_custom() && !chosen.are_instead_of_doh());
+        let chosen = Resolvers::choose(&ips(&["10.0.0.1"]), std::slice::from_ref(&url), &system(&["192.168.1.1"]));
+        assert_eq!((chosen.as_slice(), chosen.origin()), (&[do53("10.0.0.1")][..], Origin::Portal));
 
-        let chosen = Resolvers::choose(&[], &[], &ips(&["192.168.1.1"]));
-        assert_eq!(chosen.as_slice(), [do53("192.168.1.1")]);
-        assert!(!chosen.are_custom() && !chosen.are_instead_of_doh());
+        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &system(&["192.168.1.1"]));
+        assert_eq!((chosen.as_slice(), chosen.origin()), (&[Upstream::Doh(url)][..], Origin::Portal));
+
+        let chosen = Resolvers::choose(&[], &[], &system(&["192.168.1.1"]));
+        assert_eq!((chosen.as_slice(), chosen.origin()), (&[do53("192.168.1.1")][..], Origin::Host));
+
+        assert_eq!(Resolvers::choose(&[], &[], &[]).as_slice(), []);
     }
 
     #[test]
-    fn the_hosts_resolvers_stand_in_for_doh_and_are_still_the_hosts() {
-        let url = doh("https://dns.quad9.net/dns-query");
-        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &ips(&["192.168.1.1"]));
-        assert_eq!(chosen.as_slice(), [do53("192.168.1.1")]);
-        assert!(!chosen.are_custom() && chosen.are_instead_of_doh());
+    fn a_resolver_of_the_host_that_speaks_tls_is_asked_over_tls_and_past_the_tunnel() {
+        let strict = Resolver::over_tls(ip("9.9.9.9"), Some("dns.quad9.net"));
+        let perhaps = Resolver { encryption: Encryption::Opportunistic, ..Resolver::plain(ip("192.168.1.1")) };
+        let chosen = Resolvers::choose(&[], &[], &[strict.clone(), perhaps.clone()]);
+        assert_eq!(chosen.as_slice(), [Upstream::Dot(strict.clone()), Upstream::Dot(perhaps)]);
         let everything = Reach { cidr: true, internet: true };
-        assert_eq!(chosen.via(&do53("192.168.1.1"), |_| everything), Via::Host);
-    }
-
-    #[test]
-    fn doh_without_anybody_to_stand_in_keeps_a_place_to_ask_for_resources() {
-        let url = doh("https://dns.quad9.net/dns-query");
-        let chosen = Resolvers::choose(&[], std::slice::from_ref(&url), &ips(&["100.100.111.1"]));
-        assert_eq!(chosen.as_slice(), [Upstream::Doh(url)]);
-        assert!(chosen.are_custom() && !chosen.are_instead_of_doh());
+        assert_eq!(chosen.via(&Upstream::Dot(strict), |_| everything), Via::Host);
     }
 
     #[test]
     fn our_own_sentinels_and_duplicates_are_left_out_and_the_order_is_kept() {
-        let system = ips(&["9.9.9.9", "100.100.111.1", "1.1.1.1", "9.9.9.9", "fd00:2021:1111:8000:100:100:111:0"]);
+        let system = system(&["9.9.9.9", "100.100.111.1", "1.1.1.1", "9.9.9.9", "fd00:2021:1111:8000:100:100:111:0"]);
         let chosen = Resolvers::choose(&[], &[], &system);
         assert_eq!(chosen.as_slice(), [do53("9.9.9.9"), do53("1.1.1.1")]);
 
         let chosen = Resolvers::choose(&ips(&["100.100.111.7"]), &[], &system);
-        assert!(!chosen.are_custom(), "a sentinel is no resolver of the portal");
+        assert_eq!(chosen.origin(), Origin::Host, "a sentinel is no resolver of the portal");
     }
 
     #[test]
     fn resolvers_of_the_host_are_asked_past_the_tunnel_whatever_covers_them() {
-        let system = Resolvers::choose(&[], &[], &ips(&["10.0.0.53"]));
+        let system = Resolvers::choose(&[], &[], &system(&["10.0.0.53"]));
         let via = system.via(&do53("10.0.0.53"), |_| Reach { cidr: true, internet: true });
         assert_eq!(via, Via::Host);
     }

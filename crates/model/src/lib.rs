@@ -6,6 +6,7 @@
 //!
 //! * [`id`], [`key`], [`secret`] – who, and what must not be shown
 //! * [`resource`], [`filter`], [`interface`], [`relay`] – what the portal tells us about the network
+//! * [`resolver`] – what the host asks for names
 //! * [`message`] – the messages between portal and client, as values
 //! * [`json`] – reading all of it
 //! * [`view`] – what people are shown about resources and devices
@@ -21,6 +22,7 @@ pub mod json;
 pub mod key;
 pub mod message;
 pub mod relay;
+pub mod resolver;
 pub mod resource;
 pub mod secret;
 pub mod view;
@@ -32,6 +34,7 @@ pub use json::{FromJson, Malformed};
 pub use key::{IceCredentials, PresharedKey, PublicKey};
 pub use message::{FromPortal, ToPortal};
 pub use relay::Relay;
+pub use resolver::{Encryption, Resolver};
 pub use resource::{CidrResource, Device, DnsResource, InternetResource, IpStack, Pool, Resource, Site};
 pub use secret::Secret;
 pub use view::{DeviceView, ResourceView, Status};

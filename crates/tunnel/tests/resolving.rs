@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use dns::{Decision, Upstream, Via};
 use hickory_proto::op::{MessageType, Metadata, OpCode, Query};
-use model::{CidrResource, DnsResource, Filter, FromPortal, Interface, IpStack, Resource};
+use model::{CidrResource, DnsResource, Filter, FromPortal, Interface, IpStack, Resolver, Resource};
 use world::{Client, cidr, id, interface, internet, names, network, udp};
 
 #[test]
@@ -41,7 +41,7 @@ fn other_resolvers_are_told_once_and_the_same_in_another_order_not_at_all() {
 #[test]
 fn the_resolvers_of_the_host_are_used_when_the_portal_names_none() {
     let mut client = Client::new();
-    client.tunnel.handle_resolvers(&["192.168.1.1".parse().unwrap()], client.now);
+    client.tunnel.handle_resolvers(&[Resolver::plain("192.168.1.1".parse().unwrap())], client.now);
     client.init_with(Interface { upstream_do53: Vec::new(), ..interface() }, &[cidr(1, "192.168.0.0/16")]);
 
     let query = client.ask("www.example.org", "A");
@@ -51,20 +51,20 @@ fn the_resolvers_of_the_host_are_used_when_the_portal_names_none() {
 }
 
 #[test]
-fn names_of_resources_work_although_the_portal_wants_dns_over_https() {
+fn what_is_no_resources_name_goes_to_the_portals_dns_over_https_past_the_tunnel() {
     let url = model::DohUrl::new("https://dns.example.net/dns-query".parse().unwrap()).unwrap();
     let with_doh = Interface { upstream_do53: Vec::new(), upstream_doh: vec![url.clone()], ..interface() };
     let mut client = Client::new();
     client.init_with(with_doh, &[Resource::Dns(names(1, "*.example.com"))]);
     assert_eq!(client.resolve("db.example.com", "A").len(), 4, "even where nobody else can be asked");
-    assert_eq!(client.interfaces.last().unwrap().sentinels[0].1, Upstream::Doh(url));
+    assert_eq!(client.interfaces.last().unwrap().sentinels[0].1, Upstream::Doh(url.clone()));
 
-    client.tunnel.handle_resolvers(&["192.168.1.1".parse().unwrap()], client.now);
+    client.tunnel.handle_resolvers(&[Resolver::plain("192.168.1.1".parse().unwrap())], client.now);
     client.drain();
     assert_eq!(client.resolve("db.example.com", "A").len(), 4);
     let query = client.ask("www.example.org", "A");
     let Some(Decision::Forward { to, via, .. }) = client.decision(query) else { panic!("{:?}", client.decided) };
-    assert_eq!((to, *via), (&Upstream::Do53("192.168.1.1:53".parse().unwrap()), Via::Host));
+    assert_eq!((to, *via), (&Upstream::Doh(url), Via::Host));
 }
 
 #[test]

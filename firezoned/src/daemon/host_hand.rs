@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     dataplane,
-    dns::Server,
+    dns::{Forwarder, Server},
     host::{Applied, Host, HostConfig, Watch, watch::Event},
     session::Input,
     snapshot::Warning,
@@ -44,6 +44,7 @@ struct Worker {
     /// What the host was told last.
     told: HostConfig,
     names: Option<(mpsc::Sender<dataplane::Command>, Server)>,
+    forwarder: Forwarder,
     news: mpsc::Sender<Input>,
 }
 
@@ -54,10 +55,12 @@ impl HostHand {
         watch.ready().await;
         let (wishes, inbox) = watch::channel(Wish::default());
         let (outbox, news) = mpsc::channel(16);
-        let mut worker = Worker { host, told: HostConfig::default(), names: None, news: outbox };
+        let forwarder = Forwarder::new(MARK);
+        let mut worker = Worker { host, told: HostConfig::default(), names: None, forwarder, news: outbox };
         let leftovers = worker.host.apply(&HostConfig::default()).await;
         report(&leftovers);
         let resolvers = worker.host.system_resolvers();
+        worker.forwarder.set_host_resolvers(resolvers.clone());
         // There is room: nothing else was sent yet.
         let _sent = worker.news.try_send(Input::ResolversChanged(resolvers));
         let task = tokio::spawn(worker.run(watch, inbox));
@@ -147,7 +150,8 @@ impl Worker {
             // The old one first, because it holds the ports.
             self.names = None;
         }
-        let (_, server) = self.names.get_or_insert_with(|| (ask.clone(), Server::new(ask, MARK)));
+        let forwarder = self.forwarder.clone();
+        let (_, server) = self.names.get_or_insert_with(|| (ask.clone(), Server::new(ask, forwarder)));
         server.serve(sentinels, DNS_PORT).await.map_err(|error| {
             tracing::warn!(%error, "cannot serve names");
             Warning { code: "dns-not-served".to_owned(), text: error.to_string() }
@@ -158,7 +162,10 @@ impl Worker {
         let input = match event {
             Event::NetworkChanged => Some(Input::NetworkChanged),
             Event::NetworkLost => Some(Input::NetworkLost),
-            Event::ResolversChanged(resolvers) => Some(Input::ResolversChanged(resolvers)),
+            Event::ResolversChanged(resolvers) => {
+                self.forwarder.set_host_resolvers(resolvers.clone());
+                Some(Input::ResolversChanged(resolvers))
+            }
             Event::Drifted => None,
         };
         report(&self.host.reapply().await);

@@ -29,7 +29,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use model::{FromPortal, PublicKey};
+use model::{FromPortal, PublicKey, Resolver};
 use rand::TryRngCore;
 use tokio::sync::{mpsc, oneshot};
 use tunnel::Tunnel;
@@ -68,7 +68,7 @@ pub enum Command {
         answer: dns::Cacheable,
     },
     /// These are the host's own resolvers.
-    SystemResolvers(Vec<IpAddr>),
+    SystemResolvers(Vec<Resolver>),
     /// Switches the Internet resource.
     InternetResource(bool),
     /// The network changed: everything about paths starts anew, with new sockets and a new key.

@@ -1,10 +1,6 @@
 //! One query from its bytes to the bytes of its reply.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use dns::{Cacheable, Decision, Epoch, Question, Response, Upstream, Via};
 use hickory_proto::op::{MessageType, ResponseCode};
@@ -33,13 +29,11 @@ pub(super) struct Exchange {
     ask: mpsc::Sender<Command>,
     forwarder: Forwarder,
     slots: Semaphore,
-    /// Whether it was already said that DNS over HTTPS does not work.
-    doh_refused: AtomicBool,
 }
 
 impl Exchange {
     pub(super) fn new(ask: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
-        Self { ask, forwarder, slots: Semaphore::new(CONCURRENT), doh_refused: AtomicBool::new(false) }
+        Self { ask, forwarder, slots: Semaphore::new(CONCURRENT) }
     }
 
     /// The reply to a parsed query; `None` if nothing is to be said.
@@ -67,13 +61,7 @@ impl Exchange {
     }
 
     async fn forward(&self, request: &Request, question: &Question, to: Upstream, via: Via, epoch: Epoch) -> Reply {
-        let Upstream::Do53(server) = to else {
-            if !self.doh_refused.swap(true, Ordering::Relaxed) {
-                tracing::warn!("the portal wants DNS over HTTPS, which this version does not support; queries fail");
-            }
-            return Reply::failure(ResponseCode::ServFail);
-        };
-        match self.exchange(request, server, via).await {
+        match self.exchange(request, &to, via).await {
             Some((bytes, response)) => {
                 if let Some(answer) = Cacheable::new(question, &response) {
                     // Remembering is a favour. While the packet thread is busy, it is left out.
@@ -85,16 +73,16 @@ impl Exchange {
         }
     }
 
-    async fn exchange(&self, request: &Request, server: SocketAddr, via: Via) -> Option<(Vec<u8>, Response)> {
+    async fn exchange(&self, request: &Request, to: &Upstream, via: Via) -> Option<(Vec<u8>, Response)> {
         let transport = match request.protocol() {
             Protocol::Udp => Transport::Udp,
             _ => Transport::Tcp,
         };
         let query = request.queries.queries().first()?.original();
-        match self.forwarder.ask(request.as_slice(), query, server, via, transport).await {
+        match self.forwarder.ask(request.as_slice(), query, to, via, transport).await {
             Ok(answered) => Some(answered),
             Err(error) => {
-                tracing::debug!(%server, ?via, %transport, %error, "another resolver gave no answer");
+                tracing::debug!(?to, ?via, %transport, %error, "another resolver gave no answer");
                 None
             }
         }

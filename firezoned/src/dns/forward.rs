@@ -1,31 +1,54 @@
-//! Asking another resolver.
-//!
-//! The query goes out as it came, over the same transport, from a socket of its own; the kernel chooses a random port
-//! and lets only the one peer answer. There are no repetitions: that is the asker's business.
+//! Asking another resolver, whichever way it wants to be asked.
 
-use std::{io, net::SocketAddr, time::Duration};
-
-use dns::{NoResponse, Response, Via};
-use hickory_proto::op::Query;
-use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, UdpSocket},
-    time::timeout,
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use super::Transport;
+use dns::{NoResponse, Response, Upstream, Via};
+use hickory_proto::op;
+use model::{Encryption, Resolver};
+use tokio::time::timeout;
 
-/// The largest datagram there is. Memory is used only for what really comes.
-const MAX_DATAGRAM: usize = 65_535;
+use super::{
+    Transport,
+    doh::Https,
+    dot::Streams,
+    plain::{self, id_of},
+    sockets::Sockets,
+};
+use crate::tls::Roots;
 
-/// Opens sockets and asks.
+/// How many resolvers are remembered to have failed.
+const FAILURES: usize = 512;
+
+/// Opens sockets and asks. Cheap to clone; all clones share their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Forwarder {
-    mark: u32,
+pub struct Forwarder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sockets: Sockets,
     limits: Limits,
+    streams: Streams,
+    https: Https,
+    /// What went wrong with each resolver last, until it answers.
+    failures: Mutex<BTreeMap<Upstream, Failure>>,
 }
+
+/// What was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
+    /// The message.
+    pub(super) bytes: &'a [u8],
+    /// The one question in it.
+    pub(super) question: &'a op::Query,
+}
+
+/// A response as it came, and as far as it was understood.
+pub(super) type Answered = (Vec<u8>, Response);
 
 /// How long a resolver may take.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +59,11 @@ pub(super) struct Limits {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     #[error("it took too long")]
     TimedOut,
+    #[error("its socket cannot be kept out of the tunnel; CAP_NET_ADMIN is missing")]
+    CannotMark,
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -47,6 +72,35 @@ pub(super) enum NoAnswer {
     OtherQuestion,
     #[error("the query is too long")]
     TooLong,
+    #[error("the connection with it ended")]
+    Closed,
+    #[error("nobody knows its address")]
+    NoAddress,
+    #[error("it cannot have a certificate for that name")]
+    NoServerName,
+    #[error("it does not speak HTTP: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("it answered with HTTP status {0}")]
+    Status(u16),
+    #[error("what it sent is no DNS message")]
+    NoMessage,
+}
+
+/// What went wrong, for people who look into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// It is silent.
+    TimedOut,
+    /// It cannot be reached.
+    Unreachable,
+    /// Its certificate is not trusted, or is somebody else's.
+    Certificate,
+    /// Its name is not found.
+    NoAddress,
+    /// It says something that is no answer.
+    Protocol,
+    /// We may not mark sockets.
+    CannotMark,
 }
 
 impl Default for Limits {
@@ -57,106 +111,135 @@ impl Default for Limits {
 
 impl Forwarder {
     /// What goes past the tunnel carries `mark`; 0 is no mark.
-    pub(super) fn new(mark: u32) -> Self {
-        Self { mark, limits: Limits::default() }
+    #[must_use]
+    pub fn new(mark: u32) -> Self {
+        Self::with(mark, Limits::default(), Roots::System)
     }
 
-    #[cfg(test)]
-    pub(super) fn impatient(limits: Limits) -> Self {
-        Self { mark: 0, limits }
+    pub(super) fn with(mark: u32, limits: Limits, roots: Roots) -> Self {
+        let sockets = Sockets { mark };
+        Self(Arc::new(Inner {
+            sockets,
+            limits,
+            streams: Streams::new(sockets, roots.clone()),
+            https: Https::new(sockets, roots),
+            failures: Mutex::default(),
+        }))
     }
 
-    /// Sends `bytes`, which ask `query`, and returns the response as it came and as far as it was understood.
-    pub(super) async fn ask(
+    /// The resolvers of the host: they know the addresses of DoH servers.
+    pub fn set_host_resolvers(&self, resolvers: Vec<Resolver>) {
+        self.0.https.set_host_resolvers(resolvers);
+    }
+
+    /// What went wrong with `upstream` last; `None` if its last answer was one, or nobody asked.
+    #[must_use]
+    pub fn failure(&self, upstream: &Upstream) -> Option<Failure> {
+        self.0.failures.lock().unwrap_or_else(PoisonError::into_inner).get(upstream).copied()
+    }
+
+    /// Sends `bytes`, which ask `question`, and returns the response as it came and as far as it was understood. An
+    /// encrypted resolver is asked in its own way, whatever the transport.
+    pub(crate) async fn ask(
         &self,
         bytes: &[u8],
-        query: &Query,
-        server: SocketAddr,
+        question: &op::Query,
+        to: &Upstream,
         via: Via,
         transport: Transport,
-    ) -> Result<(Vec<u8>, Response), NoAnswer> {
+    ) -> Result<Answered, NoAnswer> {
         let limit = match via {
-            Via::Host => self.limits.host,
-            Via::Tunnel => self.limits.tunnel,
+            Via::Host => self.0.limits.host,
+            Via::Tunnel => self.0.limits.tunnel,
         };
-        let answered = async {
-            match transport {
-                Transport::Udp => self.ask_udp(bytes, query, server, via).await,
-                Transport::Tcp => self.ask_tcp(bytes, query, server, via).await,
-            }
-        };
-        timeout(limit, answered).await.unwrap_or(Err(NoAnswer::TimedOut))
+        let query = Query { bytes, question };
+        let outcome = timeout(limit, self.ask_patiently(query, to, via, transport)).await;
+        let outcome = outcome.unwrap_or(Err(NoAnswer::TimedOut));
+        self.remember(to, outcome.as_ref().err().map(Failure::from));
+        outcome
     }
 
-    async fn ask_udp(
+    async fn ask_patiently(
         &self,
-        bytes: &[u8],
-        query: &Query,
-        server: SocketAddr,
+        query: Query<'_>,
+        to: &Upstream,
         via: Via,
-    ) -> Result<(Vec<u8>, Response), NoAnswer> {
-        let socket = self.socket(server, via, Type::DGRAM, Protocol::UDP)?;
-        // Without this, the kernel keeps most ICMP errors to itself, and the asker would wait for nothing.
-        if server.is_ipv4() {
-            setsockopt(&socket, sockopt::Ipv4RecvErr, &true).map_err(io::Error::from)?;
-        } else {
-            setsockopt(&socket, sockopt::Ipv6RecvErr, &true).map_err(io::Error::from)?;
-        }
-        socket.connect(&SockAddr::from(server))?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        socket.send(bytes).await?;
-        let mut datagram = Vec::with_capacity(MAX_DATAGRAM);
-        loop {
-            datagram.clear();
-            socket.recv_buf(&mut datagram).await?;
-            // Anybody can guess our port; a wrong answer does not keep us from waiting for the right one.
-            if !has_id_of(&datagram, bytes) {
-                continue;
+        transport: Transport,
+    ) -> Result<Answered, NoAnswer> {
+        let Inner { sockets, streams, https, .. } = &*self.0;
+        match to {
+            Upstream::Do53(server) => plain::ask(*sockets, query, *server, via, transport).await,
+            Upstream::Dot(resolver) if resolver.encryption == Encryption::Required => {
+                streams.ask(query, resolver).await
             }
-            let response = Response::parse(&datagram)?;
-            if response.answers(id_of(bytes), query) {
-                datagram.shrink_to_fit();
-                return Ok((datagram, response));
-            }
+            Upstream::Dot(resolver) => match streams.ask_if_offered(query, resolver).await {
+                Some(answered) => answered,
+                None => plain::ask(*sockets, query, resolver.address, via, transport).await,
+            },
+            Upstream::Doh(url) => https.ask(query, url).await,
         }
     }
 
-    async fn ask_tcp(
-        &self,
-        bytes: &[u8],
-        query: &Query,
-        server: SocketAddr,
-        via: Via,
-    ) -> Result<(Vec<u8>, Response), NoAnswer> {
-        let length = u16::try_from(bytes.len()).map_err(|_| NoAnswer::TooLong)?;
-        let socket = self.socket(server, via, Type::STREAM, Protocol::TCP)?;
-        let mut stream = TcpSocket::from_std_stream(socket.into()).connect(server).await?;
-        stream.write_all(&[&length.to_be_bytes(), bytes].concat()).await?;
-        let length = stream.read_u16().await?;
-        let mut answer = vec![0; length.into()];
-        stream.read_exact(&mut answer).await?;
-        let response = Response::parse(&answer)?;
-        if !response.answers(id_of(bytes), query) {
+    fn remember(&self, upstream: &Upstream, failure: Option<Failure>) {
+        let mut failures = self.0.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(failure) if failures.len() < FAILURES || failures.contains_key(upstream) => {
+                failures.insert(upstream.clone(), failure);
+            }
+            Some(_) => {}
+            None => {
+                failures.remove(upstream);
+            }
+        }
+    }
+}
+
+impl Query<'_> {
+    /// Reads what a server said on a connection of which nobody else can use the other end.
+    pub(super) fn answered(&self, bytes: Vec<u8>) -> Result<Answered, NoAnswer> {
+        let response = Response::parse(&bytes)?;
+        if !response.answers(id_of(self.bytes), self.question) {
             return Err(NoAnswer::OtherQuestion);
         }
-        Ok((answer, response))
+        Ok((bytes, response))
     }
+}
 
-    fn socket(&self, server: SocketAddr, via: Via, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(server), kind, Some(protocol))?;
-        socket.set_nonblocking(true)?;
-        if via == Via::Host && self.mark != 0 {
-            socket.set_mark(self.mark)?;
+impl Failure {
+    /// For programs; the contract lists them.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed-out",
+            Self::Unreachable => "unreachable",
+            Self::Certificate => "certificate",
+            Self::NoAddress => "no-address",
+            Self::Protocol => "protocol",
+            Self::CannotMark => "cannot-mark-sockets",
         }
-        Ok(socket)
     }
 }
 
-/// The first two bytes of each message (RFC 1035 4.1.1).
-fn id_of(message: &[u8]) -> u16 {
-    message.first_chunk().copied().map_or(0, u16::from_be_bytes)
+impl From<&NoAnswer> for Failure {
+    fn from(error: &NoAnswer) -> Self {
+        match error {
+            NoAnswer::TimedOut => Self::TimedOut,
+            NoAnswer::CannotMark => Self::CannotMark,
+            NoAnswer::Io(error) if is_about_certificates(error) => Self::Certificate,
+            NoAnswer::Io(_) | NoAnswer::Closed => Self::Unreachable,
+            NoAnswer::NoAddress => Self::NoAddress,
+            NoAnswer::NoServerName => Self::Certificate,
+            NoAnswer::NoResponse(_)
+            | NoAnswer::OtherQuestion
+            | NoAnswer::TooLong
+            | NoAnswer::Http(_)
+            | NoAnswer::Status(_)
+            | NoAnswer::NoMessage => Self::Protocol,
+        }
+    }
 }
 
-fn has_id_of(message: &[u8], other: &[u8]) -> bool {
-    message.len() >= 2 && id_of(message) == id_of(other)
+fn is_about_certificates(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }

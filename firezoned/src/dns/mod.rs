@@ -8,26 +8,63 @@
 //! * [`udp`], [`tcp`] – queries in, replies out
 //! * [`exchange`] – one query from its bytes to the bytes of its reply
 //! * [`reply`] – replies that we write ourselves
-//! * [`forward`] – asking another resolver, on the host or through the tunnel
+//! * [`forward`] – asking another resolver, on the host or through the tunnel, in the way it wants to be asked:
+//!   [`plain`], over TLS ([`dot`], [`opportunistic`]) or over HTTPS ([`doh`])
+//! * [`lookup`] – names of our own connections
 //!
 //! hickory-server parses the queries, writes our replies and frames TCP. Its accept loop is not used: it can only send
 //! what it has encoded itself, while the reply of another resolver has to arrive byte by byte (DNSSEC and EDNS depend
 //! on it); it handles the queries of a TCP connection one after the other, so that a silent resolver would hold up all
 //! that follow; and it logs the names that are asked for.
 
+mod doh;
+mod dot;
 mod exchange;
 mod forward;
+mod lookup;
 mod obstacle;
+mod opportunistic;
+mod plain;
 mod reply;
 mod server;
+mod sockets;
 mod tcp;
 mod udp;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_encrypted;
 
+use std::net::IpAddr;
+
+use model::Resolver;
+
+use self::sockets::Sockets;
+use crate::tls::Roots;
+
+pub use forward::{Failure, Forwarder};
 pub use obstacle::Process;
 pub use server::{ServeError, Server};
+
+/// Tells all addresses of a host that we connect to ourselves, as the host's own resolvers know them; each as soon as it is
+/// known, and possibly more than once.
+///
+/// # Errors
+/// Our sockets cannot be kept out of the tunnel.
+pub(crate) async fn look_up(
+    mark: u32,
+    roots: &Roots,
+    resolvers: &[Resolver],
+    host: &str,
+    tell: &mut (dyn FnMut(IpAddr) + Send),
+) -> Result<(), CannotMark> {
+    lookup::look_up(Sockets { mark }, roots, resolvers, host, tell).await
+}
+
+/// Sockets cannot be kept out of the tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CannotMark;
 
 /// How a query came, and how it is passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

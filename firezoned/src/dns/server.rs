@@ -77,13 +77,9 @@ struct Listener {
 }
 
 impl Server {
-    /// A server that asks the packet thread over `ask`. What goes past the tunnel carries `mark`; 0 is no mark.
+    /// A server that asks the packet thread over `ask`, and others over `forwarder`.
     #[must_use]
-    pub fn new(ask: mpsc::Sender<Command>, mark: u32) -> Self {
-        Self::with(ask, Forwarder::new(mark))
-    }
-
-    pub(super) fn with(ask: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
+    pub fn new(ask: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
         Self { exchange: Arc::new(Exchange::new(ask, forwarder)), listeners: BTreeMap::new() }
     }
 

@@ -1,5 +1,6 @@
 //! Stories in a network namespace of their own, against the real kernel. They need root, and say so when they are skipped.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +26,10 @@ fn in_namespace<F: Future<Output = ()> + 'static>(story: fn() -> F) {
 }
 
 /// Runs `ip` with these words and returns what it prints.
+fn plain(address: &str) -> Resolver {
+    Resolver::plain(address.parse().unwrap())
+}
+
 fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
@@ -164,7 +169,7 @@ fn everything_appears_exactly_once_and_vanishes() {
             assert!(ours[0].starts_with("60:") && ours[0].contains("not from all fwmark 0xfd002021"), "{rules}");
         }
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
-        assert_eq!(host.system_resolvers(), ["192.168.50.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(host.system_resolvers(), [plain("192.168.50.1")]);
 
         let up = everything();
         assert_eq!(host.reapply().await, Applied::default());
@@ -547,16 +552,16 @@ fn a_rewritten_resolv_conf_is_adopted_and_taken_back() {
         std::fs::rename(&new, etc.resolv_conf()).unwrap();
 
         assert_eq!(next(&mut watch).await, watch::Event::Drifted);
-        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec!["10.0.0.53".parse().unwrap()]));
+        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec![plain("10.0.0.53")]));
         assert_eq!(host.reapply().await.warnings, []);
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
-        assert_eq!(host.system_resolvers(), ["10.0.0.53".parse::<IpAddr>().unwrap()]);
+        assert_eq!(host.system_resolvers(), [plain("10.0.0.53")]);
 
         // In place, through another name of the same file, as the host's side of a mount is written.
         std::fs::hard_link(etc.resolv_conf(), etc.0.path().join("other-name")).unwrap();
         std::fs::write(etc.0.path().join("other-name"), "nameserver 10.0.0.54\n").unwrap();
         assert_eq!(next(&mut watch).await, watch::Event::Drifted);
-        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec!["10.0.0.54".parse().unwrap()]));
+        assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec![plain("10.0.0.54")]));
         assert_eq!(host.apply(&HostConfig::default()).await.warnings, []);
         assert_eq!(etc.text(), "nameserver 10.0.0.54\n");
     });

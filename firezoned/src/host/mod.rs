@@ -28,11 +28,11 @@ mod warnings;
 pub mod watch;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
 use ipnet::IpNet;
+use model::Resolver;
 
 pub use applied::{Applied, Warning};
 pub use config::{Addresses, DnsConfig, HostConfig};
@@ -124,8 +124,8 @@ impl Host {
 
     /// The resolvers that this host would use without us, in order; never one of ours.
     #[must_use]
-    pub fn system_resolvers(&self) -> Vec<IpAddr> {
-        self.dns.system_resolvers()
+    pub fn system_resolvers(&self) -> Vec<Resolver> {
+        self.dns.system_resolvers().into_iter().map(Resolver::from).collect()
     }
 
     /// Starts to watch this host.

@@ -19,15 +19,14 @@ use tokio::{
 use super::{
     resolve::{Resolver, resolve},
     stream::Stream,
-    tls::{self, Roots},
+    tls,
     upgrade::upgrade,
     websocket::WebSocket,
 };
+use crate::tls::Roots;
 
 /// For each address.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The port of DNS.
-const DNS: u16 = 53;
 
 /// What it takes to dial.
 #[derive(Clone, Debug)]
@@ -36,7 +35,7 @@ pub(super) struct Dialer {
     pub(super) port: u16,
     pub(super) is_tls: bool,
     /// The host's own resolvers.
-    pub(super) resolvers: Vec<SocketAddr>,
+    pub(super) resolvers: Vec<model::Resolver>,
     /// Usually `/etc/hosts`.
     pub(super) hosts: PathBuf,
     /// Keeps our packets out of the tunnel; 0 is none.
@@ -55,12 +54,12 @@ pub(super) struct Dialed {
 }
 
 impl Dialer {
-    pub(super) fn new(portal: &ApiUrl, resolvers: Vec<IpAddr>, mark: u32) -> Self {
+    pub(super) fn new(portal: &ApiUrl, resolvers: Vec<model::Resolver>, mark: u32) -> Self {
         Self {
             host: portal.host().to_owned(),
             port: portal.port(),
             is_tls: portal.is_tls(),
-            resolvers: with_port(resolvers),
+            resolvers,
             hosts: PathBuf::from("/etc/hosts"),
             mark,
             roots: Roots::System,
@@ -69,8 +68,7 @@ impl Dialer {
     }
 
     /// Uses other resolvers from now on; says whether they are others.
-    pub(super) fn use_resolvers(&mut self, resolvers: Vec<IpAddr>) -> bool {
-        let resolvers = with_port(resolvers);
+    pub(super) fn use_resolvers(&mut self, resolvers: Vec<model::Resolver>) -> bool {
         let changed = self.resolvers != resolvers;
         self.resolvers = resolvers;
         changed
@@ -152,7 +150,7 @@ impl Dialer {
     }
 
     fn resolver(&self) -> Resolver<'_> {
-        Resolver { servers: &self.resolvers, hosts: &self.hosts, mark: self.mark }
+        Resolver { servers: &self.resolvers, hosts: &self.hosts, mark: self.mark, roots: &self.roots }
     }
 }
 
@@ -191,8 +189,4 @@ pub(super) async fn tcp(address: SocketAddr, mark_as: u32) -> Result<TcpStream, 
         tracing::debug!(%error, "cannot connect");
         DialError::Unreachable
     })
-}
-
-fn with_port(resolvers: Vec<IpAddr>) -> Vec<SocketAddr> {
-    resolvers.into_iter().map(|ip| SocketAddr::new(ip, DNS)).collect()
 }

@@ -19,9 +19,9 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use model::{FromPortal, PeerId, PublicKey, ToPortal};
+use model::{FromPortal, PeerId, PublicKey, Resolver, ToPortal};
 use portal::{End, Login, Lost, Retry};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -37,7 +37,7 @@ pub enum Command {
     /// The connection with this peer is gone: what was kept for it is void.
     Forget(PeerId),
     /// The host's own resolvers changed.
-    Resolvers(Vec<IpAddr>),
+    Resolvers(Vec<Resolver>),
     /// Say goodbye and end.
     Close,
 }
@@ -73,7 +73,7 @@ impl Link {
     pub fn start(
         login: Login,
         public_key: PublicKey,
-        resolvers: Vec<IpAddr>,
+        resolvers: Vec<Resolver>,
         mark: u32,
         limit: Option<Duration>,
     ) -> Self {

@@ -1,6 +1,8 @@
 //! What all states share.
 
-use std::{collections::VecDeque, net::IpAddr, time::Instant};
+use std::{collections::VecDeque, time::Instant};
+
+use model::Resolver;
 
 use super::{Effect, Mode};
 
@@ -13,7 +15,7 @@ pub(super) struct Context {
     /// Whether the Internet resource is switched on. Outlives sessions.
     pub(super) internet_resource: bool,
     /// The host's own resolvers, as heard last.
-    pub(super) resolvers: Vec<IpAddr>,
+    pub(super) resolvers: Vec<Resolver>,
     /// Whether this machine has a way to the outside, as heard last.
     pub(super) online: bool,
     /// What is to be done, in this order. Bounded: the daemon empties it after each input.
@@ -26,7 +28,7 @@ impl Context {
     }
 
     /// Remembers the resolvers; says whether they are different ones.
-    pub(super) fn learn_resolvers(&mut self, resolvers: Vec<IpAddr>) -> bool {
+    pub(super) fn learn_resolvers(&mut self, resolvers: Vec<Resolver>) -> bool {
         let news = self.resolvers != resolvers;
         self.resolvers = resolvers;
         news

@@ -1,8 +1,6 @@
 //! What a session wants done.
 
-use std::net::IpAddr;
-
-use model::{FromPortal, PublicKey, Secret, ToPortal};
+use model::{FromPortal, PublicKey, Resolver, Secret, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::PathView;
 
@@ -22,7 +20,7 @@ pub enum Effect {
     /// The tunnel must hear this.
     ToTunnel(FromPortal),
     /// The tunnel may forward questions to these.
-    TunnelResolvers(Vec<IpAddr>),
+    TunnelResolvers(Vec<Resolver>),
     /// The tunnel may use the Internet resource, or not.
     TunnelInternetResource(bool),
     /// Somebody wants to know the connections.
@@ -35,14 +33,14 @@ pub enum Effect {
         /// The tunnel's key.
         public_key: PublicKey,
         /// Who knows the portal's address.
-        resolvers: Vec<IpAddr>,
+        resolvers: Vec<Resolver>,
     },
     /// Leave the portal.
     CloseLink,
     /// Connect anew, at once.
     Reconnect(PublicKey),
     /// These know the portal's address now.
-    LinkResolvers(Vec<IpAddr>),
+    LinkResolvers(Vec<Resolver>),
     /// The portal must hear this.
     ToPortal(ToPortal),
 

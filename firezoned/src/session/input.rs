@@ -1,8 +1,6 @@
 //! What can happen to a session.
 
-use std::net::IpAddr;
-
-use model::{DeviceView, FromPortal, PublicKey, ResourceId, ResourceView, Secret, ToPortal};
+use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
 use tunnel::{InterfaceConfig, PathView};
@@ -70,7 +68,7 @@ pub enum Input {
     /// The machine has no way to the outside any more. `NetworkChanged` follows once it has.
     NetworkLost,
     /// The host's own resolvers are these.
-    ResolversChanged(Vec<IpAddr>),
+    ResolversChanged(Vec<Resolver>),
 }
 
 /// What somebody asks for. Permission has been granted already.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use model::{DeviceView, FromPortal, PublicKey, ResourceView};
+use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceView};
 use portal::Rejection;
 use tunnel::InterfaceConfig;
 
@@ -232,7 +232,7 @@ impl Live {
         }
     }
 
-    fn resolvers(&mut self, resolvers: Vec<IpAddr>, cx: &mut Context) {
+    fn resolvers(&mut self, resolvers: Vec<Resolver>, cx: &mut Context) {
         if cx.learn_resolvers(resolvers) && self.key.is_some() {
             cx.emit(Effect::TunnelResolvers(cx.resolvers.clone()));
             cx.emit(Effect::LinkResolvers(cx.resolvers.clone()));

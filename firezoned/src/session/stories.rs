@@ -6,7 +6,7 @@ use std::{
 };
 
 use dbus_api::State;
-use model::{FromPortal, PublicKey, ResourceId, ToPortal};
+use model::{FromPortal, PublicKey, Resolver, ResourceId, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::InterfaceConfig;
 
@@ -108,19 +108,23 @@ impl World {
     }
 }
 
+fn addresses(resolvers: &[Resolver]) -> Vec<IpAddr> {
+    resolvers.iter().map(|resolver| resolver.address.ip()).collect()
+}
+
 fn word(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::OpenTunnel(_) => "open tunnel".to_owned(),
         Effect::CloseTunnel => "close tunnel".to_owned(),
         Effect::ResetTunnel => "reset tunnel".to_owned(),
         Effect::ToTunnel(_) => "to tunnel".to_owned(),
-        Effect::TunnelResolvers(resolvers) => format!("tunnel resolvers {resolvers:?}"),
+        Effect::TunnelResolvers(resolvers) => format!("tunnel resolvers {:?}", addresses(resolvers)),
         Effect::TunnelInternetResource(on) => format!("internet resource {on}"),
         Effect::AskPaths(_) => "ask paths".to_owned(),
         Effect::OpenLink { token, .. } => format!("open link as {}", token.expose()),
         Effect::CloseLink => "close link".to_owned(),
         Effect::Reconnect(_) => "reconnect".to_owned(),
-        Effect::LinkResolvers(resolvers) => format!("link resolvers {resolvers:?}"),
+        Effect::LinkResolvers(resolvers) => format!("link resolvers {:?}", addresses(resolvers)),
         Effect::ToPortal(_) => "to portal".to_owned(),
         Effect::Host(wish) if wish.is_untouched() => "restore host".to_owned(),
         Effect::Host(_) => "configure host".to_owned(),
@@ -153,7 +157,7 @@ const RESTORED: [&str; 2] = ["close link", "restore host"];
 #[test]
 fn signing_in_opens_the_tunnel_then_the_portal_then_the_host() {
     let mut world = World::user();
-    world.feed(Input::ResolversChanged(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]));
+    world.feed(Input::ResolversChanged(vec![Resolver::plain(IpAddr::V4(Ipv4Addr::LOCALHOST))]));
     assert_eq!(world.state(), State::SignedOut);
 
     world.sign_in("token");
@@ -379,7 +383,7 @@ fn reset_works_any_number_of_times() {
 fn new_resolvers_are_passed_down_once() {
     let mut world = World::connected();
     for _ in 0..2 {
-        world.feed(Input::ResolversChanged(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]));
+        world.feed(Input::ResolversChanged(vec![Resolver::plain(IpAddr::V4(Ipv4Addr::LOCALHOST))]));
     }
     assert_eq!(world.done(), ["tunnel resolvers [127.0.0.1]", "link resolvers [127.0.0.1]"]);
 }

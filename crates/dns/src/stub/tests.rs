@@ -7,6 +7,8 @@ use hickory_proto::{
     rr::Name,
 };
 
+use model::Resolver;
+
 use super::*;
 use crate::Response;
 
@@ -53,7 +55,7 @@ impl Asker {
 
     fn remembering(names: Assignments) -> Self {
         let mut stub = Stub::new(names);
-        stub.set_resolvers(Resolvers::choose(&[], &[], &[ip(RESOLVER)]));
+        stub.set_resolvers(Resolvers::choose(&[], &[], &[Resolver::plain(ip(RESOLVER))]));
         Self { stub, now: start(), reach: Reach::default() }
     }
 
@@ -293,7 +295,7 @@ fn what_a_resolver_said_is_remembered_until_resources_or_resolvers_change() {
 
     let epoch = asker.epoch();
     asker.stub.learn(epoch, cacheable("www.test", RecordType::A), asker.now);
-    asker.stub.set_resolvers(Resolvers::choose(&[], &[], &[ip("192.168.1.2")]));
+    asker.stub.set_resolvers(Resolvers::choose(&[], &[], &[Resolver::plain(ip("192.168.1.2"))]));
     assert!(!matches!(asker.asks("www.test", RecordType::A), StubDecision::Decided(Decision::Answer(_))));
 }
 
@@ -309,7 +311,7 @@ fn an_answer_that_comes_after_the_name_became_a_resources_is_not_remembered() {
 #[test]
 fn a_resolver_of_the_portal_inside_a_resource_is_asked_through_the_tunnel() {
     let mut asker = Asker::with(&[]);
-    asker.stub.set_resolvers(Resolvers::choose(&[ip("10.0.0.53")], &[], &[ip(RESOLVER)]));
+    asker.stub.set_resolvers(Resolvers::choose(&[ip("10.0.0.53")], &[], &[Resolver::plain(ip(RESOLVER))]));
     asker.reach = Reach { cidr: true, internet: false };
     let StubDecision::Decided(Decision::Forward { to, via, .. }) = asker.asks("a.test", RecordType::A) else {
         panic!("not forwarded")

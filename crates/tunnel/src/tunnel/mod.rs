@@ -17,7 +17,8 @@ use connection::{Due, Node, Path, Transmit};
 use dns::{Assignments, Decision, DeviceNames, Stub};
 use ip_packet::{Ecn, IpPacket};
 use model::{
-    DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, ResourceId, ResourceView, SiteId, ToPortal,
+    DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, Resolver, ResourceId, ResourceView, SiteId,
+    ToPortal,
 };
 
 use crate::{
@@ -57,7 +58,7 @@ pub struct Tunnel {
     stub: Stub,
     device_names: DeviceNames<QueryId>,
     /// The resolvers of the host, as far as we were told.
-    host_resolvers: Vec<IpAddr>,
+    host_resolvers: Vec<Resolver>,
     node: Node,
     relay_plea: RelayPlea,
     /// Connections with other clients that have to be made as soon as there is a relay.
@@ -192,7 +193,7 @@ impl Tunnel {
     }
 
     /// These are the host's own resolvers now.
-    pub fn handle_resolvers(&mut self, system: &[IpAddr], now: Instant) {
+    pub fn handle_resolvers(&mut self, system: &[Resolver], now: Instant) {
         self.host_resolvers = system.to_vec();
         self.choose_resolvers();
         self.settle(now);

@@ -74,13 +74,7 @@ impl Tunnel {
         if resolvers.as_slice().is_empty() {
             tracing::warn!("there is no resolver to pass queries on to, so names of resources do not work either");
         }
-        let are_instead_of_doh = resolvers.are_instead_of_doh();
-        if self.stub.set_resolvers(resolvers) && are_instead_of_doh {
-            tracing::warn!(
-                "the portal names only DNS-over-HTTPS resolvers, which are not supported yet; \
-                 the resolvers of this host are asked instead, without encryption"
-            );
-        }
+        self.stub.set_resolvers(resolvers);
         self.told_interface.mark_stale();
     }
 

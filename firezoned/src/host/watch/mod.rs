@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use model::Resolver;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -45,7 +46,7 @@ pub enum Event {
     /// there is one again.
     NetworkLost,
     /// The host's own resolvers are others now.
-    ResolversChanged(Vec<IpAddr>),
+    ResolversChanged(Vec<Resolver>),
     /// Somebody else touched what we keep in step with or what is ours: only [`super::Host::reapply`] is due.
     Drifted,
 }
@@ -211,7 +212,7 @@ impl Watcher {
         let resolvers = self.resolv_conf.system_resolvers();
         if self.resolvers != resolvers {
             self.resolvers.clone_from(&resolvers);
-            self.tell(Event::ResolversChanged(resolvers)).await?;
+            self.tell(Event::ResolversChanged(resolvers.into_iter().map(Resolver::from).collect())).await?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::{
     super::resolve::{Resolver, resolve},
     portal_double::{Hosts, skip},
 };
+use crate::tls::Roots;
 
 /// How a resolver for tests behaves.
 #[derive(Clone, Copy)]
@@ -111,11 +112,15 @@ fn answer(question: &[u8], manner: Manner) -> Option<Vec<u8>> {
     Some(message.to_vec().unwrap())
 }
 
+fn plain(address: SocketAddr) -> model::Resolver {
+    model::Resolver { address, ..model::Resolver::plain(address.ip()) }
+}
+
 async fn look_up(servers: &[&Server], hosts: &str, host: &str) -> Result<Vec<String>, DialError> {
     let hosts = Hosts::new(hosts);
-    let servers: Vec<_> = servers.iter().map(|server| server.address).collect();
+    let servers: Vec<_> = servers.iter().map(|server| plain(server.address)).collect();
     let mut found = Vec::new();
-    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0 };
+    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0, roots: &Roots::System };
     resolve(&resolver, host, &mut |ip: IpAddr| found.push(ip.to_string())).await?;
     found.sort();
     Ok(found)
@@ -146,8 +151,8 @@ async fn an_answer_does_not_wait_for_a_resolver_that_is_dead() {
     let dead = Server::new(Manner::Silent, Manner::Silent).await;
     let good = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
     let hosts = Hosts::new("");
-    let servers = [dead.address, good.address];
-    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0 };
+    let servers = [plain(dead.address), plain(good.address)];
+    let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0, roots: &Roots::System };
     let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
     let mut tell = move |ip: IpAddr| told.send(ip).unwrap();
     tokio::select! {

@@ -20,7 +20,8 @@ use tokio_tungstenite::{
     },
 };
 
-use super::super::{Event, Link, dial::Dialer, tls::Roots};
+use super::super::{Event, Link, dial::Dialer};
+use crate::tls::Roots;
 
 pub(super) const TOKEN: &str = ".SFMyNTY.invented.token";
 
@@ -159,11 +160,11 @@ pub(super) fn link(url: &str) -> Link {
 }
 
 /// A line to a portal with a name, which these lines of a hosts file and these resolvers know.
-pub(super) fn named_link(url: &str, hosts: &Hosts, resolvers: Vec<SocketAddr>, roots: Option<Roots>) -> Link {
+pub(super) fn named_link(url: &str, hosts: &Hosts, resolvers: Vec<model::Resolver>, roots: Option<Roots>) -> Link {
     Link::with(dialer(url, hosts, resolvers, roots), login(url), key(1), None)
 }
 
-pub(super) fn dialer(url: &str, hosts: &Hosts, resolvers: Vec<SocketAddr>, roots: Option<Roots>) -> Dialer {
+pub(super) fn dialer(url: &str, hosts: &Hosts, resolvers: Vec<model::Resolver>, roots: Option<Roots>) -> Dialer {
     let portal: ApiUrl = url.parse().unwrap();
     let mut dialer = Dialer::new(&portal, Vec::new(), 0);
     dialer.hosts = hosts.0.clone();

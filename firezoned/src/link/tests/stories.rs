@@ -236,7 +236,7 @@ async fn a_portal_that_is_not_there_is_tried_until_it_is() {
     assert!(matches!(next(&mut link).await, Some(Event::Lost { .. })));
     let back = Portal { listener: tokio::net::TcpListener::bind(address).await.unwrap() };
     // News about the network cuts the waiting short.
-    link.commands.send(Command::Resolvers(vec!["192.0.2.53".parse().unwrap()])).await.unwrap();
+    link.commands.send(Command::Resolvers(vec![model::Resolver::plain("192.0.2.53".parse().unwrap())])).await.unwrap();
     back.accept_and_join().await;
     joined(&mut link).await;
 }
