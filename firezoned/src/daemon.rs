@@ -5,7 +5,7 @@ mod host_hand;
 mod kept_names;
 mod outbox;
 mod status_file;
-mod words;
+pub(crate) mod words;
 
 use std::{
     pin::pin,

@@ -8,7 +8,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-pub(super) fn lost(why: Lost) -> Input {
+pub(crate) fn lost(why: Lost) -> Input {
     Input::Lost(match why {
         Lost::Rejected(rejection) => return Input::Rejected(rejection),
         Lost::Dial(DialError::Certificate | DialError::Tls) => Reason::PortalTls,
@@ -26,7 +26,7 @@ pub(super) fn lost(why: Lost) -> Input {
     })
 }
 
-pub(super) fn end(end: End) -> Reason {
+pub(crate) fn end(end: End) -> Reason {
     match end {
         End::SignInAgain(Verdict::InvalidToken) => Reason::InvalidToken,
         End::SignInAgain(Verdict::MissingToken) => Reason::MissingToken,

@@ -12,8 +12,8 @@ use crate::snapshot::Snapshot;
 pub(super) struct Connected(Live);
 
 impl Connected {
-    pub(super) fn new(mut live: Live) -> Self {
-        live.forget_failures();
+    pub(super) fn new(mut live: Live, cx: &Context) -> Self {
+        live.is_well(cx);
         Self(live)
     }
 

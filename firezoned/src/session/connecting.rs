@@ -18,7 +18,7 @@ impl Connecting {
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
         match self.0.handle(input, cx) {
-            Outcome::On(live) if live.is_joined() && live.is_configured() => State::Connected(Connected::new(live)),
+            Outcome::On(live) if live.is_joined() && live.is_configured() => State::Connected(Connected::new(live, cx)),
             Outcome::On(live) => State::Connecting(Self(live)),
             Outcome::Off(state) => state,
         }

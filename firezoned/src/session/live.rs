@@ -1,6 +1,10 @@
 //! What the states with a tunnel have in common.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceView};
 use portal::Rejection;
@@ -16,12 +20,18 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// A session that was well for so long has no history of failures. Two devices that share an identity push each other out
+/// whenever one of them connects; without this they would do it every minute for ever.
+const WELL: Duration = Duration::from_secs(60 * 60);
+
 /// A session with an account, and what its tunnel has told so far.
 #[derive(Debug)]
 pub(super) struct Live {
     account: Account,
     /// How often in a row a session of this account could not be kept.
     failures: u32,
+    /// When all was well for the first time.
+    well_since: Option<Instant>,
     /// The key that the portal knows, or shall know; `None` until the tunnel is open.
     key: Option<PublicKey>,
     /// Whether the portal is joined.
@@ -51,6 +61,7 @@ impl Live {
         Self {
             account,
             failures,
+            well_since: None,
             key: None,
             joined: false,
             lost: because,
@@ -124,9 +135,15 @@ impl Live {
         self.joined
     }
 
-    /// Nothing is wrong any more: the next failure is the first one.
-    pub(super) fn forget_failures(&mut self) {
-        self.failures = 0;
+    /// The portal is joined and the host is configured.
+    pub(super) fn is_well(&mut self, cx: &Context) {
+        self.well_since.get_or_insert(cx.now);
+    }
+
+    /// How often in a row this has happened: a session that was well for long enough starts from the beginning.
+    fn failures(&self, cx: &Context) -> u32 {
+        let was_well = self.well_since.is_some_and(|since| cx.now.saturating_duration_since(since) >= WELL);
+        if was_well { 0 } else { self.failures }
     }
 
     pub(super) fn view(&self, state: dbus_api::State) -> Snapshot {
@@ -243,7 +260,7 @@ impl Live {
     fn ended(self, why: Reason, cx: &mut Context) -> Outcome {
         let next = match cx.mode {
             super::Mode::User if why.condemns_token() => Next::SignedOut(Some(why)),
-            super::Mode::User | super::Mode::Service => Next::Wait(self.account.clone(), why, self.failures),
+            super::Mode::User | super::Mode::Service => Next::Wait(self.account.clone(), why, self.failures(cx)),
         };
         self.end(next, cx)
     }
@@ -254,7 +271,7 @@ impl Live {
     }
 
     fn end_without_tunnel(self, why: Reason, cx: &mut Context) -> Outcome {
-        let next = Next::Wait(self.account.clone(), why, self.failures);
+        let next = Next::Wait(self.account.clone(), why, self.failures(cx));
         Outcome::Off(Ending::begin(self.account, next, false, cx))
     }
 }

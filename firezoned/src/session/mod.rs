@@ -25,6 +25,8 @@ mod ending;
 mod health;
 mod input;
 mod live;
+#[cfg(test)]
+mod long_stories;
 mod reason;
 mod reconnecting;
 mod signed_out;

@@ -19,7 +19,7 @@ impl Reconnecting {
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
         match self.0.handle(input, cx) {
-            Outcome::On(live) if live.is_joined() => State::Connected(Connected::new(live)),
+            Outcome::On(live) if live.is_joined() => State::Connected(Connected::new(live, cx)),
             Outcome::On(live) => State::Reconnecting(Self(live)),
             Outcome::Off(state) => state,
         }
