@@ -11,6 +11,7 @@ use std::{
 
 use dbus_api::{ClientProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file};
 use futures_util::StreamExt as _;
+use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
 use crate::failure::Failure;
@@ -35,12 +36,15 @@ pub struct Bus {
 }
 
 impl Daemon {
-    /// Looks for the daemon: on the system bus, then by its file.
+    /// Looks for the daemon: on the system bus, on its private socket, then by its file.
     pub async fn find() -> Result<Self, Failure> {
-        match find_on_bus().await? {
-            Some(bus) => Ok(Self::Serving(bus)),
-            None => from_file(Path::new(status_file::PATH)).map(|file| Self::Managed(Box::new(file))),
+        if let Some(bus) = find_on_bus().await? {
+            return Ok(bus);
         }
+        if let Some(bus) = find_on_socket(Path::new(dbus_api::PRIVATE_SOCKET)).await? {
+            return Ok(bus);
+        }
+        from_file(Path::new(status_file::PATH)).map(|file| Self::Managed(Box::new(file)))
     }
 
     /// The daemon at the other end of this connection.
@@ -134,10 +138,10 @@ impl Bus {
     }
 }
 
-async fn find_on_bus() -> Result<Option<Bus>, Failure> {
+async fn find_on_bus() -> Result<Option<Daemon>, Failure> {
     let connection = match connection::Builder::system().map_err(failure)?.build().await {
         Ok(connection) => connection,
-        // A container without a bus, or a bus that is down: the file knows more.
+        // A container without a bus, or a bus that is down: socket and file know more.
         Err(_) => return Ok(None),
     };
     let bus = DBusProxy::new(&connection).await.map_err(failure)?;
@@ -145,9 +149,22 @@ async fn find_on_bus() -> Result<Option<Bus>, Failure> {
     if !bus.name_has_owner(name).await.map_err(|error| failure(error.into()))? {
         return Ok(None);
     }
-    match Daemon::over(&connection).await? {
-        Daemon::Serving(bus) => Ok(Some(bus)),
-        Daemon::Managed(_) => Ok(None),
+    Daemon::over(&connection).await.map(Some)
+}
+
+/// The socket of a daemon that has found no system bus. Only root can make something in its directory, so nobody else
+/// is at the other end.
+async fn find_on_socket(path: &Path) -> Result<Option<Daemon>, Failure> {
+    let stream = match UnixStream::connect(path).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(Failure::NotPermitted),
+        Err(_) => return Ok(None),
+    };
+    let connection = connection::Builder::unix_stream(stream).p2p().build();
+    match tokio::time::timeout(PATIENCE, connection).await {
+        Ok(Ok(connection)) => Daemon::over(&connection).await.map(Some),
+        Ok(Err(error)) => Err(failure(error)),
+        Err(_) => Err(Failure::TimedOut),
     }
 }
 
@@ -176,6 +193,7 @@ fn refused(error: dbus_api::Error) -> Failure {
         dbus_api::Error::NotAuthorized(_) => Failure::NotPermitted,
         dbus_api::Error::InvalidArgs(text) => Failure::Usage(text),
         dbus_api::Error::InvalidToken(text) => Failure::TokenRejected(text),
+        dbus_api::Error::LimitReached(_) => Failure::LimitReached,
         dbus_api::Error::Stopping(_) => Failure::NotRunning,
         dbus_api::Error::ZBus(error) => failure(error),
     }
@@ -187,6 +205,7 @@ fn failure(error: zbus::Error) -> Failure {
             "org.freedesktop.DBus.Error.ServiceUnknown"
             | "org.freedesktop.DBus.Error.NameHasNoOwner"
             | "org.freedesktop.DBus.Error.NoReply" => Failure::NotRunning,
+            "org.freedesktop.DBus.Error.LimitsExceeded" => Failure::LimitReached,
             "org.freedesktop.DBus.Error.AccessDenied" => Failure::NotPermitted,
             _ => Failure::Failed(error.to_string()),
         },

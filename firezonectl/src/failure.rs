@@ -14,6 +14,7 @@ Exit codes:
    6  service mode: the machine signs in by itself
    7  timed out
    8  the token was rejected
+   9  too many calls at once
  130  interrupted";
 
 /// Why a command did not do what was asked.
@@ -43,6 +44,9 @@ pub enum Failure {
     /// The token is none, or the portal does not want it.
     #[error("the token was rejected: {0}")]
     TokenRejected(String),
+    /// The daemon has too many calls of ours in the works.
+    #[error("too many calls of yours are in the works; try again when they are done")]
+    LimitReached,
     /// Somebody pressed Ctrl-C while we were asking.
     #[error("interrupted")]
     Interrupted,
@@ -61,6 +65,7 @@ impl Failure {
             Self::ServiceMode => 6,
             Self::TimedOut => 7,
             Self::TokenRejected(_) => 8,
+            Self::LimitReached => 9,
             Self::Interrupted => 130,
         }
     }
@@ -96,6 +101,7 @@ mod tests {
             Failure::ServiceMode,
             Failure::TimedOut,
             Failure::TokenRejected(String::new()),
+            Failure::LimitReached,
             Failure::Interrupted,
         ] {
             let code = failure.code().to_string();

@@ -23,7 +23,7 @@ const INSTALLED: [(&str, &str); 3] = [
 /// The bus daemon and polkit.
 #[derive(Debug)]
 pub struct Bus {
-    _polkit: Running,
+    polkit: Option<Running>,
     _daemon: Running,
 }
 
@@ -44,9 +44,22 @@ impl Bus {
         eventually("the bus answers", Duration::from_secs(10), || names(host).is_some())?;
 
         let polkit = host.program(&polkit_command(host)?).start("polkit", logs.open("polkit"))?;
-        let bus = Self { _polkit: polkit, _daemon: daemon };
+        let bus = Self { polkit: Some(polkit), _daemon: daemon };
         eventually("polkit is on the bus", Duration::from_secs(10), || owns(host, "org.freedesktop.PolicyKit1"))?;
         Ok(bus)
+    }
+
+    /// Ends polkit, and sees to it that nobody starts it again.
+    pub fn stop_polkit(&mut self, host: &Host) -> anyhow::Result<()> {
+        host.write(POLKIT_SERVICE, "[D-BUS Service]\nName=org.freedesktop.PolicyKit1\nExec=/bin/false\nUser=root\n")?;
+        host.program(
+            "busctl --system call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig",
+        )
+        .check()?;
+        if let Some(polkit) = self.polkit.take() {
+            polkit.stop()?;
+        }
+        eventually("polkit is gone", Duration::from_secs(10), || !owns(host, "org.freedesktop.PolicyKit1"))
     }
 }
 

@@ -144,6 +144,14 @@ impl Stand {
         Ok(())
     }
 
+    /// Ends polkit on the client, for good.
+    pub fn stop_polkit(&mut self) -> anyhow::Result<()> {
+        match &mut self.bus {
+            Some(bus) => bus.stop_polkit(&self.net.client),
+            None => Ok(()),
+        }
+    }
+
     /// Moves a lever of the portal, as a developer would with curl.
     pub fn portal(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut curl = self.net.portal.program(&format!(

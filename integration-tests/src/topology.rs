@@ -245,7 +245,7 @@ fn bring_programs(world: &World, directory: &Path) -> anyhow::Result<()> {
     })?
 }
 
-/// Names are looked up in files and DNS only, whatever the machine outside does; and there are three people.
+/// Names are looked up in files and DNS only, whatever the machine outside does; and there are some people.
 fn prepare_names(world: &World) -> anyhow::Result<()> {
     world.inside(|| -> anyhow::Result<()> {
         std::fs::write("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")?;
@@ -262,6 +262,8 @@ fn prepare_names(world: &World) -> anyhow::Result<()> {
             groups.push_str(&format!("{user}:x:{number}:\n"));
         }
         groups.push_str("firezone:x:4010:anna\n");
+        // The user of a gateway, as its package makes it: its own group is ours.
+        users.push_str("firezone:x:4010:4010::/nonexistent:/usr/sbin/nologin\n");
         std::fs::write("/etc/passwd", users)?;
         std::fs::write("/etc/group", groups)?;
         Ok(())

@@ -13,6 +13,8 @@ pub enum Error {
     InvalidArgs(String),
     /// The descriptor is not a pipe or sealed memfd, or what it carries cannot be a token. Remedy: hand over a token.
     InvalidToken(String),
+    /// Too many calls of this caller are in the works. Remedy: wait for their answers.
+    LimitReached(String),
     /// The daemon is stopping. Remedy: try again once it runs.
     Stopping(String),
 }

@@ -31,7 +31,12 @@ pub use status_file::StatusFile;
 pub const BUS_NAME: &str = "dev.firezone.Client";
 /// The one object.
 pub const PATH: &str = "/dev/firezone/Client";
-/// The description of `dev.firezone.Client1`.
-pub const CLIENT_XML: &str = include_str!("../xml/dev.firezone.Client1.xml");
-/// The description of `dev.firezone.Client1.Resources`.
-pub const RESOURCES_XML: &str = include_str!("../xml/dev.firezone.Client1.Resources.xml");
+/// Where the same objects are on a machine without a system bus, to be spoken to directly. For root and the group
+/// `firezone`.
+pub const PRIVATE_SOCKET: &str = "/run/dev.firezone.client/bus";
+
+/// The interfaces and their descriptions.
+pub const INTERFACES: [(&str, &str); 2] = [
+    ("dev.firezone.Client1", include_str!("../xml/dev.firezone.Client1.xml")),
+    ("dev.firezone.Client1.Resources", include_str!("../xml/dev.firezone.Client1.Resources.xml")),
+];

@@ -31,7 +31,7 @@ impl ClientObject {
 #[interface(name = "dev.firezone.Client1")]
 impl ClientObject {
     async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header, Action::SignIn).await?;
+        let _caller = self.guard.permit(&header).await?;
         let options = options::sign_in(options)?;
         let token = token_fd::read(token.into()).await.map_err(|error| Error::InvalidToken(error.to_string()))?;
         let account = Account { token, slug: options.account_slug, actor: options.actor_name };
@@ -39,20 +39,20 @@ impl ClientObject {
     }
 
     async fn sign_out(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header, Action::SignOut).await?;
+        let _caller = self.guard.permit(&header).await?;
         options::none(options)?;
         self.daemon.ask(Request::SignOut).await
     }
 
     async fn reset(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header, Action::Control).await?;
+        let _caller = self.guard.permit(&header).await?;
         options::none(options)?;
         self.daemon.ask(Request::Reset).await
     }
 
     #[zbus(out_args("status"))]
     async fn get_status(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<Status, Error> {
-        let _caller = self.guard.permit(&header, Action::Read).await?;
+        let _caller = self.guard.permit(&header).await?;
         options::none(options)?;
         let now = self.daemon.clock.now();
         let gateways = self.daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
@@ -60,13 +60,14 @@ impl ClientObject {
     }
 
     #[zbus(out_args("permissions"))]
-    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> BTreeMap<String, String> {
+    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, String>, Error> {
+        let _caller = self.guard.permit(&header).await?;
         let mut permissions = BTreeMap::new();
         for action in Action::ALL {
             let verdict = self.guard.preview(&header, action).await;
             permissions.insert(action.word().to_owned(), verdict.word().to_owned());
         }
-        permissions
+        Ok(permissions)
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

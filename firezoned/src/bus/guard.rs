@@ -1,31 +1,56 @@
-//! Caller and action → yes or no.
+//! Caller and method → yes or no.
 //!
-//! Polkit alone decides, asked about the sender of the message. Who is in the group `firezone` is a polkit rule that
-//! looks membership up when it is asked, so an administrator can extend or tighten it and nobody has to log in again.
+//! Polkit alone decides on the system bus, asked about the sender of the message. Who is in the group `firezone` is a
+//! polkit rule that looks membership up when it is asked, so an administrator can extend or tighten it and nobody has to
+//! log in again. On the private socket, where there is no polkit, the peer's user and its membership decide ([`peer`]).
 //!
-//! | method or property                            | action       | root | group `firezone` | others   | no polkit |
-//! |-----------------------------------------------|--------------|------|------------------|----------|-----------|
-//! | all properties, `StatusChanged`, `Changed`    | –            | yes  | yes              | yes      | yes       |
-//! | `GetPermissions`                              | –            | yes  | yes              | yes      | yes       |
-//! | `GetStatus`, `Resources.List`                 | `.read`      | yes  | yes              | password | no        |
-//! | `SignIn`                                      | `.sign-in`   | yes  | yes              | password | no        |
-//! | `SignOut`                                     | `.sign-out`  | yes  | yes              | password | no        |
-//! | `Reset`, `Resources.SetInternetResource`      | `.control`   | yes  | yes              | password | no        |
+//! | method or property                            | action       | root | group `firezone` | others   | user `firezone` | no polkit |
+//! |-----------------------------------------------|--------------|------|------------------|----------|-----------------|-----------|
+//! | all properties, `StatusChanged`, `Changed`    | –            | yes  | yes              | yes      | yes             | yes       |
+//! | `GetPermissions`                              | –            | yes  | yes              | yes      | yes             | yes       |
+//! | `GetStatus`, `Resources.List`                 | `.read`      | yes  | yes              | password | no              | no        |
+//! | `SignIn`                                      | `.sign-in`   | yes  | yes              | password | no              | no        |
+//! | `SignOut`                                     | `.sign-out`  | yes  | yes              | password | no              | no        |
+//! | `Reset`, `Resources.SetInternetResource`      | `.control`   | yes  | yes              | password | no              | no        |
 //!
 //! "Password" means an administrator's, and only if the message allows to ask for one; otherwise it means no.
+//! Which method needs which action is [`TABLE`]; what is not in it is refused. Before anybody is asked, [`limits`] see to
+//! it that no caller has too many calls in the works.
 
 use std::time::Duration;
 
 use zbus::{
     Connection,
+    fdo::DBusProxy,
     message::{Flags, Header},
+    names::BusName,
+    proxy::CacheProperties,
 };
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
+
+use super::{
+    limits::{Limits, Place, Who},
+    peer::Peer,
+};
 
 /// How long polkit may take to look something up, including its own start.
 const LOOK_UP: Duration = Duration::from_secs(10);
 /// How long a person may take to find a password.
 const INTERACTION: Duration = Duration::from_secs(120);
+
+/// What each method needs: interface (after the common beginning), method, action. Nothing means: anybody may.
+const TABLE: &[(&str, &str, Option<Action>)] = &[
+    ("", "SignIn", Some(Action::SignIn)),
+    ("", "SignOut", Some(Action::SignOut)),
+    ("", "Reset", Some(Action::Control)),
+    ("", "GetStatus", Some(Action::Read)),
+    ("", "GetPermissions", None),
+    (".Resources", "List", Some(Action::Read)),
+    (".Resources", "SetInternetResource", Some(Action::Control)),
+];
+
+/// What the names of all our interfaces begin with.
+const INTERFACES: &str = "dev.firezone.Client1";
 
 /// Something that needs permission.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -44,11 +69,12 @@ pub enum Action {
     Configure,
 }
 
-/// Who was permitted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Who was permitted. The call is in the works for as long as this lives.
+#[derive(Debug)]
 pub struct Caller {
-    /// The caller's unique name on the bus; empty where there is no bus.
-    pub name: String,
+    /// Whose process it is.
+    pub uid: u32,
+    _places: [Place; 2],
 }
 
 /// What polkit would say.
@@ -62,11 +88,20 @@ pub enum Verdict {
     No,
 }
 
+/// Lets calls pass, or not.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    judge: Judge,
+    limits: Limits,
+}
+
 /// Who decides.
 #[derive(Clone, Debug)]
-pub enum Guard {
+enum Judge {
     /// Polkit, on the system bus.
-    Polkit(AuthorityProxy<'static>),
+    Polkit { authority: AuthorityProxy<'static>, bus: DBusProxy<'static> },
+    /// What the kernel says about the other end of a socket.
+    Peer(Peer),
     /// A list, for tests: what is on it is permitted.
     #[cfg(test)]
     Only(&'static [Action]),
@@ -100,18 +135,31 @@ impl Action {
 impl Guard {
     /// A guard that asks polkit on this bus.
     pub async fn polkit(bus: &Connection) -> zbus::Result<Self> {
-        let authority = AuthorityProxy::builder(bus).cache_properties(zbus::proxy::CacheProperties::No).build().await?;
-        Ok(Self::Polkit(authority))
+        let authority = AuthorityProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
+        let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
+        Ok(Self { judge: Judge::Polkit { authority, bus }, limits: Limits::default() })
     }
 
-    /// Lets the sender of this message pass, or says why not.
-    pub async fn permit(&self, header: &Header<'_>, action: Action) -> Result<Caller, dbus_api::Error> {
+    /// A guard of one connection on the private socket. `limits` are shared by all of them.
+    pub(super) fn peer(peer: Peer, limits: Limits) -> Self {
+        Self { judge: Judge::Peer(peer), limits }
+    }
+
+    #[cfg(test)]
+    pub(super) fn only(permitted: &'static [Action]) -> Self {
+        Self { judge: Judge::Only(permitted), limits: Limits::default() }
+    }
+
+    /// Lets the sender of this message call what it calls, or says why not.
+    pub async fn permit(&self, header: &Header<'_>) -> Result<Caller, dbus_api::Error> {
+        let caller = self.admit(header).await?;
+        let Some(action) = needed(header)? else { return Ok(caller) };
         // dbus(1): a caller that sets this flag has time for a person to be asked.
         let interactive = header.primary().flags().contains(Flags::AllowInteractiveAuth);
         match self.judge(header, action, interactive).await {
-            Ok(Verdict::Yes) => Ok(Caller { name: header.sender().map(ToString::to_string).unwrap_or_default() }),
+            Ok(Verdict::Yes) => Ok(caller),
             Ok(Verdict::Challenge | Verdict::No) => {
-                Err(dbus_api::Error::NotAuthorized(format!("polkit does not permit {}", action.id())))
+                Err(dbus_api::Error::NotAuthorized(format!("{} is not permitted", action.id())))
             }
             Err(error) => {
                 tracing::warn!(%error, action = action.id(), "polkit cannot be asked, so the answer is no");
@@ -125,13 +173,52 @@ impl Guard {
         self.judge(header, action, false).await.unwrap_or(Verdict::No)
     }
 
-    async fn judge(&self, header: &Header<'_>, action: Action, interactive: bool) -> Result<Verdict, Unanswered> {
-        match self {
-            Self::Polkit(authority) => ask(authority, header, action, interactive).await,
+    /// Finds out whose call this is, and takes a place for it: first among the calls of this sender, which costs nothing
+    /// to find out, then among those of its user.
+    async fn admit(&self, header: &Header<'_>) -> Result<Caller, dbus_api::Error> {
+        let busy = || dbus_api::Error::LimitReached("too many calls of this caller are in the works".to_owned());
+        let sender = match &self.judge {
+            Judge::Peer(peer) => Who::Connection(peer.name.clone()),
+            _ => Who::Connection(header.sender().map(ToString::to_string).unwrap_or_default()),
+        };
+        let first = self.limits.enter(sender).ok_or_else(busy)?;
+        let uid = match &self.judge {
+            Judge::Polkit { bus, .. } => owner(bus, header).await?,
+            Judge::Peer(peer) => peer.uid,
             #[cfg(test)]
-            Self::Only(permitted) => Ok(if permitted.contains(&action) { Verdict::Yes } else { Verdict::No }),
+            Judge::Only(_) => 0,
+        };
+        let second = self.limits.enter(Who::User(uid)).ok_or_else(busy)?;
+        Ok(Caller { uid, _places: [first, second] })
+    }
+
+    async fn judge(&self, header: &Header<'_>, action: Action, interactive: bool) -> Result<Verdict, Unanswered> {
+        match &self.judge {
+            Judge::Polkit { authority, .. } => ask(authority, header, action, interactive).await,
+            Judge::Peer(peer) => Ok(peer.verdict().await),
+            #[cfg(test)]
+            Judge::Only(permitted) => Ok(if permitted.contains(&action) { Verdict::Yes } else { Verdict::No }),
         }
     }
+}
+
+/// What the method that this message calls needs.
+fn needed(header: &Header<'_>) -> Result<Option<Action>, dbus_api::Error> {
+    let interface = header.interface().map(|name| name.as_str()).unwrap_or_default();
+    let method = header.member().map(|name| name.as_str()).unwrap_or_default();
+    TABLE
+        .iter()
+        .find(|(suffix, name, _)| interface.strip_prefix(INTERFACES) == Some(suffix) && method == *name)
+        .map(|(.., action)| *action)
+        .ok_or_else(|| dbus_api::Error::NotAuthorized(format!("nobody may call {interface}.{method}")))
+}
+
+/// Whose process has sent this message. Who is gone is permitted nothing.
+async fn owner(bus: &DBusProxy<'_>, header: &Header<'_>) -> Result<u32, dbus_api::Error> {
+    let gone = || dbus_api::Error::NotAuthorized("the caller is gone".to_owned());
+    let sender = header.sender().ok_or_else(gone)?.to_owned();
+    let question = bus.get_connection_unix_user(BusName::Unique(sender));
+    tokio::time::timeout(LOOK_UP, question).await.map_err(|_| gone())?.map_err(|_| gone())
 }
 
 impl Verdict {
@@ -177,4 +264,23 @@ async fn ask(
         (false, true) => Verdict::Challenge,
         (false, false) => Verdict::No,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contract_is_in_the_table() {
+        let mut promised = 0;
+        for (name, xml) in dbus_api::INTERFACES {
+            let suffix = name.strip_prefix(INTERFACES).unwrap();
+            for line in xml.lines().filter_map(|line| line.trim().strip_prefix("<method name=\"")) {
+                let method = line.split('"').next().unwrap();
+                assert!(TABLE.iter().any(|row| (row.0, row.1) == (suffix, method)), "{name}.{method}");
+                promised += 1;
+            }
+        }
+        assert_eq!(promised, TABLE.len(), "the table knows methods that nobody has promised");
+    }
 }

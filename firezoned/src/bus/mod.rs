@@ -3,7 +3,9 @@
 //! Objects here own nothing. They have a sender for requests and a receiver for snapshots, so they cannot block the
 //! daemon or disagree with it. Each method permits, then asks.
 //!
-//! * [`guard`] – caller and action → yes or no; the permission table
+//! * [`guard`] – caller and method → yes or no; the permission table
+//! * [`limits`] – how many calls of one caller may be in the works
+//! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`] – the interfaces
 //! * [`token_fd`] – a token that was handed over
 //! * [`options`] – dictionaries of options
@@ -11,7 +13,10 @@
 
 mod client_object;
 pub mod guard;
+mod limits;
 mod options;
+mod peer;
+mod private;
 mod publish;
 mod resources_object;
 mod token_fd;
@@ -19,7 +24,7 @@ mod token_fd;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,7 +32,9 @@ use zbus::{Connection, connection};
 
 pub use guard::{Action, Caller, Guard};
 
-use self::{client_object::ClientObject, publish::Publisher, resources_object::ResourcesObject};
+use self::{
+    client_object::ClientObject, private::PrivateSocket, publish::Publisher, resources_object::ResourcesObject,
+};
 use crate::{
     clock::Clock,
     session::{Refused, Reply, Request},
@@ -47,23 +54,65 @@ pub struct Daemon {
     pub clock: Clock,
 }
 
-/// The bus as we serve it. Dropping it leaves the bus.
+/// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
 #[derive(Debug)]
-pub struct Bus {
+pub enum Bus {
+    /// The system bus.
+    System(System),
+    /// The private socket.
+    Private(Private),
+}
+
+/// The system bus, with our name on it.
+#[derive(Debug)]
+pub struct System {
     connection: Connection,
     publisher: Publisher,
 }
 
+/// The private socket.
+#[derive(Debug)]
+pub struct Private(PrivateSocket);
+
 impl Bus {
-    /// Serves the system bus: the objects first, then the name, so that nobody finds the one without the other.
+    /// Serves the system bus; on a machine without one, the private socket.
     pub async fn serve(daemon: Daemon) -> anyhow::Result<Self> {
-        let connection = connection::Builder::system()
-            .context("find the system bus")?
-            .build()
-            .await
-            .context("connect to the system bus, without which only a machine with a token of its own can do")?;
+        let connection = connection::Builder::system().context("find the system bus")?.build().await;
+        match connection {
+            Ok(connection) => System::serve(connection, daemon).await.map(Self::System),
+            Err(error) if is_absent(&error) => {
+                tracing::info!("there is no system bus: serving the private socket");
+                let path = Path::new(dbus_api::PRIVATE_SOCKET);
+                Ok(Self::Private(Private(PrivateSocket::serve(path, daemon).await?)))
+            }
+            Err(error) => Err(error).context("connect to the system bus"),
+        }
+    }
+
+    /// Returns once the bus is gone.
+    pub async fn closed(&mut self) {
+        match self {
+            Self::System(bus) => bus.publisher.ended().await,
+            // It is ours, and lives as long as we do.
+            Self::Private(_) => std::future::pending().await,
+        }
+    }
+
+    /// Gives the name back, so that whoever asks from now on hears at once that there is nobody.
+    pub async fn leave(self) {
+        match self {
+            Self::System(bus) => bus.leave().await,
+            Self::Private(Private(socket)) => socket.leave(),
+        }
+    }
+}
+
+impl System {
+    /// The objects first, then the name, so that nobody finds the one without the other.
+    async fn serve(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
         let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
-        let publisher = serve_at(&connection, daemon, guard).await.context("serve our objects")?;
+        Objects::new(&daemon, &guard).put_on(&connection).await.context("serve our objects")?;
+        let publisher = Publisher::start(&connection, daemon.snapshot).await.context("publish")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;
         connection
             .request_name_with_flags(dbus_api::BUS_NAME, flags.into())
@@ -72,13 +121,7 @@ impl Bus {
         Ok(Self { connection, publisher })
     }
 
-    /// Returns once the bus is gone.
-    pub async fn closed(&mut self) {
-        self.publisher.ended().await;
-    }
-
-    /// Gives the name back, so that whoever asks from now on hears at once that there is nobody.
-    pub async fn leave(self) {
+    async fn leave(self) {
         let leave = self.connection.release_name(dbus_api::BUS_NAME);
         match tokio::time::timeout(Duration::from_secs(1), leave).await {
             Ok(Ok(_)) => {}
@@ -88,12 +131,38 @@ impl Bus {
     }
 }
 
-/// Puts the objects on a connection and starts to publish there.
-async fn serve_at(connection: &Connection, daemon: Daemon, guard: Guard) -> zbus::Result<Publisher> {
-    let server = connection.object_server();
-    server.at(dbus_api::PATH, ClientObject::new(daemon.clone(), guard.clone())).await?;
-    server.at(dbus_api::PATH, ResourcesObject::new(daemon.clone(), guard)).await?;
-    Publisher::start(connection, daemon.snapshot).await
+/// Whether there is no system bus, rather than one that does not let us in.
+fn is_absent(error: &zbus::Error) -> bool {
+    let (zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _)) = error else { return false };
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+/// One of each interface.
+struct Objects {
+    client: ClientObject,
+    resources: ResourcesObject,
+}
+
+impl Objects {
+    fn new(daemon: &Daemon, guard: &Guard) -> Self {
+        Self {
+            client: ClientObject::new(daemon.clone(), guard.clone()),
+            resources: ResourcesObject::new(daemon.clone(), guard.clone()),
+        }
+    }
+
+    /// Puts them on a connection on which nobody can call us yet, because we have no name there.
+    async fn put_on(self, connection: &Connection) -> zbus::Result<()> {
+        let server = connection.object_server();
+        server.at(dbus_api::PATH, self.client).await?;
+        server.at(dbus_api::PATH, self.resources).await?;
+        Ok(())
+    }
+
+    /// Puts them on a connection that is still to be made: the other end may call at once.
+    fn put_before<'a>(self, connection: connection::Builder<'a>) -> zbus::Result<connection::Builder<'a>> {
+        connection.serve_at(dbus_api::PATH, self.client)?.serve_at(dbus_api::PATH, self.resources)
+    }
 }
 
 impl Daemon {

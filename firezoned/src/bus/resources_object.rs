@@ -5,7 +5,7 @@ use zbus::{interface, message::Header, object_server::SignalEmitter};
 
 use super::{
     Daemon,
-    guard::{Action, Guard},
+    guard::Guard,
     options::{self, Options},
 };
 use crate::{session::Request, snapshot};
@@ -27,7 +27,7 @@ impl ResourcesObject {
 impl ResourcesObject {
     #[zbus(out_args("generation", "resources"))]
     async fn list(&self, #[zbus(header)] header: Header<'_>, filter: Options) -> Result<(u64, Vec<Resource>), Error> {
-        let _caller = self.guard.permit(&header, Action::Read).await?;
+        let _caller = self.guard.permit(&header).await?;
         let wanted = options::filter(filter)?.name.unwrap_or_default().to_lowercase();
         let snapshot = self.daemon.snapshot.borrow();
         let resources = snapshot.resources.iter().filter(|it| it.name.to_lowercase().contains(&wanted));
@@ -40,7 +40,7 @@ impl ResourcesObject {
         active: bool,
         options: Options,
     ) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header, Action::Control).await?;
+        let _caller = self.guard.permit(&header).await?;
         options::none(options)?;
         self.daemon.ask(|reply| Request::SetInternetResource(active, reply)).await
     }

@@ -35,15 +35,15 @@ struct TestBus {
 impl TestBus {
     async fn new(permitted: &'static [Action]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p().build();
-        let client = connection::Builder::unix_stream(theirs).p2p().build();
-        let (server, connection) = tokio::try_join!(server, client).unwrap();
-
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
         let daemon =
             Daemon { requests: sender, snapshot, started: Duration::from_secs(1_000_000), clock: Clock::new() };
-        let publisher = serve_at(&server, daemon, Guard::Only(permitted)).await.unwrap();
+        let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p();
+        let server = Objects::new(&daemon, &Guard::only(permitted)).put_before(server).unwrap().build();
+        let client = connection::Builder::unix_stream(theirs).p2p().build();
+        let (server, connection) = tokio::try_join!(server, client).unwrap();
+        let publisher = Publisher::start(&server, daemon.snapshot).await.unwrap();
         let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
         let resources = ResourcesProxy::new(&connection).await.unwrap();
         Self { connection, client, resources, requests, publish, _server: server, _publisher: publisher }
@@ -107,9 +107,7 @@ async fn what_is_served_is_what_is_promised() {
         .await
         .unwrap();
     let live = object.introspect().await.unwrap();
-    for (name, promised) in
-        [("dev.firezone.Client1", dbus_api::CLIENT_XML), ("dev.firezone.Client1.Resources", dbus_api::RESOURCES_XML)]
-    {
+    for (name, promised) in dbus_api::INTERFACES {
         let live = interface(&live, name);
         assert!(live == promised, "crates/dbus-api/xml/{name}.xml should be:\n{live}");
     }
@@ -260,4 +258,58 @@ async fn changes_are_announced_once_and_without_content() {
     for private in ["acme", "Wiki", "wiki.example", "Berlin"] {
         assert!(!heard.iter().any(|signal| signal.contains(private)), "{private} in {heard:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_has_too_many_calls_in_the_works_is_told_so_at_once() {
+    let bus = TestBus::new(EVERYTHING).await;
+    // Nobody answers these.
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let client = bus.client.clone();
+        calls.spawn(async move { client.sign_out(BTreeMap::new()).await });
+    }
+    for _ in 0..24 {
+        let refusal = calls.join_next().await.unwrap().unwrap().unwrap_err();
+        assert!(matches!(refusal, Error::LimitReached(_)), "{refusal:?}");
+    }
+    // What is for everybody goes on.
+    assert_eq!(bus.client.state().await.unwrap(), "connected");
+}
+
+#[tokio::test]
+async fn the_private_socket_has_the_same_objects() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run/bus");
+    let (_publish, snapshot) = watch::channel(connected());
+    let (requests, mut inbox) = mpsc::channel(4);
+    let daemon = Daemon { requests, snapshot, started: Duration::from_secs(1), clock: Clock::new() };
+    let socket = PrivateSocket::serve(&path, daemon.clone()).await.unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o660);
+
+    let stream = UnixStream::connect(&path).await.unwrap();
+    let connection = connection::Builder::unix_stream(stream).p2p().build().await.unwrap();
+    let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
+    assert_eq!(client.state().await.unwrap(), "connected");
+    if nix::unistd::geteuid().is_root() {
+        let call = tokio::spawn(async move { client.sign_out(BTreeMap::new()).await });
+        let Some(Request::SignOut(reply)) = inbox.recv().await else { panic!("not a sign-out") };
+        reply.accept();
+        call.await.unwrap().unwrap();
+    }
+
+    let second = PrivateSocket::serve(&path, daemon.clone()).await.unwrap_err();
+    assert!(format!("{second:#}").contains("another firezoned"), "{second:#}");
+    drop(socket);
+    drop(connection);
+    // What a daemon leaves that was killed is in nobody's way.
+    let socket = loop {
+        match PrivateSocket::serve(&path, daemon.clone()).await {
+            Ok(socket) => break socket,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    socket.leave();
+    assert!(!path.exists());
 }
