@@ -16,6 +16,8 @@ pub(crate) const EARLY_PEERS: usize = 64;
 pub(crate) const REMOTE_CANDIDATES: usize = 128;
 /// How long such candidates are kept.
 pub(crate) const EARLY_CANDIDATES_LIFETIME: Duration = Duration::from_secs(5);
+/// WireGuard sessions per peer. Beyond: the oldest is dropped, but never the one in use.
+pub(crate) const SESSIONS: usize = 8;
 /// Handshake messages per second that are answered without a cookie.
 pub(crate) const HANDSHAKES_PER_SECOND: u64 = 100;
 /// How long the number of a removed connection is not given to another.

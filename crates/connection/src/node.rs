@@ -19,11 +19,8 @@ use crate::{
     peer::{self, Connection, News},
     relay::{self, Relays, channel_data},
     way::{Post, Way},
-    wireguard::{Addressee, Identity, Number},
+    wireguard::{Addressee, Identity, Number, Refused},
 };
-
-/// Room for the longest message that we accept, decrypted.
-const SCRATCH: usize = 2_048;
 
 /// Everything that one process needs to talk to its peers over one pair of UDP sockets.
 ///
@@ -44,8 +41,6 @@ pub struct Node {
     outbox: Outbox,
     events: VecDeque<Event>,
     drops: Drops,
-    due: Option<Due>,
-    scratch: Vec<u8>,
 }
 
 /// What the portal says about a connection.
@@ -89,8 +84,18 @@ pub struct Drops {
     pub unknown: u64,
     /// Connectivity checks or WireGuard messages of nobody that we know.
     pub stray: u64,
-    /// Messages for a connection that it did not accept: wrong key, replayed, malformed inside.
-    pub invalid: u64,
+    /// Not made by the peer, or not for us: wrong key, changed on the way.
+    pub forged: u64,
+    /// Seen before, or so late that nobody can tell.
+    pub replayed: u64,
+    /// For a session that is gone.
+    pub expired: u64,
+    /// Answers to nothing that we asked.
+    pub unasked: u64,
+    /// Authentic, but inside is no packet that we accept.
+    pub malformed: u64,
+    /// Handshakes that were not looked at for now because there were too many.
+    pub busy: u64,
 }
 
 /// Where a datagram really comes from and goes to, after a relay is taken out of the picture.
@@ -101,15 +106,28 @@ struct Journey {
     from: SocketAddr,
 }
 
+impl Drops {
+    fn count(&mut self, refused: Refused) {
+        let counter = match refused {
+            Refused::NoSession => &mut self.expired,
+            Refused::Forged => &mut self.forged,
+            Refused::Replayed => &mut self.replayed,
+            Refused::Unasked => &mut self.unasked,
+            Refused::Malformed => &mut self.malformed,
+        };
+        *counter += 1;
+    }
+}
+
 impl Node {
     /// A node with a fresh key.
     ///
     /// `seed` is the source of everything random, the key included. `unix_now` is the time since the Unix epoch at `now`;
-    /// the present WireGuard engine looks at the system's clock instead.
+    /// from there on only `now` counts, so nothing happens when the wall clock is set.
     #[must_use]
-    pub fn new(_now: Instant, _unix_now: Duration, seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, unix_now: Duration, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let identity = Identity::new(&mut rng);
+        let identity = Identity::new(&mut rng, now, unix_now);
         Self {
             rng,
             identity,
@@ -122,8 +140,6 @@ impl Node {
             outbox: Outbox::default(),
             events: VecDeque::new(),
             drops: Drops::default(),
-            due: None,
-            scratch: vec![0; SCRATCH],
         }
     }
 
@@ -182,21 +198,12 @@ impl Node {
 
     /// Encrypts `packet` and queues it for sending.
     pub fn seal(&mut self, peer: PeerId, packet: &IpPacket, now: Instant) -> Sealed {
-        let outcome = self.with_peer(peer, |connection, post| {
-            let was_calm = connection.is_calm();
-            let sealed = connection.seal(packet, post, now);
-            (sealed, was_calm && connection.is_calm() && !post.asked)
-        });
-        let Some((sealed, nothing_changed)) = outcome else { return Sealed::Unknown };
-        if !nothing_changed {
-            self.reconsider_deadline();
-        }
-        sealed
+        self.with_peer(peer, |connection, post| connection.seal(packet, post, now)).unwrap_or(Sealed::Unknown)
     }
 
     /// Takes one received datagram. Returns the IP packet inside, if there is one.
     ///
-    /// `local` is the address at which it arrived. `payload` may be used as working space.
+    /// `local` is the address at which it arrived. `payload` is decrypted where it lies.
     pub fn open(
         &mut self,
         local: SocketAddr,
@@ -245,7 +252,7 @@ impl Node {
         self.early.clear();
         self.by_number.clear();
         self.events.extend(std::mem::take(&mut self.peers).into_keys().map(Event::Closed));
-        self.identity = Identity::new(&mut self.rng);
+        self.identity = self.identity.renewed(&mut self.rng);
         self.relays.restart(&mut self.rng, now);
         self.settle(now);
     }
@@ -272,7 +279,8 @@ impl Node {
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Due> {
-        self.due
+        let peers = self.peers.values().map(Connection::poll_timeout);
+        peers.chain([self.relays.poll_timeout(), self.early.poll_timeout()]).fold(None, Due::earlier)
     }
 
     /// The next datagram to send. Drain after each call of another method.
@@ -286,8 +294,13 @@ impl Node {
     }
 
     fn with_peer<T>(&mut self, peer: PeerId, act: impl FnOnce(&mut Connection, &mut Post<'_>) -> T) -> Option<T> {
-        let Self { peers, relays, outbox, rng, .. } = self;
-        peers.get_mut(&peer).map(|connection| act(connection, &mut Post::new(relays, outbox, rng)))
+        let Self { peers, relays, outbox, rng, identity, .. } = self;
+        peers.get_mut(&peer).map(|connection| act(connection, &mut Post { relays, outbox, rng, identity }))
+    }
+
+    fn post(&mut self) -> Post<'_> {
+        let Self { relays, outbox, rng, identity, .. } = self;
+        Post { relays, outbox, rng, identity }
     }
 
     fn create(&mut self, peer: PeerId, params: Params, now: Instant) -> Result<(), NoRelays> {
@@ -329,17 +342,20 @@ impl Node {
         &mut self,
         local: SocketAddr,
         from: SocketAddr,
-        datagram: &'a [u8],
+        datagram: &'a mut [u8],
         now: Instant,
-    ) -> Option<(Journey, &'a [u8])> {
+    ) -> Option<(Journey, &'a mut [u8])> {
         let direct = Journey { way: Way::Direct { local, remote: from }, local, from };
         if !self.relays.may_be(from) {
             return Some((direct, datagram));
         }
         let (received, message) = if demux::is_stun(datagram) {
             (self.relays.handle_stun(local, from, datagram, &mut self.rng, now), datagram)
-        } else if let Some((number, payload)) = channel_data::parse(datagram) {
-            (self.relays.handle_channel_data(from, number, now), payload)
+        } else if let Some((number, _)) = channel_data::parse(datagram) {
+            let received = self.relays.handle_channel_data(from, number, now);
+            let is_relayed = matches!(received, relay::Received::Relayed { .. });
+            let skipped = if is_relayed { channel_data::HEADER } else { 0 };
+            (received, datagram.get_mut(skipped..).unwrap_or_default())
         } else {
             (relay::Received::Foreign, datagram)
         };
@@ -348,7 +364,7 @@ impl Node {
                 self.settle(now);
                 None
             }
-            relay::Received::Foreign => Some((direct, datagram)),
+            relay::Received::Foreign => Some((direct, message)),
             relay::Received::Relayed { relay, peer, relayed } => {
                 let way = Way::Relayed { relay, local: relayed, remote: peer };
                 Some((Journey { way, local: relayed, from: peer }, message))
@@ -369,36 +385,38 @@ impl Node {
         &mut self,
         journey: Journey,
         ecn: Ecn,
-        message: &[u8],
+        message: &mut [u8],
         now: Instant,
     ) -> Option<(PeerId, IpPacket)> {
-        let peer = match self.identity.addressee(journey.from.ip(), message) {
-            Some(Addressee::Number(number)) => self.by_number.get(&number).copied(),
-            Some(Addressee::Key(key)) => self.peer_with_key(&key),
-            Some(Addressee::CookieReply(reply)) => {
-                let Self { relays, outbox, rng, .. } = self;
-                Post::new(relays, outbox, rng).send(journey.way, &reply, now);
+        let received = match self.identity.addressee(journey.from.ip(), message, &mut self.rng, now) {
+            Ok(Addressee::Number(number)) => self.by_number.get(&number).copied().and_then(|peer| {
+                self.with_peer(peer, |connection, post| {
+                    let was_calm = connection.is_calm();
+                    (peer, was_calm, connection.open(ecn, message, post, now))
+                })
+            }),
+            Ok(Addressee::Introduced(who)) => self.peer_with_key(&who.peer).and_then(|peer| {
+                self.with_peer(peer, |connection, post| (peer, false, connection.answer(*who, post, now)))
+            }),
+            Ok(Addressee::CookieReply(reply)) => {
+                self.drops.busy += 1;
+                self.post().send(journey.way, &reply, now);
                 return None;
             }
-            None => None,
+            Err(refused) => {
+                self.drops.count(refused);
+                return None;
+            }
         };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let received = peer.and_then(|peer| {
-            self.with_peer(peer, |connection, post| {
-                let was_calm = connection.is_calm();
-                (connection.open(journey.from, ecn, message, &mut scratch, post, now), was_calm)
-            })
-        });
-        self.scratch = scratch;
         match received {
-            Some((peer::Received::Packet(packet), was_calm)) => {
+            Some((peer, was_calm, Ok(peer::Received::Packet(packet)))) => {
                 if !was_calm {
                     self.settle(now);
                 }
-                return peer.map(|peer| (peer, packet));
+                return Some((peer, packet));
             }
-            Some((peer::Received::Control, _)) => self.settle(now),
-            Some((peer::Received::Invalid, _)) => self.drops.invalid += 1,
+            Some((_, _, Ok(peer::Received::Control))) => self.settle(now),
+            Some((_, _, Err(refused))) => self.drops.count(refused),
             None => self.drops.stray += 1,
         }
         None
@@ -416,13 +434,11 @@ impl Node {
             self.replace_relays(now);
             self.drive_peers(now);
             self.signal_candidates();
-            let Self { relays, outbox, rng, .. } = self;
-            Post::new(relays, outbox, rng).forward_relay_requests();
+            self.post().forward_relay_requests();
             if !self.drop_useless_relays() {
                 break;
             }
         }
-        self.reconsider_deadline();
     }
 
     /// Parts with relays that are of no use. Returns whether there were any.
@@ -460,10 +476,10 @@ impl Node {
     }
 
     fn drive_peers(&mut self, now: Instant) {
-        let Self { peers, relays, outbox, rng, events, .. } = self;
+        let Self { peers, relays, outbox, rng, identity, events, .. } = self;
         let mut failed = Vec::new();
         for (peer, connection) in peers {
-            for news in connection.drive(&mut Post::new(relays, outbox, rng), now) {
+            for news in connection.drive(&mut Post { relays, outbox, rng, identity }, now) {
                 match news {
                     News::Established => events.push_back(Event::Established(*peer)),
                     News::Ready => events.push_back(Event::SessionReady(*peer)),
@@ -490,10 +506,5 @@ impl Node {
                 self.events.push_back(Event::InvalidateCandidates { peer: *peer, candidates: gone });
             }
         }
-    }
-
-    fn reconsider_deadline(&mut self) {
-        let peers = self.peers.values().map(Connection::poll_timeout);
-        self.due = peers.chain([self.relays.poll_timeout(), self.early.poll_timeout()]).fold(None, Due::earlier);
     }
 }

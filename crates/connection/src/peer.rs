@@ -16,7 +16,7 @@ use crate::{
     limits::{EARLY_MESSAGES, push_bounded},
     relay::Relays,
     way::{Post, Way},
-    wireguard::{Attempt, Identity, Number, Opened, Tunnel},
+    wireguard::{Attempt, Identity, Introduction, Number, Opened, Refused, Tunnel},
 };
 
 /// A peer that does not tell us a single address within this time is not there.
@@ -90,8 +90,6 @@ pub(crate) enum Received {
     Packet(IpPacket),
     /// It was for the connection itself.
     Control,
-    /// It was not valid.
-    Invalid,
 }
 
 impl Connection {
@@ -105,7 +103,7 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let agent = Agent::new(&params.local_ice, &params.remote_ice, params.role, rng.random(), profile.active, now);
-        let tunnel = Tunnel::new(identity, &params.public_key, &params.preshared_key, number, now);
+        let tunnel = Tunnel::new(identity, &params.public_key, &params.preshared_key, number, rng, now);
         Self {
             params,
             number,
@@ -203,7 +201,7 @@ impl Connection {
         if !self.tunnel.can_seal(now) {
             self.ready = false;
             let may_initiate = self.params.role == IceRole::Controlling || self.tunnel.last_handshake().is_some();
-            if may_initiate && let Some(initiation) = self.tunnel.initiate(now) {
+            if may_initiate && let Some(initiation) = self.tunnel.initiate(post.identity, post.rng, now) {
                 self.send_control(initiation, post, now);
             }
             return Sealed::NotYet;
@@ -221,33 +219,41 @@ impl Connection {
         self.agent.handle_message(local, from, message, now);
     }
 
-    /// Handles a WireGuard message for this connection.
+    /// Handles a WireGuard message with an index of this connection. Decrypts it where it lies.
     pub(crate) fn open(
         &mut self,
-        from: SocketAddr,
         ecn: Ecn,
-        message: &[u8],
-        scratch: &mut [u8],
+        message: &mut [u8],
         post: &mut Post<'_>,
         now: Instant,
-    ) -> Received {
-        match self.tunnel.open(from.ip(), message, scratch, now) {
-            Opened::Invalid => Received::Invalid,
-            Opened::Control(messages) => {
-                for message in messages {
-                    self.send_control(message, post, now);
-                }
-                Received::Control
+    ) -> Result<Received, Refused> {
+        match self.tunnel.open(message, post.identity, post.rng, now)? {
+            Opened::Control => Ok(Received::Control),
+            Opened::Answer(answer) => {
+                self.send_control(answer, post, now);
+                Ok(Received::Control)
             }
             Opened::Packet(bytes) => {
-                let Ok(mut packet) = IpPacket::parse(bytes) else { return Received::Invalid };
+                let mut packet = IpPacket::parse_padded(bytes).map_err(|_invalid| Refused::Malformed)?;
                 if ecn == Ecn::Ce {
                     packet.mark_congested();
                 }
                 self.wake(now);
-                Received::Packet(packet)
+                Ok(Received::Packet(packet))
             }
         }
+    }
+
+    /// Handles an initiation from this peer.
+    pub(crate) fn answer(
+        &mut self,
+        introduction: Introduction,
+        post: &mut Post<'_>,
+        now: Instant,
+    ) -> Result<Received, Refused> {
+        let answer = self.tunnel.answer(introduction, post.rng, now)?;
+        self.send_control(answer, post, now);
+        Ok(Received::Control)
     }
 
     /// Does what is due, and sends what the checks have to say.
@@ -261,10 +267,8 @@ impl Connection {
             let way = self.way_between(check.local, check.remote, post.relays);
             post.send(way, &check.payload, now);
         }
-        match self.tunnel.handle_timeout(now) {
-            Attempt::Going(Some(message)) => self.send_control(message, post, now),
-            Attempt::Going(None) => {}
-            Attempt::GivenUp => return vec![News::Failed(Failure::Unresponsive)],
+        if self.drive_tunnel(post, now) == Attempt::GivenUp {
+            return vec![News::Failed(Failure::Unresponsive)];
         }
         let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if passed(self.candidates_due) {
@@ -280,7 +284,7 @@ impl Connection {
         let due = |why| move |at| Due { at, why };
         [
             self.agent.poll_timeout().map(due("connectivity check")),
-            Some(self.tunnel.poll_timeout()).map(due("WireGuard timer")),
+            self.tunnel.poll_timeout(),
             self.candidates_due.map(due("peer without candidates")),
             self.recovery_due.map(due("peer without a path")),
             self.idle_due().map(due("idle connection")),
@@ -336,6 +340,19 @@ impl Connection {
         }
     }
 
+    /// Does what the tunnel has to do by itself.
+    fn drive_tunnel(&mut self, post: &mut Post<'_>, now: Instant) -> Attempt {
+        loop {
+            let (attempt, message) = self.tunnel.handle_timeout(post.identity, post.rng, now);
+            if let Some(message) = message {
+                self.send_control(message, post, now);
+            }
+            if matches!(attempt, Attempt::Going | Attempt::GivenUp) {
+                return attempt;
+            }
+        }
+    }
+
     fn handle_nomination(&mut self, local: SocketAddr, remote: SocketAddr, post: &mut Post<'_>, now: Instant) {
         let way = self.way_between(local, remote, post.relays);
         if self.way() == Some(way) {
@@ -372,7 +389,7 @@ impl Connection {
         if self.params.role != IceRole::Controlling || self.way().is_none() || recently {
             return;
         }
-        if let Some(initiation) = self.tunnel.initiate(now) {
+        if let Some(initiation) = self.tunnel.initiate(post.identity, post.rng, now) {
             self.last_proactive_handshake = Some(now);
             self.send_control(initiation, post, now);
         }
@@ -393,7 +410,6 @@ impl Connection {
             State::Idle { way } => {
                 self.state = State::Connected { way: *way, last_use: now };
                 self.agent.set_patience(self.profile.active);
-                self.tunnel.set_idle(false);
             }
         }
     }
@@ -403,7 +419,6 @@ impl Connection {
         let Some(way) = self.way().filter(|_| self.idle_due().is_some_and(|due| due <= now)) else { return false };
         self.state = State::Idle { way };
         self.agent.set_patience(self.profile.idle);
-        self.tunnel.set_idle(true);
         true
     }
 

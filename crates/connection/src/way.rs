@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use crate::{
     outbox::{Envelope, Outbox},
     relay::{Relays, channel_data},
+    wireguard::Identity,
 };
 
 /// A way to a peer.
@@ -26,8 +27,7 @@ pub(crate) struct Post<'a> {
     pub(crate) relays: &'a mut Relays,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) rng: &'a mut StdRng,
-    /// Whether a relay was asked for something, which has deadlines of its own.
-    pub(crate) asked: bool,
+    pub(crate) identity: &'a mut Identity,
 }
 
 impl Way {
@@ -40,10 +40,6 @@ impl Way {
 }
 
 impl<'a> Post<'a> {
-    pub(crate) fn new(relays: &'a mut Relays, outbox: &'a mut Outbox, rng: &'a mut StdRng) -> Self {
-        Self { relays, outbox, rng, asked: false }
-    }
-
     /// Sends a message that is not about the content of the tunnel.
     pub(crate) fn send(&mut self, way: Way, message: &[u8], now: Instant) {
         self.write(way, Ecn::NotEct, now, |buffer| {
@@ -79,7 +75,6 @@ impl<'a> Post<'a> {
     pub(crate) fn forward_relay_requests(&mut self) {
         while let Some(transmit) = self.relays.poll_transmit() {
             self.outbox.push(transmit);
-            self.asked = true;
         }
     }
 }

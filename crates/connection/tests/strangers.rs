@@ -51,7 +51,7 @@ fn a_packet_is_accepted_once() {
     let from = world.hosts[CLIENT].addresses[0];
     assert!(receive(&mut world, from, &datagram).0.is_some());
     assert!(receive(&mut world, from, &datagram).0.is_none());
-    assert_eq!(world.hosts[GATEWAY].node.drops().invalid, 1);
+    assert_eq!(world.hosts[GATEWAY].node.drops().replayed, 1);
 }
 
 #[test]

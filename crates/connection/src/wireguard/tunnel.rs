@@ -1,82 +1,56 @@
-//! The WireGuard tunnel to one peer.
+//! The WireGuard tunnel to one peer: its sessions, and the handshakes that make them.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use boringtun::{
-    noise::{Tunn, TunnResult},
-    x25519,
-};
 use model::{PresharedKey, PublicKey};
+use rand::Rng;
 
-use super::{Identity, LONGEST_HANDSHAKE, Number, OVERHEAD};
+use super::{
+    Attempt, Identity, Number, Refused,
+    cookie::CookieJar,
+    index::Indices,
+    initiation::{Introduction, Pending},
+    message::{Kind, TIMESTAMP, number_at},
+    noise::Key,
+    response,
+    session::Session,
+    timers::Timers,
+};
+use crate::{Due, limits::SESSIONS};
 
-/// How often the engine's own timers are looked at while the connection is used.
-const TICK: Duration = Duration::from_millis(250);
-/// The same while it is idle.
-const IDLE_TICK: Duration = Duration::from_secs(1);
-/// Longer than connectivity checks take to find another path, much shorter than WireGuard's usual 90 s, because a peer
-/// that can be reached but does not answer has other keys.
-const ATTEMPT_TIME: Duration = Duration::from_secs(20);
-/// The initiator of a session does not send on it so late that it may expire under way.
-const INITIATOR_STOPS: Duration = Duration::from_secs(170);
-/// Nobody sends on a session after this; a little less than the 180 s at which it is gone on the other side.
-const RESPONDER_STOPS: Duration = Duration::from_secs(179);
-/// Then the session is gone.
-const REJECT_AFTER: Duration = Duration::from_secs(180);
-/// Sessions that the engine keeps; the lower bits of the index say where.
-const SESSIONS: usize = 8;
-
-const RESPONSE: u8 = 2;
-const DATA: u8 = 4;
-
-/// Sessions with one peer, and the handshakes that make them.
+/// Sessions with one peer.
+///
+/// Whatever arrives is accepted on any session that is not too old; what is sent goes on the newest of which we know that
+/// the peer has it, too.
 pub(crate) struct Tunnel {
-    engine: Tunn,
-    sessions: [Option<Session>; SESSIONS],
-    current: Option<Session>,
-    attempt: Option<Instant>,
+    peer: PublicKey,
+    preshared_key: PresharedKey,
+    /// What our static keys agree on; `None` for a key with which nobody can agree on a secret.
+    shared: Option<Key>,
+    indices: Indices,
+    sessions: [Option<Box<Session>>; SESSIONS],
+    /// The session to send on.
+    current: Option<u32>,
+    /// Our initiations in flight, the newest last. A slow path may answer the one before.
+    pending: Vec<Pending>,
+    /// When the newest initiation of the peer was made.
+    newest: [u8; TIMESTAMP],
+    jar: CookieJar,
+    timers: Timers,
     last_handshake: Option<Instant>,
-    ticked: Instant,
-    tick: Duration,
     sent: u64,
     received: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Session {
-    index: u32,
-    since: Instant,
-    made_by: Initiator,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Initiator {
-    Us,
-    Them,
 }
 
 /// What was in a message.
 #[derive(Debug)]
 pub(crate) enum Opened<'a> {
-    /// An IP packet.
+    /// What should be an IP packet.
     Packet(&'a [u8]),
-    /// Part of a handshake, or a sign of life. These messages have to be sent.
-    Control(Vec<Vec<u8>>),
-    /// Nothing that we accept.
-    Invalid,
-}
-
-/// Whether there is still hope for the tunnel.
-#[must_use]
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Attempt {
-    /// Yes; this has to be sent.
-    Going(Option<Vec<u8>>),
-    /// The peer does not answer.
-    GivenUp,
+    /// Something for the tunnel itself.
+    Control,
+    /// The same, and this has to be sent.
+    Answer(Vec<u8>),
 }
 
 impl Tunnel {
@@ -85,150 +59,112 @@ impl Tunnel {
         peer: &PublicKey,
         preshared_key: &PresharedKey,
         number: Number,
+        rng: &mut impl Rng,
         now: Instant,
     ) -> Self {
-        let engine = Tunn::new(
-            identity.private.clone(),
-            x25519::PublicKey::from(peer.0),
-            Some(*preshared_key.expose()),
-            None,
-            number.value(),
-            Some(identity.open_gate.clone()),
-        );
         Self {
-            engine,
-            sessions: [None; SESSIONS],
+            peer: *peer,
+            preshared_key: preshared_key.clone(),
+            shared: identity.agree(peer),
+            indices: Indices::of(number),
+            sessions: std::array::from_fn(|_| None),
             current: None,
-            attempt: None,
+            pending: Vec::new(),
+            newest: [0; TIMESTAMP],
+            jar: CookieJar::new(peer),
+            timers: Timers::new(rng, now),
             last_handshake: None,
-            ticked: now,
-            tick: TICK,
             sent: 0,
             received: 0,
         }
     }
 
-    /// Begins a handshake, unless one is going on.
-    pub(crate) fn initiate(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.attempt.is_some() {
-            return None;
-        }
-        let mut buffer = vec![0; LONGEST_HANDSHAKE];
-        let TunnResult::WriteToNetwork(message) = self.engine.format_handshake_initiation(&mut buffer, true) else {
-            return None;
-        };
-        let length = message.len();
-        buffer.truncate(length);
-        self.attempt = Some(now);
-        Some(buffer)
+    /// Begins a handshake, unless one is going on. Returns the message to be sent.
+    pub(crate) fn initiate(&mut self, identity: &mut Identity, rng: &mut impl Rng, now: Instant) -> Option<Vec<u8>> {
+        if self.timers.is_trying() { None } else { self.make_initiation(identity, rng, now) }
     }
 
     /// Whether something can be sent to the peer now.
     pub(crate) fn can_seal(&self, now: Instant) -> bool {
-        self.current.is_some_and(|session| session.is_for_sending(now))
+        self.current.and_then(|index| self.session(index)).is_some_and(|session| session.is_for_sending(now))
     }
 
-    /// Whether a handshake was ever completed.
+    /// When the last handshake was completed.
     pub(crate) fn last_handshake(&self) -> Option<Instant> {
         self.last_handshake
     }
 
     /// Appends the message with `packet` to `output`. Returns whether there was a session for it.
     pub(crate) fn seal(&mut self, packet: &[u8], output: &mut Vec<u8>, now: Instant) -> bool {
-        if !self.can_seal(now) {
+        let slot = self.current.and_then(|index| self.sessions.get_mut(Indices::slot(index)));
+        let Some(session) = slot.and_then(Option::as_mut).filter(|session| session.is_for_sending(now)) else {
             return false;
-        }
-        let start = output.len();
-        output.resize(start + (packet.len() + OVERHEAD).max(LONGEST_HANDSHAKE), 0);
-        let length = match self.engine.encapsulate(packet, output.get_mut(start..).unwrap_or_default()) {
-            TunnResult::WriteToNetwork(message) if message.first() == Some(&DATA) => message.len(),
-            TunnResult::Done
-            | TunnResult::Err(_)
-            | TunnResult::WriteToNetwork(_)
-            | TunnResult::WriteToTunnelV4(..)
-            | TunnResult::WriteToTunnelV6(..) => 0,
         };
-        output.truncate(start + length);
-        self.sent += packet.len() as u64;
-        length > 0
+        let sealed = session.seal(packet, output);
+        if sealed {
+            self.timers.sent(session, !packet.is_empty(), now);
+            self.sent += packet.len() as u64;
+        }
+        sealed
     }
 
-    /// Handles a message for this tunnel. `from` is the sender as the peer's cookies know it.
-    pub(crate) fn open<'a>(&mut self, from: IpAddr, message: &[u8], scratch: &'a mut [u8], now: Instant) -> Opened<'a> {
-        let (kind, receiver) = (message.first().copied(), index_at(message, if is_response(message) { 8 } else { 4 }));
-        if kind == Some(DATA) && self.session(receiver).is_none_or(|session| session.is_gone(now)) {
-            return Opened::Invalid;
-        }
-        let needed = message.len().max(LONGEST_HANDSHAKE);
-        if scratch.len() < needed {
-            return Opened::Invalid;
-        }
-        match self.engine.decapsulate(Some(from), message, scratch) {
-            TunnResult::Err(error) => {
-                tracing::debug!(?error, "Ignored a WireGuard message");
-                Opened::Invalid
-            }
-            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
-                let length = packet.len();
-                self.received += length as u64;
-                self.heard_on(receiver);
-                Opened::Packet(scratch.get(..length).unwrap_or_default())
-            }
-            TunnResult::Done => {
-                if kind == Some(DATA) {
-                    self.heard_on(receiver);
-                }
-                Opened::Control(Vec::new())
-            }
-            TunnResult::WriteToNetwork(answer) => {
-                let answer = answer.to_vec();
-                if kind == Some(RESPONSE) {
-                    self.begin_session(receiver, Initiator::Us, now);
-                    self.heard_on(receiver);
-                } else {
-                    self.begin_session(index_at(&answer, 4), Initiator::Them, now);
-                }
-                Opened::Control(self.with_queued(answer, scratch))
-            }
+    /// Handles a message with an index of this tunnel. Decrypts it where it lies.
+    pub(crate) fn open<'a>(
+        &mut self,
+        message: &'a mut [u8],
+        identity: &Identity,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Result<Opened<'a>, Refused> {
+        match Kind::of(message) {
+            Some(Kind::Data) => self.open_data(message, now),
+            Some(Kind::Response) => self.accept(message, identity, rng, now).map(Opened::Answer),
+            Some(Kind::CookieReply) => self.jar.accept(message, now).map(|()| Opened::Control),
+            Some(Kind::Initiation) | None => Err(Refused::Malformed),
         }
     }
 
-    /// How attentive the tunnel is to its timers.
-    pub(crate) fn set_idle(&mut self, idle: bool) {
-        self.tick = if idle { IDLE_TICK } else { TICK };
+    /// Handles an initiation of the peer. Returns the answer. Our own initiations in flight are not touched.
+    pub(crate) fn answer(
+        &mut self,
+        mut introduction: Introduction,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Result<Vec<u8>, Refused> {
+        let timestamp = self.shared.as_ref().and_then(|shared| introduction.prove(shared)).ok_or(Refused::Forged)?;
+        if timestamp <= self.newest {
+            return Err(Refused::Replayed);
+        }
+        let index = self.indices.next(self.current);
+        let (session, answer) = response::answer(introduction, index, &self.preshared_key, &mut self.jar, rng, now)
+            .ok_or(Refused::Forged)?;
+        self.newest = timestamp;
+        self.begin(session, rng, now);
+        Ok(answer)
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Attempt {
-        if self.attempt.is_some_and(|since| now.duration_since(since) >= ATTEMPT_TIME) {
-            return Attempt::GivenUp;
-        }
-        if now.duration_since(self.ticked) >= self.tick {
-            self.ticked = now;
-            let mut buffer = vec![0; LONGEST_HANDSHAKE];
-            match self.engine.update_timers(&mut buffer) {
-                TunnResult::WriteToNetwork(message) => {
-                    let length = message.len();
-                    buffer.truncate(length);
-                    if buffer.first() != Some(&DATA) {
-                        self.attempt.get_or_insert(now);
-                    }
-                    return Attempt::Going(Some(buffer));
-                }
-                TunnResult::Err(_) => return Attempt::GivenUp,
-                TunnResult::Done | TunnResult::WriteToTunnelV4(..) | TunnResult::WriteToTunnelV6(..) => {}
-            }
-        }
-        // The engine would wait with a new session until somebody sends.
-        let ours = self.current.filter(|session| session.made_by == Initiator::Us);
-        if ours.is_some_and(|session| session.is_gone(now)) {
-            return Attempt::Going(self.initiate(now));
-        }
-        Attempt::Going(None)
+    /// Does the next thing that is due, and returns what has to be sent for it. Call until that is
+    /// [nothing](Attempt::Going).
+    pub(crate) fn handle_timeout(
+        &mut self,
+        identity: &mut Identity,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> (Attempt, Option<Vec<u8>>) {
+        self.end_sessions(now);
+        let attempt = self.timers.next(now);
+        let message = match attempt {
+            Attempt::Going => None,
+            Attempt::Initiate => self.make_initiation(identity, rng, now),
+            Attempt::SignOfLife => self.sign_of_life(now),
+            Attempt::GivenUp => None,
+        };
+        (attempt, message)
     }
 
-    pub(crate) fn poll_timeout(&self) -> Instant {
-        let tick = self.ticked + self.tick;
-        self.attempt.map_or(tick, |since| tick.min(since + ATTEMPT_TIME))
+    pub(crate) fn poll_timeout(&self) -> Option<Due> {
+        let ends = self.sessions.iter().flatten().map(|session| Due { at: session.end(), why: "end of a session" });
+        Due::earlier(ends.min(), self.timers.poll_timeout())
     }
 
     /// Bytes of IP packets sent and received.
@@ -236,47 +172,86 @@ impl Tunnel {
         (self.sent, self.received)
     }
 
-    fn session(&self, index: u32) -> Option<Session> {
-        self.sessions.get(slot(index)).copied().flatten().filter(|session| session.index == index)
+    fn session(&self, index: u32) -> Option<&Session> {
+        self.sessions.get(Indices::slot(index))?.as_deref().filter(|session| session.index == index)
     }
 
-    fn begin_session(&mut self, index: u32, made_by: Initiator, now: Instant) {
-        if let Some(slot) = self.sessions.get_mut(slot(index)) {
-            *slot = Some(Session { index, since: now, made_by });
+    fn make_initiation(&mut self, identity: &mut Identity, rng: &mut impl Rng, now: Instant) -> Option<Vec<u8>> {
+        // Also without a message: who cannot be talked to is given up like who does not answer.
+        self.timers.initiated(rng, now);
+        let index = self.indices.next(self.current);
+        let shared = self.shared.as_ref()?;
+        let (pending, message) = Pending::begin(index, &self.peer, shared, identity, &mut self.jar, rng, now)?;
+        if self.pending.len() > 1 {
+            self.pending.remove(0);
         }
-        self.attempt = None;
+        self.pending.push(pending);
+        Some(message)
+    }
+
+    fn accept(
+        &mut self,
+        message: &[u8],
+        identity: &Identity,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Result<Vec<u8>, Refused> {
+        let index = number_at(message, super::message::response::RECEIVER);
+        let pending = self.pending.iter().find(|pending| pending.index == index).ok_or(Refused::Unasked)?;
+        let session =
+            response::accept(message, pending, identity.private(), &self.preshared_key, now).ok_or(Refused::Forged)?;
+        self.pending.clear();
+        self.begin(session, rng, now);
+        self.heard_on(index, false, now);
+        // Until the peer hears something on the session it does not know that we have it.
+        self.sign_of_life(now).ok_or(Refused::NoSession)
+    }
+
+    fn open_data<'a>(&mut self, message: &'a mut [u8], now: Instant) -> Result<Opened<'a>, Refused> {
+        let index = number_at(message, 4);
+        let slot = self.sessions.get_mut(Indices::slot(index)).and_then(Option::as_mut);
+        let session = slot.filter(|it| it.index == index && it.end() > now).ok_or(Refused::NoSession)?;
+        let packet = session.open(message)?;
+        self.received += packet.len() as u64;
+        self.heard_on(index, !packet.is_empty(), now);
+        Ok(if packet.is_empty() { Opened::Control } else { Opened::Packet(packet) })
+    }
+
+    fn sign_of_life(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let mut message = Vec::new();
+        self.seal(&[], &mut message, now).then_some(message)
+    }
+
+    fn begin(&mut self, session: Session, rng: &mut impl Rng, now: Instant) {
+        self.timers.renewed(session.made_by, rng, now);
         self.last_handshake = Some(now);
+        if let Some(slot) = self.sessions.get_mut(Indices::slot(session.index)) {
+            *slot = Some(Box::new(session));
+        }
     }
 
     /// The peer uses this session, so we may, and should if it is the newest.
-    fn heard_on(&mut self, index: u32) {
-        let heard = self.session(index);
-        if heard.map(|session| session.since) >= self.current.map(|session| session.since) {
-            self.current = heard;
+    fn heard_on(&mut self, index: u32, has_packet: bool, now: Instant) {
+        let since = |session: &Session| session.since;
+        if self.current != Some(index)
+            && self.session(index).map(since) >= self.current.and_then(|current| self.session(current)).map(since)
+        {
+            self.current = Some(index);
+            self.timers.moved();
         }
+        let Self { sessions, timers, current, .. } = self;
+        let session = sessions.get(Indices::slot(index)).and_then(Option::as_deref);
+        timers.received(session.filter(|session| *current == Some(session.index)), has_packet, now);
     }
 
-    /// The engine may have kept packets of its own for the new session.
-    fn with_queued(&mut self, answer: Vec<u8>, scratch: &mut [u8]) -> Vec<Vec<u8>> {
-        let mut messages = vec![answer];
-        while let TunnResult::WriteToNetwork(message) = self.engine.decapsulate(None, &[], scratch) {
-            messages.push(message.to_vec());
+    fn end_sessions(&mut self, now: Instant) {
+        for slot in &mut self.sessions {
+            let Some(ended) = slot.take_if(|session| session.end() <= now) else { continue };
+            if self.current == Some(ended.index) {
+                self.current = None;
+                self.timers.ended(&ended, now);
+            }
         }
-        messages
-    }
-}
-
-impl Session {
-    fn is_for_sending(self, now: Instant) -> bool {
-        let limit = match self.made_by {
-            Initiator::Us => INITIATOR_STOPS,
-            Initiator::Them => RESPONDER_STOPS,
-        };
-        now.duration_since(self.since) < limit
-    }
-
-    fn is_gone(self, now: Instant) -> bool {
-        now.duration_since(self.since) >= REJECT_AFTER
     }
 }
 
@@ -284,22 +259,9 @@ impl std::fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tunnel")
             .field("current", &self.current)
-            .field("attempt", &self.attempt)
+            .field("timers", &self.timers)
             .field("sent", &self.sent)
             .field("received", &self.received)
             .finish_non_exhaustive()
     }
-}
-
-fn is_response(message: &[u8]) -> bool {
-    message.first() == Some(&RESPONSE)
-}
-
-fn slot(index: u32) -> usize {
-    index as usize % SESSIONS
-}
-
-/// The index at this place of a message; 0 if the message is too short.
-fn index_at(message: &[u8], offset: usize) -> u32 {
-    message.get(offset..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u32::from_le_bytes)
 }
