@@ -314,7 +314,7 @@ fn a_boot_without_network_waits_as_long_as_it_takes_and_connects_at_once_when_th
 
 #[test]
 fn a_portal_that_is_down_for_an_hour_costs_nothing_but_news_and_is_found_at_once() {
-    for news in [Input::NetworkChanged, Input::ResolversChanged(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])] {
+    for news in [Input::NetworkChanged, Input::ResolversChanged(vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()])] {
         let mut world = World::connected(Mode::User);
         let start = world.now;
         world.out_there = OutThere::NoPortal;
