@@ -76,6 +76,8 @@ install: ## Install what `make release` built into DESTDIR under PREFIX
 	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
 	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces
 	install -m 0644 crates/dbus-api/xml/*.xml $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/
+	install -d $(DESTDIR)$(PREFIX)/share/firezone-client/schemas
+	install -m 0644 firezonectl/schemas/*.json $(DESTDIR)$(PREFIX)/share/firezone-client/schemas/
 	install -D -m 0644 polkit/dev.firezone.Client.policy $(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy
 	install -d $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d
 	install -m 0644 polkit/*.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/

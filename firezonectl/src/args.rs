@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use crate::commands::Command;
+use crate::{commands::Command, failure::Failure, output::Format};
 
 /// Sign in to Firezone, and see what it does on this machine
 #[derive(Parser, Debug)]
@@ -12,8 +12,29 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// Print the fields of --fields, separated by colons, for scripts
+    #[arg(short, long, global = true, conflicts_with = "json")]
+    pub terse: bool,
+
+    /// Which keys of the JSON --terse prints
+    #[arg(short, long, global = true, value_name = "FIELD,...", value_delimiter = ',')]
+    pub fields: Vec<String>,
+
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Who is to read the answer.
+    pub fn format(&self) -> Result<Format, Failure> {
+        match (self.json, self.terse, self.fields.as_slice()) {
+            (true, ..) => Ok(Format::Json),
+            (_, true, []) => Err(Failure::Usage("--terse needs --fields, as in: -t -f state".to_owned())),
+            (_, true, fields) => Ok(Format::Terse(fields.to_vec())),
+            (_, false, []) => Ok(Format::Human),
+            (_, false, _) => Err(Failure::Usage("--fields is for --terse".to_owned())),
+        }
+    }
 }
 
 #[cfg(test)]

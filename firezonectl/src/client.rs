@@ -10,7 +10,10 @@ use std::{
 };
 
 use dbus_api::{ClientProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file};
-use futures_util::StreamExt as _;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
@@ -18,6 +21,9 @@ use crate::failure::Failure;
 
 /// How long a simple answer may take.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How often to look at the file of a daemon that does not serve.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// The daemon, wherever it was found.
 #[derive(Debug)]
@@ -64,10 +70,46 @@ impl Daemon {
         }
     }
 
+    /// What is public: state and reason.
+    pub async fn state(&self) -> Result<(State, String), Failure> {
+        match self {
+            Self::Serving(bus) => bus.state().await,
+            Self::Managed(_) => {
+                let file = from_file(Path::new(status_file::PATH))?;
+                Ok((State::from(file.state.as_str()), file.reason))
+            }
+        }
+    }
+
+    /// Whether the Internet resource is switched on.
+    pub async fn internet_resource_active(&self) -> Result<bool, Failure> {
+        match self {
+            Self::Serving(bus) => bus.internet_resource_active().await,
+            Self::Managed(file) => Ok(file.internet_resource_active),
+        }
+    }
+
+    /// Listens for changes. Listen first, look then: so nothing is missed in between.
+    pub async fn changes(&self) -> Result<Changes, Failure> {
+        Ok(match self {
+            Self::Serving(bus) => bus.changes().await?,
+            Self::Managed(_) => {
+                let looks = tokio::time::interval(BETWEEN_LOOKS);
+                Changes(
+                    stream::unfold(looks, async |mut looks| {
+                        looks.tick().await;
+                        Some((Path::new(status_file::PATH).exists(), looks))
+                    })
+                    .boxed(),
+                )
+            }
+        })
+    }
+
     /// Something that the user should know about this daemon before all else.
     pub async fn remark(&self) -> Option<String> {
         let version = match self {
-            Self::Serving(bus) => bus.client.version().await.ok()?,
+            Self::Serving(bus) => read(bus.client.version()).await.ok()?,
             Self::Managed(file) => file.version.clone(),
         };
         (version != env!("CARGO_PKG_VERSION"))
@@ -93,24 +135,34 @@ impl Bus {
 
     /// What is public: state and reason.
     pub async fn state(&self) -> Result<(State, String), Failure> {
-        let state = self.client.state().await.map_err(failure)?;
-        let reason = self.client.reason().await.map_err(failure)?;
+        let state = read(self.client.state()).await?;
+        let reason = read(self.client.reason()).await?;
         Ok((State::from(state.as_str()), reason))
     }
 
     /// The daemon's version.
     pub async fn version(&self) -> Result<String, Failure> {
-        self.client.version().await.map_err(failure)
+        read(self.client.version()).await
     }
 
     /// Whether the Internet resource is switched on.
     pub async fn internet_resource_active(&self) -> Result<bool, Failure> {
-        self.client.internet_resource_active().await.map_err(failure)
+        read(self.client.internet_resource_active()).await
     }
 
     /// What can be reached.
     pub async fn resources(&self, name: Option<String>) -> Result<Vec<dbus_api::Resource>, Failure> {
         in_time(self.resources.list(Filter { name })).await.map(|(_generation, resources)| resources)
+    }
+
+    /// Switches the Internet resource.
+    pub async fn set_internet_resource(&self, active: bool) -> Result<(), Failure> {
+        in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
+    }
+
+    /// Rebuilds all connections.
+    pub async fn reset(&self) -> Result<(), Failure> {
+        in_time(self.client.reset(BTreeMap::new())).await
     }
 
     /// Waits until `decide` is satisfied with a state and its reason.
@@ -120,21 +172,44 @@ impl Bus {
         mut decide: impl FnMut(State, &str) -> Option<T>,
     ) -> Result<T, Failure> {
         let watch = async {
-            // Listen first, look then: so nothing is missed in between.
-            let mut changes = self.client.receive_status_changed().await.map_err(failure)?;
-            let mut owners = self.client.inner().receive_owner_changed().await.map_err(failure)?;
+            let mut changes = self.changes().await?;
             loop {
                 let (state, reason) = self.state().await?;
                 if let Some(decided) = decide(state, &reason) {
                     return Ok(decided);
                 }
-                tokio::select! {
-                    change = changes.next() => change.map(drop).ok_or(Failure::NotRunning)?,
-                    Some(None) = owners.next() => return Err(Failure::NotRunning),
-                }
+                changes.next().await?;
             }
         };
         tokio::time::timeout(limit, watch).await.map_err(|_| Failure::TimedOut)?
+    }
+
+    async fn changes(&self) -> Result<Changes, Failure> {
+        let changes = self.client.receive_status_changed().await.map_err(failure)?;
+        let owners = self.client.inner().receive_owner_changed().await.map_err(failure)?;
+        // The name loses its owner when the daemon ends; a socket ends as a whole.
+        let changes = changes.map(|_| true).chain(stream::once(async { false }));
+        let ends = owners.filter_map(async |owner| owner.is_none().then_some(false));
+        Ok(Changes(stream::select(changes, ends).boxed()))
+    }
+}
+
+/// Something has changed, and again, until the daemon is gone.
+pub struct Changes(BoxStream<'static, bool>);
+
+impl Changes {
+    /// Returns when something has changed; fails when the daemon is gone.
+    pub async fn next(&mut self) -> Result<(), Failure> {
+        match self.0.next().await {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(Failure::NotRunning),
+        }
+    }
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Changes")
     }
 }
 
@@ -186,6 +261,11 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 
 async fn in_time<T>(call: impl Future<Output = Result<T, dbus_api::Error>>) -> Result<T, Failure> {
     tokio::time::timeout(PATIENCE, call).await.map_err(|_| Failure::TimedOut)?.map_err(refused)
+}
+
+/// Reads a property.
+async fn read<T>(property: impl Future<Output = zbus::Result<T>>) -> Result<T, Failure> {
+    tokio::time::timeout(PATIENCE, property).await.map_err(|_| Failure::TimedOut)?.map_err(failure)
 }
 
 fn refused(error: dbus_api::Error) -> Failure {

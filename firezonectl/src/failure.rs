@@ -15,10 +15,11 @@ Exit codes:
    7  timed out
    8  the token was rejected
    9  too many calls at once
+  10  not found
  130  interrupted";
 
 /// Why a command did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
     /// Something for which there is no better word.
     #[error("{0}")]
@@ -47,6 +48,12 @@ pub enum Failure {
     /// The daemon has too many calls of ours in the works.
     #[error("too many calls of yours are in the works; try again when they are done")]
     LimitReached,
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// Whoever read the answer has had enough, which is fine.
+    #[error("nobody reads the answer")]
+    NobodyReads,
     /// Somebody pressed Ctrl-C while we were asking.
     #[error("interrupted")]
     Interrupted,
@@ -66,6 +73,8 @@ impl Failure {
             Self::TimedOut => 7,
             Self::TokenRejected(_) => 8,
             Self::LimitReached => 9,
+            Self::NotFound(_) => 10,
+            Self::NobodyReads => 0,
             Self::Interrupted => 130,
         }
     }
@@ -74,7 +83,7 @@ impl Failure {
     #[must_use]
     pub fn text(&self) -> Option<String> {
         match self {
-            Self::NotConnected | Self::Interrupted => None,
+            Self::NotConnected | Self::NobodyReads | Self::Interrupted => None,
             _ => Some(self.to_string()),
         }
     }
@@ -102,6 +111,8 @@ mod tests {
             Failure::TimedOut,
             Failure::TokenRejected(String::new()),
             Failure::LimitReached,
+            Failure::NotFound(String::new()),
+            Failure::NobodyReads,
             Failure::Interrupted,
         ] {
             let code = failure.code().to_string();

@@ -5,10 +5,18 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
-use firezonectl::{args::Args, client::Daemon, commands, failure::Failure, output};
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
+use firezonectl::{
+    args::Args,
+    commands::{self, Surroundings},
+    failure::Failure,
+    output::{Out as _, Terminal, spinner},
+};
 
 fn main() -> ExitCode {
+    // A shell that completes asks for words, and for nothing else.
+    CompleteEnv::with_factory(Args::command).complete();
     let args = Args::parse(); // usage errors exit 2, before anything happened
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,14 +32,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
+    let mut out = Terminal { format: args.format()?, streaming: args.command.is_streaming() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
-        let daemon = Daemon::find().await?;
-        if let Some(remark) = daemon.remark().await {
-            writeln!(io::stderr(), "firezonectl: {remark}")?;
-        }
-        commands::run(&args.command, &daemon).await
+        let mut surroundings = Surroundings::of_this_process(&mut out).await;
+        spinner::while_waiting(args.command.pastime(), commands::run(&args.command, &mut surroundings)).await
     })?;
-    output::print(answer.as_ref(), args.json)?;
+    let Some(answer) = answer else { return Ok(()) };
+    out.show(answer.as_ref())?;
     answer.failure().map_or(Ok(()), Err)
 }

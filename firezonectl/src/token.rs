@@ -24,14 +24,14 @@ const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
 
 /// Reads a token from standard input, to its end.
-pub(crate) fn from_stdin() -> Result<OwnedFd, Failure> {
+pub(crate) fn from_stdin() -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     io::stdin().lock().take(LONGEST as u64 + 1).read_to_end(&mut text)?;
-    seal(&text)
+    Ok(text)
 }
 
 /// Asks a person at the terminal. What is typed or pasted is not shown.
-pub(crate) fn from_terminal() -> Result<OwnedFd, Failure> {
+pub(crate) fn from_terminal() -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("there is no terminal to ask at; use --token-stdin".to_owned()));
     }
@@ -42,7 +42,7 @@ pub(crate) fn from_terminal() -> Result<OwnedFd, Failure> {
         read_line(&mut &terminal)
     };
     terminal.write_all(b"\n")?;
-    seal(&text?)
+    text
 }
 
 /// A terminal that shows nothing, and hands over each byte as it is typed: lines of a terminal end at 4095 bytes, and
@@ -88,7 +88,7 @@ fn read_line(input: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// Puts the token into memory that nobody can change any more.
-fn seal(text: &[u8]) -> Result<OwnedFd, Failure> {
+pub(crate) fn seal(text: &[u8]) -> Result<OwnedFd, Failure> {
     let text = text.trim_ascii();
     if text.is_empty() {
         return Err(Failure::TokenRejected("it is empty".to_owned()));

@@ -12,9 +12,9 @@ use dbus_api::{Device, Error, Gateway, Resource, Status, StatusFile, Warning, re
 use firezonectl::{
     args::Args,
     client::Daemon,
-    commands,
+    commands::{self, Surroundings},
     failure::Failure,
-    output::{Style, render},
+    output::{Out, Show, Style, render},
 };
 use tokio::net::UnixStream;
 use zbus::{Connection, Guid, connection, interface, object_server::SignalEmitter, zvariant::OwnedValue};
@@ -30,6 +30,7 @@ struct Thoughts {
     status: Status,
     resources: Vec<Resource>,
     refuses: bool,
+    fails_with: Option<fn(String) -> Error>,
     asked: Vec<&'static str>,
     /// What becomes of the state some time after sign-out.
     next: Option<&'static str>,
@@ -40,6 +41,9 @@ impl Mind {
         let mut thoughts = self.0.lock().unwrap();
         if thoughts.refuses {
             return Err(Error::NotAuthorized("no".to_owned()));
+        }
+        if let Some(error) = thoughts.fails_with {
+            return Err(error("so it is".to_owned()));
         }
         thoughts.asked.push(what);
         Ok(())
@@ -69,6 +73,16 @@ impl FakeClient {
             });
         }
         Ok(())
+    }
+
+    async fn sign_in(&self, _token: zbus::zvariant::OwnedFd, _options: Options) -> Result<(), Error> {
+        self.0.ask("sign in")?;
+        self.0.0.lock().unwrap().status.state = "connecting".to_owned();
+        Ok(())
+    }
+
+    async fn reset(&self, _options: Options) -> Result<(), Error> {
+        self.0.ask("reset")
     }
 
     async fn get_status(&self, _options: Options) -> Result<Status, Error> {
@@ -108,13 +122,16 @@ impl FakeResources {
         let all = self.0.0.lock().unwrap().resources.clone();
         Ok((1, all.into_iter().filter(|it| it.name.to_lowercase().contains(&wanted)).collect()))
     }
+
+    async fn set_internet_resource(&self, active: bool, _options: Options) -> Result<(), Error> {
+        self.0.ask(if active { "internet on" } else { "internet off" })
+    }
 }
 
 /// A daemon, and the way to it.
 struct Played {
     mind: Mind,
-    daemon: Daemon,
-    _ends: [Connection; 2],
+    ends: [Connection; 2],
 }
 
 impl Played {
@@ -133,20 +150,38 @@ impl Played {
             .build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
         let (server, client) = tokio::try_join!(server, client).unwrap();
-        let daemon = Daemon::over(&client).await.unwrap();
-        Self { mind, daemon, _ends: [server, client] }
+        Self { mind, ends: [server, client] }
     }
 
     async fn run(&self, line: &str) -> Result<String, Failure> {
-        run(line, &self.daemon).await
+        run(line, Daemon::over(&self.ends[1]).await.unwrap()).await
+    }
+}
+
+/// Keeps what is shown.
+#[derive(Default)]
+struct Screen(String, Option<firezonectl::output::Format>);
+
+impl Out for Screen {
+    fn show(&mut self, answer: &dyn Show) -> Result<(), Failure> {
+        let format = self.1.as_ref().unwrap();
+        self.0 += &render(answer, format, true, &Style::default())?;
+        Ok(())
+    }
+
+    fn remark(&mut self, text: &str) {
+        self.0 += text;
     }
 }
 
 /// What is printed; or the failure, if nothing is.
-async fn run(line: &str, daemon: &Daemon) -> Result<String, Failure> {
+async fn run(line: &str, daemon: Daemon) -> Result<String, Failure> {
     let args = Args::try_parse_from(std::iter::once("firezonectl").chain(line.split(' '))).unwrap();
-    let answer = commands::run(&args.command, daemon).await?;
-    let text = render(answer.as_ref(), args.json, &Style::default())?;
+    let format = args.format()?;
+    let mut screen = Screen(String::new(), Some(format.clone()));
+    let answer = commands::run(&args.command, &mut Surroundings::with(daemon, &mut screen)).await?;
+    let Some(answer) = answer else { return Ok(screen.0) };
+    let text = render(answer.as_ref(), &format, false, &Style::default())?;
     match answer.failure() {
         Some(failure) if text.is_empty() => Err(failure),
         _ => Ok(text),
@@ -335,27 +370,194 @@ async fn a_refusal_has_its_own_exit_code() {
 #[tokio::test]
 async fn in_service_mode_one_may_look_but_not_command() {
     let [_, wiki, _] = <[Resource; 3]>::try_from(resources()).unwrap();
-    let daemon = Daemon::Managed(Box::new(StatusFile {
-        schema: 1,
-        mode: "service".to_owned(),
-        state: "connecting".to_owned(),
-        reason: "invalid_token".to_owned(),
-        resources: vec![Entry {
-            name: wiki.name,
-            address: wiki.address,
-            sites: wiki.sites,
-            status: wiki.status,
-            ..Entry::default()
-        }],
-        ..StatusFile::default()
-    }));
+    let daemon = || {
+        Daemon::Managed(Box::new(StatusFile {
+            schema: 1,
+            mode: "service".to_owned(),
+            state: "connecting".to_owned(),
+            reason: "invalid_token".to_owned(),
+            resources: vec![Entry {
+                name: wiki.name.clone(),
+                address: wiki.address.clone(),
+                sites: wiki.sites.clone(),
+                status: wiki.status.clone(),
+                ..Entry::default()
+            }],
+            ..StatusFile::default()
+        }))
+    };
     assert_eq!(
-        run("status", &daemon).await.unwrap(),
+        run("status", daemon()).await.unwrap(),
         "Connecting as a service: the portal does not accept the token\n  \
          to do      ask an administrator for a new token, then: systemctl restart firezone-client\n"
     );
-    assert_eq!(run("resources", &daemon).await.unwrap().lines().count(), 2);
+    assert_eq!(run("resources", daemon()).await.unwrap().lines().count(), 2);
     for line in ["sign-in --token-stdin", "sign-out", "sign-out --wait"] {
-        assert_eq!(run(line, &daemon).await.unwrap_err().code(), 6, "{line}");
+        assert_eq!(run(line, daemon()).await.unwrap_err().code(), 6, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn one_resource_is_found_by_name_or_id() {
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    let text = played.run("resource wIKI").await.unwrap();
+    assert!(text.starts_with("Wiki\n") && text.contains("*.wiki.example") && text.contains("online"), "{text}");
+    assert_eq!(played.run("resource wik").await.unwrap_err().code(), 10);
+    let by_id = played.run("resource 5b0c1d2e-0000-4000-8000-000000000001").await.unwrap();
+    assert!(by_id.starts_with("Internet\n"), "{by_id}");
+}
+
+#[tokio::test]
+async fn scripts_get_lines_of_the_fields_that_they_want() {
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    assert_eq!(played.run("status -t -f state,actor_name,portal_error").await.unwrap(), "connected:Anna:\n");
+    assert_eq!(
+        played.run("-t --fields name,status,sites resources").await.unwrap(),
+        "Internet:unknown:Berlin\nWiki:online:Berlin\n\u{dc}tility network:offline:Berlin\n"
+    );
+    for line in ["-t status", "-f state status", "-t -f stat status", "-t -f gateways status"] {
+        assert_eq!(played.run(line).await.unwrap_err().code(), 2, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_internet_resource_can_be_switched_and_read() {
+    let played = Played::new(connected()).await;
+    assert_eq!(played.run("internet").await.unwrap(), "The Internet resource is off\n");
+    assert_eq!(played.run("internet on").await.unwrap(), "The Internet resource is on\n");
+    played.run("internet off").await.unwrap();
+    assert_eq!(played.mind.0.lock().unwrap().asked, ["internet on", "internet off"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_may_be_so_already() {
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    assert_eq!(played.run("wait").await.unwrap(), "Connected\n");
+    assert_eq!(played.run("wait --for resource=Wiki").await.unwrap(), "Connected\n");
+    assert_eq!(played.run("wait --for signed-out --timeout 5").await.unwrap_err().code(), 7);
+}
+
+#[tokio::test]
+async fn without_a_kept_token_there_is_nothing_to_connect_with() {
+    let played = Played::new(connected()).await;
+    assert_eq!(played.run("connect").await.unwrap_err().code(), 10);
+    assert_eq!(played.run("disconnect").await.unwrap(), "Signing out\n");
+    assert_eq!(played.run("reset").await.unwrap(), "Signing out\n");
+}
+
+#[tokio::test]
+async fn each_error_of_the_daemon_has_an_exit_code() {
+    let played = Played::new(connected()).await;
+    for (error, code) in [
+        (Error::NotAuthorized as fn(String) -> Error, 4),
+        (Error::InvalidArgs, 2),
+        (Error::InvalidToken, 8),
+        (Error::LimitReached, 9),
+        (Error::Stopping, 3),
+    ] {
+        played.mind.0.lock().unwrap().fails_with = Some(error);
+        assert_eq!(played.run("status").await.unwrap_err().code(), code, "{:?}", error(String::new()));
+    }
+}
+
+/// Whether every key of the answer is described, so that nothing becomes a promise unnoticed.
+fn undescribed(value: &serde_json::Value, schema: &serde_json::Value, at: &str) -> Vec<String> {
+    match value {
+        serde_json::Value::Object(map) => map
+            .iter()
+            .flat_map(|(key, value)| match schema["properties"].get(key) {
+                Some(schema) => undescribed(value, schema, &format!("{at}.{key}")),
+                None => vec![format!("{at}.{key}")],
+            })
+            .collect(),
+        serde_json::Value::Array(list) => list.iter().flat_map(|it| undescribed(it, &schema["items"], at)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn the_json_of_every_verb_is_as_described() {
+    let described = |line: &str, schema: &str, answer: &str| {
+        let path = format!("{}/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
+        let schema: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{line}: {errors:?}");
+        assert_eq!(undescribed(&answer, &schema, ""), Vec::<String>::new(), "{line}");
+    };
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    for (line, schema) in [
+        ("status", "status"),
+        ("resources", "resources"),
+        ("resource wiki", "resource"),
+        ("internet", "internet"),
+        ("internet on", "internet"),
+        ("wait", "wait"),
+        ("wait --for resource=wiki", "wait"),
+        ("completions bash", "completions"),
+        ("reset", "session"),
+        ("disconnect", "session"),
+        ("sign-out", "session"),
+    ] {
+        described(line, schema, &played.run(&format!("--json {line}")).await.unwrap());
+    }
+    for (line, schema) in [("status", "status"), ("resources", "resources"), ("internet", "internet")] {
+        let file = StatusFile { schema: 1, resources: vec![Entry::default()], ..StatusFile::default() };
+        let daemon = Daemon::Managed(Box::new(file));
+        described(line, schema, &run(&format!("--json {line}"), daemon).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_tells_what_changes_and_ends_when_nobody_reads() {
+    struct Reader(Vec<String>, Mind, Option<SignalEmitter<'static>>);
+
+    impl Out for Reader {
+        fn show(&mut self, answer: &dyn Show) -> Result<(), Failure> {
+            self.0.push(render(answer, &firezonectl::output::Format::Human, true, &Style::default())?);
+            if self.0.len() == 2 {
+                return Err(Failure::NobodyReads);
+            }
+            self.1.0.lock().unwrap().status.state = "reconnecting".to_owned();
+            let emitter = self.2.take().unwrap();
+            tokio::spawn(async move { FakeClient::status_changed(&emitter, 2).await });
+            Ok(())
+        }
+
+        fn remark(&mut self, _text: &str) {}
+    }
+
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    let emitter = SignalEmitter::new(&played.ends[0], dbus_api::PATH).unwrap().to_owned();
+    let mut reader = Reader(Vec::new(), played.mind.clone(), Some(emitter));
+    let daemon = Daemon::over(&played.ends[1]).await.unwrap();
+    let args = Args::try_parse_from(["firezonectl", "monitor"]).unwrap();
+    let end = commands::run(&args.command, &mut Surroundings::with(daemon, &mut reader)).await;
+    assert_eq!(end.err(), Some(Failure::NobodyReads));
+    assert_eq!(reader.0, ["Connected, 3 resources\n", "Reconnecting\n"]);
+}
+
+#[test]
+fn the_manual_knows_every_command_and_option() {
+    use clap::CommandFactory as _;
+    let page = include_str!("../../man/firezonectl.1").replace("\\-", "-");
+    let command = Args::command();
+    for verb in command.get_subcommands() {
+        assert!(
+            page.contains(&format!(".B {}\n", verb.get_name()))
+                || page.contains(&format!(".BR {} ", verb.get_name()))
+                || page.contains(&format!(".BI {} ", verb.get_name())),
+            "{}",
+            verb.get_name()
+        );
+        for option in verb.get_arguments().chain(command.get_arguments()).filter_map(|it| it.get_long()) {
+            assert!(page.contains(&format!("--{option}")), "{} --{option}", verb.get_name());
+        }
     }
 }

@@ -27,53 +27,62 @@ pub(super) struct Resources {
     resources: Vec<Resource>,
 }
 
-#[derive(Debug, Serialize)]
-struct Resource {
-    id: String,
+/// One line of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Resource {
+    pub(super) id: String,
     /// `internet`, `dns` or `cidr`.
-    kind: String,
-    name: String,
-    address: Option<String>,
-    address_description: Option<String>,
-    sites: Vec<String>,
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) address: Option<String>,
+    pub(super) address_description: Option<String>,
+    pub(super) sites: Vec<String>,
     /// `online`, `offline` or `unknown`.
-    status: String,
+    pub(super) status: String,
 }
 
 pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failure> {
-    let resources = match daemon {
-        Daemon::Serving(bus) => bus
-            .resources(args.filter.clone())
-            .await?
-            .into_iter()
-            .map(|it| Resource {
-                id: it.id,
-                kind: it.kind,
-                name: it.name,
-                address: it.address,
-                address_description: it.address_description,
-                sites: it.sites,
-                status: it.status,
-            })
-            .collect(),
-        Daemon::Managed(file) => {
-            let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
-            file.resources
-                .iter()
-                .filter(|it| it.name.to_lowercase().contains(&wanted))
-                .map(|it| Resource {
-                    id: it.id.clone(),
-                    kind: it.kind.clone(),
-                    name: it.name.clone(),
-                    address: it.address.clone(),
-                    address_description: it.address_description.clone(),
-                    sites: it.sites.clone(),
-                    status: it.status.clone(),
-                })
-                .collect()
-        }
-    };
+    let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
+    let mut resources = all(daemon, args.filter.clone()).await?;
+    resources.retain(|it| it.name.to_lowercase().contains(&wanted));
     Ok(Resources { schema: SCHEMA, resources })
+}
+
+/// What can be reached; a daemon that serves need not send what does not pass the filter.
+pub(super) async fn all(daemon: &Daemon, filter: Option<String>) -> Result<Vec<Resource>, Failure> {
+    Ok(match daemon {
+        Daemon::Serving(bus) => bus.resources(filter).await?.into_iter().map(Resource::from).collect(),
+        Daemon::Managed(file) => file.resources.iter().map(Resource::from).collect(),
+    })
+}
+
+impl From<dbus_api::Resource> for Resource {
+    fn from(it: dbus_api::Resource) -> Self {
+        Self {
+            id: it.id,
+            kind: it.kind,
+            name: it.name,
+            address: it.address,
+            address_description: it.address_description,
+            sites: it.sites,
+            status: it.status,
+        }
+    }
+}
+
+impl From<&dbus_api::status_file::Entry> for Resource {
+    fn from(it: &dbus_api::status_file::Entry) -> Self {
+        let it = it.clone();
+        Self {
+            id: it.id,
+            kind: it.kind,
+            name: it.name,
+            address: it.address,
+            address_description: it.address_description,
+            sites: it.sites,
+            status: it.status,
+        }
+    }
 }
 
 impl Show for Resources {
@@ -94,5 +103,9 @@ impl Show for Resources {
 
     fn json(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::to_value(self)
+    }
+
+    fn lines(&self) -> Option<&'static str> {
+        Some("resources")
     }
 }

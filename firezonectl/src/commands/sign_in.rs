@@ -1,17 +1,11 @@
 //! `sign-in`: hands a token to the daemon.
 
-use std::fmt;
+use dbus_api::SignInOptions;
+use keyring::Kept;
+use zeroize::Zeroizing;
 
-use dbus_api::{SignInOptions, State};
-use serde::Serialize;
-
-use super::Wait;
-use crate::{
-    client::Daemon,
-    failure::Failure,
-    output::{SCHEMA, Show, Style, words},
-    token,
-};
+use super::{Surroundings, Wait, kept, session::Session};
+use crate::{failure::Failure, token};
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
@@ -34,62 +28,26 @@ pub struct Args {
     #[arg(long, alias = "actor", value_name = "NAME")]
     actor_name: Option<String>,
 
+    /// Keep the token in your keyring, for `connect` and the desktop app
+    #[arg(long)]
+    remember: bool,
+
     #[command(flatten)]
     wait: Wait,
 }
 
-/// How far the session has come.
-#[derive(Debug, Serialize)]
-pub(super) struct SignedIn {
-    schema: u32,
-    state: &'static str,
-}
-
-pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<SignedIn, Failure> {
-    let bus = daemon.commanding()?;
-    let token = if args.token_stdin { token::from_stdin() } else { token::from_terminal() }?;
+pub(super) async fn run(args: &Args, around: &mut Surroundings<'_>) -> Result<Session, Failure> {
+    let bus = around.commanding()?;
+    let text = if args.token_stdin { token::from_stdin() } else { token::from_terminal() }?;
     let options = SignInOptions { account_slug: args.account_slug.clone(), actor_name: args.actor_name.clone() };
-    bus.sign_in(token, options).await?;
-    let state = match args.wait.limit() {
-        Some(limit) => bus.wait(limit, decide).await??,
-        None => bus.state().await?.0,
-    };
-    Ok(SignedIn { schema: SCHEMA, state: state.as_str() })
-}
-
-/// Whether the sign-in is over, and how.
-fn decide(state: State, reason: &str) -> Option<Result<State, Failure>> {
-    match (state, reason) {
-        (State::Connected, _) => Some(Ok(state)),
-        (State::SignedOut, "invalid_token" | "missing_token" | "token_expired") => {
-            Some(Err(Failure::TokenRejected(words::reason(reason).to_owned())))
-        }
-        (State::SignedOut, _) => Some(Err(Failure::NotConnected)),
-        _ => None,
+    bus.sign_in(token::seal(&text)?, options).await?;
+    let session = Session::beginning(bus, args.wait.limit()).await;
+    // A token that the portal has refused is worth nothing.
+    if args.remember && !matches!(session, Err(Failure::TokenRejected(_))) {
+        let token = String::from_utf8(text.trim_ascii().to_vec()).map(Zeroizing::new);
+        let token = token.map_err(|_| Failure::TokenRejected("it is not text".to_owned()))?;
+        let (account_slug, actor_name) = (args.account_slug.clone(), args.actor_name.clone());
+        kept::keep(around, &Kept { token, account_slug, actor_name }).await;
     }
-}
-
-impl Show for SignedIn {
-    fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        writeln!(out, "{}", style.state(State::from(self.state)))
-    }
-
-    fn json(&self) -> serde_json::Result<serde_json::Value> {
-        serde_json::to_value(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_end_ends_the_waiting() {
-        for state in [State::Connecting, State::WaitingForNetwork, State::Reconnecting, State::SigningOut] {
-            assert!(decide(state, "").is_none(), "{state}");
-        }
-        assert!(matches!(decide(State::Connected, ""), Some(Ok(State::Connected))));
-        assert!(matches!(decide(State::SignedOut, "invalid_token"), Some(Err(Failure::TokenRejected(_)))));
-        assert!(matches!(decide(State::SignedOut, ""), Some(Err(Failure::NotConnected))));
-    }
+    session
 }

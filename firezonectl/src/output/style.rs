@@ -76,7 +76,8 @@ fn line<'a>(out: &mut dyn fmt::Write, cells: impl Iterator<Item = &'a str>, widt
 }
 
 /// Names come from outside; they must not move the cursor.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -1,0 +1,49 @@
+//! The token that is kept in the user's keyring. A keyring that is missing or locked is worth a remark, never more.
+
+use keyring::{Error, Kept, Keyring};
+
+use super::Surroundings;
+
+/// What is kept, if anything is.
+pub(super) async fn read(around: &mut Surroundings<'_>) -> Option<Kept> {
+    if !around.has_keyring {
+        return None;
+    }
+    let found = match Keyring::open().await {
+        Ok(keyring) => keyring.read().await,
+        Err(error) => Err(error),
+    };
+    found.unwrap_or_else(|error| {
+        around.out.remark(&format!("{error}, so no token is found there"));
+        None
+    })
+}
+
+/// Keeps this, in place of what was kept.
+pub(super) async fn keep(around: &mut Surroundings<'_>, kept: &Kept) {
+    if !around.has_keyring {
+        return;
+    }
+    let done = match Keyring::open().await {
+        Ok(keyring) => keyring.keep(kept).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        around.out.remark(&format!("{error}, so the token is not kept"));
+    }
+}
+
+/// Forgets what is kept. Where there is no keyring there is nothing to forget.
+pub(super) async fn forget(around: &mut Surroundings<'_>) {
+    if !around.has_keyring {
+        return;
+    }
+    let done = match Keyring::open().await {
+        Ok(keyring) => keyring.forget().await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) | Err(Error::Missing) => {}
+        Err(error) => around.out.remark(&format!("{error}, so a token that is kept there stays")),
+    }
+}

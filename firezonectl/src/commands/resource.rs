@@ -1,0 +1,65 @@
+//! `resource`: one of the things that can be reached.
+
+use std::fmt;
+
+use clap_complete::ArgValueCandidates;
+use serde::Serialize;
+
+use super::{completions, resources};
+use crate::{
+    client::Daemon,
+    failure::Failure,
+    output::{SCHEMA, Show, Style, printable},
+};
+
+/// Shown below the options.
+pub(super) const HELP: &str = "Example: firezonectl resource \"Company wiki\"";
+
+/// What was typed after `resource`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Its name, in whatever case, or its id
+    #[arg(add = ArgValueCandidates::new(completions::resources))]
+    name: String,
+}
+
+/// All that is known about it.
+#[derive(Debug, Serialize)]
+pub(super) struct Resource {
+    schema: u32,
+    #[serde(flatten)]
+    resource: resources::Resource,
+}
+
+pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resource, Failure> {
+    Ok(Resource { schema: SCHEMA, resource: find(daemon, &args.name).await? })
+}
+
+/// The resource of this name or id. A name that several have is that of the first.
+pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<resources::Resource, Failure> {
+    let wanted = name.to_lowercase();
+    let all = resources::all(daemon, None).await?;
+    let found = all.into_iter().find(|it| it.name.to_lowercase() == wanted || it.id == wanted);
+    found.ok_or_else(|| Failure::NotFound(format!("there is no resource {name:?} (see: firezonectl resources)")))
+}
+
+impl Show for Resource {
+    fn human(&self, out: &mut dyn fmt::Write, _style: &Style) -> fmt::Result {
+        let it = &self.resource;
+        writeln!(out, "{}", printable(&it.name))?;
+        if let Some(address) = &it.address {
+            writeln!(out, "  address      {}", printable(address))?;
+        }
+        if let Some(description) = &it.address_description {
+            writeln!(out, "  description  {}", printable(description))?;
+        }
+        writeln!(out, "  kind         {}", printable(&it.kind))?;
+        writeln!(out, "  sites        {}", printable(&it.sites.join(", ")))?;
+        writeln!(out, "  status       {}", printable(&it.status))?;
+        writeln!(out, "  id           {}", printable(&it.id))
+    }
+
+    fn json(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(self)
+    }
+}
