@@ -112,6 +112,7 @@ fn resource(kind: &str, name: &str, address: &str) -> Resource {
         address_description: None,
         ip_stack: None,
         filters: vec![],
+        devices: vec![],
         refuse: None,
     }
 }

@@ -19,9 +19,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    devices,
     state::{Admitted, Outbox, Outgoing, Shared},
     upgrade::{self, Role},
-    view,
 };
 
 /// A socket on which nothing arrives for so long is closed.
@@ -51,6 +51,9 @@ async fn serve(stream: TcpStream, from: SocketAddr, portal: Shared) {
         Channel { who, portal: portal.clone(), joined: false }.run(socket, inbox).await;
     }
     portal.lock().left(who);
+    if who.role == Role::Relay {
+        portal.tell_of_relays_soon();
+    }
     tracing::info!(role = ?who.role, id = %who.id, "disconnected");
 }
 
@@ -147,7 +150,10 @@ impl Channel {
             (its, "phx_join") if its == topic => {
                 self.joined = true;
                 outbox.reply(topic, &frame.reference, "ok", &json!({}));
-                self.portal.lock().joined(self.who);
+                match self.who.role {
+                    Role::Client | Role::Gateway => self.portal.lock().joined(self.who),
+                    Role::Relay => self.portal.relay_joined(self.who.socket, &frame.payload),
+                }
             }
             (its, event) if its == topic && self.joined => self.channel_message(&outbox, &frame, event),
             (other, _) => outbox.reply(other, &frame.reference, "error", &json!({"reason": "unmatched topic"})),
@@ -163,9 +169,21 @@ impl Channel {
                     online.iceless = payload["iceless"] == true;
                 }
             }
-            (role, "no_relays") => {
-                let connected = view::relays(&self.portal.lock().directory, role);
+            (role @ (Role::Client | Role::Gateway), "no_relays") => {
+                let mut portal = self.portal.lock();
+                let Some(key) = portal.online_mut(self.who).map(|it| it.public_key.clone()) else { return };
+                let connected = portal.relays_for(role, &key);
                 outbox.push("relays_presence", &json!({"disconnected_ids": [], "connected": connected}));
+            }
+            (Role::Client, "request_authorization") if devices::is_asked_for(payload) => {
+                self.portal.lock().request_device(self.who, payload);
+            }
+            (Role::Client, "resolve_device_pool_domain") => self.portal.lock().resolve_device(self.who, payload),
+            (Role::Client, "new_client_ice_candidates") => {
+                self.portal.lock().forward_to_client(self.who, "client_ice_candidates", payload);
+            }
+            (Role::Client, "invalidate_client_ice_candidates") => {
+                self.portal.lock().forward_to_client(self.who, "invalidate_client_ice_candidates", payload);
             }
             (Role::Client, "request_authorization") => self.portal.request_authorization(self.who, payload),
             (Role::Client, "new_gateway_ice_candidates") | (Role::Gateway, "broadcast_ice_candidates") => {

@@ -37,6 +37,9 @@ pub struct Directory {
     /// Tokens of gateways.
     #[serde(default)]
     pub gateway_tokens: Vec<GatewayToken>,
+    /// Tokens of relays.
+    #[serde(default)]
+    pub relay_tokens: Vec<String>,
     /// Groups of gateways.
     #[serde(default)]
     pub sites: BTreeMap<Uuid, String>,
@@ -58,6 +61,9 @@ pub struct Directory {
     /// Grants that were given.
     #[serde(default)]
     pub authorizations: Vec<Authorization>,
+    /// Grants of one client to another.
+    #[serde(default)]
+    pub device_grants: Vec<DeviceGrant>,
 }
 
 /// A token with which a client signs in.
@@ -122,10 +128,12 @@ pub struct DnsSettings {
 /// A resource: where it is, and the members that are sent as they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resource {
-    /// `dns`, `cidr`, `internet` or anything else that a test wants a client to see.
+    /// `dns`, `cidr`, `internet`, `static_device_pool`, `dynamic_device_pool` or anything else that a test wants a client to
+    /// see.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The site whose gateways serve it.
+    /// The site whose gateways serve it. Pools have none.
+    #[serde(default)]
     pub site: Uuid,
     /// For people. Not sent for the Internet resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +150,9 @@ pub struct Resource {
     /// What is let through.
     #[serde(default)]
     pub filters: Vec<Value>,
+    /// The members of a pool: clients. A dynamic pool knows them by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Uuid>,
     /// If set, every request for it is refused like this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refuse: Option<Refusal>,
@@ -160,6 +171,9 @@ pub struct Refusal {
 /// A client or gateway that has been here; it keeps its addresses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Device {
+    /// What it called itself when it was here first.
+    #[serde(default)]
+    pub name: String,
     /// Its address in the tunnel.
     pub ipv4: Ipv4Addr,
     /// Its address in the tunnel.
@@ -181,7 +195,26 @@ pub struct Authorization {
     pub expires_at: u64,
 }
 
+/// One client may send to another.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceGrant {
+    /// Who may.
+    pub initiator: Uuid,
+    /// To whom.
+    pub target: Uuid,
+    /// As members of which pool.
+    pub pool: Uuid,
+    /// Until when, in Unix seconds.
+    pub expires_at: u64,
+}
+
 impl Resource {
+    /// Whether it is other clients.
+    #[must_use]
+    pub fn is_pool(&self) -> bool {
+        matches!(self.kind.as_str(), "static_device_pool" | "dynamic_device_pool")
+    }
+
     /// Whether only the filters or texts differ. Everything else means that grants for the old one are void.
     #[must_use]
     pub fn is_at_the_same_place_as(&self, other: &Self) -> bool {

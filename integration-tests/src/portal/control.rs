@@ -6,7 +6,10 @@
 //! curl --unix-socket portal.sock http://portal/drop -X POST --json '{"role":"client"}'
 //! ```
 
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -46,6 +49,7 @@ pub async fn serve(socket: PathBuf, portal: Shared) -> anyhow::Result<()> {
         .route("/deaf", post(deaf))
         .route("/dns", put(dns))
         .route("/relays/{id}", put(relay))
+        .route("/devices/{id}", put(device))
         .route("/authorization-seconds", put(authorization_seconds))
         .with_state(portal);
     axum::serve(listener, levers).await?;
@@ -63,7 +67,8 @@ async fn state(State(portal): State<Shared>) -> Json<Value> {
         "gateways": portal.gateways.iter().map(|(id, it)| show(id, it)).collect::<Vec<_>>(),
         "resources": portal.directory.resources,
         "authorizations": portal.directory.authorizations,
-        "devices": portal.directory.devices.iter().map(|(id, it)| json!({"id": id, "ipv4": it.ipv4, "ipv6": it.ipv6})).collect::<Vec<_>>(),
+        "device_grants": portal.directory.device_grants,
+        "devices": portal.directory.devices.iter().map(|(id, it)| json!({"id": id, "name": it.name, "ipv4": it.ipv4, "ipv6": it.ipv6})).collect::<Vec<_>>(),
         "relays": portal.directory.relays.iter().map(|it| json!({"id": it.id, "online": it.online})).collect::<Vec<_>>(),
         "dns": portal.directory.dns,
     }))
@@ -182,6 +187,17 @@ async fn dns(State(portal): State<Shared>, Json(settings): Json<DnsSettings>) ->
 
 async fn relay(State(portal): State<Shared>, Path(id): Path<Uuid>, Json(online): Json<bool>) -> StatusCode {
     found(portal.lock().relay_changed(id, online))
+}
+
+/// Other addresses in the tunnel.
+#[derive(Deserialize)]
+struct Addresses {
+    ipv4: Ipv4Addr,
+    ipv6: Ipv6Addr,
+}
+
+async fn device(State(portal): State<Shared>, Path(id): Path<Uuid>, Json(it): Json<Addresses>) -> StatusCode {
+    found(portal.lock().move_device(id, (it.ipv4, it.ipv6)))
 }
 
 async fn authorization_seconds(State(portal): State<Shared>, Json(seconds): Json<u64>) -> StatusCode {

@@ -2,7 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use hmac::{Hmac, Mac as _};
 use model::address_plan::{TUNNEL_V4, TUNNEL_V6};
 use rand::{RngCore as _, SeedableRng as _};
@@ -65,6 +68,36 @@ pub fn preshared_key(client: End<'_>, gateway: End<'_>, secrets: [&Secret; 2]) -
     let salt = format!("WG_PSK|C_ID:{}|G_ID:{}|C_PK:{}|G_PK:{}", client.id, gateway.id, client.key, gateway.key);
 
     STANDARD.encode(pbkdf2_once(&password, salt.as_bytes()))
+}
+
+/// The pre-shared key of two clients, as Base64 text.
+#[must_use]
+pub fn preshared_key_of_clients(initiator: End<'_>, target: End<'_>, secrets: [&Secret; 2]) -> String {
+    let password = secrets.map(|secret| secret.0).concat();
+    let salt =
+        format!("WG_PSK_CC|CA_ID:{}|CB_ID:{}|CA_PK:{}|CB_PK:{}", initiator.id, target.id, initiator.key, target.key);
+
+    STANDARD.encode(pbkdf2_once(&password, salt.as_bytes()))
+}
+
+/// The id of a relay, from what it said when it joined: a relay that was started anew is another one.
+#[must_use]
+pub fn relay_id(stamp_secret: &str) -> Uuid {
+    let hash = Sha256::digest(stamp_secret);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// User name and password at a relay, for the peer with this WireGuard key (as Base64 text).
+#[must_use]
+pub fn relay_login(stamp_secret: &str, public_key: &str, expires_at: u64) -> (String, String) {
+    relay_login_with_salt(stamp_secret, &STANDARD_NO_PAD.encode(Sha256::digest(public_key)), expires_at)
+}
+
+fn relay_login_with_salt(stamp_secret: &str, salt: &str, expires_at: u64) -> (String, String) {
+    let password = STANDARD_NO_PAD.encode(Sha256::digest(format!("{expires_at}:{stamp_secret}:{salt}")));
+    (format!("{expires_at}:{salt}"), password)
 }
 
 /// The id of the device that `who` (an actor or a site) calls `external_id`.
@@ -191,6 +224,32 @@ mod tests {
         let key = preshared_key(client(), gateway(), [&Secret([0xaa; 32]), &Secret([0xbb; 32])]);
 
         assert_eq!(key, "q8Vg5uTVUXn/Twe2E0aVaXAOjAh9dKuPDDTFvBSVjjE=");
+    }
+
+    #[test]
+    fn relay_credentials_are_those_of_the_protocol() {
+        let secret = "00112233445566778899aabbccddeeff".repeat(2);
+        assert_eq!(
+            relay_login(&secret, CLIENT_KEY, 1_800_000_000),
+            (
+                "1800000000:kF8o3vGOqsBa5vErLDRSdEr69ibaE0PVezlbVE4FGbY".to_owned(),
+                "zVr/PcAgmLgJU+mYs7bycmuQFDM3yq8VumHmxYZPHPY".to_owned()
+            )
+        );
+        let shared = "4c98bf59c99b3e467ecd7cf9d6b3e5279645fca59be67bc5bb4af3cf653761ab";
+        let (_, password) = relay_login_with_salt(shared, "n23JJ2wKKtt30oXi", 1_892_160_000);
+        assert_eq!(password, "00hqldgk5xLeKKOB+xls9mHMVtgqzie9DulfgQwMv68");
+        assert_eq!(relay_id(&secret).to_string(), "2a8abfa8-cb99-4629-8437-854193ca6bca");
+    }
+
+    #[test]
+    fn clients_and_gateways_share_different_keys() {
+        let secrets = [&Secret([0xaa; 32]), &Secret([0xbb; 32])];
+        assert_ne!(preshared_key_of_clients(client(), gateway(), secrets), preshared_key(client(), gateway(), secrets));
+        assert_ne!(
+            preshared_key_of_clients(client(), gateway(), secrets),
+            preshared_key_of_clients(gateway(), client(), secrets)
+        );
     }
 
     #[test]

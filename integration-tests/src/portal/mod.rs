@@ -8,6 +8,7 @@
 //! * [`upgrade`] and [`problem`] – who may open a socket, and how the others are turned away
 //! * [`channel`] – one socket: framing, joining, heartbeats
 //! * [`state`] – who is connected; what each message does
+//! * `authorize`, `devices`, `relays` – gateways, other clients and relays, as they are asked for and come and go
 //! * [`view`] – the JSON that clients and gateways are shown
 //! * [`control`] – the levers for tests
 
@@ -21,6 +22,10 @@ pub mod upgrade;
 pub mod view;
 
 mod authorize;
+mod devices;
+mod relays;
+#[cfg(test)]
+mod tests;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;

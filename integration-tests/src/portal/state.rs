@@ -1,8 +1,8 @@
 //! Who is connected, and what each message does.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use super::{
     config::{Device, Directory, Resource},
     derive,
     problem::Problem,
+    relays::RelayOnline,
     upgrade::{Agent, Hello, Role},
     view,
 };
@@ -37,6 +38,12 @@ pub struct Portal {
     pub(super) clients: BTreeMap<Uuid, Online>,
     pub(super) gateways: BTreeMap<Uuid, Online>,
     pub(super) pending: BTreeMap<(Uuid, Uuid), Pending>,
+    /// Relays that have joined.
+    pub(super) relays: BTreeMap<Uuid, RelayOnline>,
+    /// Which of them everybody was told of last.
+    pub(super) told_relays: BTreeSet<Uuid>,
+    /// Whether somebody will tell the news about relays soon.
+    pub(super) relay_news: bool,
     /// Upgrades that are refused although nothing is wrong with them.
     pub(super) refusals: VecDeque<Problem>,
     /// Whether heartbeats go unanswered.
@@ -57,6 +64,8 @@ pub struct Online {
     pub(super) iceless: bool,
     pub(super) joined: bool,
     pub(super) site: Option<Uuid>,
+    /// Where a relay listens.
+    pub(super) relay: [Option<SocketAddr>; 2],
     pub(super) outbox: Outbox,
 }
 
@@ -147,6 +156,9 @@ impl Shared {
             clients: BTreeMap::new(),
             gateways: BTreeMap::new(),
             pending: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            told_relays: BTreeSet::new(),
+            relay_news: false,
             refusals: VecDeque::new(),
             deaf: false,
             attempts: BTreeMap::new(),
@@ -175,6 +187,7 @@ impl Portal {
                 let (id, site) = self.gateway_of(&hello)?;
                 (id, Some(site))
             }
+            Role::Relay => (self.relay_of(&hello)?, None),
         };
         if hello.role == Role::Gateway && self.gateways.contains_key(&id) {
             return Err(Problem::new(409, "gateway_already_connected", "This gateway is already connected"));
@@ -191,30 +204,55 @@ impl Portal {
             iceless: false,
             joined: false,
             site,
+            relay: hello.relay,
             outbox,
         };
-        self.device(id);
+        if hello.role != Role::Relay {
+            let name = online.name.clone();
+            self.device(id);
+            if let Some(device) = self.directory.devices.get_mut(&id).filter(|device| device.name.is_empty()) {
+                device.name = name;
+            }
+        }
         match hello.role {
             Role::Client => self.evict_and_insert(id, online),
             Role::Gateway => {
                 self.gateways.insert(id, online);
             }
+            Role::Relay => self.relay_knocks(id, online),
         }
         Ok(Admitted { role: hello.role, id, socket })
     }
 
-    /// The channel has been joined.
+    /// The channel of a client or gateway has been joined.
     pub fn joined(&mut self, who: Admitted) {
-        let device = self.device(who.id);
         let Some(online) = self.online_mut(who) else { return };
         online.joined = true;
-        let (outbox, agent) = (online.outbox.clone(), online.agent.clone());
+        self.send_init(who.role, who.id);
+    }
 
-        let init = match who.role {
-            Role::Client => view::client_init(&self.directory, &device, &agent),
-            Role::Gateway => view::gateway_init(&self.directory, who.id, &device),
+    /// The whole truth, after a join and when the addresses changed.
+    pub(super) fn send_init(&mut self, role: Role, id: Uuid) {
+        let device = self.device(id);
+        let everybody = if role == Role::Gateway { &self.gateways } else { &self.clients };
+        let Some(online) = everybody.get(&id).filter(|it| it.joined) else { return };
+        let relays = self.relays_for(role, &online.public_key);
+        let init = match role {
+            Role::Gateway => view::gateway_init(&self.directory, id, &device, &relays),
+            Role::Client | Role::Relay => view::client_init(&self.directory, id, &device, &online.agent, &relays),
         };
-        outbox.push("init", &init);
+        online.outbox.push("init", &init);
+    }
+
+    /// A client or gateway has other addresses in the tunnel from now on.
+    pub fn move_device(&mut self, id: Uuid, addresses: (Ipv4Addr, Ipv6Addr)) -> bool {
+        let Some(device) = self.directory.devices.get_mut(&id) else { return false };
+        (device.ipv4, device.ipv6) = addresses;
+        self.save();
+        self.send_init(Role::Client, id);
+        self.send_init(Role::Gateway, id);
+        self.pool_member_moved(id);
+        true
     }
 
     /// The socket is gone.
@@ -222,6 +260,7 @@ impl Portal {
         let online = match who.role {
             Role::Client => &mut self.clients,
             Role::Gateway => &mut self.gateways,
+            Role::Relay => return self.relay_left(who.socket),
         };
         if online.get(&who.id).is_some_and(|it| it.socket == who.socket) {
             online.remove(&who.id);
@@ -235,7 +274,8 @@ impl Portal {
             return;
         }
 
-        match before {
+        match &before {
+            Some(before) if before.is_pool() => self.pool_changed(id, before, Some(&resource)),
             Some(before) if !before.is_at_the_same_place_as(&resource) => self.revoke(None, id),
             Some(_) => {
                 let shown = view::gateway_resource(id, &resource);
@@ -245,17 +285,23 @@ impl Portal {
             }
             None => {}
         }
+        let moves = before.is_some_and(|before| before.site != resource.site);
         for client in self.clients.values().filter(|it| it.joined) {
-            let shown = view::client_resource(&self.directory, id, &resource, &client.agent);
-            client.outbox.push("resource_created_or_updated", &shown);
+            if moves && !client.agent.moves_resources() {
+                client.outbox.push("resource_deleted", &json!(id));
+            }
+            if let Some(shown) = view::client_resource(&self.directory, id, &resource, &client.agent) {
+                client.outbox.push("resource_created_or_updated", &shown);
+            }
         }
         self.save();
     }
 
     /// Removes a resource, and tells everybody.
     pub fn delete_resource(&mut self, id: Uuid) -> bool {
-        if self.directory.resources.remove(&id).is_none() {
-            return false;
+        let Some(gone) = self.directory.resources.remove(&id) else { return false };
+        if gone.is_pool() {
+            self.pool_changed(id, &gone, None);
         }
         self.revoke(None, id);
         for client in self.clients.values().filter(|it| it.joined) {
@@ -265,8 +311,9 @@ impl Portal {
         true
     }
 
-    /// Takes back what was granted: to one client or to all. Only gateways are told.
+    /// Takes back what was granted: to one client or to all. Only those who serve are told.
     pub fn revoke(&mut self, client: Option<Uuid>, resource: Uuid) {
+        self.revoke_devices(|grant| grant.pool == resource && client.is_none_or(|client| client == grant.initiator));
         let (revoked, kept) = std::mem::take(&mut self.directory.authorizations)
             .into_iter()
             .partition(|it| it.resource == resource && client.is_none_or(|client| client == it.client));
@@ -289,10 +336,11 @@ impl Portal {
             Role::Gateway => {
                 (payload["client_ids"].as_array().map(|it| it.iter().collect()).unwrap_or_default(), "gateway_id")
             }
+            Role::Relay => return,
         };
         let others = match who.role {
             Role::Client => &self.gateways,
-            Role::Gateway => &self.clients,
+            Role::Gateway | Role::Relay => &self.clients,
         };
         for member in members {
             let other = member.as_str().and_then(|id| id.parse::<Uuid>().ok()).and_then(|id| others.get(&id));
@@ -319,8 +367,8 @@ impl Portal {
 
         let gone = if online { vec![] } else { vec![id] };
         for (role, everybody) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
-            let connected = view::relays(&self.directory, role);
             for one in everybody.values().filter(|it| it.joined) {
+                let connected = self.relays_for(role, &one.public_key);
                 one.outbox.push("relays_presence", &json!({"disconnected_ids": gone, "connected": connected}));
             }
         }
@@ -354,7 +402,7 @@ impl Portal {
             .map(derive::tunnel_addresses)
             .find(|(v4, _)| !taken.contains(v4))
             .unwrap_or(derive::tunnel_addresses(0));
-        let device = Device { ipv4, ipv6, base_secret: derive::Secret::random() };
+        let device = Device { name: String::new(), ipv4, ipv6, base_secret: derive::Secret::random() };
 
         self.directory.devices.insert(id, device.clone());
         self.save();
@@ -366,6 +414,7 @@ impl Portal {
         let online = match who.role {
             Role::Client => self.clients.get_mut(&who.id),
             Role::Gateway => self.gateways.get_mut(&who.id),
+            Role::Relay => return self.relay_channel(who.socket),
         };
         online.filter(|it| it.socket == who.socket)
     }
@@ -411,6 +460,6 @@ impl Portal {
     }
 }
 
-fn invalid_token() -> Problem {
+pub(super) fn invalid_token() -> Problem {
     Problem::new(401, "invalid_token", "Invalid or expired authentication token")
 }

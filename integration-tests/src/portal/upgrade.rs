@@ -1,6 +1,10 @@
 //! Who may open a socket.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use model::PublicKey;
 use tokio_tungstenite::tungstenite::{handshake::server::Request, http::header};
@@ -14,6 +18,8 @@ pub enum Role {
     Client,
     /// A gateway.
     Gateway,
+    /// A relay.
+    Relay,
 }
 
 /// What a well-formed request for an upgrade says.
@@ -31,6 +37,8 @@ pub struct Hello {
     pub public_key: String,
     /// Which program it is.
     pub agent: Agent,
+    /// Where a relay listens, for each address family.
+    pub relay: [Option<SocketAddr>; 2],
 }
 
 /// The part of a user agent that matters.
@@ -53,6 +61,7 @@ impl Role {
         match self {
             Self::Client => "client",
             Self::Gateway => "gateway",
+            Self::Relay => "relay",
         }
     }
 }
@@ -62,6 +71,7 @@ pub fn read(request: &Request) -> Result<Hello, Problem> {
     let role = match request.uri().path() {
         "/client/v2/websocket" => Role::Client,
         "/gateway/v2/websocket" => Role::Gateway,
+        "/relay/websocket" => Role::Relay,
         _ => return Err(Problem::bare(404)),
     };
     if request.headers().contains_key(header::ORIGIN) {
@@ -82,6 +92,17 @@ pub fn read(request: &Request) -> Result<Hello, Problem> {
         .filter(|token| !token.is_empty())
         .ok_or_else(|| Problem::new(401, "missing_token", "Missing authentication token"))?;
 
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok())
+        .filter(|value| value.len() <= 255)
+        .and_then(Agent::parse)
+        .ok_or_else(|| invalid("user_agent is invalid"))?;
+    if role == Role::Relay {
+        return relay(token, agent, &query);
+    }
+
     let public_key = query.remove("public_key").ok_or_else(|| invalid("public_key can't be blank"))?;
     if public_key.len() != 44 || public_key.parse::<PublicKey>().is_err() {
         return Err(invalid("public_key is invalid"));
@@ -95,14 +116,6 @@ pub fn read(request: &Request) -> Result<Hello, Problem> {
     if name.chars().count() > 255 {
         return Err(invalid("name is too long"));
     }
-    let agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .filter(|value| value.len() <= 255)
-        .and_then(Agent::parse)
-        .ok_or_else(|| invalid("user_agent is invalid"))?;
-
     Ok(Hello {
         role,
         token,
@@ -110,7 +123,24 @@ pub fn read(request: &Request) -> Result<Hello, Problem> {
         name: name.into_owned(),
         public_key: public_key.into_owned(),
         agent,
+        relay: [None; 2],
     })
+}
+
+fn relay(token: String, agent: Agent, query: &BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Result<Hello, Problem> {
+    const PORT: u16 = 3478;
+    let port = query.get("port").map_or(Ok(PORT), |port| port.parse()).map_err(|_| invalid("port is invalid"))?;
+    let address = |name| match query.get(name).map(|text| text.parse::<IpAddr>()) {
+        Some(Ok(ip)) => Ok(Some(SocketAddr::new(ip, port))),
+        Some(Err(_)) => Err(invalid("an address is invalid")),
+        None => Ok(None),
+    };
+    let relay = [address("ipv4")?, address("ipv6")?];
+    if relay == [None; 2] {
+        return Err(Problem::new(500, "unhandled_connect_error", "A relay needs an address"));
+    }
+    let (external_id, name, public_key) = Default::default();
+    Ok(Hello { role: Role::Relay, token, external_id, name, public_key, agent, relay })
 }
 
 fn invalid(detail: &str) -> Problem {
@@ -134,7 +164,36 @@ impl Agent {
     /// Whether this client understands `sites` instead of `gateway_groups`.
     #[must_use]
     pub fn knows_sites(&self) -> bool {
-        self.version >= if self.component == "headless-client" { Version(1, 5, 6) } else { Version(1, 5, 10) }
+        self.is_at_least(Version(1, 5, 6), Version(1, 5, 10))
+    }
+
+    /// Whether this client has a gate of its own for each kind of program: `headless` here, `gui` there.
+    fn is_at_least(&self, headless: Version, gui: Version) -> bool {
+        self.version >= if self.component == "headless-client" { headless } else { gui }
+    }
+
+    /// Whether a resource may move to another site in one update.
+    #[must_use]
+    pub fn moves_resources(&self) -> bool {
+        self.is_at_least(Version(1, 5, 5), Version(1, 5, 9))
+    }
+
+    /// Whether other clients may connect to this one.
+    #[must_use]
+    pub fn can_be_a_target(&self) -> bool {
+        self.is_at_least(Version(1, 5, 7), Version(1, 5, 11))
+    }
+
+    /// Whether this client understands pools of devices.
+    #[must_use]
+    pub fn knows_pools(&self) -> bool {
+        self.is_at_least(Version(1, 5, 9), Version(1, 5, 13))
+    }
+
+    /// Whether another client of this version may talk to this one.
+    #[must_use]
+    pub fn works_with_client(&self, other: &Self) -> bool {
+        (self.version.0, self.version.1) == (other.version.0, other.version.1)
     }
 
     /// Whether a gateway of this version may serve this client.

@@ -8,11 +8,8 @@ use super::{
     upgrade::{Agent, Role},
 };
 
-/// Relays offered at once.
-const MOST_RELAYS: usize = 2;
-
 /// The end of session that is written into relay credentials of gateways; it has no meaning for static credentials.
-const FAR_FUTURE: u64 = 2_145_916_800;
+pub(super) const FAR_FUTURE: u64 = 2_145_916_800;
 
 /// A client's own end of the tunnel.
 #[must_use]
@@ -38,22 +35,31 @@ pub fn interface(directory: &Directory, device: &Device) -> Value {
 
 /// A client's first message.
 #[must_use]
-pub fn client_init(directory: &Directory, device: &Device, agent: &Agent) -> Value {
-    let resources: Vec<Value> =
-        directory.resources.iter().map(|(id, resource)| client_resource(directory, *id, resource, agent)).collect();
+pub fn client_init(directory: &Directory, id: Uuid, device: &Device, agent: &Agent, relays: &[Value]) -> Value {
+    let resources: Vec<Value> = directory
+        .resources
+        .iter()
+        .filter_map(|(id, resource)| client_resource(directory, *id, resource, agent))
+        .collect();
+    let authorizations: Vec<Value> = directory
+        .device_grants
+        .iter()
+        .filter(|grant| grant.target == id)
+        .map(|grant| json!({"client_id": grant.initiator, "resource_id": grant.pool, "expires_at": grant.expires_at}))
+        .collect();
 
     json!({
         "interface": interface(directory, device),
         "resources": resources,
-        "relays": relays(directory, Role::Client),
-        "authorizations": [],
+        "relays": relays,
+        "authorizations": authorizations,
         "flow_logs": flow_logs(),
     })
 }
 
 /// A gateway's first message.
 #[must_use]
-pub fn gateway_init(directory: &Directory, id: Uuid, device: &Device) -> Value {
+pub fn gateway_init(directory: &Directory, id: Uuid, device: &Device, relays: &[Value]) -> Value {
     let authorizations: Vec<Value> = directory
         .authorizations
         .iter()
@@ -64,16 +70,19 @@ pub fn gateway_init(directory: &Directory, id: Uuid, device: &Device) -> Value {
     json!({
         "interface": {"ipv4": device.ipv4, "ipv6": device.ipv6},
         "config": {"ipv4_masquerade_enabled": true, "ipv6_masquerade_enabled": true},
-        "relays": relays(directory, Role::Gateway),
+        "relays": relays,
         "account_slug": directory.account_slug,
         "authorizations": authorizations,
         "flow_logs": flow_logs(),
     })
 }
 
-/// A resource as clients see it.
+/// A resource as clients see it; `None` if they do not, because they are too old.
 #[must_use]
-pub fn client_resource(directory: &Directory, id: Uuid, resource: &Resource, agent: &Agent) -> Value {
+pub fn client_resource(directory: &Directory, id: Uuid, resource: &Resource, agent: &Agent) -> Option<Value> {
+    if resource.is_pool() {
+        return agent.knows_pools().then(|| pool(directory, id, resource));
+    }
     let site = json!([{"id": resource.site, "name": directory.sites.get(&resource.site)}]);
     let mut object = Map::new();
     object.insert("id".into(), json!(id));
@@ -82,7 +91,7 @@ pub fn client_resource(directory: &Directory, id: Uuid, resource: &Resource, age
 
     if resource.kind == "internet" {
         object.insert("can_be_disabled".into(), json!(true));
-        return Value::Object(object);
+        return Some(Value::Object(object));
     }
     object.insert("name".into(), json!(resource.name));
     object.insert("address".into(), json!(resource.address));
@@ -91,7 +100,27 @@ pub fn client_resource(directory: &Directory, id: Uuid, resource: &Resource, age
     if resource.kind == "dns" {
         object.insert("ip_stack".into(), json!(resource.ip_stack.as_deref().unwrap_or("dual")));
     }
-    Value::Object(object)
+    Some(Value::Object(object))
+}
+
+/// A pool as clients see it. Addresses come as networks of one.
+#[must_use]
+pub fn pool(directory: &Directory, id: Uuid, pool: &Resource) -> Value {
+    let mut object = json!({"id": id, "type": pool.kind, "name": pool.name, "filters": pool.filters});
+    if pool.kind == "dynamic_device_pool" {
+        object["address"] = json!(pool.address);
+        return object;
+    }
+    let devices = pool.devices.iter().filter_map(|id| {
+        let device = directory.devices.get(id)?;
+        Some(json!({
+            "client_id": id,
+            "ipv4": format!("{}/32", device.ipv4),
+            "ipv6": format!("{}/128", device.ipv6),
+        }))
+    });
+    object["devices"] = devices.collect();
+    object
 }
 
 /// A resource as gateways see it.
@@ -109,17 +138,11 @@ pub fn gateway_resource(id: Uuid, resource: &Resource) -> Value {
     })
 }
 
-/// The relays that are there, one entry for each address family.
-#[must_use]
-pub fn relays(directory: &Directory, role: Role) -> Vec<Value> {
-    directory.relays.iter().filter(|relay| relay.online).take(MOST_RELAYS).flat_map(|it| relay(it, role)).collect()
-}
-
 /// The entries of one relay.
 #[must_use]
 pub fn relay(relay: &Relay, role: Role) -> Vec<Value> {
     let login = match role {
-        Role::Client => &relay.client,
+        Role::Client | Role::Relay => &relay.client,
         Role::Gateway => &relay.gateway,
     };
     let addresses = relay.v4.map(|it| it.to_string()).into_iter().chain(relay.v6.map(|it| it.to_string()));

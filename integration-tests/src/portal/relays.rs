@@ -1,0 +1,124 @@
+//! Relays come and go.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    derive,
+    problem::Problem,
+    state::{Online, Portal, Shared, SocketId, invalid_token},
+    upgrade::{Hello, Role},
+    view,
+};
+
+/// Relays offered at once.
+const MOST_RELAYS: usize = 2;
+
+/// News about relays are collected for so long: a relay that comes back meanwhile is no news.
+const COLLECT: Duration = Duration::from_secs(1);
+
+/// A relay whose socket is open.
+#[derive(Debug)]
+pub(super) struct RelayOnline {
+    online: Online,
+    addresses: [Option<SocketAddr>; 2],
+    /// What its credentials are made of; `None` until it has joined.
+    stamp_secret: Option<String>,
+}
+
+impl Shared {
+    /// A relay has said what its credentials are made of.
+    pub(super) fn relay_joined(&self, socket: SocketId, payload: &Value) {
+        let Some(secret) = payload["stamp_secret"].as_str().filter(|secret| !secret.is_empty()) else { return };
+        if self.lock().insert_relay(socket, secret) {
+            self.tell_of_relays_soon();
+        }
+    }
+
+    /// Everybody is told, once for all that happens within a moment.
+    pub(super) fn tell_of_relays_soon(&self) {
+        if std::mem::replace(&mut self.lock().relay_news, true) {
+            return;
+        }
+        let portal = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(COLLECT).await;
+            portal.lock().tell_of_relays();
+        });
+    }
+}
+
+impl Portal {
+    /// The relays that one client or gateway is offered, one entry for each address family. Credentials depend on its key
+    /// and on nothing that changes from one connection to the next.
+    pub(super) fn relays_for(&self, role: Role, public_key: &str) -> Vec<Value> {
+        let fixed = self.directory.relays.iter().filter(|relay| relay.online).map(|it| view::relay(it, role));
+        let joined = self.relays.iter().filter_map(|(id, relay)| {
+            let secret = relay.stamp_secret.as_deref()?;
+            let (username, password) = derive::relay_login(secret, public_key, view::FAR_FUTURE);
+            let entry = |address: &SocketAddr| {
+                json!({"id": id, "type": "turn", "addr": address.to_string(), "username": username,
+                       "password": password, "expires_at": view::FAR_FUTURE})
+            };
+            Some(relay.addresses.iter().flatten().map(entry).collect())
+        });
+        fixed.chain(joined).take(MOST_RELAYS).flatten().collect()
+    }
+
+    /// A relay may connect. What it is called is known only once it has joined.
+    pub(super) fn relay_of(&self, hello: &Hello) -> Result<Uuid, Problem> {
+        if self.directory.relay_tokens.contains(&hello.token) {
+            Ok(derive::relay_id(&derive::random_text(16)))
+        } else {
+            Err(invalid_token())
+        }
+    }
+
+    pub(super) fn relay_knocks(&mut self, id: Uuid, online: Online) {
+        let addresses = online.relay;
+        self.relays.insert(id, RelayOnline { online, addresses, stamp_secret: None });
+    }
+
+    /// Puts a relay in the place of an older one with the same secret.
+    pub(super) fn insert_relay(&mut self, socket: SocketId, secret: &str) -> bool {
+        let Some(id) = self.relays.iter().find(|(_, it)| it.online.socket == socket).map(|(id, _)| *id) else {
+            return false;
+        };
+        let Some(mut relay) = self.relays.remove(&id) else { return false };
+        relay.stamp_secret = Some(secret.to_owned());
+        relay.online.joined = true;
+        relay.online.outbox.push("init", &json!({}));
+        self.relays.insert(derive::relay_id(secret), relay);
+        true
+    }
+
+    pub(super) fn relay_left(&mut self, socket: SocketId) {
+        self.relays.retain(|_, it| it.online.socket != socket);
+    }
+
+    pub(super) fn relay_channel(&mut self, socket: SocketId) -> Option<&mut Online> {
+        self.relays.values_mut().find(|it| it.online.socket == socket).map(|it| &mut it.online)
+    }
+
+    /// Tells everybody what is different from what they were told last, if anything is.
+    pub(super) fn tell_of_relays(&mut self) {
+        self.relay_news = false;
+        let now: std::collections::BTreeSet<Uuid> =
+            self.relays.iter().filter(|(_, it)| it.stamp_secret.is_some()).map(|(id, _)| *id).collect();
+        let gone: Vec<Uuid> = self.told_relays.difference(&now).copied().collect();
+        let had_enough = self.told_relays.len() >= MOST_RELAYS;
+        let is_news = !gone.is_empty() || (!had_enough && now != self.told_relays);
+        self.told_relays = now;
+        if !is_news {
+            return;
+        }
+        for (role, everybody) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
+            for one in everybody.values().filter(|it| it.joined) {
+                let connected = self.relays_for(role, &one.public_key);
+                one.outbox.push("relays_presence", &json!({"disconnected_ids": gone, "connected": connected}));
+            }
+        }
+    }
+}
