@@ -13,6 +13,8 @@ pub fn reason(code: &str) -> &str {
         "portal_tls" => "the portal's certificate is not trusted",
         "portal_unreachable" => "the portal does not answer",
         "no_network" => "this machine has no network",
+        "captive_portal" => "this network wants somebody to sign in first",
+        "suspended" => "this machine sleeps, or has just woken up",
         "tun_busy" => "another program holds the network interface",
         "tun_unavailable" => "the network interface cannot be made",
         "tunnel_failed" => "the tunnel broke",
@@ -31,6 +33,7 @@ pub fn remedy(state: State, reason: &str, mode: &str) -> Option<&'static str> {
         (State::SignedOut, ..) => Some("firezonectl sign-in"),
         (_, "portal_tls", _) => Some("check this machine's clock and certificates (ca-certificates)"),
         (_, "portal_rejected", _) => Some("a network that asks to sign in in a browser looks like this"),
+        (_, "captive_portal", _) => Some("open any page in a browser, and sign in to the network there"),
         (_, "tun_busy", _) => Some("stop the other program"),
         (_, "tun_unavailable" | "tunnel_failed" | "cannot_mark_sockets", _) => {
             Some("look why: journalctl --unit firezone-client")

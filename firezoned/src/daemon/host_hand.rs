@@ -162,6 +162,8 @@ impl Worker {
         let input = match event {
             Event::NetworkChanged => Some(Input::NetworkChanged),
             Event::NetworkLost => Some(Input::NetworkLost),
+            Event::CaptivePortal(captive) => Some(Input::CaptivePortal(captive)),
+            Event::Asleep(asleep) => Some(Input::Asleep(asleep)),
             Event::ResolversChanged(resolvers) => {
                 self.forwarder.set_host_resolvers(resolvers.clone());
                 Some(Input::ResolversChanged(resolvers))

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use model::Resolver;
 
-use super::{Effect, Mode};
+use super::{Effect, Mode, Reason};
 
 /// The surroundings of the state: what outlives a session, and the way out for effects.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub(super) struct Context {
     pub(super) resolvers: Vec<Resolver>,
     /// Whether this machine has a way to the outside, as heard last.
     pub(super) online: bool,
+    /// Whether this machine's network wants somebody to sign in first.
+    pub(super) captive: bool,
+    /// Whether this machine sleeps.
+    pub(super) asleep: bool,
     /// What is to be done, in this order. Bounded: the daemon empties it after each input.
     pub(super) effects: VecDeque<Effect>,
 }
@@ -25,6 +29,16 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn emit(&mut self, effect: Effect) {
         self.effects.push_back(effect);
+    }
+
+    /// What stands between this machine and the internet, if anything that we know of.
+    pub(super) fn obstacle(&self) -> Option<Reason> {
+        match self {
+            Self { asleep: true, .. } => Some(Reason::Suspended),
+            Self { online: false, .. } => Some(Reason::NoNetwork),
+            Self { captive: true, .. } => Some(Reason::CaptivePortal),
+            _ => None,
+        }
     }
 
     /// Remembers the resolvers; says whether they are different ones.

@@ -67,6 +67,10 @@ pub enum Input {
     NetworkChanged,
     /// The machine has no way to the outside any more. `NetworkChanged` follows once it has.
     NetworkLost,
+    /// Whether this network wants somebody to sign in first, with a browser.
+    CaptivePortal(bool),
+    /// Whether this machine sleeps. `NetworkChanged` or `NetworkLost` follow once it has woken up.
+    Asleep(bool),
     /// The host's own resolvers are these.
     ResolversChanged(Vec<Resolver>),
 }

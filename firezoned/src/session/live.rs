@@ -81,7 +81,9 @@ impl Live {
             Input::Begin(account) if account.token != self.account.token => {
                 return self.end(Next::SignIn(account), cx);
             }
-            Input::Begin(_) | Input::TimeIsUp | Input::NetworkLost => {}
+            // The way is free: no need to wait for the next attempt.
+            Input::CaptivePortal(false) if !self.joined => self.reset(cx),
+            Input::Begin(_) | Input::TimeIsUp | Input::NetworkLost | Input::CaptivePortal(_) | Input::Asleep(_) => {}
 
             Input::TunnelOpened(key) => self.opened(key, cx),
             Input::TunnelFailed(why) => return self.end_without_tunnel(why, cx),

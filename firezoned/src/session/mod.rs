@@ -85,8 +85,16 @@ impl Session {
     /// Nobody is signed in. `internet_resource` is the wish that the configuration expresses.
     #[must_use]
     pub fn new(mode: Mode, internet_resource: bool, now: Instant) -> Self {
-        let context =
-            Context { now, mode, internet_resource, resolvers: Vec::new(), online: true, effects: VecDeque::new() };
+        let context = Context {
+            now,
+            mode,
+            internet_resource,
+            resolvers: Vec::new(),
+            online: true,
+            captive: false,
+            asleep: false,
+            effects: VecDeque::new(),
+        };
         let state = State::SignedOut(SignedOut { reason: None });
         let mut this = Self { state, context, snapshot: Snapshot::default(), started: now };
         this.snapshot = this.look();
@@ -105,6 +113,10 @@ impl Session {
         match &input {
             Input::NetworkLost => self.context.online = false,
             Input::NetworkChanged => self.context.online = true,
+            Input::CaptivePortal(captive) => self.context.captive = *captive,
+            Input::Asleep(asleep) => self.context.asleep = *asleep,
+            // Whoever gets that far is awake, whatever was heard or not.
+            Input::Joined => self.context.asleep = false,
             _ => {}
         }
         let state = std::mem::replace(&mut self.state, State::Stopped);
@@ -188,9 +200,10 @@ impl Session {
         };
         view.internet_resource_active = self.context.internet_resource;
         let is_trying = matches!(view.state, dbus_api::State::Connecting | dbus_api::State::Reconnecting);
-        if is_trying && !self.context.online {
+        let is_asleep = self.context.asleep && view.state == dbus_api::State::Connected;
+        if let Some(obstacle) = self.context.obstacle().filter(|_| is_trying || is_asleep) {
             view.state = dbus_api::State::WaitingForNetwork;
-            view.reason = Some(Reason::NoNetwork);
+            view.reason = Some(obstacle);
         }
         view
     }

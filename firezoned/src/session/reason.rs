@@ -15,6 +15,10 @@ pub enum Reason {
     PortalTls,
     /// No network could carry the connection.
     NoNetwork,
+    /// This network wants somebody to sign in first, with a browser.
+    CaptivePortal,
+    /// This machine sleeps, or has just woken up.
+    Suspended,
     /// The portal does not answer, or the connection broke.
     PortalUnreachable,
     /// Somebody else holds our network interface.
@@ -38,6 +42,8 @@ impl Reason {
             Self::PortalRejected => "portal_rejected",
             Self::PortalTls => "portal_tls",
             Self::NoNetwork => "no_network",
+            Self::CaptivePortal => "captive_portal",
+            Self::Suspended => "suspended",
             Self::PortalUnreachable => "portal_unreachable",
             Self::TunBusy => "tun_busy",
             Self::TunUnavailable => "tun_unavailable",

@@ -496,3 +496,55 @@ fn numbers_only_grow_and_only_with_changes() {
     assert_eq!(after.generation, before.generation + 1);
     assert_eq!(after.resources_generation, before.resources_generation);
 }
+
+#[test]
+fn a_network_that_wants_a_browser_is_shown_and_left_at_once() {
+    let mut world = World::user();
+    world.sign_in("token");
+    world.feed(Input::CaptivePortal(true));
+    world.feed(Input::TunnelOpened(key(1)));
+    world.feed(Input::Lost(Reason::PortalTls));
+    assert_eq!((world.state(), world.reason()), (State::WaitingForNetwork, "captive_portal"));
+    world.done();
+
+    world.feed(Input::CaptivePortal(false));
+    assert_eq!((world.state(), world.reason()), (State::Connecting, "portal_tls"));
+    assert_eq!(world.done(), ["reset tunnel"]);
+
+    // Somebody else's opinion about a network that works for us.
+    world.feed(Input::Joined);
+    world.feed(Input::Interface(interface()));
+    world.host_obeys();
+    world.done();
+    world.feed(Input::CaptivePortal(true));
+    assert_eq!((world.state(), world.reason()), (State::Connected, ""));
+    world.feed(Input::CaptivePortal(false));
+    assert_eq!(world.done(), [""; 0]);
+}
+
+#[test]
+fn a_machine_that_sleeps_is_not_connected_and_starts_over_when_it_wakes() {
+    let mut world = World::connected();
+    world.done();
+    world.feed(Input::Asleep(true));
+    assert_eq!((world.state(), world.reason()), (State::WaitingForNetwork, "suspended"));
+    assert_eq!(world.done(), [""; 0], "nothing is taken down");
+
+    world.feed(Input::Asleep(false));
+    world.feed(Input::NetworkChanged);
+    assert_eq!(world.done(), ["reset tunnel"]);
+    world.feed(Input::NewPublicKey(key(2)));
+    assert_eq!((world.state(), world.reason()), (State::Reconnecting, ""));
+    world.feed(Input::Joined);
+    assert_eq!(world.state(), State::Connected);
+}
+
+#[test]
+fn whoever_joins_is_awake_although_nobody_said_so() {
+    let mut world = World::connected();
+    world.feed(Input::Asleep(true));
+    world.feed(Input::NewPublicKey(key(2)));
+    assert_eq!((world.state(), world.reason()), (State::WaitingForNetwork, "suspended"));
+    world.feed(Input::Joined);
+    assert_eq!((world.state(), world.reason()), (State::Connected, ""));
+}

@@ -34,7 +34,9 @@ impl Waiting {
         match input {
             Input::Begin(account) => signed_out::begin(account, cx),
             Input::TimeIsUp => signed_out::begin_again(self.account, self.failures, Some(self.why), cx),
-            Input::Reset | Input::NetworkChanged => signed_out::begin_again(self.account, 0, Some(self.why), cx),
+            Input::Reset | Input::NetworkChanged | Input::CaptivePortal(false) => {
+                signed_out::begin_again(self.account, 0, Some(self.why), cx)
+            }
             Input::Request(Request::Reset(reply)) => {
                 reply.accept();
                 signed_out::begin_again(self.account, 0, Some(self.why), cx)

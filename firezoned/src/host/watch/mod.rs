@@ -1,12 +1,13 @@
 //! Notices when the host changes under us.
 //!
-//! One task listens to rtnetlink's multicast groups and to inotify. Neither tells *what* changed in our terms, so a notice
-//! only starts a short wait; then the task looks, and compares with what it saw last: [`outside`] is what sessions depend
-//! on, [`ground`] what our settings depend on. Nothing is announced twice.
+//! One task listens to rtnetlink's multicast groups, to inotify and, on the bus, to [`services`]. The kernel does not tell
+//! *what* changed in our terms, so its notice only starts a short wait; then the task looks, and compares with what it saw
+//! last: [`outside`] is what sessions depend on, [`ground`] what our settings depend on. Nothing is announced twice.
 
 mod file;
 mod ground;
 mod outside;
+mod services;
 
 use std::future::pending;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use self::file::FileWatch;
 use self::ground::Ground;
 use self::outside::{Outside, Turn};
+use self::services::{Said, Services};
 use super::dns::ResolvConf;
 use super::kernel::Kernel;
 use super::netlink::{News, Refusal};
@@ -34,6 +36,12 @@ const FILE_SETTLES: Duration = Duration::from_millis(100);
 /// After the kernel closed our socket or gave no answer, which it has no reason to do.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Between two attempts to find a system bus: many hosts have none, and one that appears late is not urgent.
+const BUS_AGAIN: Duration = Duration::from_secs(30);
+
+/// For a bus to let us in.
+const BUS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// More than the daemon can leave unread without being stuck; then the watch waits.
 const UNREAD: usize = 16;
 
@@ -45,6 +53,11 @@ pub enum Event {
     /// There is no default route any more, or there was none from the beginning. [`Event::NetworkChanged`] follows when
     /// there is one again.
     NetworkLost,
+    /// Whether this network wants somebody to sign in first, with a browser. It does not until somebody says so.
+    CaptivePortal(bool),
+    /// Whether this machine is about to sleep. When it has woken up, [`Event::NetworkChanged`] or [`Event::NetworkLost`]
+    /// follow.
+    Asleep(bool),
     /// The host's own resolvers are others now.
     ResolversChanged(Vec<Resolver>),
     /// Somebody else touched what we keep in step with or what is ours: only [`super::Host::reapply`] is due.
@@ -76,6 +89,8 @@ impl Watch {
             resolvers: resolv_conf.system_resolvers(),
             our_text: resolv_conf.our_text(),
             resolv_conf,
+            woke: false,
+            captive: false,
             tell,
         };
         let (looked, first_look) = oneshot::channel();
@@ -113,6 +128,9 @@ struct Watcher {
     resolvers: Vec<IpAddr>,
     /// The live file as we saw it last, while it carries our marker.
     our_text: Option<Vec<u8>>,
+    /// Whether the machine has woken up since the last look.
+    woke: bool,
+    captive: bool,
     tell: mpsc::Sender<Event>,
 }
 
@@ -135,6 +153,8 @@ impl Watcher {
 
         let mut network_due: Option<Instant> = None;
         let mut file_due: Option<Instant> = None;
+        let mut services: Option<Services> = None;
+        let mut services_due: Option<Instant> = Some(Instant::now());
         loop {
             let heard = tokio::select! {
                 noticed = next_news(&mut news) => {
@@ -149,6 +169,26 @@ impl Watcher {
                         file = None;
                     }
                     file_due.get_or_insert(Instant::now() + FILE_SETTLES);
+                    Ok(())
+                }
+                said = next_said(&mut services) => match said {
+                    Some(Said::FallsAsleep) => self.tell(Event::Asleep(true)).await,
+                    Some(Said::Woke) => {
+                        // The network may need a moment too; what it does meanwhile is the same news.
+                        self.woke = true;
+                        network_due.get_or_insert(Instant::now() + NETWORK_SETTLES);
+                        self.tell(Event::Asleep(false)).await
+                    }
+                    Some(Said::Captive(captive)) => self.tell_captive(captive).await,
+                    None => {
+                        services = None;
+                        services_due = Some(Instant::now() + BUS_AGAIN);
+                        self.tell_captive(false).await
+                    }
+                },
+                () = at(services_due) => {
+                    services = listen_to_services().await;
+                    services_due = services.is_none().then(|| Instant::now() + BUS_AGAIN);
                     Ok(())
                 }
                 () = at(network_due) => {
@@ -180,6 +220,12 @@ impl Watcher {
     }
 
     async fn tell_network(&mut self, (turn, moved): (Turn, bool)) -> Result<(), Unheard> {
+        let turn = match (std::mem::take(&mut self.woke), self.outside.leads_nowhere()) {
+            (false, _) => turn,
+            // Whatever it looks like: while we slept everybody else went on.
+            (true, true) => Turn::Lost,
+            (true, false) => Turn::Changed,
+        };
         match turn {
             Turn::Changed => self.tell(Event::NetworkChanged).await,
             Turn::Lost => self.tell(Event::NetworkLost).await,
@@ -217,6 +263,13 @@ impl Watcher {
         Ok(())
     }
 
+    async fn tell_captive(&mut self, captive: bool) -> Result<(), Unheard> {
+        if std::mem::replace(&mut self.captive, captive) != captive {
+            self.tell(Event::CaptivePortal(captive)).await?;
+        }
+        Ok(())
+    }
+
     async fn tell(&self, event: Event) -> Result<(), Unheard> {
         tracing::debug!(event = event.name(), "the host changed");
         self.tell.send(event).await.map_err(|_| Unheard)
@@ -228,6 +281,8 @@ impl Event {
         match self {
             Self::NetworkChanged => "network-changed",
             Self::NetworkLost => "network-lost",
+            Self::CaptivePortal(_) => "captive-portal",
+            Self::Asleep(_) => "asleep",
             Self::ResolversChanged(_) => "resolvers-changed",
             Self::Drifted => "drifted",
         }
@@ -242,6 +297,24 @@ async fn next_news(news: &mut Option<News>) -> bool {
         *news = None;
     }
     noticed
+}
+
+/// Cancel-safe.
+async fn next_said(services: &mut Option<Services>) -> Option<Said> {
+    match services {
+        Some(services) => services.next().await,
+        None => pending().await,
+    }
+}
+
+/// `None` on a host without a system bus.
+async fn listen_to_services() -> Option<Services> {
+    let listening = async { Services::listen(zbus::Connection::system().await?).await };
+    tokio::time::timeout(BUS_PATIENCE, listening)
+        .await
+        .ok()?
+        .inspect_err(|error| tracing::trace!(%error, "no bus"))
+        .ok()
 }
 
 /// Cancel-safe.
