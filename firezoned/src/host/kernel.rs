@@ -13,6 +13,7 @@ use super::address;
 use super::family::Family;
 use super::link::{self, Link};
 use super::netlink::{Create, Netlink, Refusal};
+use super::others;
 use super::plan::{Change, Have, UPSTREAM_INTERFACE};
 use super::routes::Found;
 use super::rules::Rule;
@@ -31,7 +32,7 @@ impl Kernel {
     pub(super) async fn have(&mut self, tunnel: &str) -> Result<Have, Refusal> {
         // Rules first: should upstream start between the two questions, we see its interface but not yet its rules,
         // and never take fresh rules for left ones.
-        let rules = self.rules().await?;
+        let (rules, preceding) = self.rules().await?;
         let links = self.links().await?;
         let routes = self.routes().await?;
         let addresses = self.addresses().await?;
@@ -49,7 +50,9 @@ impl Kernel {
             tunnel,
             rules,
             routes,
+            in_our_ranges: others::in_our_ranges(&addresses, &usable(&others)),
             usable: usable(&others),
+            preceding,
             upstream_runs: others.iter().any(|link| link.name == UPSTREAM_INTERFACE),
         })
     }
@@ -91,18 +94,26 @@ impl Kernel {
         Ok(routes)
     }
 
-    async fn rules(&mut self) -> Result<BTreeSet<Rule>, Refusal> {
+    /// Our rules and upstream's, and the priorities of those that precede them.
+    async fn rules(&mut self) -> Result<(BTreeSet<Rule>, BTreeSet<u32>), Refusal> {
         let mut rules = BTreeSet::new();
+        let mut preceding = BTreeSet::new();
         for family in Family::BOTH {
             let mut question = RuleMessage::default();
             question.header.family = family.into();
             let answers = self.netlink.dump(RouteNetlinkMessage::GetRule(question), |answer| match answer {
-                RouteNetlinkMessage::NewRule(message) => Rule::read(&message),
+                RouteNetlinkMessage::NewRule(message) => {
+                    let rule = Rule::read(&message);
+                    if rule.is_none() {
+                        preceding.extend(others::precedes_us(&message));
+                    }
+                    rule
+                }
                 _ => None,
             });
             rules.extend(none_if_unsupported(answers.await)?);
         }
-        Ok(rules)
+        Ok((rules, preceding))
     }
 
     /// Makes one change. What is there already, or gone already, is as wished.

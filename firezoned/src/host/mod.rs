@@ -20,6 +20,7 @@ mod kernel;
 mod lan;
 mod link;
 mod netlink;
+mod others;
 mod plan;
 mod reverse_path;
 mod routes;
@@ -95,6 +96,9 @@ impl Host {
                     dns = None;
                 }
                 let plan = plan(&have, want, self.mark);
+                if want.addresses.is_some() {
+                    others::warnings(&have).for_each(|warning| applied.warn(warning));
+                }
                 if want.routes.iter().any(is_everything_v4) && reverse_path::is_strict(&have) {
                     applied.warn(warnings::strict_reverse_path());
                 }

@@ -27,6 +27,10 @@ pub(super) struct Have {
     pub(super) routes: Vec<Found>,
     /// Interfaces through which packets can leave, with their names; without loopback and the tunnel.
     pub(super) usable: BTreeMap<u32, String>,
+    /// Priorities of rules of others that take what should be ours.
+    pub(super) preceding: BTreeSet<u32>,
+    /// Interfaces of others with addresses out of the tunnel's ranges.
+    pub(super) in_our_ranges: Vec<String>,
     /// Whether [`UPSTREAM_INTERFACE`] exists.
     pub(super) upstream_runs: bool,
 }
