@@ -7,6 +7,7 @@
 //! * `node` – the owner of everything, and the only door
 //! * `demux` – what kind of message a datagram is
 //! * `peer` – one connection and its life; `way` – where its datagrams go
+//! * `doubt` – what happens when a direct path dies without a word
 //! * `relay` – the STUN/TURN client
 //! * `ice` – candidates and connectivity checks
 //! * `wireguard` – sessions; the only place that knows which engine is inside
@@ -14,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod demux;
+mod doubt;
 mod early;
 mod ice;
 mod limits;

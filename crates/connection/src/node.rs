@@ -98,14 +98,6 @@ pub struct Drops {
     pub busy: u64,
 }
 
-/// Where a datagram really comes from and goes to, after a relay is taken out of the picture.
-#[derive(Clone, Copy, Debug)]
-struct Journey {
-    way: Way,
-    local: SocketAddr,
-    from: SocketAddr,
-}
-
 impl Drops {
     fn count(&mut self, refused: Refused) {
         let counter = match refused {
@@ -216,13 +208,13 @@ impl Node {
             self.drops.too_long += 1;
             return None;
         }
-        let (journey, message) = self.unwrap_relay(local, from, payload, now)?;
+        let (way, message) = self.unwrap_relay(local, from, payload, now)?;
         if let Some(check) = Message::parse(message) {
-            self.handle_check(journey, check, now);
+            self.handle_check(way, check, now);
             return None;
         }
         if demux::is_wireguard(message) {
-            return self.handle_wireguard(journey, ecn, message, now);
+            return self.handle_wireguard(way, ecn, message, now);
         }
         let counter = if demux::is_stun(message) { &mut self.drops.stray } else { &mut self.drops.unknown };
         *counter += 1;
@@ -337,15 +329,16 @@ impl Node {
         }
     }
 
-    /// Lets the relays have their own messages, and takes the envelope off those that they forward.
+    /// Lets the relays have their own messages, and takes the envelope off those that they forward. Returns the way on
+    /// which the message really came.
     fn unwrap_relay<'a>(
         &mut self,
         local: SocketAddr,
         from: SocketAddr,
         datagram: &'a mut [u8],
         now: Instant,
-    ) -> Option<(Journey, &'a mut [u8])> {
-        let direct = Journey { way: Way::Direct { local, remote: from }, local, from };
+    ) -> Option<(Way, &'a mut [u8])> {
+        let direct = Way::Direct { local, remote: from };
         if !self.relays.may_be(from) {
             return Some((direct, datagram));
         }
@@ -366,29 +359,22 @@ impl Node {
             }
             relay::Received::Foreign => Some((direct, message)),
             relay::Received::Relayed { relay, peer, relayed } => {
-                let way = Way::Relayed { relay, local: relayed, remote: peer };
-                Some((Journey { way, local: relayed, from: peer }, message))
+                Some((Way::Relayed { relay, local: relayed, remote: peer }, message))
             }
         }
     }
 
-    fn handle_check(&mut self, journey: Journey, check: Message<'_>, now: Instant) {
+    fn handle_check(&mut self, way: Way, check: Message<'_>, now: Instant) {
         let Some(connection) = self.peers.values_mut().find(|connection| connection.accepts(&check)) else {
             self.drops.stray += 1;
             return;
         };
-        connection.handle_check(journey.local, journey.from, check, now);
+        connection.handle_check(way, check, now);
         self.settle(now);
     }
 
-    fn handle_wireguard(
-        &mut self,
-        journey: Journey,
-        ecn: Ecn,
-        message: &mut [u8],
-        now: Instant,
-    ) -> Option<(PeerId, IpPacket)> {
-        let received = match self.identity.addressee(journey.from.ip(), message, &mut self.rng, now) {
+    fn handle_wireguard(&mut self, way: Way, ecn: Ecn, message: &mut [u8], now: Instant) -> Option<(PeerId, IpPacket)> {
+        let received = match self.identity.addressee(way.ends().1.ip(), message, &mut self.rng, now) {
             Ok(Addressee::Number(number)) => self.by_number.get(&number).copied().and_then(|peer| {
                 self.with_peer(peer, |connection, post| {
                     let was_calm = connection.is_calm();
@@ -400,7 +386,7 @@ impl Node {
             }),
             Ok(Addressee::CookieReply(reply)) => {
                 self.drops.busy += 1;
-                self.post().send(journey.way, &reply, now);
+                self.post().send(way, &reply, now);
                 return None;
             }
             Err(refused) => {

@@ -12,6 +12,7 @@ use rand::{Rng as _, rngs::StdRng};
 
 use crate::{
     Due, Params, Path, Route, Sealed,
+    doubt::Doubt,
     ice::{self, Agent, Announcement, Health, LocalCandidate, Message, Profile},
     limits::{EARLY_MESSAGES, push_bounded},
     relay::Relays,
@@ -40,6 +41,7 @@ pub(crate) struct Connection {
     tunnel: Tunnel,
     state: State,
     health: Health,
+    doubt: Doubt,
     /// Until when the peer has to have told us an address.
     candidates_due: Option<Instant>,
     /// Until when there has to be hope again.
@@ -113,6 +115,7 @@ impl Connection {
             tunnel,
             state: State::Connecting { early: VecDeque::new() },
             health: Health::Checking,
+            doubt: Doubt::new(now),
             candidates_due: Some(now + CANDIDATE_TIMEOUT),
             recovery_due: None,
             last_proactive_handshake: None,
@@ -156,6 +159,9 @@ impl Connection {
     }
 
     pub(crate) fn add_local(&mut self, candidate: LocalCandidate, now: Instant) {
+        if self.doubt.keeps(candidate) {
+            return;
+        }
         if let Some(announcement) = self.agent.add_local(candidate) {
             self.withdraw.retain(|withdrawn| withdrawn.text != announcement.text);
             self.announce.insert(announcement);
@@ -215,8 +221,14 @@ impl Connection {
         self.agent.accepts(message)
     }
 
-    pub(crate) fn handle_check(&mut self, local: SocketAddr, from: SocketAddr, message: Message<'_>, now: Instant) {
-        self.agent.handle_message(local, from, message, now);
+    /// Handles a check that came on this way.
+    pub(crate) fn handle_check(&mut self, way: Way, message: Message<'_>, now: Instant) {
+        let is_answer = message.is_answer();
+        let (local, remote) = way.ends();
+        self.agent.handle_message(local, remote, message, now);
+        if is_answer {
+            self.heard(way, now);
+        }
     }
 
     /// Handles a WireGuard message with an index of this connection. Decrypts it where it lies.
@@ -258,6 +270,8 @@ impl Connection {
 
     /// Does what is due, and sends what the checks have to say.
     pub(crate) fn drive(&mut self, post: &mut Post<'_>, now: Instant) -> Vec<News> {
+        let offers = self.doubt.handle_timeout(&mut self.agent, now);
+        self.announce.extend(offers);
         self.check_connectivity(post, now);
         // Another patience may mean that something is due at once.
         if self.fall_asleep(now) {
@@ -285,6 +299,7 @@ impl Connection {
         [
             self.agent.poll_timeout().map(due("connectivity check")),
             self.tunnel.poll_timeout(),
+            self.doubt.poll_timeout(),
             self.candidates_due.map(due("peer without candidates")),
             self.recovery_due.map(due("peer without a path")),
             self.idle_due().map(due("idle connection")),
@@ -359,6 +374,7 @@ impl Connection {
             return;
         }
         tracing::debug!(number = ?self.number, ?way, "New path");
+        self.leave(way, now);
         let before = std::mem::replace(&mut self.state, State::Idle { way });
         match before {
             State::Connecting { early } => {
@@ -371,6 +387,40 @@ impl Connection {
             State::Idle { .. } => {}
         }
         self.handshake_proactively(post, now);
+    }
+
+    /// A path answered, perhaps not the present one.
+    fn heard(&mut self, way: Way, now: Instant) {
+        if self.way() == Some(way) {
+            self.doubt.heard(now);
+        } else if matches!(way, Way::Relayed { .. }) {
+            self.doubt.heard_by_relay(now);
+            if matches!(self.state, State::Connected { .. }) {
+                self.leave_dead_path(now);
+            }
+        }
+    }
+
+    /// The present path is given up for another.
+    fn leave(&mut self, for_way: Way, now: Instant) {
+        match for_way {
+            Way::Direct { local, .. } => self.doubt.trust(local),
+            Way::Relayed { .. } => self.leave_dead_path(now),
+        }
+        self.doubt.begin(now);
+    }
+
+    /// Takes back the address behind a direct path of which nothing is heard, so that both sides use another.
+    fn leave_dead_path(&mut self, now: Instant) {
+        let Some(Way::Direct { local, .. }) = self.way() else { return };
+        if self.params.role != IceRole::Controlling || !self.doubt.is_justified(now) {
+            return;
+        }
+        tracing::debug!(number = ?self.number, "The direct path is silent");
+        let withdrawal = self.doubt.withhold(local, &mut self.agent, now);
+        self.announce.retain(|announced| !withdrawal.gone.contains(announced));
+        self.announce.extend(withdrawal.unsaid);
+        self.withdraw.extend(withdrawal.gone);
     }
 
     fn handle_health(&mut self, health: Health, now: Instant) {
@@ -410,6 +460,7 @@ impl Connection {
             State::Idle { way } => {
                 self.state = State::Connected { way: *way, last_use: now };
                 self.agent.set_patience(self.profile.active);
+                self.doubt.begin(now);
             }
         }
     }

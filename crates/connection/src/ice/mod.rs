@@ -14,9 +14,11 @@ use is::{
 use model::{IceCredentials, message::IceRole};
 
 mod candidates;
+mod suspension;
 mod timing;
 
 pub(crate) use candidates::LocalCandidate;
+pub(crate) use suspension::{Suspension, Withdrawal};
 pub(crate) use timing::{Patience, Profile};
 
 use crate::limits::{CANDIDATE_PAIRS, REMOTE_CANDIDATES};
@@ -223,6 +225,11 @@ impl Agent {
 }
 
 impl<'a> Message<'a> {
+    /// Whether this is an answer to a check of ours, and so the proof that a path works both ways.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.0.is_successful_binding_response()
+    }
+
     /// Parses a binding request or a successful answer to one; nothing else is a check.
     pub(crate) fn parse(datagram: &'a [u8]) -> Option<Self> {
         let message = StunMessage::parse(datagram).ok()?;

@@ -28,6 +28,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// Whether datagrams between the two hosts arrive.
     pub direct: bool,
+    /// Whether nothing at all arrives.
+    pub dark: bool,
     /// Whether what a host says about candidates reaches the other.
     pub portal: bool,
     pub latency: Duration,
@@ -126,6 +128,7 @@ impl World {
             relays: vec![ToyRelay::new(1, vec![address("203.0.113.1:3478")])],
             hosts,
             direct: true,
+            dark: false,
             portal: true,
             latency: Duration::from_millis(10),
             delivered: 0,
@@ -230,6 +233,9 @@ impl World {
     fn deliver(&mut self) {
         while let Some(index) = self.wire.iter().position(|it| it.0 <= self.now) {
             let Some((_, from, to, ecn, payload)) = self.wire.remove(index) else { return };
+            if self.dark {
+                continue;
+            }
             self.delivered += 1;
             if let Some(relay) = self.relays.iter_mut().find(|relay| relay.owns(to.ip())) {
                 for (from, to, payload) in relay.handle(from, to, &payload, self.now) {
