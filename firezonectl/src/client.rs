@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use dbus_api::{ClientProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file};
+use dbus_api::{
+    ClientProxy, DnsProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file,
+};
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -39,6 +41,7 @@ pub enum Daemon {
 pub struct Bus {
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
+    dns: DnsProxy<'static>,
 }
 
 impl Daemon {
@@ -59,7 +62,8 @@ impl Daemon {
             ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
         let resources =
             ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
-        Ok(Self::Serving(Bus { client, resources }))
+        let dns = DnsProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
+        Ok(Self::Serving(Bus { client, resources, dns }))
     }
 
     /// The daemon that takes commands.
@@ -163,6 +167,26 @@ impl Bus {
     /// Rebuilds all connections.
     pub async fn reset(&self) -> Result<(), Failure> {
         in_time(self.client.reset(BTreeMap::new())).await
+    }
+
+    /// Whom the daemon asks for names.
+    pub async fn dns_status(&self) -> Result<dbus_api::dns::DnsStatus, Failure> {
+        in_time(self.dns.get_status()).await
+    }
+
+    /// Why a name is answered as it is.
+    pub async fn explain(&self, name: &str) -> Result<dbus_api::dns::Explanation, Failure> {
+        in_time(self.dns.explain(name)).await
+    }
+
+    /// Forgets the answers of other resolvers.
+    pub async fn flush_names(&self) -> Result<(), Failure> {
+        in_time(self.dns.flush()).await
+    }
+
+    /// Makes this machine ask the daemon.
+    pub async fn reapply_names(&self) -> Result<(), Failure> {
+        in_time(self.dns.reapply()).await
     }
 
     /// Waits until `decide` is satisfied with a state and its reason.

@@ -8,7 +8,12 @@ use std::{
 };
 
 use clap::Parser as _;
-use dbus_api::{Device, Error, Gateway, Resource, Status, StatusFile, Warning, resources::Filter, status_file::Entry};
+use dbus_api::{
+    Device, Error, Gateway, Resource, Status, StatusFile, Warning,
+    dns::{DnsStatus, Explanation, Match, Server},
+    resources::Filter,
+    status_file::Entry,
+};
 use firezonectl::{
     args::Args,
     client::Daemon,
@@ -29,6 +34,8 @@ struct Mind(Arc<Mutex<Thoughts>>);
 struct Thoughts {
     status: Status,
     resources: Vec<Resource>,
+    dns: DnsStatus,
+    explanation: Explanation,
     refuses: bool,
     fails_with: Option<fn(String) -> Error>,
     asked: Vec<&'static str>,
@@ -52,6 +59,7 @@ impl Mind {
 
 struct FakeClient(Mind);
 struct FakeResources(Mind);
+struct FakeDns(Mind);
 
 #[interface(name = "dev.firezone.Client1")]
 impl FakeClient {
@@ -128,6 +136,31 @@ impl FakeResources {
     }
 }
 
+#[interface(name = "dev.firezone.Client1.Dns")]
+impl FakeDns {
+    async fn get_status(&self) -> Result<DnsStatus, Error> {
+        self.0.ask("dns status")?;
+        Ok(self.0.0.lock().unwrap().dns.clone())
+    }
+
+    async fn explain(&self, name: String) -> Result<Explanation, Error> {
+        self.0.ask("explain")?;
+        if name.contains("..") {
+            return Err(Error::InvalidArgs("that is not a name".to_owned()));
+        }
+        let explanation = self.0.0.lock().unwrap().explanation.clone();
+        Ok(Explanation { name, ..explanation })
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        self.0.ask("flush")
+    }
+
+    async fn reapply(&self) -> Result<(), Error> {
+        self.0.ask("reapply")
+    }
+}
+
 /// A daemon, and the way to it.
 struct Played {
     mind: Mind,
@@ -146,6 +179,8 @@ impl Played {
             .serve_at(dbus_api::PATH, FakeClient(mind.clone()))
             .unwrap()
             .serve_at(dbus_api::PATH, FakeResources(mind.clone()))
+            .unwrap()
+            .serve_at(dbus_api::PATH, FakeDns(mind.clone()))
             .unwrap()
             .build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
@@ -343,6 +378,98 @@ async fn resources_for_programs() {
     );
 }
 
+fn servers() -> Vec<Server> {
+    let server = |sentinel: &str, upstream: &str, protocol: &str, via: &str| Server {
+        sentinel: sentinel.to_owned(),
+        upstream: upstream.to_owned(),
+        protocol: protocol.to_owned(),
+        via: via.to_owned(),
+        ..Server::default()
+    };
+    let strict = Server {
+        server_name: Some("dns.quad9.net".to_owned()),
+        failure: Some("certificate".to_owned()),
+        ..server("100.100.111.2", "9.9.9.9:853", "tls", "host")
+    };
+    vec![server("100.100.111.1", "10.0.0.53:53", "plain", "tunnel"), strict]
+}
+
+#[tokio::test]
+async fn dns_says_whom_the_daemon_asks_and_how() {
+    let played = Played::new(connected()).await;
+    let status = DnsStatus { origin: "nobody".to_owned(), ..DnsStatus::default() };
+    played.mind.0.lock().unwrap().dns = status;
+    assert_eq!(played.run("dns").await.unwrap(), "Nobody asks the daemon for names: there is no session\n");
+    played.mind.0.lock().unwrap().dns = DnsStatus {
+        origin: "portal".to_owned(),
+        servers: servers(),
+        search_domain: Some("corp.example".to_owned()),
+        names: 7,
+    };
+    assert_eq!(
+        played.run("dns").await.unwrap(),
+        "\
+The portal chose these resolvers
+ASKED AT       STANDS FOR
+100.100.111.1  10.0.0.53:53, not encrypted, through the tunnel
+100.100.111.2  9.9.9.9:853 as dns.quad9.net, over TLS, past the tunnel; its certificate is not trusted
+Single words are looked up in corp.example
+Names of resources with addresses: 7
+"
+    );
+    let json: serde_json::Value = serde_json::from_str(&played.run("dns status --json").await.unwrap()).unwrap();
+    assert_eq!(json["servers"][1]["failure"], "certificate");
+    assert_eq!((&json["schema"], &json["origin"], &json["names"]), (&1.into(), &"portal".into(), &7.into()));
+}
+
+#[tokio::test]
+async fn a_name_is_explained() {
+    let played = Played::new(connected()).await;
+    let id = "5b0c1d2e-0000-4000-8000-000000000001";
+    let one = |name: &str, pattern: &str| Match {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        pattern: pattern.to_owned(),
+        sites: vec!["Berlin".to_owned()],
+    };
+    played.mind.0.lock().unwrap().explanation = Explanation {
+        answer: "resource".to_owned(),
+        resources: vec![one("Wiki\x1b[2J", "a.wiki.example"), one("All", "**.example")],
+        addresses: vec!["100.96.0.1".to_owned(), "100.96.0.2".to_owned()],
+        servers: servers()[..1].to_vec(),
+        ..Explanation::default()
+    };
+    assert_eq!(
+        played.run("dns explain a.wiki.example").await.unwrap(),
+        "\
+a.wiki.example belongs to the resource Wiki\u{fffd}[2J; the daemon answers for its addresses
+  matches    Wiki\u{fffd}[2J by a.wiki.example (5b0c1d2e-0000-4000-8000-000000000001)
+  also       All by **.example (5b0c1d2e-0000-4000-8000-000000000001)
+  addresses  100.96.0.1, 100.96.0.2
+  SRV, TXT   asked at Berlin
+  others     10.0.0.53:53, not encrypted, through the tunnel
+"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&played.run("dns explain a.wiki.example --json").await.unwrap()).unwrap();
+    assert_eq!(json["resources"][0]["pattern"], "a.wiki.example");
+    assert_eq!((&json["name"], &json["answer"]), (&"a.wiki.example".into(), &"resource".into()));
+
+    let forwarded =
+        Explanation { answer: "forwarded".to_owned(), servers: servers(), cached: true, ..Explanation::default() };
+    played.mind.0.lock().unwrap().explanation = forwarded;
+    assert_eq!(played.run("dns explain www.example").await.unwrap().lines().count(), 4);
+    assert_eq!(played.run("dns explain a..b").await.unwrap_err().code(), 2);
+}
+
+#[tokio::test]
+async fn names_are_forgotten_and_asked_again_on_demand() {
+    let played = Played::new(connected()).await;
+    assert_eq!(played.run("dns flush").await.unwrap(), "Done\n");
+    assert_eq!(played.run("dns reapply").await.unwrap(), "Done\n");
+    assert_eq!(played.mind.0.lock().unwrap().asked, ["flush", "reapply"]);
+}
+
 #[tokio::test]
 async fn signing_out_can_be_waited_for() {
     let played = Played::new(connected()).await;
@@ -362,7 +489,7 @@ async fn waiting_ends_in_time() {
 async fn a_refusal_has_its_own_exit_code() {
     let played = Played::new(connected()).await;
     played.mind.0.lock().unwrap().refuses = true;
-    for line in ["status", "resources", "sign-out"] {
+    for line in ["status", "resources", "sign-out", "dns", "dns explain a.example", "dns flush"] {
         assert_eq!(played.run(line).await.unwrap_err().code(), 4, "{line}");
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     bus::{self, Bus},
     clock::Clock,
     config::{Config, file::Places},
+    dns::Forwarder,
     host::{self, Host, HostConfig},
     identity::Identity,
     logging::Logs,
@@ -62,7 +63,8 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let identity = Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
     be_alone().await?;
     let host = Host::open(host::INTERFACE, config.dns_control, MARK).await.context("take hold of the host")?;
-    let host = HostHand::start(host).await?;
+    let forwarder = Forwarder::new(MARK);
+    let host = HostHand::start(host, forwarder.clone()).await?;
 
     let clock = Clock::new();
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -74,7 +76,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let bus = match mode {
-        session::Mode::User => Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock }).await?),
+        session::Mode::User => Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder }).await?),
         session::Mode::Service => None,
     };
 

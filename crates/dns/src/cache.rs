@@ -91,6 +91,12 @@ impl Cache {
         Some(Answer::records(records.collect()))
     }
 
+    /// Whether anything about `name` is remembered.
+    pub(crate) fn knows(&self, name: &Domain, now: Instant) -> bool {
+        let all_types = (name.clone(), u16::MIN)..=(name.clone(), u16::MAX);
+        self.entries.range(all_types).any(|(_, entry)| entry.expires > now)
+    }
+
     pub(crate) fn flush(&mut self) {
         self.entries.clear();
     }

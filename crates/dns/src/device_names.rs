@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
@@ -102,8 +102,8 @@ impl<Q> DeviceNames<Q> {
 
     /// Decides about a question, which is `id` for its asker. Of several pools the one with the smallest id counts.
     pub fn decide(&mut self, id: Q, question: &Question, now: Instant) -> DeviceDecision {
-        let matching = self.patterns.iter().find(|(_, pattern)| pattern.matches(&question.name));
-        let Some((&pool, _)) = matching.filter(|_| question.standard) else { return DeviceDecision::NotOurs };
+        let matching = self.pool_of(&question.name).filter(|_| question.standard);
+        let Some((_, pool)) = matching else { return DeviceDecision::NotOurs };
         if !matches!(question.qtype, RecordType::A | RecordType::AAAA) {
             return DeviceDecision::Decided(Decision::Answer(Answer::empty()));
         }
@@ -142,6 +142,18 @@ impl<Q> DeviceNames<Q> {
         })
     }
 
+    /// The pool that `name` belongs to, with its pattern.
+    #[must_use]
+    pub fn pool_of(&self, name: &Domain) -> Option<(&Pattern, ResourceId)> {
+        self.patterns.iter().find(|(_, pattern)| pattern.matches(name)).map(|(id, pattern)| (pattern, *id))
+    }
+
+    /// What the portal has said about `name`.
+    #[must_use]
+    pub fn known(&self, pool: ResourceId, name: &Domain) -> Option<Device> {
+        self.known.get(&(pool, name.clone())).copied()
+    }
+
     /// The names that the portal has been asked for without an answer so far.
     pub fn outstanding(&self) -> impl Iterator<Item = (ResourceId, &Domain)> {
         self.waiting.keys().map(|(pool, name)| (*pool, name))
@@ -167,6 +179,11 @@ impl<Q> DeviceNames<Q> {
 }
 
 impl Device {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
+
     fn answer(self, question: &Question) -> Answer {
         let data = match question.qtype {
             RecordType::A => self.ipv4.map(|ip| RData::A(A(ip))),

@@ -11,6 +11,14 @@ use hickory_proto::rr::Name;
 pub struct Domain(Arc<str>);
 
 impl Domain {
+    /// The name that a person means: letters beyond ASCII are encoded as in DNS (RFC 5890). `None` if there is no such
+    /// name.
+    #[must_use]
+    pub fn typed(text: &str) -> Option<Self> {
+        let domain = Self::from(idna::domain_to_ascii(text.trim()).ok()?.as_str());
+        domain.to_name().map(|_| domain)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -31,6 +39,11 @@ impl Domain {
             return None;
         }
         Name::from_labels(self.0.split('.').map(str::as_bytes)).ok()
+    }
+
+    /// The name with all its letters, as people read it.
+    pub(crate) fn to_unicode(&self) -> String {
+        idna::domain_to_unicode(&self.0).0
     }
 
     /// The name itself, then each of its parents, ending with the empty root.
@@ -84,6 +97,16 @@ mod tests {
         let domain = Domain::from(&name);
         assert!(!domain.is_plain());
         assert_eq!(domain.to_name(), None);
+    }
+
+    #[test]
+    fn a_typed_name_is_encoded_and_one_that_cannot_be_is_none() {
+        assert_eq!(Domain::typed("Bücher.Example.").expect("a name").as_str(), "xn--bcher-kva.example");
+        assert_eq!(Domain::typed("xn--bcher-kva.example").expect("a name").to_unicode(), "bücher.example");
+        let long = "a".repeat(64);
+        for none in ["", ".", "a..b", "a b\\c", long.as_str()] {
+            assert_eq!(Domain::typed(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!
 //! * [`stub`] – the decision itself, and the state it needs
 //! * [`question`], [`decision`] – what goes in and what comes out
+//! * [`explain`] – the decision, for people
 //! * [`pattern`] – the patterns of DNS resources
 //! * [`proxy_ips`] – the addresses that we invent for names
 //! * [`upstream`] – which resolvers are used, and on which way they are reached
@@ -19,6 +20,7 @@ pub mod cache;
 pub mod decision;
 pub mod device_names;
 pub mod domain;
+pub mod explain;
 pub mod pattern;
 pub mod proxy_ips;
 pub mod question;
@@ -31,6 +33,7 @@ pub use cache::Cacheable;
 pub use decision::{Answer, Decision, Epoch};
 pub use device_names::{Device, DeviceDecision, DeviceNames, NoDevice};
 pub use domain::Domain;
+pub use explain::{Explanation, Server, Verdict};
 pub use pattern::{InvalidPattern, Pattern};
 pub use proxy_ips::{Assigned, Assignments};
 pub use question::Question;

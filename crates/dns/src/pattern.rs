@@ -19,9 +19,9 @@ const OPTIONS: MatchOptions =
 pub struct Pattern(Arc<Inner>);
 
 struct Inner {
-    /// Lower case.
+    /// Lower case; letters beyond ASCII are encoded as in DNS, except in a label with a wildcard.
     text: String,
-    /// The same with `/` for the dots.
+    /// The same with `/` for the dots; or all letters as people read them, if some could not be encoded.
     glob: glob::Pattern,
 }
 
@@ -37,6 +37,9 @@ pub enum InvalidPattern {
     /// `**` as a part of a label, or more than two asterisks in a row.
     #[error("'**' must be a complete label")]
     Wildcards,
+    /// A label with letters that no name has (RFC 5891).
+    #[error("a label with letters beyond ASCII is not valid in a name")]
+    Letters,
 }
 
 impl Pattern {
@@ -53,7 +56,9 @@ impl Pattern {
             return false;
         }
         let bare = self.0.text.strip_prefix("*.").is_some_and(|rest| rest == name.as_str());
-        bare || self.0.glob.matches_with(&name.as_str().replace('.', "/"), OPTIONS)
+        let path = |text: &str| text.replace('.', "/");
+        let is_encoded = self.0.text.is_ascii();
+        bare || self.0.glob.matches_with(&path(&if is_encoded { name.to_string() } else { name.to_unicode() }), OPTIONS)
     }
 
     /// The labels behind the last wildcard: each name that matches ends with them.
@@ -86,10 +91,29 @@ impl FromStr for Pattern {
         if let Some(odd) = text.chars().find(|c| matches!(c, '[' | ']' | '/' | '\\') || c.is_control()) {
             return Err(InvalidPattern::Character(odd));
         }
-        let text = text.to_ascii_lowercase();
-        let glob = glob::Pattern::new(&text.replace('.', "/")).map_err(|_| InvalidPattern::Wildcards)?;
+        let text = encoded(text)?;
+        let path = if text.is_ascii() { text.clone() } else { idna::domain_to_unicode(&text).0 }.replace('.', "/");
+        let glob = glob::Pattern::new(&path).map_err(|_| InvalidPattern::Wildcards)?;
         Ok(Self(Arc::new(Inner { text, glob })))
     }
+}
+
+/// The pattern with its labels as they are in names, as far as that can be: half a label cannot be encoded.
+fn encoded(text: &str) -> Result<String, InvalidPattern> {
+    if text.is_ascii() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let labels = text.split('.').map(|label| {
+        if label.is_ascii() {
+            Ok(label.to_ascii_lowercase())
+        } else if label.contains(['*', '?']) {
+            let (letters, outcome) = idna::domain_to_unicode(label);
+            outcome.map(|()| letters).map_err(|_| InvalidPattern::Letters)
+        } else {
+            idna::domain_to_ascii(label).map_err(|_| InvalidPattern::Letters)
+        }
+    });
+    Ok(labels.collect::<Result<Vec<_>, _>>()?.join("."))
 }
 
 impl Ord for Pattern {
@@ -182,6 +206,32 @@ mod tests {
         assert!(matches("*.Example.COM", "foo.eXample.com"));
         assert!(matches("*.EXAMPLE.com", "example.COM"));
         assert!(matches("App.F??.example.com", "aPP.fOO.example.com"));
+    }
+
+    #[test]
+    fn letters_beyond_ascii_match_the_names_that_encode_them() {
+        for (text, name) in [
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.Example", "XN--bcher-KVA.example"),
+            ("bu\u{308}cher.example", "xn--bcher-kva.example"),
+            ("*.bücher.example", "www.xn--bcher-kva.example"),
+            ("*.bücher.example", "xn--bcher-kva.example"),
+            ("**.müller.example", "a.b.xn--mller-kva.example"),
+            ("bü*.example", "xn--bcher-kva.example"),
+            ("*.bü*.müller.example", "www.xn--bcher-kva.xn--mller-kva.example"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ] {
+            assert!(matches(text, name), "{text} ~ {name}");
+        }
+        for (text, name) in [
+            ("bücher.example", "bucher.example"),
+            ("bü*.example", "bcher.example"),
+            ("bü?.example", "xn--bcher-kva.example"),
+        ] {
+            assert!(!matches(text, name), "{text} !~ {name}");
+        }
+        assert_eq!(pattern("*.Bücher.example").literal_tail(), "xn--bcher-kva.example");
+        assert_eq!("a\u{ad}\u{200d}ü\u{fffe}.example".parse::<Pattern>(), Err(InvalidPattern::Letters));
     }
 
     #[test]

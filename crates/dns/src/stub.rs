@@ -13,8 +13,8 @@ use hickory_proto::rr::{
 use model::{DnsResource, IpStack, ResourceId};
 
 use crate::{
-    Answer, Assigned, Assignments, Cacheable, Decision, Domain, Epoch, InvalidPattern, Pattern, Question, Reach,
-    Resolvers, Sentinels, Upstream, Via, cache::Cache,
+    Answer, Assigned, Assignments, Cacheable, Decision, Domain, Epoch, Explanation, InvalidPattern, Origin, Pattern,
+    Question, Reach, Resolvers, Sentinels, Server, Upstream, Verdict, Via, cache::Cache,
 };
 
 /// How long what we say ourselves may be kept: programs should ask again soon, because each question makes the gateway
@@ -188,6 +188,47 @@ impl Stub {
         Decision::Forward { to, via: Via::Tunnel, epoch: self.epoch }
     }
 
+    /// Whom we stand for, and how each is reached; `reach` says what covers an address.
+    pub fn servers(&self, reach: impl Fn(IpAddr) -> Reach) -> Vec<Server> {
+        let server = |(sentinel, upstream): &(IpAddr, Upstream)| Server {
+            sentinel: *sentinel,
+            upstream: upstream.clone(),
+            via: self.resolvers.via(upstream, &reach),
+        };
+        self.sentinels.servers().iter().map(server).collect()
+    }
+
+    /// Who chose the resolvers.
+    #[must_use]
+    pub fn resolvers_are_of(&self) -> Origin {
+        self.resolvers.origin()
+    }
+
+    /// What happens to questions about `name`. Nothing changes by asking this: a name gets no addresses.
+    #[must_use]
+    pub fn explain(&self, name: &Domain, now: Instant) -> Explanation {
+        let matches: Vec<_> = self.matches(name).into_iter().rev().collect();
+        let reverse = || name.to_name().and_then(|asked| self.reversed(name, &asked)).cloned();
+        let verdict = if name.as_str() == CANARY {
+            Verdict::Blocked
+        } else if !matches.is_empty() {
+            Verdict::Resource
+        } else {
+            reverse().map_or(Verdict::Forwarded, Verdict::Reverse)
+        };
+        let stacks: Vec<_> = matches.iter().filter_map(|(_, id)| Some(self.resources.get(id)?.stack)).collect();
+        let is_shown =
+            |ip: &IpAddr| stacks.iter().any(|stack| if ip.is_ipv4() { stack.has_ipv4() } else { stack.has_ipv6() });
+        let assigned = self.names.assigned(name).into_iter().flat_map(|assigned| assigned.addresses(IpStack::Dual));
+        Explanation {
+            name: name.clone(),
+            addresses: if verdict == Verdict::Resource { assigned.filter(is_shown).collect() } else { Vec::new() },
+            verdict,
+            matches,
+            is_cached: self.cache.knows(name, now),
+        }
+    }
+
     /// The DNS resources that `name` belongs to, with their patterns; the most specific last, and of equals the one
     /// with the greater id.
     #[must_use]
@@ -239,14 +280,15 @@ impl Stub {
 
     /// The name of one of our addresses, also when its resource is gone.
     fn answer_reverse(&self, question: &Question) -> Option<StubDecision> {
-        let ip = question.asked.parse_arpa_name().ok()?.addr();
-        // The parser also takes parts of addresses and odd spellings; only the proper name counts.
-        if Domain::from(&Name::from(ip)) != question.name {
-            return None;
-        }
-        let owner = self.names.owner(ip)?.to_name()?;
+        let owner = self.reversed(&question.name, &question.asked)?.to_name()?;
         let answer = Answer::records(vec![record(&question.asked, RData::PTR(PTR(owner)))]);
         Some(StubDecision::Local { answer, renew: None })
+    }
+
+    fn reversed(&self, name: &Domain, asked: &Name) -> Option<&Domain> {
+        let ip = asked.parse_arpa_name().ok()?.addr();
+        // The parser also takes parts of addresses and odd spellings; only the proper name counts.
+        if Domain::from(&Name::from(ip)) != *name { None } else { self.names.owner(ip) }
     }
 }
 

@@ -40,4 +40,4 @@ mod tunnel;
 pub use connection::{Due, Path, Transmit};
 pub use counters::{Counters, Reason};
 pub use told::InterfaceConfig;
-pub use tunnel::{Event, PathView, QueryId, Tunnel};
+pub use tunnel::{Event, MatchView, NameAnswer, NameView, NamesView, PathView, QueryId, Tunnel};

@@ -3,6 +3,7 @@
 mod completions;
 mod connect;
 mod disconnect;
+mod dns;
 mod internet;
 mod kept;
 mod monitor;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Show one of them
     #[command(after_help = resource::HELP)]
     Resource(resource::Args),
+    /// Show whom this machine asks for names, and why a name is answered as it is
+    #[command(after_help = dns::HELP)]
+    Dns(dns::Args),
     /// Switch the Internet resource on or off
     #[command(after_help = internet::HELP)]
     Internet(internet::Args),
@@ -117,6 +121,7 @@ pub async fn run(command: &Command, around: &mut Surroundings<'_>) -> Result<Opt
         Command::Status(args) => Box::new(status::run(args, around.daemon()?).await?),
         Command::Resources(args) => Box::new(resources::run(args, around.daemon()?).await?),
         Command::Resource(args) => Box::new(resource::run(args, around.daemon()?).await?),
+        Command::Dns(args) => dns::run(args, around.commanding()?).await?,
         Command::Internet(args) => Box::new(internet::run(args, around).await?),
         Command::Reset(args) => Box::new(reset::run(args, around).await?),
         Command::Wait(args) => Box::new(wait::run(args, around.daemon()?).await?),
@@ -145,9 +150,12 @@ impl Command {
             Self::SignOut(_) => Some("Signing out"),
             Self::Wait(_) => Some("Waiting"),
             Self::Monitor(_) | Self::Completions(_) => None,
-            Self::Status(_) | Self::Resources(_) | Self::Resource(_) | Self::Internet(_) | Self::Reset(_) => {
-                Some("Asking the daemon")
-            }
+            Self::Status(_)
+            | Self::Resources(_)
+            | Self::Resource(_)
+            | Self::Dns(_)
+            | Self::Internet(_)
+            | Self::Reset(_) => Some("Asking the daemon"),
         }
     }
 }

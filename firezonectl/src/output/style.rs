@@ -59,6 +59,11 @@ impl Style {
         Ok(())
     }
 
+    /// A line with something in it that comes from outside.
+    pub fn line(&self, out: &mut dyn fmt::Write, text: &str) -> fmt::Result {
+        writeln!(out, "{}", printable(text))
+    }
+
     fn paint(&self, word: &str, colour: &str) -> String {
         if self.colours && !colour.is_empty() { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() }
     }

@@ -9,9 +9,11 @@
 //! | all properties, `StatusChanged`, `Changed`    | –            | yes  | yes              | yes      | yes             | yes       |
 //! | `GetPermissions`                              | –            | yes  | yes              | yes      | yes             | yes       |
 //! | `GetStatus`, `Resources.List`                 | `.read`      | yes  | yes              | password | no              | no        |
+//! | `Dns.GetStatus`, `Dns.Explain`                | `.read`      | yes  | yes              | password | no              | no        |
 //! | `SignIn`                                      | `.sign-in`   | yes  | yes              | password | no              | no        |
 //! | `SignOut`                                     | `.sign-out`  | yes  | yes              | password | no              | no        |
 //! | `Reset`, `Resources.SetInternetResource`      | `.control`   | yes  | yes              | password | no              | no        |
+//! | `Dns.Flush`, `Dns.Reapply`                    | `.control`   | yes  | yes              | password | no              | no        |
 //!
 //! "Password" means an administrator's, and only if the message allows to ask for one; otherwise it means no.
 //! Which method needs which action is [`TABLE`]; what is not in it is refused. Before anybody is asked, [`limits`] see to
@@ -47,6 +49,10 @@ const TABLE: &[(&str, &str, Option<Action>)] = &[
     ("", "GetPermissions", None),
     (".Resources", "List", Some(Action::Read)),
     (".Resources", "SetInternetResource", Some(Action::Control)),
+    (".Dns", "GetStatus", Some(Action::Read)),
+    (".Dns", "Explain", Some(Action::Read)),
+    (".Dns", "Flush", Some(Action::Control)),
+    (".Dns", "Reapply", Some(Action::Control)),
 ];
 
 /// What the names of all our interfaces begin with.

@@ -6,12 +6,13 @@
 //! * [`guard`] – caller and method → yes or no; the permission table
 //! * [`limits`] – how many calls of one caller may be in the works
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
-//! * [`client_object`], [`resources_object`] – the interfaces
+//! * [`client_object`], [`resources_object`], [`dns_object`] – the interfaces
 //! * [`token_fd`] – a token that was handed over
 //! * [`options`] – dictionaries of options
 //! * [`publish`] – what is broadcast
 
 mod client_object;
+mod dns_object;
 pub mod guard;
 mod limits;
 mod options;
@@ -33,10 +34,12 @@ use zbus::{Connection, connection};
 pub use guard::{Action, Caller, Guard};
 
 use self::{
-    client_object::ClientObject, private::PrivateSocket, publish::Publisher, resources_object::ResourcesObject,
+    client_object::ClientObject, dns_object::DnsObject, private::PrivateSocket, publish::Publisher,
+    resources_object::ResourcesObject,
 };
 use crate::{
     clock::Clock,
+    dns::Forwarder,
     session::{Refused, Reply, Request},
     snapshot::Snapshot,
 };
@@ -52,6 +55,8 @@ pub struct Daemon {
     pub started: Duration,
     /// The clock of the packet thread's instants.
     pub clock: Clock,
+    /// Knows how other resolvers fare.
+    pub forwarder: Forwarder,
 }
 
 /// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
@@ -141,6 +146,7 @@ fn is_absent(error: &zbus::Error) -> bool {
 struct Objects {
     client: ClientObject,
     resources: ResourcesObject,
+    dns: DnsObject,
 }
 
 impl Objects {
@@ -148,6 +154,7 @@ impl Objects {
         Self {
             client: ClientObject::new(daemon.clone(), guard.clone()),
             resources: ResourcesObject::new(daemon.clone(), guard.clone()),
+            dns: DnsObject::new(daemon.clone(), guard.clone()),
         }
     }
 
@@ -156,12 +163,16 @@ impl Objects {
         let server = connection.object_server();
         server.at(dbus_api::PATH, self.client).await?;
         server.at(dbus_api::PATH, self.resources).await?;
+        server.at(dbus_api::PATH, self.dns).await?;
         Ok(())
     }
 
     /// Puts them on a connection that is still to be made: the other end may call at once.
     fn put_before<'a>(self, connection: connection::Builder<'a>) -> zbus::Result<connection::Builder<'a>> {
-        connection.serve_at(dbus_api::PATH, self.client)?.serve_at(dbus_api::PATH, self.resources)
+        connection
+            .serve_at(dbus_api::PATH, self.client)?
+            .serve_at(dbus_api::PATH, self.resources)?
+            .serve_at(dbus_api::PATH, self.dns)
     }
 }
 
@@ -174,13 +185,16 @@ impl Daemon {
         answer.await.map_err(|_| stopping())?.map_err(|Refused::Stopping| stopping())
     }
 
-    /// The connections to gateways; none without a tunnel, or if the packet thread has no time to answer.
+    /// The connections to gateways; none without a tunnel.
     async fn paths(&self) -> Vec<tunnel::PathView> {
+        self.question(Request::Paths).await.unwrap_or_default()
+    }
+
+    /// What the packet thread knows; nothing without a tunnel, or if it has no time to answer.
+    async fn question<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         const PATIENCE: Duration = Duration::from_secs(1);
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Paths(reply)).await.is_err() {
-            return Vec::new();
-        }
-        tokio::time::timeout(PATIENCE, answer).await.ok().and_then(Result::ok).unwrap_or_default()
+        self.requests.send(request(reply)).await.ok()?;
+        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
 
-use dbus_api::{ClientProxy, Error, ResourcesProxy, SignInOptions, State, resources::Filter};
+use dbus_api::{ClientProxy, DnsProxy, Error, ResourcesProxy, SignInOptions, State, resources::Filter};
 use futures_util::StreamExt as _;
 use model::{ResourceView, Site, SiteId, Status, view::Kind};
 use tokio::{
@@ -17,7 +17,7 @@ use zbus::{
 };
 
 use super::*;
-use crate::session::Reason;
+use crate::session::{NamesRequest, Reason};
 
 const EVERYTHING: &[Action] = &Action::ALL;
 
@@ -26,6 +26,7 @@ struct TestBus {
     connection: Connection,
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
+    dns: DnsProxy<'static>,
     requests: mpsc::Receiver<Request>,
     publish: watch::Sender<Snapshot>,
     _server: Connection,
@@ -37,8 +38,13 @@ impl TestBus {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
-        let daemon =
-            Daemon { requests: sender, snapshot, started: Duration::from_secs(1_000_000), clock: Clock::new() };
+        let daemon = Daemon {
+            requests: sender,
+            snapshot,
+            started: Duration::from_secs(1_000_000),
+            clock: Clock::new(),
+            forwarder: Forwarder::new(0),
+        };
         let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p();
         let server = Objects::new(&daemon, &Guard::only(permitted)).put_before(server).unwrap().build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
@@ -46,7 +52,8 @@ impl TestBus {
         let publisher = Publisher::start(&server, daemon.snapshot).await.unwrap();
         let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
         let resources = ResourcesProxy::new(&connection).await.unwrap();
-        Self { connection, client, resources, requests, publish, _server: server, _publisher: publisher }
+        let dns = DnsProxy::new(&connection).await.unwrap();
+        Self { connection, client, resources, dns, requests, publish, _server: server, _publisher: publisher }
     }
 
     /// The daemon accepts one request.
@@ -128,6 +135,10 @@ async fn a_stranger_may_look_but_not_touch() {
         bus.client.get_status(no_options()).await.unwrap_err(),
         bus.resources.list(Filter::default()).await.unwrap_err(),
         bus.resources.set_internet_resource(true, no_options()).await.unwrap_err(),
+        bus.dns.get_status().await.unwrap_err(),
+        bus.dns.explain("a.example").await.unwrap_err(),
+        bus.dns.flush().await.unwrap_err(),
+        bus.dns.reapply().await.unwrap_err(),
     ];
     for refusal in refusals {
         assert!(matches!(refusal, Error::NotAuthorized(_)), "{refusal:?}");
@@ -145,6 +156,10 @@ async fn each_method_needs_its_own_action() {
         (Action::Read, "GetStatus"),
         (Action::Read, "List"),
         (Action::Control, "SetInternetResource"),
+        (Action::Read, "Dns.GetStatus"),
+        (Action::Read, "Explain"),
+        (Action::Control, "Flush"),
+        (Action::Control, "Reapply"),
     ] {
         let all_but_one = Action::ALL.into_iter().filter(|it| *it != action).collect::<Vec<_>>().leak();
         let bus = TestBus::new(all_but_one).await;
@@ -154,6 +169,10 @@ async fn each_method_needs_its_own_action() {
             "Reset" => bus.client.reset(BTreeMap::new()).await,
             "GetStatus" => bus.client.get_status(BTreeMap::new()).await.map(drop),
             "List" => bus.resources.list(Filter::default()).await.map(drop),
+            "Dns.GetStatus" => bus.dns.get_status().await.map(drop),
+            "Explain" => bus.dns.explain("a.example").await.map(drop),
+            "Flush" => bus.dns.flush().await,
+            "Reapply" => bus.dns.reapply().await,
             _ => bus.resources.set_internet_resource(true, BTreeMap::new()).await,
         };
         assert!(matches!(outcome, Err(Error::NotAuthorized(_))), "{method} without {}", action.id());
@@ -231,6 +250,67 @@ async fn private_data_is_read_by_methods() {
 }
 
 #[tokio::test]
+async fn names_are_explained_by_the_packet_thread() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    let server = dns::Server {
+        sentinel: "100.100.111.1".parse().unwrap(),
+        upstream: dns::Upstream::Dot(model::Resolver::over_tls("9.9.9.9".parse().unwrap(), Some("dns.quad9.net"))),
+        via: dns::Via::Host,
+    };
+    let proxy = bus.dns.clone();
+    let call = tokio::spawn(async move { (proxy.get_status().await, proxy.explain("Wiki.Bücher.example.").await) });
+    let Request::Names(NamesRequest::Status(reply)) = bus.accept().await else { panic!("not a question about names") };
+    let (origin, servers) = (dns::Origin::Host, vec![server.clone()]);
+    reply.send(tunnel::NamesView { origin, servers, search_domain: None, assigned: 2 }).unwrap();
+    let Request::Names(NamesRequest::Explain(name, reply)) = bus.accept().await else { panic!("not about a name") };
+    assert_eq!(name.as_str(), "wiki.xn--bcher-kva.example");
+    let resource = tunnel::MatchView {
+        resource: model::ResourceId::from_u128(1),
+        name: "Wiki".to_owned(),
+        pattern: "*.xn--bcher-kva.example".to_owned(),
+        sites: vec!["Berlin".to_owned()],
+    };
+    let answer = tunnel::NameAnswer::Stub(dns::Verdict::Resource);
+    let addresses = vec!["100.96.0.1".parse().unwrap()];
+    let view = tunnel::NameView {
+        name,
+        answer,
+        resources: vec![resource],
+        addresses,
+        is_cached: false,
+        servers: vec![server],
+    };
+    reply.send(view).unwrap();
+
+    let (status, explained) = call.await.unwrap();
+    let (status, explained) = (status.unwrap(), explained.unwrap());
+    assert_eq!((status.origin.as_str(), status.names), ("host", 2));
+    let server = &status.servers[0];
+    assert_eq!(
+        (server.upstream.as_str(), server.protocol.as_str(), server.via.as_str()),
+        ("9.9.9.9:853", "tls", "host")
+    );
+    assert_eq!((server.server_name.as_deref(), server.failure.as_deref()), (Some("dns.quad9.net"), None));
+    assert_eq!((explained.answer.as_str(), explained.addresses), ("resource", vec!["100.96.0.1".to_owned()]));
+    assert_eq!(explained.resources[0].name, "Wiki");
+}
+
+#[tokio::test]
+async fn without_a_tunnel_nobody_answers_names() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    let proxy = bus.dns.clone();
+    let call = tokio::spawn(async move { (proxy.get_status().await, proxy.explain("a.example").await) });
+    for _ in 0..2 {
+        drop(bus.accept().await);
+    }
+    let (status, explained) = call.await.unwrap();
+    assert_eq!((status.unwrap().origin.as_str(), explained.unwrap().answer.as_str()), ("nobody", "no-session"));
+    for none in ["", "a..b", "a/b"] {
+        assert!(matches!(bus.dns.explain(none).await, Err(Error::InvalidArgs(_))), "{none}");
+    }
+}
+
+#[tokio::test]
 async fn changes_are_announced_once_and_without_content() {
     let bus = TestBus::new(EVERYTHING).await;
     let mut messages = zbus::MessageStream::from(&bus.connection);
@@ -283,7 +363,13 @@ async fn the_private_socket_has_the_same_objects() {
     let path = directory.path().join("run/bus");
     let (_publish, snapshot) = watch::channel(connected());
     let (requests, mut inbox) = mpsc::channel(4);
-    let daemon = Daemon { requests, snapshot, started: Duration::from_secs(1), clock: Clock::new() };
+    let daemon = Daemon {
+        requests,
+        snapshot,
+        started: Duration::from_secs(1),
+        clock: Clock::new(),
+        forwarder: Forwarder::new(0),
+    };
     let socket = PrivateSocket::serve(&path, daemon.clone()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);

@@ -11,7 +11,7 @@ use crate::{
     host,
     identity::Identity,
     link::{self, Link},
-    session::{Account, Effect, Input, Reason},
+    session::{Account, Effect, Input, NamesRequest, Reason},
 };
 
 /// Everything that the session moves.
@@ -61,6 +61,7 @@ impl Hands {
             Effect::TunnelResolvers(resolvers) => self.tell_tunnel(dataplane::Command::SystemResolvers(resolvers)),
             Effect::TunnelInternetResource(on) => self.tell_tunnel(dataplane::Command::InternetResource(on)),
             Effect::AskPaths(reply) => self.tell_tunnel(dataplane::Command::Paths(reply)),
+            Effect::Names(request) => self.names_request(request),
 
             Effect::OpenLink { token, public_key, resolvers } => {
                 let login = self.identity.login(self.portal.clone(), token);
@@ -177,6 +178,21 @@ impl Hands {
                 tracing::error!("the connection to the portal died");
                 self.link = None;
                 Input::Ended(Reason::PortalUnreachable)
+            }
+        }
+    }
+
+    fn names_request(&mut self, request: NamesRequest) {
+        match request {
+            NamesRequest::Status(reply) => self.tell_tunnel(dataplane::Command::Names(reply)),
+            NamesRequest::Explain(name, reply) => self.tell_tunnel(dataplane::Command::Explain(name, reply)),
+            NamesRequest::Flush(reply) => {
+                self.tell_tunnel(dataplane::Command::FlushNames);
+                reply.accept();
+            }
+            NamesRequest::Reapply(reply) => {
+                self.host.wish_again();
+                reply.accept();
             }
         }
     }

@@ -18,8 +18,6 @@ use crate::{
     snapshot::Warning,
 };
 
-use super::MARK;
-
 /// Where programs expect a resolver.
 const DNS_PORT: u16 = 53;
 
@@ -50,12 +48,11 @@ struct Worker {
 
 impl HostHand {
     /// Removes what an earlier process may have left, then waits for wishes.
-    pub(super) async fn start(host: Host) -> anyhow::Result<Self> {
+    pub(super) async fn start(host: Host, forwarder: Forwarder) -> anyhow::Result<Self> {
         let mut watch = host.watch()?;
         watch.ready().await;
         let (wishes, inbox) = watch::channel(Wish::default());
         let (outbox, news) = mpsc::channel(16);
-        let forwarder = Forwarder::new(MARK);
         let mut worker = Worker { host, told: HostConfig::default(), names: None, forwarder, news: outbox };
         let leftovers = worker.host.apply(&HostConfig::default()).await;
         report(&leftovers);
@@ -70,6 +67,11 @@ impl HostHand {
     /// The host shall look like this. A newer wish replaces one that has not been looked at yet.
     pub(super) fn wish(&self, config: HostConfig, ask: Option<mpsc::Sender<dataplane::Command>>) {
         let _old = self.wishes.send_replace(Wish { config, ask });
+    }
+
+    /// The host shall look as wished, whatever somebody did to it since.
+    pub(super) fn wish_again(&self) {
+        self.wishes.send_modify(|_same| {});
     }
 
     /// What happens next. Cancel-safe.

@@ -75,6 +75,12 @@ pub enum Command {
     Reset,
     /// How are the gateways reached?
     Paths(oneshot::Sender<Vec<tunnel::PathView>>),
+    /// Whom do we ask for names?
+    Names(oneshot::Sender<tunnel::NamesView>),
+    /// Why is this name answered as it is?
+    Explain(dns::Domain, oneshot::Sender<tunnel::NameView>),
+    /// Forget what other resolvers said.
+    FlushNames,
     /// What was dropped?
     Counters(oneshot::Sender<(tunnel::Counters, Counters)>),
     /// Says goodbye to all peers, and ends. [`Event::Stopped`] is the last event.

@@ -201,6 +201,13 @@ impl Worker {
             Command::Paths(reply) => {
                 let _ = reply.send(self.tunnel.paths());
             }
+            Command::Names(reply) => {
+                let _ = reply.send(self.tunnel.names());
+            }
+            Command::Explain(name, reply) => {
+                let _ = reply.send(self.tunnel.explain(&name, now));
+            }
+            Command::FlushNames => self.tunnel.flush_names(),
             Command::Counters(reply) => {
                 let _ = reply.send((self.tunnel.counters(), self.edge.counters));
             }

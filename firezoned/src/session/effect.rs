@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use tunnel::PathView;
 
 use super::Account;
+use super::NamesRequest;
 use crate::{host::HostConfig, snapshot::Snapshot};
 
 /// Something to be done. Effects are carried out in order.
@@ -25,6 +26,8 @@ pub enum Effect {
     TunnelInternetResource(bool),
     /// Somebody wants to know the connections.
     AskPaths(oneshot::Sender<Vec<PathView>>),
+    /// Somebody wants something about names.
+    Names(NamesRequest),
 
     /// Connect to the portal, and stay connected.
     OpenLink {

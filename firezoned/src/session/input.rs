@@ -3,7 +3,7 @@
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
-use tunnel::{InterfaceConfig, PathView};
+use tunnel::{InterfaceConfig, NameView, NamesView, PathView};
 
 use super::Reason;
 use crate::{host::HostConfig, snapshot::Warning};
@@ -88,6 +88,22 @@ pub enum Request {
     SetInternetResource(bool, Reply),
     /// The connections to gateways. Without a tunnel the answer never comes: the sender is dropped.
     Paths(oneshot::Sender<Vec<PathView>>),
+    /// Something about names.
+    Names(NamesRequest),
+}
+
+/// What somebody asks about names. No state of a session changes by it. Without a tunnel a question is never answered: the
+/// sender is dropped.
+#[derive(Debug)]
+pub enum NamesRequest {
+    /// Whom do we ask?
+    Status(oneshot::Sender<NamesView>),
+    /// Why is this name answered as it is?
+    Explain(dns::Domain, oneshot::Sender<NameView>),
+    /// Forget what was remembered.
+    Flush(Reply),
+    /// Look anew whether this host asks us, and make it so.
+    Reapply(Reply),
 }
 
 /// Whose session it is.
@@ -139,7 +155,8 @@ impl Input {
             Request::SignIn(_, reply)
             | Request::SignOut(reply)
             | Request::Reset(reply)
-            | Request::SetInternetResource(_, reply),
+            | Request::SetInternetResource(_, reply)
+            | Request::Names(NamesRequest::Flush(reply) | NamesRequest::Reapply(reply)),
         ) = self
         {
             reply.refuse(Refused::Stopping);

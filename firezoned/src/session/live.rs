@@ -195,6 +195,7 @@ impl Live {
                 }
             }
             Request::Paths(reply) => cx.emit(Effect::AskPaths(reply)),
+            Request::Names(request) => cx.emit(Effect::Names(request)),
         }
         Outcome::On(self)
     }

@@ -37,7 +37,7 @@ mod waiting;
 use std::{collections::VecDeque, time::Instant};
 
 pub use effect::Effect;
-pub use input::{Account, Input, Refused, Reply, Request};
+pub use input::{Account, Input, NamesRequest, Refused, Reply, Request};
 pub use reason::Reason;
 
 use self::{
@@ -118,6 +118,15 @@ impl Session {
             // Whoever gets that far is awake, whatever was heard or not.
             Input::Joined => self.context.asleep = false,
             _ => {}
+        }
+        if let Input::Request(Request::Names(request)) = input {
+            // About no session in particular; but a daemon that ends takes no orders.
+            if self.is_stopped() {
+                Input::Request(Request::Names(request)).refuse();
+            } else {
+                self.context.emit(Effect::Names(request));
+            }
+            return;
         }
         let state = std::mem::replace(&mut self.state, State::Stopped);
         let cx = &mut self.context;

@@ -369,6 +369,35 @@ fn a_wildcard_finds_its_names_among_many_patterns() {
 }
 
 #[test]
+fn an_explanation_says_who_answers_and_why_and_changes_nothing() {
+    let mut asker = Asker::with(&[(ONE, "*.test", IpStack::Ipv4Only), (TWO, "a.test", IpStack::Ipv6Only)]);
+    let explained = asker.stub.explain(&"a.test".into(), asker.now);
+    assert_eq!(explained.verdict, Verdict::Resource);
+    let patterns: Vec<_> = explained.matches.iter().map(|(pattern, id)| (pattern.as_str(), *id)).collect();
+    assert_eq!(patterns, [("a.test", TWO), ("*.test", ONE)]);
+    assert!(explained.addresses.is_empty() && asker.stub.assigned(&"a.test".into()).is_none());
+
+    asker.records("b.test", RecordType::A);
+    let explained = asker.stub.explain(&"b.test".into(), asker.now);
+    assert_eq!(explained.addresses.len(), 4, "those that its resource shows");
+    let reverse = asker.stub.explain(&"1.0.96.100.in-addr.arpa".into(), asker.now);
+    assert_eq!(reverse.verdict, Verdict::Reverse("b.test".into()));
+
+    let elsewhere = asker.stub.explain(&"www.example".into(), asker.now);
+    assert_eq!((elsewhere.verdict, elsewhere.is_cached), (Verdict::Forwarded, false));
+    let epoch = match asker.asks("www.example", RecordType::A) {
+        StubDecision::Decided(Decision::Forward { epoch, .. }) => epoch,
+        other => panic!("not forwarded: {other:?}"),
+    };
+    asker.stub.learn(epoch, cacheable("www.example", RecordType::A), asker.now);
+    assert!(asker.stub.explain(&"www.example".into(), asker.now).is_cached);
+    assert_eq!(asker.stub.explain(&CANARY.into(), asker.now).verdict, Verdict::Blocked);
+
+    let servers = asker.stub.servers(|_| Reach { cidr: true, internet: true });
+    assert_eq!(servers.iter().map(|server| server.via).collect::<Vec<_>>(), [Via::Host]);
+}
+
+#[test]
 fn mangled_messages_never_do_more_than_be_refused() {
     let mut message = Message::query();
     message.add_query(Query::query(Name::from_ascii("a.corp.test.").expect("a name"), RecordType::A));

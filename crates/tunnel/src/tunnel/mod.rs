@@ -2,6 +2,7 @@
 
 mod clients;
 mod devices;
+mod explain;
 mod gateways;
 mod packets;
 mod portal;
@@ -35,6 +36,7 @@ use crate::{
     told::{InterfaceConfig, ToldDevices, ToldInterface, ToldResources},
 };
 use clients::Postponed;
+pub use explain::{MatchView, NameAnswer, NameView, NamesView};
 
 /// One session's data plane.
 ///
