@@ -19,7 +19,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tools build fmt clippy deny unit integration story test-machine bench release install install-headless clean
+.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine bench release install install-headless clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -64,6 +64,9 @@ test-machine: tools build ## Run the stories of booted machines, and the long on
 
 bench: ## Measure the core: many resources, look-ups, the packet path
 	$(CARGO) bench --workspace --bench '*'
+
+soak: ## Run the long versions of tests: 500 random lives of 10 000 events each in the simulated internet
+	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
 
 release: ## Build the programs for use
 	$(CARGO) build --release --package firezoned --package firezonectl

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 /// Crates without I/O: they get time, datagrams and a seed as arguments.
-const CORE: [&str; 6] = ["connection", "dns", "ip-packet", "model", "portal", "tunnel"];
+const CORE: [&str; 7] = ["connection", "dns", "ip-packet", "model", "portal", "sim", "tunnel"];
 
 /// All that each package of the dependency graph needs at run time, directly or not.
 struct Graph(BTreeMap<String, BTreeSet<String>>);

@@ -285,6 +285,18 @@ impl Node {
         self.events.pop_front()
     }
 
+    /// What must never be the case between two calls, if it is. Costly, so for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn broken_invariant(&self) -> Option<&'static str> {
+        let numbers_match = self.by_number.len() == self.peers.len()
+            && self.peers.iter().all(|(peer, it)| self.by_number.get(&it.number()) == Some(peer));
+        if !numbers_match {
+            return Some("connections and their numbers do not match");
+        }
+        self.relays.broken_invariant()
+    }
+
     fn with_peer<T>(&mut self, peer: PeerId, act: impl FnOnce(&mut Connection, &mut Post<'_>) -> T) -> Option<T> {
         let Self { peers, relays, outbox, rng, identity, .. } = self;
         peers.get_mut(&peer).map(|connection| act(connection, &mut Post { relays, outbox, rng, identity }))

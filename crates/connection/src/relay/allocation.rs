@@ -282,6 +282,23 @@ impl Allocation {
         self.unusable || quiet && (self.active.is_none() || self.credentials.are_refused())
     }
 
+    /// What must never be the case, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let one_of = |wanted: fn(&Request) -> bool| {
+            self.transactions.iter().filter(|transaction| wanted(&transaction.request)).count() <= 1
+        };
+        if self.waiting_binds.len() > BUFFERED_BINDS {
+            return Some("too many peers wait for a channel");
+        }
+        if !one_of(|request| matches!(request, Request::Refresh(_))) || !one_of(|it| *it == Request::Allocate) {
+            return Some("a relay was asked twice at once for the same");
+        }
+        if self.lease.is_none() && !self.channels.are_none() {
+            return Some("channels without an allocation");
+        }
+        self.channels.broken_invariant()
+    }
+
     fn start(&mut self, rng: &mut StdRng, now: Instant) {
         for relay in self.addresses.clone() {
             self.send(Transaction::new(Request::Binding, relay, now), rng);

@@ -92,6 +92,22 @@ impl Channels {
         self.by_peer.clear();
     }
 
+    pub(crate) fn are_none(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// What must never be the case, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let is_mutual = self.by_number.iter().all(|(number, it)| self.by_peer.get(&it.peer) == Some(number));
+        if !is_mutual || self.by_number.len() != self.by_peer.len() {
+            return Some("a channel number is not unique");
+        }
+        if !self.by_number.keys().all(|number| NUMBERS.contains(number)) {
+            return Some("a channel number that no relay accepts");
+        }
+        None
+    }
+
     /// Peers whose channels have to be bound again.
     pub(crate) fn to_refresh(&self, now: Instant) -> Vec<SocketAddr> {
         self.by_number

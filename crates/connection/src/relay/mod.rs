@@ -201,6 +201,20 @@ impl Relays {
         self.known.iter_mut().find_map(|(id, allocation)| Some((*id, allocation.poll_event()?)))
     }
 
+    /// What must never be the case, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let owner_is_known = |(address, id): (&SocketAddr, &RelayId)| {
+            self.known.get(id).is_some_and(|allocation| allocation.addresses().contains(address))
+        };
+        if !self.by_address.iter().all(owner_is_known) {
+            return Some("an address of a relay that is not known");
+        }
+        if self.former.len() > FORMER_RELAYS {
+            return Some("too many former relays");
+        }
+        self.known.values().find_map(Allocation::broken_invariant)
+    }
+
     fn introduce(&mut self, relay: &Relay, rng: &mut StdRng, now: Instant) {
         let addresses = addresses(relay);
         if addresses.is_empty() {

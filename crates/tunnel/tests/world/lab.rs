@@ -13,7 +13,8 @@ use model::{
     message::{DeviceGrant, IceRole},
 };
 
-use super::{Client, device_access, permission, relay::ToyRelay, secs};
+use super::{Client, device_access, permission, secs};
+use sim::Relay;
 
 const LATENCY: Duration = Duration::from_millis(10);
 
@@ -23,7 +24,7 @@ pub(crate) struct Lab {
     pub(crate) gateways: Vec<Gateway>,
     /// Whether a router marks what it may mark.
     pub(crate) is_congested: bool,
-    relay: ToyRelay,
+    relay: Relay,
     wire: VecDeque<Datagram>,
 }
 
@@ -63,7 +64,7 @@ impl Lab {
         let mut lab = Self {
             gateways: Vec::new(),
             is_congested: false,
-            relay: ToyRelay::new(1, vec!["203.0.113.1:3478".parse().unwrap()]),
+            relay: Relay::new(1, vec!["203.0.113.1:3478".parse().unwrap()], client.now),
             wire: VecDeque::new(),
             client,
         };
@@ -117,7 +118,7 @@ impl Lab {
     }
 
     pub(crate) fn introduce_relay(&mut self) {
-        let connected = vec![self.relay.entry()];
+        let connected = vec![self.relay.entry(self.client.tunnel.public_key())];
         self.client.hear(FromPortal::RelaysPresence { disconnected: Vec::new(), connected });
         self.run_for(secs(1));
     }
@@ -240,10 +241,11 @@ impl Lab {
 }
 
 impl Gateway {
-    fn new(number: u8, id: PeerId, relay: &ToyRelay, now: Instant) -> Self {
+    fn new(number: u8, id: PeerId, relay: &Relay, now: Instant) -> Self {
         let node = Node::new(now, secs(1_800_000_000), [number; 32]);
         let mut node = if matches!(id, PeerId::Gateway(_)) { node.with_gateway_timing() } else { node };
-        node.update_relays(&[], &[relay.entry()], now);
+        let key = node.public_key();
+        node.update_relays(&[], &[relay.entry(key)], now);
         Self {
             node,
             domain_status: Some("Active"),

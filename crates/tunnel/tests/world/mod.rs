@@ -4,9 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod lab;
-#[path = "../../../connection/tests/toy/relay.rs"]
-#[allow(unreachable_pub, clippy::wrong_self_convention, reason = "the relay of another crate's toy network")]
-mod relay;
 
 use std::{
     net::{IpAddr, SocketAddr},

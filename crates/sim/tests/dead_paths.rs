@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use connection::{Event, Route, Sealed};
 
-mod toy;
-
-use toy::{CLIENT, GATEWAY, World, gateway, packet, secs};
+use sim::{CLIENT, GATEWAY, World, gateway, packet, secs};
 
 fn route(world: &World) -> Route {
     world.hosts[CLIENT].node.path(gateway()).unwrap().route
@@ -16,18 +14,18 @@ fn route(world: &World) -> Route {
 
 /// Sends a packet both ways ten times a second. Returns the longest time without one for the client and the gateway.
 fn talk_for(world: &mut World, duration: Duration) -> [Duration; 2] {
-    let end = world.now + duration;
-    let (mut last, mut longest) = ([world.now; 2], [Duration::ZERO; 2]);
-    while world.now < end {
+    let end = world.net.now + duration;
+    let (mut last, mut longest) = ([world.net.now; 2], [Duration::ZERO; 2]);
+    while world.net.now < end {
         for side in [CLIENT, GATEWAY] {
             assert_eq!(world.send(side, packet(1)), Sealed::Sent, "the session is not lost");
         }
         world.run_for(Duration::from_millis(100));
         for side in [CLIENT, GATEWAY] {
             if std::mem::take(&mut world.hosts[side].received).is_empty() {
-                longest[side] = longest[side].max(world.now - last[side]);
+                longest[side] = longest[side].max(world.net.now - last[side]);
             } else {
-                last[side] = world.now;
+                last[side] = world.net.now;
             }
         }
     }
@@ -44,7 +42,7 @@ fn a_direct_path_that_dies_under_traffic_is_left_for_the_relay_and_used_again_la
         let mut world = World::new(seed).with_relays().connected();
         talk_for(&mut world, secs(u64::from(seed)));
         assert_eq!(route(&world), Route::Direct);
-        world.direct = false;
+        world.net.direct = false;
         let longest = talk_for(&mut world, secs(14));
         println!("{longest:?}");
         assert!(longest.iter().all(|gap| *gap < secs(9)), "{longest:?} with seed {seed}");
@@ -52,7 +50,7 @@ fn a_direct_path_that_dies_under_traffic_is_left_for_the_relay_and_used_again_la
 
         let longest = talk_for(&mut world, secs(90));
         assert!(longest.iter().all(|gap| *gap < secs(1)), "{longest:?} with seed {seed}");
-        world.direct = true;
+        world.net.direct = true;
         let longest = talk_for(&mut world, secs(60));
         assert!(longest.iter().all(|gap| *gap < secs(1)), "{longest:?} with seed {seed}");
         assert_eq!(route(&world), Route::Direct, "seed {seed}");
@@ -65,9 +63,9 @@ fn a_network_that_is_silent_altogether_is_not_blamed_on_the_direct_path() {
     let mut world = World::new(1).with_relays().connected();
     talk_for(&mut world, secs(3));
     world.hosts[CLIENT].events.clear();
-    world.dark = true;
+    world.net.dark = true;
     talk_for(&mut world, secs(8));
-    world.dark = false;
+    world.net.dark = false;
     talk_for(&mut world, secs(3));
     assert_eq!(route(&world), Route::Direct);
     assert!(!world.hosts[CLIENT].events.iter().any(|event| matches!(event, Event::InvalidateCandidates { .. })));

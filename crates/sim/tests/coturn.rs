@@ -1,7 +1,7 @@
 //! Two nodes through a real relay: coturn, in a network namespace of its own. Needs root, `ip` and `turnserver`:
 //!
 //! ```text
-//! cargo test -p connection --test coturn -- --ignored
+//! cargo test -p sim --test coturn -- --ignored
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
@@ -18,9 +18,7 @@ use connection::{Event, Node, Route, Sealed};
 use ip_packet::Ecn;
 use model::{Relay, RelayId};
 
-mod toy;
-
-use toy::{CLIENT, GATEWAY, address, client, credentials_of, gateway, packet};
+use sim::{CLIENT, GATEWAY, address, client, credentials_of, gateway, packet};
 
 const INSIDE: &str = "FIREZONE_TEST_INSIDE";
 const NAMESPACE: &str = "fz-conn-coturn";
@@ -112,7 +110,7 @@ impl Stand {
         let mut this = Self { ends, _coturn: coturn };
         this.run_until(Duration::from_millis(500), |_| false);
         for side in [GATEWAY, CLIENT] {
-            let params = credentials_of(side, this.ends[1 - side].node.public_key());
+            let params = credentials_of(side, this.ends[side].node.public_key(), this.ends[1 - side].node.public_key());
             let peer = if side == CLIENT { gateway() } else { client() };
             this.ends[side].node.upsert(peer, params, Instant::now()).unwrap();
         }

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
 
-mod toy;
-
 use connection::{Event, Route, Sealed};
 use model::RelayId;
-use toy::{CLIENT, GATEWAY, World, packet, secs};
+use sim::{CLIENT, GATEWAY, Habits, World, packet, secs};
 
 #[test]
 fn a_direct_connection_carries_packets_both_ways() {
@@ -57,10 +55,10 @@ fn packets_kept_until_the_session_is_ready_all_arrive_in_order() {
 fn without_an_answer_of_a_relay_there_is_no_connection() {
     let mut world = World::new(5);
     let (peer, params) = (world.hosts[CLIENT].peer, world.params(CLIENT));
-    assert!(world.hosts[CLIENT].node.upsert(peer, params, world.now).is_err());
-    let mut entries = world.relay_entries();
+    assert!(world.hosts[CLIENT].node.upsert(peer, params, world.net.now).is_err());
+    let mut entries = world.relay_entries(CLIENT);
     entries[0].v4 = Some("203.0.113.99:3478".parse().unwrap());
-    let now = world.now;
+    let now = world.net.now;
     world.hosts[CLIENT].node.update_relays(&[], &entries, now);
     world.run_for(secs(8));
     assert!(!world.has(CLIENT, &Event::NoRelays));
@@ -71,7 +69,7 @@ fn without_an_answer_of_a_relay_there_is_no_connection() {
 #[test]
 fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
     let mut world = World::new(6).with_relays();
-    world.portal = false;
+    world.portal.up = false;
     world.authorize();
     let failed = Event::Failed(world.hosts[CLIENT].peer);
     world.run_for(secs(9));
@@ -84,8 +82,7 @@ fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
 #[test]
 fn relays_like_coturn_are_usable() {
     let mut world = World::new(7).relay_only();
-    world.relays[0].signs_refusals = false;
-    world.relays[0].insists_on_nonce = true;
+    world.net.relays[0].habits = Habits::COTURN;
     let mut world = world.with_relays().connected();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(1));
@@ -95,8 +92,8 @@ fn relays_like_coturn_are_usable() {
 #[test]
 fn a_connection_survives_the_loss_of_its_relay() {
     let mut world = World::new(8).relay_only().with_relays().connected();
-    world.relays.push(toy::relay::ToyRelay::new(2, vec![toy::address("203.0.113.2:3478")]));
-    world.relays.remove(0);
+    world.add_relay(2, &["203.0.113.2:3478"]);
+    world.net.relays.remove(0);
     world.introduce_relays(&[RelayId::from_u128(1)]);
     world.run_for(secs(3));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);

@@ -8,23 +8,21 @@ use connection::Sealed;
 use ip_packet::{Ecn, IpPacket};
 use model::PeerId;
 
-mod toy;
-
-use toy::{CLIENT, GATEWAY, World, address, gateway, packet, secs};
+use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs};
 
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
 /// Gives a datagram to the gateway. Returns what came out of it, and whether the gateway said anything.
 fn receive(world: &mut World, from: SocketAddr, datagram: &[u8]) -> (Option<(PeerId, IpPacket)>, bool) {
     let local = world.hosts[GATEWAY].addresses[0];
-    let opened = world.hosts[GATEWAY].node.open(local, from, Ecn::NotEct, &mut datagram.to_vec(), world.now);
+    let opened = world.hosts[GATEWAY].node.open(local, from, Ecn::NotEct, &mut datagram.to_vec(), world.net.now);
     let answered = world.hosts[GATEWAY].node.poll_transmit().is_some();
     (opened, answered)
 }
 
 /// A sealed packet from the client.
 fn sealed(world: &mut World, n: u16) -> Vec<u8> {
-    assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(n), world.now), Sealed::Sent);
+    assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(n), world.net.now), Sealed::Sent);
     world.hosts[CLIENT].node.poll_transmit().unwrap().payload
 }
 

@@ -6,16 +6,14 @@ use connection::{Event, Params, Route, Sealed};
 use ip_packet::{Ecn, control};
 use model::{IceCredentials, PresharedKey, PublicKey, RelayId, message::IceRole};
 
-mod toy;
-
-use toy::{CLIENT, GATEWAY, World, address, gateway, packet, relay::ToyRelay, secs};
+use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs};
 
 #[test]
 fn the_same_parameters_keep_the_connection_and_everything_is_announced_again() {
     let mut world = World::new(1).with_relays().connected();
     world.hosts[CLIENT].events.clear();
     let params = world.params(CLIENT);
-    world.hosts[CLIENT].node.upsert(gateway(), params, world.now).unwrap();
+    world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
     world.run_for(secs(1));
     let announced: Vec<_> = world.hosts[CLIENT]
         .events
@@ -43,7 +41,7 @@ fn any_other_parameter_makes_a_new_connection() {
         let mut world = World::new(2).with_relays().connected();
         let mut params = world.params(CLIENT);
         change(&mut params, other("abcd"));
-        world.hosts[CLIENT].node.upsert(gateway(), params, world.now).unwrap();
+        world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
         assert!(world.hosts[CLIENT].node.path(gateway()).is_none());
         assert_eq!(world.send(CLIENT, packet(1)), Sealed::NotYet);
     }
@@ -53,7 +51,7 @@ fn any_other_parameter_makes_a_new_connection() {
 fn a_gateway_that_lost_its_side_is_found_again_by_asking_once_more() {
     let mut world = World::new(3).with_relays().connected();
     let client = world.hosts[GATEWAY].peer;
-    world.hosts[GATEWAY].node.remove(client, world.now);
+    world.hosts[GATEWAY].node.remove(client, world.net.now);
     world.run_for(secs(30));
     world.hosts[GATEWAY].events.clear();
     world.authorize();
@@ -69,10 +67,10 @@ fn candidates_that_come_before_their_peer_are_kept_for_a_while() {
     let mut world = World::new(4).with_relays();
     let params = world.params(GATEWAY);
     let client = world.hosts[GATEWAY].peer;
-    world.hosts[GATEWAY].node.upsert(client, params, world.now).unwrap();
+    world.hosts[GATEWAY].node.upsert(client, params, world.net.now).unwrap();
     world.run_for(secs(2));
     let params = world.params(CLIENT);
-    world.hosts[CLIENT].node.upsert(gateway(), params, world.now).unwrap();
+    world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
     world.run_for(secs(2));
     assert!(world.has(CLIENT, &Event::Established(gateway())));
 }
@@ -81,12 +79,12 @@ fn candidates_that_come_before_their_peer_are_kept_for_a_while() {
 fn an_idle_connection_is_quiet_and_wakes_with_the_next_packet() {
     let mut world = World::new(5).with_relays().connected();
     world.run_for(secs(30));
-    let before = world.delivered;
+    let before = world.net.delivered;
     world.run_for(secs(50));
-    let idle = world.delivered - before;
+    let idle = world.net.delivered - before;
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(15));
-    let active = world.delivered - before - idle;
+    let active = world.net.delivered - before - idle;
     assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
     assert!(idle < 100, "{idle} datagrams in 50 s");
     assert!(active > idle, "{active} datagrams in 15 s, {idle} in 50 s before");
@@ -108,7 +106,7 @@ fn an_idle_connection_renews_its_session() {
     for minute in 1..=30 {
         world.run_for(secs(60));
         let path = world.hosts[CLIENT].node.path(gateway()).unwrap();
-        let age = world.now - path.last_handshake.unwrap();
+        let age = world.net.now - path.last_handshake.unwrap();
         assert!(age <= secs(181), "{age:?} after {minute} min");
     }
     assert_ne!(world.send(CLIENT, packet(1)), Sealed::Unknown);
@@ -122,9 +120,9 @@ fn a_peer_with_another_preshared_key_is_given_up_after_twenty_seconds() {
     let mut params = world.params(GATEWAY);
     params.preshared_key = PresharedKey::from([1; 32]);
     let client = world.hosts[GATEWAY].peer;
-    world.hosts[GATEWAY].node.upsert(client, params, world.now).unwrap();
+    world.hosts[GATEWAY].node.upsert(client, params, world.net.now).unwrap();
     let params = world.params(CLIENT);
-    world.hosts[CLIENT].node.upsert(gateway(), params, world.now).unwrap();
+    world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
     world.run_for(secs(19));
     assert!(!world.has(CLIENT, &Event::Failed(gateway())));
     assert!(!world.has(CLIENT, &Event::Established(gateway())));
@@ -135,8 +133,8 @@ fn a_peer_with_another_preshared_key_is_given_up_after_twenty_seconds() {
 #[test]
 fn a_peer_that_vanishes_is_noticed() {
     let mut world = World::new(9).with_relays().connected();
-    world.direct = false;
-    world.relays.clear();
+    world.net.direct = false;
+    world.net.relays.clear();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(16));
     assert!(!world.has(CLIENT, &Event::Failed(gateway())));
@@ -147,7 +145,7 @@ fn a_peer_that_vanishes_is_noticed() {
 #[test]
 fn goodbye_is_said_through_the_tunnel() {
     let mut world = World::new(10).with_relays().connected();
-    let now = world.now;
+    let now = world.net.now;
     world.hosts[CLIENT].node.close(gateway(), &control::goodbye(), now);
     world.run_for(secs(1));
     assert_eq!(world.hosts[GATEWAY].received, [control::goodbye()]);
@@ -160,7 +158,7 @@ fn a_new_network_means_a_new_key_and_no_goodbye() {
     let mut world = World::new(11).with_relays().connected();
     let before = world.hosts[CLIENT].node.public_key();
     for _ in 0..2 {
-        let now = world.now;
+        let now = world.net.now;
         world.hosts[CLIENT].node.reset(now);
     }
     world.hosts[CLIENT].addresses = vec![address("198.51.100.10:52625")];
@@ -181,7 +179,7 @@ fn a_new_network_means_a_new_key_and_no_goodbye() {
 #[test]
 fn a_direct_connection_does_not_mind_the_loss_of_its_relay() {
     let mut world = World::new(12).with_relays().connected();
-    world.relays.clear();
+    world.net.relays.clear();
     world.introduce_relays(&[RelayId::from_u128(1)]);
     world.run_for(secs(1));
     assert!(world.hosts[CLIENT].events.iter().any(|event| matches!(event, Event::InvalidateCandidates { .. })));
@@ -194,10 +192,10 @@ fn a_direct_connection_does_not_mind_the_loss_of_its_relay() {
 #[test]
 fn a_relay_that_comes_later_takes_over_the_connections_of_a_lost_one() {
     let mut world = World::new(13).relay_only().with_relays().connected();
-    world.relays.clear();
+    world.net.relays.clear();
     world.introduce_relays(&[RelayId::from_u128(1)]);
     world.run_for(secs(1));
-    world.relays.push(ToyRelay::new(2, vec![address("203.0.113.2:3478")]));
+    world.add_relay(2, &["203.0.113.2:3478"]);
     world.introduce_relays(&[]);
     world.run_for(secs(2));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
@@ -208,10 +206,10 @@ fn a_relay_that_comes_later_takes_over_the_connections_of_a_lost_one() {
 #[test]
 fn a_relay_that_was_rebooted_lends_new_addresses() {
     let mut world = World::new(14).relay_only().with_relays().connected();
-    world.relays[0].reboot();
+    world.net.relays[0].forget_clients();
     // The portal does not mention it, so it is asked.
     for side in [CLIENT, GATEWAY] {
-        let now = world.now;
+        let now = world.net.now;
         world.hosts[side].node.update_relays(&[], &[], now);
     }
     world.run_for(secs(3));
@@ -223,7 +221,7 @@ fn a_relay_that_was_rebooted_lends_new_addresses() {
 #[test]
 fn a_direct_path_that_appears_later_is_used() {
     let mut world = World::new(15).relay_only().with_relays().connected();
-    world.direct = true;
+    world.net.direct = true;
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(3));
     let is_direct = |world: &World| world.hosts[CLIENT].node.path(gateway()).unwrap().route == Route::Direct;
@@ -236,12 +234,12 @@ fn a_direct_path_that_appears_later_is_used() {
 #[test]
 fn congestion_marks_travel_with_the_packet() {
     let mut world = World::new(16).with_relays().connected();
-    assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(1), world.now), Sealed::Sent);
+    assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(1), world.net.now), Sealed::Sent);
     let transmit = world.hosts[CLIENT].node.poll_transmit().unwrap();
     assert_eq!(transmit.ecn, Ecn::Ect0);
     let (from, to) = (world.hosts[CLIENT].addresses[0], world.hosts[GATEWAY].addresses[0]);
     let mut payload = transmit.payload;
-    let (_, received) = world.hosts[GATEWAY].node.open(to, from, Ecn::Ce, &mut payload, world.now).unwrap();
+    let (_, received) = world.hosts[GATEWAY].node.open(to, from, Ecn::Ce, &mut payload, world.net.now).unwrap();
     assert_eq!(received.ecn(), Ecn::Ce);
 }
 
@@ -249,7 +247,7 @@ fn congestion_marks_travel_with_the_packet() {
 fn equal_packets_leave_as_one_batch() {
     let mut world = World::new(17).with_relays().connected();
     for n in 0..10 {
-        assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(n), world.now), Sealed::Sent);
+        assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(n), world.net.now), Sealed::Sent);
     }
     let transmit = world.hosts[CLIENT].node.poll_transmit().unwrap();
     assert_eq!((transmit.segment, transmit.payload.len()), (60 + 32, 10 * (60 + 32)));
