@@ -32,6 +32,8 @@ pub struct Nat {
     pub hairpin: bool,
     /// A port that an administrator has forwarded to a host inside, whatever the kind.
     pub forwarded: Option<(u16, SocketAddr)>,
+    /// Who wrote to the forwarded port, and when last: answers leave through it as well.
+    came_in: BTreeMap<SocketAddr, Instant>,
     mappings: BTreeMap<(SocketAddr, Option<SocketAddr>), Mapping>,
     next_port: u16,
 }
@@ -52,7 +54,8 @@ impl Nat {
     pub fn new(kind: Kind, public: Ipv4Addr) -> Self {
         let patience = Duration::from_secs(30);
         let (mappings, next_port) = (BTreeMap::new(), *PORTS.start());
-        Self { kind, public, patience, hairpin: false, forwarded: None, mappings, next_port }
+        let came_in = BTreeMap::new();
+        Self { kind, public, patience, hairpin: false, forwarded: None, came_in, mappings, next_port }
     }
 
     /// It has lost its memory.
@@ -66,7 +69,7 @@ impl Nat {
     pub(crate) fn translate(&mut self, from: SocketAddr, to: SocketAddr, now: Instant) -> SocketAddr {
         if let Some((port, inside)) = self.forwarded
             && inside == from
-            && self.kind != Kind::Symmetric
+            && (self.kind != Kind::Symmetric || self.came_in.contains_key(&to))
         {
             return SocketAddr::from((self.public, port));
         }
@@ -87,6 +90,7 @@ impl Nat {
         if let Some((forwarded, inside)) = self.forwarded
             && forwarded == port
         {
+            self.came_in.insert(from, now);
             return Some(inside);
         }
         self.forget_old(now);
@@ -102,6 +106,7 @@ impl Nat {
     fn forget_old(&mut self, now: Instant) {
         let patience = self.patience;
         let is_fresh = |since: Instant| now.duration_since(since) < patience;
+        self.came_in.retain(|_, since| is_fresh(*since));
         self.mappings.retain(|_, mapping| is_fresh(mapping.used));
         for mapping in self.mappings.values_mut() {
             mapping.written_to.retain(|_, since| is_fresh(*since));

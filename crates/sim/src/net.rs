@@ -14,6 +14,9 @@ use crate::{Link, Machine, Nat, Relay};
 /// Datagrams at one moment beyond which a machine is said to spin.
 const TOO_MANY_AT_ONCE: u32 = 100_000;
 
+/// How long a datagram takes from one relay to another.
+const BETWEEN_RELAYS: Duration = Duration::from_millis(2);
+
 /// All that lies between the machines, and the only clock.
 #[derive(Debug)]
 pub struct Net {
@@ -180,7 +183,7 @@ impl Net {
                 self.delivered += 1;
                 let answers = relay.handle(flight.from, flight.to, &flight.payload, self.now);
                 for (from, to, payload) in answers {
-                    self.leave_relay(from, to, flight.ecn, payload);
+                    self.leave_relay(self.site_at(machines, to), from, to, flight.ecn, payload);
                 }
                 continue;
             }
@@ -196,14 +199,21 @@ impl Net {
         }
     }
 
-    fn leave_relay(&mut self, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
-        // Relays are in the core of the net; the only cable is the receiver's, and it is the same both ways.
-        let site =
-            self.sites.iter().position(|it| it.nat.is_some_and(|nat| IpAddr::from(self.nats[nat].public) == to.ip()));
-        let link = self.sites[site.unwrap_or(0)].link;
+    /// A datagram leaves a relay. Relays are in the core of the net: the only cable is that of the receiver.
+    fn leave_relay(&mut self, site: Option<usize>, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
+        let link = site.map_or(Link::good(BETWEEN_RELAYS), |site| self.sites[site].link);
         match link.delay(length(to, &payload), &mut self.rng) {
             Some(delay) => self.launch(delay, Flight { from, to, ecn, payload, origin: Origin::Relay }),
             None => self.losses.link += 1,
+        }
+    }
+
+    /// Whose cable leads to this public address.
+    fn site_at<M: Machine>(&self, machines: &[M], address: SocketAddr) -> Option<usize> {
+        let nat = self.nats.iter().position(|nat| IpAddr::from(nat.public) == address.ip());
+        match nat {
+            Some(nat) => self.sites.iter().position(|site| site.nat == Some(nat)),
+            None => self.site_of(machines, address, None),
         }
     }
 

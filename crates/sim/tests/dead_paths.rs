@@ -40,7 +40,7 @@ fn nothing_failed(world: &World) -> bool {
 fn a_direct_path_that_dies_under_traffic_is_left_for_the_relay_and_used_again_later() {
     for seed in 0..20 {
         let mut world = World::new(seed).with_relays().connected();
-        talk_for(&mut world, secs(u64::from(seed)));
+        talk_for(&mut world, secs(seed));
         assert_eq!(route(&world), Route::Direct);
         world.net.direct = false;
         let longest = talk_for(&mut world, secs(14));

@@ -1,0 +1,121 @@
+//! Nodes and relays that behave in every way a relay can.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+use sim::{CLIENT, GATEWAY, Habits, World, packet, secs};
+
+/// Whether packets travel, both ways.
+fn carries(world: &mut World) -> bool {
+    let _outcome = world.send(CLIENT, packet(1));
+    world.run_for(secs(2));
+    let _outcome = world.send(GATEWAY, packet(2));
+    world.run_for(secs(2));
+    let arrived =
+        world.hosts[GATEWAY].received.contains(&packet(1)) && world.hosts[CLIENT].received.contains(&packet(2));
+    world.hosts.iter_mut().for_each(|host| host.received.clear());
+    arrived
+}
+
+#[test]
+fn an_allocation_costs_three_requests() {
+    let world = World::new(1).with_relays();
+    let relay = &world.net.relays[0];
+    assert_eq!(relay.clients(), 2);
+    assert_eq!(
+        (relay.answered("binding", 0), relay.answered("allocate", 401), relay.answered("allocate", 0)),
+        (2, 2, 2)
+    );
+}
+
+#[test]
+fn worn_out_nonces_are_replaced_without_anybody_noticing() {
+    for habits in [Habits::OFFICIAL, Habits::COTURN] {
+        let mut world = World::new(2).relay_only();
+        world.net.relays[0].habits = habits;
+        let mut world = world.with_relays().connected();
+        for _ in 0..10 {
+            world.net.relays[0].change_nonces();
+            world.run_for(secs(301));
+            assert!(carries(&mut world), "{habits:?}");
+        }
+        assert!(world.net.relays[0].answered("refresh", 438) > 0, "{habits:?}");
+        assert_eq!(world.net.relays[0].clients(), 2);
+    }
+}
+
+#[test]
+fn a_nonce_that_lasts_for_few_requests_is_enough() {
+    let mut world = World::new(3).relay_only();
+    world.net.relays[0].limit_nonces(2);
+    let mut world = world.with_relays().connected();
+    assert!(carries(&mut world));
+}
+
+#[test]
+fn an_hour_on_a_relay_passes_without_a_refused_channel() {
+    let mut world = World::new(4).relay_only().with_relays().connected();
+    for _ in 0..60 {
+        world.run_for(secs(56));
+        assert!(carries(&mut world), "{:?}", world.path(CLIENT));
+    }
+    let relay = &world.net.relays[0];
+    assert_eq!(relay.answered("channel bind", 400), 0);
+    assert!(relay.answered("channel bind", 0) > 10, "{:?}", relay.asked);
+    assert_eq!(relay.answered("refresh", 437), 0);
+}
+
+#[test]
+fn a_long_sleep_of_the_connection_is_slept_with_the_relay_too() {
+    let mut world = World::new(5).relay_only().with_relays().connected();
+    for minutes in [6, 6, 11, 16] {
+        world.run_for(secs(60 * minutes));
+        assert!(carries(&mut world), "after {minutes} min: {:?}", world.path(CLIENT));
+    }
+    assert_eq!(world.net.relays[0].answered("channel bind", 400), 0);
+}
+
+#[test]
+fn a_relay_that_is_full_is_asked_again_when_the_portal_names_it() {
+    let mut world = World::new(6);
+    world.net.relays[0].capacity = 0;
+    let mut world = world.with_relays();
+    assert!(world.net.relays[0].answered("allocate", 508) > 0);
+    assert_eq!(world.net.relays[0].clients(), 0);
+    world.net.relays[0].capacity = 10;
+    world.introduce_relays(&[]);
+    world.run_for(secs(2));
+    assert_eq!(world.net.relays[0].clients(), 2);
+}
+
+#[test]
+fn a_restarted_relay_is_a_new_one_in_the_same_place() {
+    let mut world = World::new(7).relay_only().with_relays().connected();
+    let former = world.net.relays[0].id;
+    world.net.relays[0].restart(99);
+    world.introduce_relays(&[former]);
+    world.run_for(secs(3));
+    assert!(carries(&mut world), "{:?}", world.path(CLIENT));
+}
+
+#[test]
+fn replaced_credentials_mean_a_new_allocation_and_no_lost_connection() {
+    let mut world = World::new(8).relay_only().with_relays().connected();
+    let later = world.net.now + secs(5_000);
+    world.net.relays[0].credentials_expire = Some(later);
+    world.introduce_relays(&[]);
+    world.run_for(secs(3));
+    assert!(carries(&mut world), "{:?}", world.path(CLIENT));
+}
+
+#[test]
+fn credentials_that_expire_in_place_end_the_use_of_the_relay() {
+    let mut world = World::new(9);
+    let soon = world.net.now + secs(200);
+    world.net.relays[0].credentials_expire = Some(soon);
+    let mut world = world.with_relays();
+    world.run_for(secs(1_000));
+    assert!(world.has(CLIENT, &connection::Event::NoRelays));
+    let asked: usize = world.net.relays[0].asked.values().sum();
+    world.run_for(secs(1_000));
+    assert_eq!(world.net.relays[0].asked.values().sum::<usize>(), asked, "nothing more is sent");
+}
