@@ -296,6 +296,21 @@ fn another_network_means_a_new_key_and_the_same_gateway_if_possible() {
 }
 
 #[test]
+fn what_was_listened_to_is_asked_for_again_without_a_packet_of_ours() {
+    let lab = Lab::new(&[cidr(1, "10.0.0.0/8")]);
+    let mut lab = lab.connected(id(1), udp("10.0.0.1:53", 1));
+    lab.send_from(0, answer("10.0.0.1:53"));
+    lab.client.take_requests();
+
+    lab.client.tunnel.reset(lab.client.now);
+    lab.client.drain();
+    assert_eq!(lab.client.take_requests(), [], "the portal does not know our new key yet");
+
+    lab.client.init(&[cidr(1, "10.0.0.0/8")]);
+    assert_eq!(lab.client.take_requests(), [(id(1), vec![GatewayId::from_u128(1)])]);
+}
+
+#[test]
 fn a_permission_for_the_old_key_is_of_no_use_to_the_new_one() {
     let mut lab = Lab::new(&[cidr(1, "10.0.0.0/8")]);
     lab.client.send(udp("10.0.0.1:53", 1));

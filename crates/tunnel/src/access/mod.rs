@@ -39,6 +39,11 @@ impl Access {
         self.granted.remove(&resource)
     }
 
+    /// The resources that we may use through `gateway`.
+    pub(crate) fn granted_through(&self, gateway: GatewayId) -> Vec<ResourceId> {
+        self.granted.iter().filter(|(_, through)| **through == gateway).map(|(resource, _)| *resource).collect()
+    }
+
     /// Nothing can be used through `gateway` any more; the next packet for any of its resources asks at once.
     pub(crate) fn lose(&mut self, gateway: GatewayId) {
         let pending = &mut self.pending;

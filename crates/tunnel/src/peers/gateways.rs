@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::{Duration, Instant},
 };
 
 use ipnet::IpNet;
@@ -10,6 +11,9 @@ use model::{GatewayId, ResourceId};
 
 use super::{Identity, Queue};
 use crate::prefixes::PrefixMap;
+
+/// Who was heard within this time is in use. A little more than it takes to notice that the way to it is dead.
+const IN_USE: Duration = Duration::from_secs(30);
 
 /// All gateways that we have a connection with, or are making one.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(crate) struct Gateway {
     identity: Identity,
     /// Whether packets can travel.
     is_connected: bool,
+    /// When it last sent us something.
+    last_heard: Option<Instant>,
     /// Which addresses it may speak for, and because of which resources.
     sources: PrefixMap<BTreeSet<ResourceId>>,
     /// What waits for the connection.
@@ -44,6 +50,7 @@ impl Peers {
         self.gateways.entry(gateway).or_insert_with(|| Gateway {
             identity,
             is_connected: false,
+            last_heard: None,
             sources: PrefixMap::default(),
             queue: Queue::default(),
         })
@@ -85,6 +92,17 @@ impl Gateway {
     /// Packets can travel from now on.
     pub(crate) fn connected(&mut self) {
         self.is_connected = true;
+    }
+
+    /// It has sent us a packet.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.last_heard = Some(now);
+    }
+
+    /// Whether somebody on this host was listening to it not long ago. A conversation in which only the other end speaks
+    /// would not begin again by itself, as no packet of ours asks for the resource.
+    pub(crate) fn is_in_use(&self, now: Instant) -> bool {
+        self.last_heard.is_some_and(|at| now.duration_since(at) < IN_USE)
     }
 
     /// Its address in the tunnel, of the same family as `like`.

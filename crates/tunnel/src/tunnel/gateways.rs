@@ -10,7 +10,12 @@ use model::{
 };
 
 use super::{Event, Tunnel};
-use crate::{access::Target, counters::Reason, peers::Identity, routing};
+use crate::{
+    access::{Ask, Target},
+    counters::Reason,
+    peers::Identity,
+    routing,
+};
 
 impl Tunnel {
     /// The portal permits a resource through a gateway, and told it so.
@@ -99,6 +104,15 @@ impl Tunnel {
         self.site_changed(gateway);
     }
 
+    /// The same for a gateway that is lost and not given up: what was in use through it waits for a new permission. Says
+    /// what to ask for.
+    pub(super) fn lose_gateway(&mut self, gateway: GatewayId, now: Instant) -> Vec<ResourceId> {
+        let is_in_use = self.peers.gateway(gateway).is_some_and(|peer| peer.is_in_use(now));
+        let granted = if is_in_use { self.access.granted_through(gateway) } else { Vec::new() };
+        self.forget_gateway(gateway);
+        granted.into_iter().filter(|resource| self.access.pending.renew(*resource, now) == Ask::Now).collect()
+    }
+
     /// What the node says about connections.
     pub(super) fn follow_node(&mut self, event: connection::Event, now: Instant) {
         match event {
@@ -119,7 +133,9 @@ impl Tunnel {
             connection::Event::SessionReady(peer) => self.send_held(peer, now),
             connection::Event::Failed(PeerId::Gateway(gateway)) => {
                 tracing::debug!(%gateway, "the gateway cannot be reached (any more)");
-                self.forget_gateway(gateway);
+                for resource in self.lose_gateway(gateway, now) {
+                    self.ask_portal(Target::Resource(resource));
+                }
             }
             connection::Event::Closed(PeerId::Gateway(gateway)) => self.forget_gateway(gateway),
             connection::Event::NoRelays => {

@@ -217,7 +217,8 @@ impl Tunnel {
         self.awaits_snapshot = true;
         self.node.reset(now);
         for gateway in self.peers.ids() {
-            self.forget_gateway(gateway);
+            // Asked for when the portal knows our new key.
+            let _later = self.lose_gateway(gateway, now);
         }
         for client in self.clients.ids() {
             self.forget_client(client);

@@ -66,6 +66,9 @@ impl Tunnel {
             (inbound::Verdict::Deliver, _) => {
                 if let PeerId::Gateway(gateway) = peer {
                     self.learn_from_error(gateway, &packet, now);
+                    if let Some(peer) = self.peers.gateway_mut(gateway) {
+                        peer.heard(now);
+                    }
                 }
                 self.to_host.push_back(packet);
             }
