@@ -7,16 +7,15 @@ mod outbox;
 mod status_file;
 pub(crate) mod words;
 
-use std::{
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use connection::Due;
 use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
 use crate::{
+    alarm::Alarm,
     args::Args,
     bus::{self, Bus},
     clock::Clock,
@@ -83,7 +82,8 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let notify = Notify::from_env();
     let status_file = StatusFile::new(mode, started);
     let hands = Hands::new(config.api_url, config.max_partition_time, identity, host);
-    let mut daemon = Daemon { session, hands, inbox, publish, clock, notify, status_file, mode, sources };
+    let mut daemon =
+        Daemon { session, hands, inbox, publish, clock, alarm: Alarm::new(clock)?, notify, status_file, mode, sources };
     daemon.announce();
     daemon.notify.ready();
     if let Some(token) = token {
@@ -125,6 +125,7 @@ struct Daemon {
     inbox: mpsc::Receiver<Request>,
     publish: watch::Sender<Snapshot>,
     clock: Clock,
+    alarm: Alarm,
     notify: Notify,
     status_file: StatusFile,
     mode: session::Mode,
@@ -216,12 +217,22 @@ impl Daemon {
 
     /// The next thing that happens to the session. Cancel-safe.
     async fn next(&mut self) -> Input {
-        let alarm = pin!(sleep_until(&self.clock, self.session.poll_timeout()));
-        tokio::select! {
-            biased;
-            Some(request) = self.inbox.recv() => Input::Request(request),
-            input = self.hands.next() => input,
-            () = alarm => Input::TimeIsUp,
+        let due = self.session.poll_timeout();
+        loop {
+            let set = self.alarm.set(due.map(|at| Due { at, why: "session" }), self.clock.now());
+            let rang = tokio::select! {
+                biased;
+                Some(request) = self.inbox.recv() => return Input::Request(request),
+                input = self.hands.next() => return input,
+                rang = self.alarm.rings() => set.and(rang),
+            };
+            if let Err(error) = rang {
+                tracing::warn!(%error, "the kernel's timer does not work");
+            }
+            // It may have been set for a deadline that is none any more.
+            if due.is_some_and(|at| at <= self.clock.now()) {
+                return Input::TimeIsUp;
+            }
         }
     }
 
@@ -276,14 +287,6 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
         Some(interval) => {
             interval.tick().await;
         }
-        None => std::future::pending().await,
-    }
-}
-
-/// Sleeps for as long as the session's clock needs. A machine that slept meanwhile is noticed by the network watch.
-async fn sleep_until(clock: &Clock, at: Option<std::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep(at.saturating_duration_since(clock.now())).await,
         None => std::future::pending().await,
     }
 }

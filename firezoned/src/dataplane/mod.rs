@@ -4,13 +4,11 @@
 //!
 //! * [`run`] – the loop
 //! * [`tun`], [`sockets`], [`udp`], [`batch`] – packets and datagrams, in and out
-//! * [`alarm`] – being woken in time, also after a suspend
 //! * [`syscalls`], [`watched`] – the only `unsafe` code
 //!
 //! The daemon sends a [`Command`] and receives an [`Event`]. Both channels are bounded. The loop always takes commands, and
 //! never waits for somebody to take its events, so the two cannot block each other.
 
-mod alarm;
 mod batch;
 mod counters;
 mod run;

@@ -14,11 +14,10 @@ use tunnel::{QueryId, Tunnel};
 
 use super::{
     Command, Counters, Death, Event,
-    alarm::Alarm,
     sockets::{Bound, Sockets},
     tun::{Flushed, Tun, TunDevice},
 };
-use crate::clock::Clock;
+use crate::{alarm::Alarm, clock::Clock};
 
 /// Commands taken in one round.
 const COMMANDS_PER_ROUND: usize = 64;

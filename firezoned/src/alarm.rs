@@ -1,4 +1,4 @@
-//! Wakes the loop at a deadline, also one that passes while the machine sleeps.
+//! Wakes a loop at a deadline, also one that passes while the machine sleeps.
 
 use std::{
     io,
@@ -11,14 +11,13 @@ use rustix::time::{
 };
 use tokio::io::Interest;
 
-use super::watched::Watched;
-use crate::clock::Clock;
+use crate::{clock::Clock, dataplane::watched::Watched};
 
 /// A deadline that stays in the past would make the loop spin. It gets this much patience instead.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A timer of the kernel. Runtimes' own timers stand still during suspend; this one fires on resume if it is due.
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     timer: Watched,
     clock: Clock,
     /// What the timer is set to.
@@ -27,14 +26,14 @@ pub(super) struct Alarm {
 
 impl Alarm {
     /// To be called within the runtime of the loop.
-    pub(super) fn new(clock: Clock) -> io::Result<Self> {
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
 
         Ok(Self { timer: Watched::new(timer, Interest::READABLE)?, clock, set_to: None })
     }
 
     /// Makes sure that [`rings`](Self::rings) ends at the deadline, or earlier.
-    pub(super) fn set(&mut self, due: Option<Due>, now: Instant) -> io::Result<()> {
+    pub(crate) fn set(&mut self, due: Option<Due>, now: Instant) -> io::Result<()> {
         let Some(Due { at, why }) = due else {
             return Ok(());
         };
@@ -60,7 +59,7 @@ impl Alarm {
     }
 
     /// Waits for the deadline. Cancel-safe: nothing is consumed before it has come.
-    pub(super) async fn rings(&mut self) -> io::Result<()> {
+    pub(crate) async fn rings(&mut self) -> io::Result<()> {
         loop {
             self.timer.readable().await?;
             // How often it rang does not matter.
@@ -73,6 +72,12 @@ impl Alarm {
                 }
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alarm").field("set_to", &self.set_to).finish_non_exhaustive()
     }
 }
 
