@@ -10,7 +10,7 @@ BUILT   ?= $(TARGET)/release
 # Namespaces, tunnels and users are root's business. Building never is.
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
 # Test programs are built by us and run by root.
-RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS
+RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS,FIREZONE_SOAK
 RUN_AS_ROOT := --config "target.'cfg(unix)'.runner='$(RUNNER)'"
 AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 # All commands select the whole workspace and its tests: for a part of it cargo would switch other features of the
@@ -65,8 +65,9 @@ test-machine: tools build ## Run the stories of booted machines, and the long on
 bench: ## Measure the core: many resources, look-ups, the packet path
 	$(CARGO) bench --workspace --bench '*'
 
-soak: ## Run the long versions of tests: 500 random lives of 10 000 events each in the simulated internet
+soak: ## Run the long versions of tests: 500 random lives of 10 000 events each, and 20 changes of network (root)
 	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
+	FIREZONE_SOAK=1 $(CARGO) test --workspace --test roaming $(AS_ROOT) -- --ignored --nocapture
 
 release: ## Build the programs for use
 	$(CARGO) build --release --package firezoned --package firezonectl

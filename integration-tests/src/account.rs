@@ -7,7 +7,7 @@ use uuid::{Uuid, uuid};
 
 use crate::{
     portal::config::{ClientToken, Config, Directory, GatewayToken, Login, Relay, Resource},
-    topology::{PORTAL, PRIVATE_V4, PRIVATE_V6, RELAY},
+    topology::{PORTAL, PRIVATE_V4, PRIVATE_V6, RELAY, SPARE_RELAY},
 };
 
 /// Anna's token. Tokens that are made for machines and for pasting have nothing before the dot.
@@ -23,6 +23,8 @@ pub const ACCOUNT: &str = "example-corp";
 pub const SITE: Uuid = uuid!("5170e000-0000-4000-8000-000000000001");
 /// The relay.
 pub const RELAY_ID: Uuid = uuid!("0e1a7000-0000-4000-8000-000000000001");
+/// The relay that is not there at first.
+pub const SPARE_RELAY_ID: Uuid = uuid!("0e1a7000-0000-4000-8000-000000000002");
 /// Names of the private server.
 pub const WIKI: Uuid = uuid!("d2500000-0000-4000-8000-000000000001");
 /// The private network, IPv4.
@@ -58,6 +60,14 @@ pub fn relay_logins() -> [Login; 2] {
 #[must_use]
 pub fn portal_config(files: &Path) -> Config {
     let [client, gateway] = relay_logins();
+    let spare = Relay {
+        id: SPARE_RELAY_ID,
+        v4: Some(std::net::SocketAddrV4::new(SPARE_RELAY.v4, TURN)),
+        v6: Some(std::net::SocketAddrV6::new(SPARE_RELAY.v6, TURN, 0, 0)),
+        client: client.clone(),
+        gateway: gateway.clone(),
+        online: false,
+    };
     let relay = Relay {
         id: RELAY_ID,
         v4: Some(std::net::SocketAddrV4::new(RELAY.v4, TURN)),
@@ -82,7 +92,7 @@ pub fn portal_config(files: &Path) -> Config {
             gateway_tokens: vec![GatewayToken { token: GATEWAY_TOKEN.to_owned(), site: SITE }],
             sites: BTreeMap::from([(SITE, "Berlin".to_owned())]),
             resources: BTreeMap::from(resources),
-            relays: vec![relay],
+            relays: vec![relay, spare],
             authorization_seconds: 24 * 60 * 60,
             ..Directory::default()
         },

@@ -5,6 +5,7 @@
 //! * [`netns`], [`process`], [`logs`] – hosts, programs, and what they write
 //! * [`topology`] – the little internet: who is where, and who can reach whom
 //! * [`bus`] – a private system bus with polkit
+//! * [`transfer`] – a download whose pauses are measured while something happens to the network
 //! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
 //! * [`machine`] – a Debian that boots, with the client's network
 //! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
@@ -21,6 +22,6 @@ pub mod netns;
 pub mod portal;
 pub mod process;
 pub mod stand;
-
 pub mod topology;
+pub mod transfer;
 pub mod web;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use nix::sys::signal::Signal;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     account::{
@@ -18,7 +20,7 @@ use crate::{
     logs::Logs,
     netns::{FILES, Host},
     process::{Finished, Program, Running, eventually},
-    topology::{PORTAL, RELAY, RESOLVER, SERVER, Topology},
+    topology::{PORTAL, Place, RELAY, RESOLVER, SERVER, SPARE_RELAY, Topology},
     web,
 };
 
@@ -123,19 +125,47 @@ impl Stand {
 
     /// Starts the relay.
     pub fn start_relay(&mut self) -> anyhow::Result<()> {
-        let mut program = self.net.relay.program(&format!(
+        self.relay = Some(self.coturn(&self.net.relay, RELAY)?);
+        Ok(())
+    }
+
+    /// Ends the relay without a word.
+    pub fn kill_relay(&mut self) -> anyhow::Result<()> {
+        if let Some(mut relay) = self.relay.take() {
+            relay.signal(Signal::SIGKILL)?;
+            relay.wait(Duration::from_secs(5))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the other relay.
+    pub fn start_spare_relay(&mut self) -> anyhow::Result<()> {
+        let relay = self.coturn(&self.net.spare_relay, SPARE_RELAY)?;
+        self._services.push(relay);
+        Ok(())
+    }
+
+    /// What the portal thinks of a relay from now on; it tells everybody.
+    pub fn mark_relay(&self, id: Uuid, online: bool) -> anyhow::Result<()> {
+        self.portal("PUT", &format!("/relays/{id}"), Some(&Value::Bool(online))).map(drop)
+    }
+
+    fn coturn(&self, host: &Host, place: Place) -> anyhow::Result<Running> {
+        let name = host.name();
+        let mut program = host.program(&format!(
             "turnserver -n --no-cli --no-tls --no-dtls --lt-cred-mech --realm firezone --log-file stdout --simple-log \
-             --verbose --no-multicast-peers --pidfile {FILES}/turnserver.pid --userdb {FILES}/turndb \
+             --verbose --no-multicast-peers --pidfile {FILES}/{name}.pid --userdb {FILES}/{name}-turndb \
              --min-port 49152 --max-port 65535 --listening-port {TURN}"
         ));
-        for address in [RELAY.v4.to_string(), RELAY.v6.to_string()] {
+        for address in [place.v4.to_string(), place.v6.to_string()] {
             program = program.arg("--listening-ip").arg(&address).arg("--relay-ip").arg(&address);
         }
         for login in account::relay_logins() {
             program = program.arg("--user").arg(format!("{}:{}", login.username, login.password));
         }
-        self.relay = Some(program.start("coturn", self.logs.open("coturn"))?);
-        self.net.relay.wait_for_port("udp", TURN)
+        let running = program.start("coturn", self.logs.open(name))?;
+        host.wait_for_port("udp", TURN)?;
+        Ok(running)
     }
 
     /// Starts a system bus with polkit on the client.

@@ -43,6 +43,9 @@ pub const PORTAL: Place = place(3);
 /// The resolver that everybody on the little internet uses.
 pub const RESOLVER: Place = place(4);
 
+/// Another relay, of which nobody knows at first.
+pub const SPARE_RELAY: Place = place(5);
+
 /// The private network behind the gateway.
 pub const PRIVATE_V4: &str = "10.20.0.0/24";
 /// The private network behind the gateway.
@@ -64,6 +67,8 @@ pub struct Topology {
     pub gateway: Host,
     /// See [`RELAY`].
     pub relay: Host,
+    /// See [`SPARE_RELAY`].
+    pub spare_relay: Host,
     /// See [`PORTAL`].
     pub portal: Host,
     /// See [`RESOLVER`].
@@ -98,6 +103,7 @@ impl Topology {
             client: world.host("client")?,
             gateway: world.host("gateway")?,
             relay: world.host("relay")?,
+            spare_relay: world.host("relay2")?,
             portal: world.host("portal")?,
             resolver: world.host("resolver")?,
             server: world.host("server")?,
@@ -114,6 +120,36 @@ impl Topology {
     /// From now on client and gateway cannot reach each other by UDP, only through the relay.
     pub fn block_direct(&self) -> anyhow::Result<()> {
         self.router.nft("add rule inet lab direct counter name blocked drop").map(drop)
+    }
+
+    /// Client and gateway can reach each other again.
+    pub fn unblock_direct(&self) -> anyhow::Result<()> {
+        self.router.nft("flush chain inet lab direct").map(drop)
+    }
+
+    /// The client is given this host number in its network instead of the one it had, as by another lease.
+    pub fn move_client(&self, number: u8) -> anyhow::Result<()> {
+        let router = CLIENT.router();
+        let [a, b, c, first] = router.v4.octets();
+        let address = Ipv4Addr::new(a, b, c, first + number);
+        self.client.ip(&[
+            "-4 addr flush dev eth0",
+            &format!("addr add {address}/28 dev eth0"),
+            &format!("route add default via {}", router.v4),
+        ])
+    }
+
+    /// Hides the client's IPv4 address behind the router's, with another port for each conversation; IPv6 is gone.
+    pub fn hide_client(&self) -> anyhow::Result<()> {
+        self.client.ip(&["-6 addr flush dev eth0"])?;
+        let rules = format!(
+            "add table ip nat; add chain ip nat out {{ type nat hook postrouting priority 100; policy accept; }}; \
+             add rule ip nat out ip saddr {} masquerade random,fully-random; \
+             add chain inet lab hidden {{ type filter hook forward priority -10; policy accept; }}; \
+             add rule inet lab hidden ip daddr {} ct state new drop",
+            CLIENT.v4, CLIENT.v4
+        );
+        self.router.nft(&rules).map(drop)
     }
 
     /// From now on the client has addresses of one family only, 4 or 6.
@@ -145,6 +181,7 @@ impl Topology {
             (&self.client, CLIENT),
             (&self.gateway, GATEWAY),
             (&self.relay, RELAY),
+            (&self.spare_relay, SPARE_RELAY),
             (&self.portal, PORTAL),
             (&self.resolver, RESOLVER),
         ];

@@ -1,14 +1,15 @@
 //! The private web server: a greeting, and as many bytes as one likes.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{ConnectInfo, Path},
     routing::get,
 };
+use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
@@ -17,12 +18,15 @@ pub const GREETING: &str = "Hello from the private server.\n";
 
 /// Bytes in a mebibyte.
 const MIB: usize = 1 << 20;
+/// What a slow download sends at once.
+const CHUNK: usize = 16 << 10;
 
 /// Serves until the process ends.
 pub async fn serve(listen: Vec<SocketAddr>) -> anyhow::Result<()> {
     let pages = Router::new()
         .route("/", get(|| async { GREETING }))
         .route("/whoami", get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { format!("{}\n", from.ip()) }))
+        .route("/slowly/{mebibytes}", get(|Path(mebibytes): Path<usize>| async move { slowly(mebibytes.min(256)) }))
         .route(
             "/bytes/{mebibytes}",
             get(|Path(mebibytes): Path<usize>| async move { Bytes::from(bytes(mebibytes.min(256))) }),
@@ -38,6 +42,16 @@ pub async fn serve(listen: Vec<SocketAddr>) -> anyhow::Result<()> {
         ended??;
     }
     Ok(())
+}
+
+/// The same bytes as `/bytes`, one mebibyte per second.
+fn slowly(mebibytes: usize) -> Body {
+    let chunks = bytes(mebibytes).chunks(CHUNK).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+    let paced = stream::iter(chunks).then(|chunk| async move {
+        tokio::time::sleep(Duration::from_millis(1_000) * u32::try_from(CHUNK).unwrap_or(1) / (1 << 20)).await;
+        Ok::<_, Infallible>(chunk)
+    });
+    Body::from_stream(paced)
 }
 
 /// What a download of so many mebibytes has to be, as hexadecimal SHA-256.

@@ -1,0 +1,89 @@
+//! A download whose pauses are measured while something happens to the network.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{netns::Host, process::eventually, topology::SERVER, web};
+
+/// A receiver that hears nothing for this long gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How far a download is, for whoever disturbs it meanwhile.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bytes: AtomicU64,
+    given_up: AtomicBool,
+}
+
+/// How a download went.
+#[derive(Clone, Copy, Debug)]
+pub struct Transfer {
+    /// The longest time in which the receiver got nothing.
+    pub longest_silence: Duration,
+}
+
+impl Progress {
+    /// Waits until so many more kibibytes have arrived. Returns how long that took.
+    pub fn moves(&self, kibibytes: u64, patience: Duration) -> anyhow::Result<Duration> {
+        let (start, goal) = (Instant::now(), self.bytes.load(Ordering::Relaxed) + (kibibytes << 10));
+        eventually("the download moves on", patience, || self.bytes.load(Ordering::Relaxed) >= goal)?;
+        Ok(start.elapsed())
+    }
+}
+
+/// Downloads from the private server to `host`, one mebibyte per second, while `disturb` does something. Each byte is
+/// checked.
+pub fn disturbed(
+    host: &Host,
+    mebibytes: usize,
+    disturb: impl FnOnce(&Progress) -> anyhow::Result<()>,
+) -> anyhow::Result<Transfer> {
+    let progress = Progress::default();
+    std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| host.in_network(|| receive(mebibytes, &progress)));
+        let disturbed = progress.moves(256, Duration::from_secs(30)).and_then(|_| disturb(&progress));
+        if disturbed.is_err() {
+            progress.given_up.store(true, Ordering::Relaxed);
+        }
+        let received = receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        disturbed?;
+        received?
+    })
+}
+
+fn receive(mebibytes: usize, progress: &Progress) -> anyhow::Result<Transfer> {
+    let mut stream = TcpStream::connect(SocketAddr::from((SERVER.v4, 80))).context("cannot connect")?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    write!(stream, "GET /slowly/{mebibytes} HTTP/1.0\r\nHost: server\r\n\r\n")?;
+
+    let (mut received, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    loop {
+        let outcome = stream.read(&mut buffer);
+        let silence = last.elapsed();
+        longest = longest.max(silence);
+        match outcome {
+            Ok(0) => break,
+            Ok(length) => {
+                received.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                progress.bytes.store(received.len() as u64, Ordering::Relaxed);
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                ensure!(silence < PATIENCE, "nothing came for {silence:?}");
+                ensure!(!progress.given_up.load(Ordering::Relaxed), "given up");
+            }
+            Err(error) => return Err(error).context("the download broke"),
+        }
+    }
+    let body = received.windows(4).position(|it| it == b"\r\n\r\n").map(|at| at + 4).context("no answer")?;
+    let sum = web::sha256(received.get(body..).unwrap_or_default());
+    ensure!(sum == web::checksum(mebibytes), "the download is not what the server has");
+    Ok(Transfer { longest_silence: longest })
+}

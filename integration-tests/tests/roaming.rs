@@ -1,0 +1,66 @@
+//! The network changes under a running download.
+
+#![allow(clippy::print_stdout, reason = "measured figures are for whoever runs the tests")]
+
+use std::time::Duration;
+
+use integration_tests::{process::eventually, stand::tell, topology::Traffic, transfer::disturbed};
+
+/// Moves in a row; all of them with `make soak`.
+fn rounds() -> usize {
+    if std::env::var_os("FIREZONE_SOAK").is_some() { 20 } else { 3 }
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_download_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.net.leave_client_only(4)?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+
+        let rounds = rounds();
+        let transfer = disturbed(stand.client(), 4 + 4 * rounds, |progress| {
+            for round in 0..rounds {
+                // Of the fourteen hosts in this network, the first is the router.
+                stand.net.move_client(2 + u8::try_from(round % 10)?)?;
+                progress.moves(16, Duration::from_secs(20))?;
+                let took = progress.moves(2 << 10, Duration::from_secs(20))?;
+                println!("round {round}: 2 MiB after {took:?}");
+            }
+            Ok(())
+        })?;
+        println!("longest silence in {rounds} rounds: {:?}", transfer.longest_silence);
+        assert!(transfer.longest_silence < Duration::from_secs(2), "{transfer:?}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_download_survives_a_firewall_that_closes_the_direct_path_silently() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.net.leave_client_only(4)?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+
+        let net = &stand.net;
+        let grows = |traffic| {
+            let before = net.bytes(traffic).unwrap_or_default();
+            move || net.bytes(traffic).is_ok_and(|bytes| bytes > before + (200 << 10))
+        };
+        let transfer = disturbed(stand.client(), 80, |progress| {
+            eventually("the direct path is taken", Duration::from_secs(20), grows(Traffic::Direct))?;
+            net.block_direct()?;
+            let relayed = grows(Traffic::Relayed);
+            eventually("the relay is taken", Duration::from_secs(25), relayed)?;
+            net.unblock_direct()?;
+            let direct = grows(Traffic::Direct);
+            eventually("the direct path is taken again", Duration::from_secs(60), direct)?;
+            progress.moves(64, Duration::from_secs(20)).map(drop)
+        })?;
+        println!("longest silence: {:?}", transfer.longest_silence);
+        assert!(transfer.longest_silence < Duration::from_secs(20), "{transfer:?}");
+        Ok(())
+    })
+}
