@@ -52,6 +52,18 @@ fn random_events_do_no_lasting_harm() {
     }
 }
 
+#[test]
+fn every_connection_is_established_or_fails() {
+    for seed in 100..116 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = World::new(seed).with_relays();
+        for step in 1..=150 {
+            Op::random(&mut rng, step).apply(&mut world, step);
+        }
+        world.decides();
+    }
+}
+
 /// Seeds that once showed a fault.
 #[test]
 fn former_faults_do_not_come_back() {
