@@ -133,6 +133,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.socket.send(Message::text(frame.to_string())).await.unwrap();
     }
 
+    pub(super) async fn send_binary(&mut self, bytes: &'static [u8]) {
+        self.socket.send(Message::binary(bytes)).await.unwrap();
+    }
+
     pub(super) async fn close(&mut self, frame: Option<CloseFrame>) {
         self.socket.close(frame).await.unwrap();
     }

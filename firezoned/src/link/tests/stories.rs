@@ -190,6 +190,32 @@ async fn the_portal_restarts_and_candidates_gathered_meanwhile_are_said_once() {
 }
 
 #[tokio::test]
+async fn a_close_frame_is_answered_with_and_without_a_code() {
+    for (frame, code) in
+        [(Some(CloseFrame { code: CloseCode::Away, reason: "not {json".into() }), Some(1001)), (None, None)]
+    {
+        let portal = Portal::new().await;
+        let mut link = portal.link();
+        let mut peer = portal.accept_and_join().await;
+        joined(&mut link).await;
+        peer.close(frame).await;
+        assert_eq!(lost(&mut link).await.0, Lost::Closed(code));
+        assert_eq!(peer.closed().await, code, "the same comes back");
+    }
+}
+
+#[tokio::test]
+async fn binary_frames_are_skipped() {
+    let portal = Portal::new().await;
+    let mut link = portal.link();
+    let mut peer = portal.accept_and_join().await;
+    joined(&mut link).await;
+    peer.send_binary(b"{").await;
+    peer.push("resource_deleted", json!(ResourceId::from_u128(7))).await;
+    assert!(matches!(next(&mut link).await, Some(Event::Message(FromPortal::ResourceDeleted(_)))));
+}
+
+#[tokio::test]
 async fn a_superseded_socket_is_not_heard() {
     let portal = Portal::new().await;
     let mut link = portal.link();
