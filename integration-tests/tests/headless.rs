@@ -110,3 +110,25 @@ fn a_daemon_without_a_token_and_without_the_bus_has_nothing_to_do() -> anyhow::R
         Ok(())
     })
 }
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn files_configure_it_and_the_log_filter_is_read_again_upon_sighup() -> anyhow::Result<()> {
+    tell(|stand| {
+        let file = "/etc/dev.firezone.client/firezoned.toml";
+        stand.client().program("mkdir -p /etc/dev.firezone.client").check()?;
+        stand.client().write(file, "# ours\napi-url = \"ftp://portal.example\"\n")?;
+        let refused = stand.headless().env("FIREZONE_API_URL", "").arg("--check").run()?;
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.complaint());
+        assert!(refused.stderr.contains(&format!("{file}:2: api-url: ")), "{}", refused.complaint());
+
+        stand.client().write(file, "log-filter = \"info\"\n")?;
+        assert!(stand.headless().env("RUST_LOG", "").arg("--check").run()?.status.success());
+        let daemon = stand.headless().env("RUST_LOG", "").start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        assert!(!daemon.log().text().contains("DEBUG"), "{}", daemon.log().text());
+        stand.client().write(file, "log-filter = \"info,portal=debug,firezoned=debug\"\n")?;
+        daemon.signal(Signal::SIGHUP)?;
+        eventually("it logs more", Duration::from_secs(20), || daemon.log().text().contains("DEBUG"))
+    })
+}

@@ -1,9 +1,15 @@
 //! What the journal may know.
 
+use std::time::Duration;
+
 use integration_tests::{
-    account::{ACCOUNT, CLIENT_TOKEN, LAB_V4, PRIVATE_NAME},
-    stand::tell,
+    account::{ACCOUNT, CLIENT_TOKEN, LAB_V4, LAB_V6, PORTAL_NAME, PRIVATE_NAME, RELAY_ID, SITE, cidr_resource},
+    process::eventually,
+    stand::{Stand, tell},
+    topology::{PRIVATE_V4, PRIVATE_V6},
 };
+use nix::sys::signal::Signal;
+use serde_json::json;
 
 #[test]
 #[ignore = "needs root: make integration"]
@@ -25,4 +31,108 @@ fn the_usual_log_names_no_person_no_address_and_no_name() -> anyhow::Result<()> 
         assert!(!text.is_empty(), "a log that says nothing at all is no use either");
         Ok(())
     })
+}
+
+/// What must never be said to everybody: people, names and addresses of the account, of the portal and of everybody
+/// else, and tokens or any part of them.
+const PRIVATE: [&str; 16] = [
+    ACCOUNT,
+    "Anna",
+    "corp.example",
+    "wiki",
+    "Lab",
+    "Berlin",
+    "Secret wing",
+    PORTAL_NAME,
+    "203.0.113.",
+    "2001:db8:",
+    "10.20.",
+    "fdcc:",
+    "100.64.",
+    "100.96.",
+    CLIENT_TOKEN,
+    "anna-is-allowed",
+];
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn whatever_happens_neither_the_log_nor_the_process_tells_what_is_private() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut daemon = stand.headless().env("RUST_LOG", "info").start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let file = stand.client().read("/run/dev.firezone.client/status.json")?;
+        let process = serde_json::from_str::<serde_json::Value>(&file)?["pid"].clone();
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        keeps_its_secrets(stand, &process.to_string())?;
+        live_through_a_lot(stand, &daemon)?;
+        keeps_its_secrets(stand, &process.to_string())?;
+        daemon.signal(Signal::SIGTERM)?;
+        daemon.wait(Duration::from_secs(15))?;
+
+        let text = daemon.log().text();
+        let told: Vec<_> = PRIVATE.iter().filter(|secret| text.contains(**secret)).collect();
+        assert!(told.is_empty(), "the log tells {told:?}:\n{text}");
+        assert!(text.contains("session"), "a log that says nothing at all is no use either");
+        Ok(())
+    })
+}
+
+/// Everything that could make a daemon say too much.
+fn live_through_a_lot(stand: &mut Stand, daemon: &integration_tests::process::Running) -> anyhow::Result<()> {
+    let is_joined = |stand: &Stand| {
+        eventually("the client has come back", Duration::from_secs(40), || {
+            stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
+        })
+    };
+    for resource in [LAB_V4, LAB_V6] {
+        stand.portal("DELETE", &format!("/resources/{resource}"), None)?;
+    }
+    let pushes = [
+        json!({"event": "resource_created_or_updated", "payload": {"type": "dns", "id": "wiki", "name": "Secret wing"}}),
+        json!({"event": "Secret wing", "payload": {"name": "wiki"}}),
+        json!({"event": "init", "payload": {"interface": {"ipv4": "wiki.corp.example"}}}),
+        json!({"event": "ice_candidates", "payload": {"gateway_id": SITE, "candidates": ["candidate: wiki", "Anna"]}}),
+        json!({"event": "config_changed", "payload": {"interface": {"ipv4": "100.64.0.1", "ipv6": "Lab"}}}),
+        json!({"raw": "Secret wing is not JSON"}),
+    ];
+    for push in &pushes {
+        stand.portal("POST", "/push", Some(push))?;
+    }
+    for (id, network) in [(LAB_V4, PRIVATE_V4), (LAB_V6, PRIVATE_V6)] {
+        let resource = serde_json::to_value(cidr_resource("Lab", network))?;
+        stand.portal("PUT", &format!("/resources/{id}"), Some(&resource))?;
+    }
+    stand.download(PRIVATE_NAME, 1, 6)?;
+
+    for online in [false, true] {
+        stand.portal("PUT", &format!("/relays/{RELAY_ID}"), Some(&json!(online)))?;
+    }
+    let refusal =
+        json!({"status": 402, "code": "limits_exceeded", "detail": "Anna of example-corp is one too many", "times": 2});
+    stand.portal("POST", "/refuse", Some(&refusal))?;
+    stand.portal("POST", "/drop", Some(&json!({})))?;
+    is_joined(stand)?;
+    for _ in 0..3 {
+        daemon.signal(Signal::SIGHUP)?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+    }
+    stand.stop_gateway()?;
+    stand.stop_portal()?;
+    stand.start_portal()?;
+    stand.start_gateway()?;
+    is_joined(stand)?;
+    stand.gateway_is_joined()?;
+    eventually("the tunnel works again", Duration::from_secs(40), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+}
+
+/// Neither arguments nor environment hold a token, and the kernel will not write its memory down.
+fn keeps_its_secrets(stand: &Stand, process: &str) -> anyhow::Result<()> {
+    for file in ["cmdline", "environ"] {
+        let text = stand.client().program("cat").arg(format!("/proc/{process}/{file}")).check()?.text();
+        assert!(!text.contains(CLIENT_TOKEN), "{file} has the token");
+    }
+    let limits = stand.client().program("cat").arg(format!("/proc/{process}/limits")).check()?.text();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+    assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
+    Ok(())
 }
