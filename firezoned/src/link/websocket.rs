@@ -76,9 +76,9 @@ impl WebSocket {
     /// Says goodbye.
     pub(super) async fn close(mut self) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-        if self.inner.close(Some(frame)).await.is_ok() {
-            let _ = self.inner.flush().await;
-        }
+        // Where the portal has said goodbye first, this is refused, and flushing sends the answer that waits.
+        let _ = self.inner.close(Some(frame)).await;
+        let _ = self.inner.flush().await;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
