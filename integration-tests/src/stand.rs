@@ -29,6 +29,8 @@ pub(crate) const LOG_FILTER: &str = "debug,hyper=info,h2=info,zbus=info,rustls=i
 
 /// The TUN device of the daemon.
 pub const INTERFACE: &str = "firezone0";
+/// A name of the portal's machine that only the resolver of the network knows.
+pub const DOH_NAME: &str = "doh.public.example";
 /// The daemon's name on the bus.
 pub const BUS_NAME: &str = "dev.firezone.Client";
 
@@ -290,6 +292,7 @@ impl Stand {
             .program(dnsmasq)
             .arg(format!("--listen-address={},{}", RESOLVER.v4, RESOLVER.v6))
             .arg(format!("--host-record={PORTAL_NAME},{},{}", PORTAL.v4, PORTAL.v6))
+            .arg(format!("--host-record={DOH_NAME},{}", PORTAL.v4))
             .start("dnsmasq", self.logs.open("resolver"))?;
         // Gateways trust a name server only if it knows this name.
         let private = self

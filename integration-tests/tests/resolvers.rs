@@ -1,0 +1,172 @@
+//! Resolvers of the portal: a real name server with a signed zone, asked openly and over HTTPS; and a thousand names.
+
+use std::{fmt::Write as _, time::Duration};
+
+use integration_tests::{
+    netns::FILES,
+    process::{Running, eventually},
+    stand::{DOH_NAME, Stand, tell},
+    topology::PORTAL,
+};
+use serde_json::json;
+
+const ZONE: &str = "signed.example";
+const SIGNED: &str = "www.signed.example";
+
+/// A name server with a signed zone, on the portal's machine, with DNS over HTTPS.
+fn start_named(stand: &Stand) -> anyhow::Result<Running> {
+    let host = &stand.net.portal;
+    host.program(&format!("mkdir -p {FILES}/named")).check()?;
+    let request = format!(
+        "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN={DOH_NAME}\n[ext]\n\
+         basicConstraints=critical,CA:FALSE\nsubjectAltName=DNS:{DOH_NAME}\n"
+    );
+    host.write(&format!("{FILES}/named/request.cnf"), &request)?;
+    host.program(&format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -config {FILES}/named/request.cnf \
+         -keyout {FILES}/named/key.pem -out {FILES}/named/certificate.pem"
+    ))
+    .check()?;
+    let v4 = PORTAL.v4;
+    let zone = format!(
+        "$TTL 300\n@ IN SOA ns admin 1 3600 600 86400 300\n@ IN NS ns\nns IN A {v4}\nwww IN A 192.0.2.80\nwww IN AAAA 2001:db8::80\n"
+    );
+    host.write(&format!("{FILES}/named/{ZONE}.zone"), &zone)?;
+    let config = format!(
+        "tls lab {{ cert-file \"{FILES}/named/certificate.pem\"; key-file \"{FILES}/named/key.pem\"; }};\n\
+         options {{ directory \"{FILES}/named\"; pid-file none; session-keyfile none; recursion no; dnssec-validation no; \
+         listen-on {{ {v4}; }}; listen-on port 443 tls lab http default {{ {v4}; }}; listen-on-v6 {{ none; }}; }};\n\
+         controls {{ }};\n\
+         zone \"{ZONE}\" {{ type primary; file \"{ZONE}.zone\"; dnssec-policy default; inline-signing yes; }};\n"
+    );
+    host.write(&format!("{FILES}/named/named.conf"), &config)?;
+    let named =
+        host.program(&format!("named -g -c {FILES}/named/named.conf")).start("named", stand.logs.open("named"))?;
+    host.wait_for_port("udp", 53)?;
+    host.wait_for_port("tcp", 443)?;
+    eventually("the zone is signed", Duration::from_secs(60), || {
+        let answer = host.program(&format!("dig +dnssec @{v4} {SIGNED} A")).run();
+        answer.is_ok_and(|it| it.text().contains("RRSIG"))
+    })?;
+    Ok(named)
+}
+
+/// The sections and flags of an answer, without what differs from query to query.
+fn facts(answer: &str) -> Vec<String> {
+    let is_fact = |line: &&str| (!line.starts_with(';') && !line.is_empty()) || line.starts_with(";; flags:");
+    let mut facts: Vec<_> = answer.lines().filter(is_fact).map(str::to_owned).collect();
+    facts.sort();
+    facts
+}
+
+/// Waits until the sentinel stands for the name server, and says where it is.
+fn sentinel(stand: &Stand) -> anyhow::Result<String> {
+    let mut found = String::new();
+    eventually("the new resolver is asked", Duration::from_secs(20), || {
+        let resolv_conf = stand.client().read("/etc/resolv.conf").unwrap_or_default();
+        let server = resolv_conf.lines().find_map(|line| line.strip_prefix("nameserver ").map(str::to_owned));
+        found = server.unwrap_or_default();
+        let answer = stand.client().program(&format!("dig +short +time=2 +tries=1 @{found} {SIGNED} A")).run();
+        answer.is_ok_and(|it| it.text().trim() == "192.0.2.80")
+    })?;
+    Ok(found)
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_signed_zone_is_validated_as_without_us() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _named = start_named(stand)?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.portal("PUT", "/dns", Some(&json!({ "upstream_do53": [PORTAL.v4.to_string()] })))?;
+        let sentinel = sentinel(stand)?;
+
+        for transport in ["+notcp", "+tcp"] {
+            for question in [format!("{SIGNED} A"), format!("{ZONE} SOA"), format!("nothing.{ZONE} A")] {
+                let ask = |server: &str| -> anyhow::Result<Vec<String>> {
+                    let line = format!("dig +dnssec +time=5 +tries=2 {transport} @{server} {question}");
+                    Ok(facts(&stand.client().program(&line).check()?.text()))
+                };
+                let (with_us, without_us) = (ask(&sentinel)?, ask(&PORTAL.v4.to_string())?);
+                assert!(with_us.iter().any(|line| line.contains("RRSIG")), "{question}: {with_us:?}");
+                assert_eq!(with_us, without_us, "{transport} {question}");
+            }
+        }
+
+        let keys = stand.client().program(&format!("dig +short @{} {ZONE} DNSKEY", PORTAL.v4)).check()?.text();
+        let key = keys.lines().find(|line| line.starts_with("257 ")).expect("a key that signs keys").to_owned();
+        let mut parts = key.splitn(4, ' ');
+        let numbers: Vec<_> = parts.by_ref().take(3).collect();
+        let anchor = format!(
+            "trust-anchors {{ {ZONE}. static-key {} \"{}\"; }};\n",
+            numbers.join(" "),
+            parts.next().unwrap_or_default()
+        );
+        stand.client().write(&format!("{FILES}/anchor"), &anchor)?;
+        let line = format!("delv @{sentinel} -a {FILES}/anchor +root={ZONE} {SIGNED} A");
+        let answer = stand.client().program(&line).check()?.text();
+        assert!(answer.contains("; fully validated"), "{answer}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_doh_server_of_the_portal_is_found_and_asked() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _named = start_named(stand)?;
+        let daemon = stand.headless().env("SSL_CERT_FILE", format!("{FILES}/named/certificate.pem"));
+        let _daemon = daemon.start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let url = format!("https://{DOH_NAME}/dns-query");
+        stand.portal("PUT", "/dns", Some(&json!({ "upstream_doh": [url] })))?;
+        let sentinel = sentinel(stand)?;
+
+        for transport in ["+notcp", "+tcp"] {
+            let line = format!("dig +short +time=5 +tries=2 {transport} @{sentinel} {SIGNED} AAAA");
+            assert_eq!(stand.client().program(&line).check()?.text().trim(), "2001:db8::80", "{transport}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_thousand_names_get_addresses_and_keep_them_over_a_reconnect() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let mut batch = String::new();
+        for number in 0..1000 {
+            writeln!(batch, "n{number}.wide{}.corp.example A", number % 7)?;
+        }
+        let resource = integration_tests::account::dns_resource("Everything", "**.corp.example");
+        let id = "d2500000-0000-4000-8000-000000001000";
+        stand.client().write(&format!("{FILES}/names"), &batch)?;
+        let ask = || -> anyhow::Result<Vec<String>> {
+            let line = format!("dig +short +time=5 +tries=3 -f {FILES}/names");
+            Ok(stand.client().program(&line).check()?.text().lines().map(str::to_owned).collect())
+        };
+        stand.portal("PUT", &format!("/resources/{id}"), Some(&serde_json::to_value(resource)?))?;
+        eventually("a resource that was added resolves", Duration::from_secs(20), || {
+            let one = stand.client().program("dig +short +time=2 +tries=1 n0.wide0.corp.example A").run();
+            one.is_ok_and(|it| it.text().lines().count() == 4)
+        })?;
+
+        let before = ask()?;
+        assert_eq!(before.len(), 4000);
+        let mut distinct = before.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 4000, "no address has two names");
+
+        stand.portal("POST", "/drop", Some(&json!({ "role": "client", "code": 1012 })))?;
+        assert_eq!(ask()?, before, "while the portal is away");
+        eventually("the portal is joined again", Duration::from_secs(30), || {
+            stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
+        })?;
+        assert_eq!(ask()?, before, "when it is back");
+        Ok(())
+    })
+}
