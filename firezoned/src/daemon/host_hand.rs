@@ -3,7 +3,7 @@
 //! A task of its own, because the kernel and files may take their time. Order matters: addresses and routes, then the
 //! stub resolver on those addresses, then the host's DNS settings that point there. Going down it is the reverse.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -17,6 +17,9 @@ use crate::{
     session::Input,
     snapshot::Warning,
 };
+
+/// Until we try again what is refused now and may be granted later, without anybody telling us when.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Where programs expect a resolver.
 const DNS_PORT: u16 = 53;
@@ -43,6 +46,12 @@ struct Worker {
     told: HostConfig,
     names: Option<(mpsc::Sender<dataplane::Command>, Server)>,
     forwarder: Forwarder,
+    /// The session's last wish, what it was told came of it, and what of that is not the host's fault.
+    granted: HostConfig,
+    warnings: Vec<Warning>,
+    own_warnings: Vec<Warning>,
+    /// Whether some of it is worth trying again.
+    again: bool,
     news: mpsc::Sender<Input>,
 }
 
@@ -53,10 +62,20 @@ impl HostHand {
         watch.ready().await;
         let (wishes, inbox) = watch::channel(Wish::default());
         let (outbox, news) = mpsc::channel(16);
-        let mut worker = Worker { host, told: HostConfig::default(), names: None, forwarder, news: outbox };
+        let mut worker = Worker {
+            host,
+            told: HostConfig::default(),
+            names: None,
+            forwarder,
+            granted: HostConfig::default(),
+            warnings: Vec::new(),
+            own_warnings: Vec::new(),
+            again: false,
+            news: outbox,
+        };
         let leftovers = worker.host.apply(&HostConfig::default()).await;
         report(&leftovers);
-        let resolvers = worker.host.system_resolvers();
+        let resolvers = worker.host.system_resolvers().await;
         worker.forwarder.set_host_resolvers(resolvers.clone());
         // There is room: nothing else was sent yet.
         let _sent = worker.news.try_send(Input::ResolversChanged(resolvers));
@@ -102,6 +121,7 @@ impl Worker {
                     let wish = inbox.borrow_and_update().clone();
                     self.grant(wish).await;
                 }
+                () = tokio::time::sleep(AGAIN), if self.again => self.reapply().await,
                 event = watch.next(), if watching => match event {
                     Some(event) => self.noticed(event).await,
                     None => {
@@ -136,8 +156,28 @@ impl Worker {
             self.names = None;
         }
         report(&applied);
+        self.again = applied.again;
+        self.granted = config;
+        self.own_warnings.clone_from(&warnings);
         warnings.extend(applied.warnings.into_iter().map(warning));
-        self.tell(Input::HostApplied { wish: config, warnings }).await;
+        self.tell_warnings(warnings).await;
+    }
+
+    /// Somebody else was busy: everything once more. The session is told when that makes a difference.
+    async fn reapply(&mut self) {
+        let applied = self.host.reapply().await;
+        self.again = applied.again;
+        let warnings: Vec<_> =
+            self.own_warnings.iter().cloned().chain(applied.warnings.iter().cloned().map(warning)).collect();
+        if warnings != self.warnings {
+            report(&applied);
+            self.tell_warnings(warnings).await;
+        }
+    }
+
+    async fn tell_warnings(&mut self, warnings: Vec<Warning>) {
+        self.warnings.clone_from(&warnings);
+        self.tell(Input::HostApplied { wish: self.granted.clone(), warnings }).await;
     }
 
     async fn apply(&mut self, config: &HostConfig) -> Applied {
@@ -172,7 +212,7 @@ impl Worker {
             }
             Event::Drifted => None,
         };
-        report(&self.host.reapply().await);
+        self.reapply().await;
         if let Some(input) = input {
             self.tell(input).await;
         }

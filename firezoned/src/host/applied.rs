@@ -8,6 +8,8 @@ pub struct Applied {
     pub warnings: Vec<Warning>,
     /// How many things were changed; zero if the host was as wished already.
     pub changes: usize,
+    /// Whether it is worth trying again soon, although nothing may tell that the time has come.
+    pub again: bool,
 }
 
 impl Applied {

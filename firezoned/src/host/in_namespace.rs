@@ -169,7 +169,7 @@ fn everything_appears_exactly_once_and_vanishes() {
             assert!(ours[0].starts_with("60:") && ours[0].contains("not from all fwmark 0xfd002021"), "{rules}");
         }
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
-        assert_eq!(host.system_resolvers(), [plain("192.168.50.1")]);
+        assert_eq!(host.system_resolvers().await, [plain("192.168.50.1")]);
 
         let up = everything();
         assert_eq!(host.reapply().await, Applied::default());
@@ -555,7 +555,7 @@ fn a_rewritten_resolv_conf_is_adopted_and_taken_back() {
         assert_eq!(next(&mut watch).await, watch::Event::ResolversChanged(vec![plain("10.0.0.53")]));
         assert_eq!(host.reapply().await.warnings, []);
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
-        assert_eq!(host.system_resolvers(), [plain("10.0.0.53")]);
+        assert_eq!(host.system_resolvers().await, [plain("10.0.0.53")]);
 
         // In place, through another name of the same file, as the host's side of a mount is written.
         std::fs::hard_link(etc.resolv_conf(), etc.0.path().join("other-name")).unwrap();

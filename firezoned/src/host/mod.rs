@@ -88,8 +88,10 @@ impl Host {
         let mut applied = Applied::default();
 
         let mut dns = want.dns.clone();
+        let mut link = None;
         let plan = match self.kernel.have(&self.interface).await {
             Ok(have) => {
+                link = have.tunnel.as_ref().map(|link| link.index);
                 if want.addresses.is_some() && have.tunnel.is_none() {
                     applied.warn(warnings::interface_missing(&self.interface));
                     // Without it the sentinels are nobody's addresses.
@@ -115,7 +117,7 @@ impl Host {
         if let Some(dns) = &mut dns {
             dns.servers.retain(|server| !missing.contains(&Family::of(*server)));
         }
-        self.dns.apply(dns.as_ref(), &mut applied);
+        self.dns.apply(dns.as_ref(), link, &mut applied).await;
         self.carry_out(&plan.clear, &mut applied).await;
         applied
     }
@@ -127,14 +129,19 @@ impl Host {
     }
 
     /// The resolvers that this host would use without us, in order; never one of ours.
-    #[must_use]
-    pub fn system_resolvers(&self) -> Vec<Resolver> {
-        self.dns.system_resolvers().into_iter().map(Resolver::from).collect()
+    pub async fn system_resolvers(&mut self) -> Vec<Resolver> {
+        let link = self.kernel.have(&self.interface).await.ok().and_then(|have| have.tunnel).map(|link| link.index);
+        self.dns.system_resolvers(link).await
+    }
+
+    /// Has whoever keeps answers on this host forget them, because names have others now.
+    pub async fn flush_names(&mut self) {
+        self.dns.flush().await;
     }
 
     /// Starts to watch this host.
     pub fn watch(&self) -> anyhow::Result<Watch> {
-        Watch::start(&self.interface, self.dns.file().clone())
+        Watch::start(&self.interface, self.dns.again())
     }
 
     /// Returns the families that this host does not have.

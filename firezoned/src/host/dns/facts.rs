@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::DnsControl;
-use super::file::ResolvConf;
+use super::{file::ResolvConf, resolved};
 
 /// The address on which systemd-resolved answers the C library, and the one without its own search logic.
 const RESOLVED_STUBS: [[u8; 4]; 2] = [[127, 0, 0, 53], [127, 0, 0, 54]];
 
-/// Exists while systemd-resolved runs.
-const RESOLVED_SOCKET: &str = "/run/systemd/resolve/io.systemd.Resolve";
+/// Where the links lead that systemd-resolved offers for `/etc/resolv.conf`.
+const RESOLVED_FILES: [&str; 3] =
+    ["systemd/resolve/stub-resolv.conf", "systemd/resolve/resolv.conf", "lib/systemd/resolv.conf"];
 
 /// What the choice depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) resolv_conf: Kind,
-    /// systemd-resolved runs, and `/etc/resolv.conf` sends programs to it.
+    /// `/etc/resolv.conf` sends programs to systemd-resolved, which is part of this host.
     pub(super) resolved_answers: bool,
 }
 
@@ -40,6 +41,8 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Method {
     ResolvConf,
+    /// Settings of our link in systemd-resolved.
+    Resolved,
     /// As wished by the administrator.
     HandsOff,
     /// It cannot be done here, for this reason.
@@ -49,8 +52,6 @@ pub(super) enum Method {
 /// Why names cannot be controlled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// Asked for by name, but not part of this version.
-    ResolvedUnsupported,
     /// systemd-resolved would take our sentinels from the file as its own servers, and we would ask it in turn.
     ResolvedInCharge,
     Link(PathBuf),
@@ -63,7 +64,8 @@ pub(super) enum Obstacle {
 pub(super) fn choose(control: DnsControl, facts: &Facts) -> Method {
     match control {
         DnsControl::Disabled => return Method::HandsOff,
-        DnsControl::SystemdResolved => return Method::Unavailable(Obstacle::ResolvedUnsupported),
+        DnsControl::SystemdResolved => return Method::Resolved,
+        DnsControl::Auto if facts.resolved_answers => return Method::Resolved,
         DnsControl::Auto | DnsControl::EtcResolvConf => {}
     }
     match &facts.resolv_conf {
@@ -78,19 +80,28 @@ pub(super) fn choose(control: DnsControl, facts: &Facts) -> Method {
 
 impl Facts {
     pub(super) fn gather(files: &ResolvConf) -> Self {
-        let asks_resolved = files.system_resolvers().iter().any(|server| match server {
-            IpAddr::V4(ip) => RESOLVED_STUBS.contains(&ip.octets()),
-            IpAddr::V6(_) => false,
-        });
+        // Not whether it runs this moment: it may be starting over.
+        let is_here = Path::new(resolved::DIRECTORY).exists();
         Self {
             resolv_conf: match Kind::of(files.path()) {
                 // We may not, but somebody may who does it for us.
                 Kind::ReadOnly if files.has_helper() => Kind::Writable,
                 kind => kind,
             },
-            resolved_answers: asks_resolved && Path::new(RESOLVED_SOCKET).exists(),
+            resolved_answers: is_here && asks_resolved(files),
         }
     }
+}
+
+/// Whether the C library's own resolver asks systemd-resolved, or would be told by it whom to ask.
+fn asks_resolved(files: &ResolvConf) -> bool {
+    let is_its_file = |target: PathBuf| RESOLVED_FILES.iter().any(|file| target.ends_with(file));
+    fs::read_link(files.path()).is_ok_and(is_its_file) || files.system_resolvers().into_iter().any(is_resolved)
+}
+
+/// Whether this is systemd-resolved itself.
+pub(super) fn is_resolved(server: IpAddr) -> bool {
+    matches!(server, IpAddr::V4(ip) if RESOLVED_STUBS.contains(&ip.octets()))
 }
 
 impl Kind {
@@ -128,15 +139,17 @@ mod tests {
     #[test]
     fn the_method_follows_from_the_facts() {
         use DnsControl::{Auto, Disabled, EtcResolvConf, SystemdResolved};
-        use Method::{HandsOff, ResolvConf, Unavailable};
+        use Method::{HandsOff, ResolvConf, Resolved, Unavailable};
 
         let rows = [
             (Auto, plain_file(), ResolvConf),
             (EtcResolvConf, plain_file(), ResolvConf),
-            (Auto, ubuntu(), Unavailable(Obstacle::ResolvedInCharge)),
+            (Auto, ubuntu(), Resolved),
+            (Auto, Facts { resolved_answers: true, ..plain_file() }, Resolved),
             (EtcResolvConf, ubuntu(), Unavailable(Obstacle::ResolvedInCharge)),
             (EtcResolvConf, Facts { resolved_answers: true, ..plain_file() }, Unavailable(Obstacle::ResolvedInCharge)),
-            (SystemdResolved, ubuntu(), Unavailable(Obstacle::ResolvedUnsupported)),
+            (SystemdResolved, ubuntu(), Resolved),
+            (SystemdResolved, plain_file(), Resolved),
             (Auto, of(Kind::Link("/x".into())), Unavailable(Obstacle::Link("/x".into()))),
             (EtcResolvConf, of(Kind::ReadOnly), Unavailable(Obstacle::ReadOnly)),
             (Auto, of(Kind::Missing), Unavailable(Obstacle::Missing)),

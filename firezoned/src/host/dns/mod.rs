@@ -1,22 +1,25 @@
 //! Who answers names on this host.
 //!
 //! [`facts`] chooses a method for this host, [`resolv_conf`] and [`file`] are the one with the plain file, and [`helper`]
-//! writes it for a daemon that is not root. A method takes the
+//! writes it for a daemon that is not root; [`resolved`] is the one with systemd-resolved. A method takes the
 //! wish, tells the host's own resolvers, and can take everything back.
 
 mod facts;
 mod file;
 pub mod helper;
 mod resolv_conf;
+pub(super) mod resolved;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
 use facts::{Facts, Method, Obstacle};
 pub(super) use file::ResolvConf;
 use file::{FileError, Outcome};
+use resolved::{Resolved, ResolvedError};
+
+use model::Resolver;
 
 use super::applied::{Applied, Warning};
 use super::config::DnsConfig;
@@ -68,16 +71,17 @@ pub struct UnknownDnsControl;
 pub(super) struct Dns {
     control: DnsControl,
     file: ResolvConf,
+    resolved: Resolved,
 }
 
 impl Dns {
     pub(super) fn new(control: DnsControl) -> Self {
-        Self { control, file: ResolvConf::of_this_host() }
+        Self { control, file: ResolvConf::of_this_host(), resolved: Resolved::default() }
     }
 
     /// As [`Self::new`], with another file in the place of `/etc/resolv.conf`.
     pub(super) fn with_file(control: DnsControl, live: &Path) -> Self {
-        Self { control, file: ResolvConf::at(live) }
+        Self { control, file: ResolvConf::at(live), resolved: Resolved::default() }
     }
 
     /// Where the host's own resolvers are written.
@@ -85,25 +89,78 @@ impl Dns {
         &self.file
     }
 
-    /// The resolvers that this host would use without us.
-    pub(super) fn system_resolvers(&self) -> Vec<IpAddr> {
-        self.file.system_resolvers()
+    /// The same with connections of its own, for somebody else.
+    pub(super) fn again(&self) -> Self {
+        Self { control: self.control, file: self.file.clone(), resolved: Resolved::default() }
     }
 
-    /// Makes `want` so, or takes back what carries our mark.
-    pub(super) fn apply(&self, want: Option<&DnsConfig>, applied: &mut Applied) {
-        let outcome = match (want, facts::choose(self.control, &Facts::gather(&self.file))) {
-            (None, _) | (Some(_), Method::HandsOff) => self.file.revert(),
-            (Some(dns), _) if dns.servers.is_empty() => {
+    /// The resolvers that this host would use without us. `link` is ours, if there is one.
+    pub(super) async fn system_resolvers(&mut self, link: Option<u32>) -> Vec<Resolver> {
+        if !Facts::gather(&self.file).resolved_answers {
+            return self.file.system_resolvers().into_iter().map(Resolver::plain).collect();
+        }
+        self.resolved.servers(link).await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "systemd-resolved does not say whom it asks");
+            resolved::written_servers()
+        })
+    }
+
+    /// Has whoever keeps answers on this host forget them.
+    pub(super) async fn flush(&mut self) {
+        if self.uses_resolved()
+            && let Err(error) = self.resolved.flush().await
+        {
+            tracing::debug!(%error, "old answers may be around for a while");
+        }
+    }
+
+    fn uses_resolved(&self) -> bool {
+        facts::choose(self.control, &Facts::gather(&self.file)) == Method::Resolved
+    }
+
+    /// Makes `want` so, or takes back what carries our mark. `link` is ours, if there is one.
+    pub(super) async fn apply(&mut self, want: Option<&DnsConfig>, link: Option<u32>, applied: &mut Applied) {
+        let method = match want {
+            None => Method::HandsOff,
+            Some(dns) if dns.servers.is_empty() => {
                 applied.warn(no_servers());
-                self.file.revert()
+                Method::HandsOff
             }
-            (Some(dns), Method::ResolvConf) => self.file.configure(dns),
-            (Some(_), Method::Unavailable(obstacle)) => {
-                applied.warn(self.unavailable(&obstacle));
-                self.file.revert()
-            }
+            Some(_) => facts::choose(self.control, &Facts::gather(&self.file)),
         };
+        match (method, want) {
+            (Method::ResolvConf, Some(dns)) => {
+                self.forget_link(link, applied).await;
+                self.report(self.file.configure(dns), applied);
+            }
+            (Method::Resolved, Some(dns)) => {
+                self.report(self.file.revert(), applied);
+                // Without a link there is a warning already.
+                if let Some(link) = link {
+                    let outcome = self.resolved.configure(link, dns).await;
+                    Self::report_resolved(outcome, applied);
+                }
+            }
+            (method, _) => {
+                if let Method::Unavailable(obstacle) = method {
+                    applied.warn(self.unavailable(&obstacle));
+                }
+                self.forget_link(link, applied).await;
+                self.report(self.file.revert(), applied);
+            }
+        }
+    }
+
+    /// What systemd-resolved knows about our link, it shall forget; about a link that is gone it knows nothing.
+    async fn forget_link(&mut self, link: Option<u32>, applied: &mut Applied) {
+        let Some(link) = link else { return };
+        if Path::new(resolved::DIRECTORY).exists() {
+            let outcome = self.resolved.revert(link).await;
+            Self::report_resolved(outcome.map(usize::from), applied);
+        }
+    }
+
+    fn report(&self, outcome: Result<Outcome, FileError>, applied: &mut Applied) {
         match outcome {
             Ok(Outcome::Unchanged) => {}
             Ok(Outcome::Written) => applied.changes += 1,
@@ -116,18 +173,22 @@ impl Dns {
         }
     }
 
+    fn report_resolved(outcome: Result<usize, ResolvedError>, applied: &mut Applied) {
+        match outcome {
+            Ok(changes) => applied.changes += changes,
+            Err(error) => {
+                applied.again |= error.is_passing();
+                applied.warn(resolved_failed(&error));
+            }
+        }
+    }
+
     fn unavailable(&self, obstacle: &Obstacle) -> Warning {
-        const RESOLVED_REMEDY: &str = "This version cannot control systemd-resolved. Make /etc/resolv.conf a plain file \
-             with your real nameservers, or set the DNS control to disabled and ask the sentinels directly.";
         let file = self.file.path().display();
         let (code, text, remedy) = match obstacle {
-            Obstacle::ResolvedUnsupported => {
-                let text = "The DNS control systemd-resolved is not part of this version.".to_owned();
-                ("dns-resolved-unsupported", text, "Set the DNS control to etc-resolv-conf, auto or disabled.")
-            }
             Obstacle::ResolvedInCharge => {
                 let text = format!("systemd-resolved answers names on this host ({file} points to it).");
-                ("dns-resolved-in-charge", text, RESOLVED_REMEDY)
+                ("dns-resolved-in-charge", text, "Set the DNS control to auto or systemd-resolved.")
             }
             Obstacle::Link(target) => {
                 let text = format!("{file} is a symbolic link to {}, so another program owns it.", target.display());
@@ -169,6 +230,29 @@ impl Dns {
     }
 }
 
+fn resolved_failed(error: &ResolvedError) -> Warning {
+    let (code, remedy) = match error {
+        ResolvedError::NoBus(_) => ("dns-bus-missing", "Start the system bus, or let firezoned reach it."),
+        ResolvedError::Missing => (
+            "dns-resolved-missing",
+            "Start systemd-resolved, or make /etc/resolv.conf a plain file with your nameservers.",
+        ),
+        ResolvedError::Silent => {
+            ("dns-resolved-silent", "Nothing, if it only starts over; else restart systemd-resolved.")
+        }
+        ResolvedError::Denied => {
+            ("dns-resolved-denied", "Install the polkit rule 50-dev.firezone.Client.resolved.rules, and polkit.")
+        }
+        ResolvedError::Managed => {
+            ("dns-link-managed", "Have systemd-networkd leave the tunnel alone (Unmanaged=yes for firezone0).")
+        }
+        ResolvedError::Refused(_) => ("dns-resolved-refused", "Look at the log of systemd-resolved."),
+    };
+    let text =
+        format!("systemd-resolved cannot be told about the tunnel: {error}. Names of resources are not resolved.");
+    Warning { code, text, remedy: remedy.to_owned() }
+}
+
 fn no_servers() -> Warning {
     Warning {
         code: "dns-no-servers",
@@ -194,43 +278,43 @@ mod tests {
         assert_eq!("resolvconf".parse::<DnsControl>(), Err(UnknownDnsControl));
     }
 
-    #[test]
-    fn a_link_is_refused_by_a_warning_that_names_its_target() {
+    #[tokio::test]
+    async fn a_link_is_refused_by_a_warning_that_names_its_target() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::os::unix::fs::symlink("/nowhere/at-all.conf", &live).unwrap();
 
         let mut applied = Applied::default();
-        Dns::with_file(DnsControl::Auto, &live).apply(Some(&wish()), &mut applied);
+        Dns::with_file(DnsControl::Auto, &live).apply(Some(&wish()), None, &mut applied).await;
 
         assert_eq!(applied.changes, 0);
         assert_eq!(applied.warnings[0].code, "dns-symlink");
         assert!(applied.warnings[0].text.contains("/nowhere/at-all.conf"));
     }
 
-    #[test]
-    fn disabled_leaves_the_file_but_still_cleans_up_after_a_crash() {
+    #[tokio::test]
+    async fn disabled_leaves_the_file_but_still_cleans_up_after_a_crash() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();
         let mut applied = Applied::default();
-        Dns::with_file(DnsControl::EtcResolvConf, &live).apply(Some(&wish()), &mut applied);
+        Dns::with_file(DnsControl::EtcResolvConf, &live).apply(Some(&wish()), None, &mut applied).await;
         assert_eq!(applied.changes, 1);
 
-        let disabled = Dns::with_file(DnsControl::Disabled, &live);
-        disabled.apply(Some(&wish()), &mut applied);
+        let mut disabled = Dns::with_file(DnsControl::Disabled, &live);
+        disabled.apply(Some(&wish()), None, &mut applied).await;
         assert_eq!(std::fs::read_to_string(&live).unwrap(), "nameserver 192.0.2.1\n");
-        assert_eq!(disabled.system_resolvers(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(disabled.system_resolvers(None).await, [Resolver::plain("192.0.2.1".parse().unwrap())]);
         assert_eq!(applied.warnings, []);
     }
 
-    #[test]
-    fn no_sentinels_means_that_nothing_is_written() {
+    #[tokio::test]
+    async fn no_sentinels_means_that_nothing_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();
         let mut applied = Applied::default();
-        Dns::with_file(DnsControl::Auto, &live).apply(Some(&DnsConfig::default()), &mut applied);
+        Dns::with_file(DnsControl::Auto, &live).apply(Some(&DnsConfig::default()), None, &mut applied).await;
         assert_eq!((applied.changes, applied.warnings[0].code), (0, "dns-no-servers"));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }

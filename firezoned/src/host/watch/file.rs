@@ -101,10 +101,10 @@ mod tests {
         written_by_somebody(&path);
         let mut watch = FileWatch::new(&path).unwrap();
 
-        let dns = Dns::with_file(DnsControl::Auto, &path);
+        let mut dns = Dns::with_file(DnsControl::Auto, &path);
         let mut applied = Applied::default();
-        dns.apply(None, &mut applied);
-        dns.system_resolvers();
+        dns.apply(None, None, &mut applied).await;
+        dns.system_resolvers(None).await;
         assert_eq!(watch.concerns_us(watch.inotify.as_fd()), Err(Errno::AGAIN));
 
         written_by_somebody(&path);

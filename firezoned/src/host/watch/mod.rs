@@ -10,7 +10,6 @@ mod outside;
 mod services;
 
 use std::future::pending;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,7 +22,7 @@ use self::file::FileWatch;
 use self::ground::Ground;
 use self::outside::{Outside, Turn};
 use self::services::{Said, Services};
-use super::dns::ResolvConf;
+use super::dns::Dns;
 use super::kernel::Kernel;
 use super::netlink::{News, Refusal};
 
@@ -74,10 +73,10 @@ pub struct Watch {
 
 impl Watch {
     /// Must be called within a runtime.
-    pub(super) fn start(interface: &str, resolv_conf: ResolvConf) -> anyhow::Result<Self> {
+    pub(super) fn start(interface: &str, dns: Dns) -> anyhow::Result<Self> {
         let news = News::open().context("listen to rtnetlink")?;
         let kernel = Kernel::open().context("open a netlink socket")?;
-        let file = FileWatch::new(resolv_conf.path())
+        let file = FileWatch::new(dns.file().path())
             .inspect_err(|error| tracing::warn!(%error, "changes of the host's resolvers will not be noticed"))
             .ok();
         let (tell, events) = mpsc::channel(UNREAD);
@@ -86,9 +85,10 @@ impl Watch {
             kernel,
             outside: Outside::default(),
             ground: Ground::default(),
-            resolvers: resolv_conf.system_resolvers(),
-            our_text: resolv_conf.our_text(),
-            resolv_conf,
+            resolvers: Vec::new(),
+            our_text: dns.file().our_text(),
+            tunnel: None,
+            dns,
             woke: false,
             captive: false,
             tell,
@@ -122,10 +122,12 @@ impl Drop for Watch {
 struct Watcher {
     interface: String,
     kernel: Kernel,
-    resolv_conf: ResolvConf,
+    dns: Dns,
+    /// Our link.
+    tunnel: Option<u32>,
     outside: Outside,
     ground: Ground,
-    resolvers: Vec<IpAddr>,
+    resolvers: Vec<Resolver>,
     /// The live file as we saw it last, while it carries our marker.
     our_text: Option<Vec<u8>>,
     /// Whether the machine has woken up since the last look.
@@ -144,6 +146,7 @@ impl Watcher {
         if let Err(refusal) = &seen {
             tracing::debug!(%refusal, "cannot see the host's network yet");
         }
+        self.resolvers = self.dns.system_resolvers(self.tunnel).await;
         // Nobody has to wait for it.
         let _ = looked.send(());
         // A machine that boots without a network has none to lose, but whoever listens must know.
@@ -180,6 +183,12 @@ impl Watcher {
                         self.tell(Event::Asleep(false)).await
                     }
                     Some(Said::Captive(captive)) => self.tell_captive(captive).await,
+                    // Our own settings are signalled as well; a look finds nothing to do then.
+                    Some(Said::ResolvedChanged) => {
+                        file_due.get_or_insert(Instant::now() + FILE_SETTLES);
+                        Ok(())
+                    }
+                    Some(Said::ResolvedStarted) => self.tell_resolvers().await,
                     None => {
                         services = None;
                         services_due = Some(Instant::now() + BUS_AGAIN);
@@ -189,7 +198,8 @@ impl Watcher {
                 () = at(services_due) => {
                     services = listen_to_services().await;
                     services_due = services.is_none().then(|| Instant::now() + BUS_AGAIN);
-                    Ok(())
+                    // What they said before, nobody has heard.
+                    if services.is_some() { self.tell_other_resolvers().await } else { Ok(()) }
                 }
                 () = at(network_due) => {
                     network_due = None;
@@ -241,6 +251,7 @@ impl Watcher {
         let outside = Outside::new(&have.routes, &addresses, have.tunnel.as_ref().map(|link| link.index));
         let ground = Ground::new(&have);
 
+        self.tunnel = have.tunnel.as_ref().map(|link| link.index);
         let seen = (self.outside.turn(&outside), self.ground.moved(&ground));
         self.outside = outside;
         self.ground = ground;
@@ -249,16 +260,19 @@ impl Watcher {
 
     async fn tell_resolvers(&mut self) -> Result<(), Unheard> {
         // Not only when it is different from what we saw: we may have written in between.
-        let text = self.resolv_conf.our_text();
+        let text = self.dns.file().our_text();
         if text.is_none() || (self.our_text.is_some() && self.our_text != text) {
             self.tell(Event::Drifted).await?;
         }
         self.our_text = text;
+        self.tell_other_resolvers().await
+    }
 
-        let resolvers = self.resolv_conf.system_resolvers();
+    async fn tell_other_resolvers(&mut self) -> Result<(), Unheard> {
+        let resolvers = self.dns.system_resolvers(self.tunnel).await;
         if self.resolvers != resolvers {
             self.resolvers.clone_from(&resolvers);
-            self.tell(Event::ResolversChanged(resolvers.into_iter().map(Resolver::from).collect())).await?;
+            self.tell(Event::ResolversChanged(resolvers)).await?;
         }
         Ok(())
     }

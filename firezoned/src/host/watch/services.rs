@@ -1,7 +1,7 @@
-//! What other services tell about this machine: that it sleeps and wakes (logind, org.freedesktop.login1(5)), and that its
-//! network wants somebody to sign in first (NetworkManager).
+//! What other services tell about this machine: that it sleeps and wakes (logind, org.freedesktop.login1(5)), that its
+//! network wants somebody to sign in first (NetworkManager), and that names are asked elsewhere (systemd-resolved).
 //!
-//! Neither has to be there, and neither is started by our asking.
+//! None has to be there, and neither is started by our asking.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use zbus::message::Type;
 use zbus::names::{BusName, InterfaceName};
 use zbus::zvariant::OwnedValue;
 use zbus::{Connection, MatchRule, Message, MessageStream};
+
+use crate::host::dns::resolved;
 
 const LOGIND: &str = "org.freedesktop.login1";
 const LOGIND_PATH: &str = "/org/freedesktop/login1";
@@ -38,6 +40,10 @@ pub(super) enum Said {
     Woke,
     /// Whether the network wants somebody to sign in first.
     Captive(bool),
+    /// Some setting of systemd-resolved, of itself or of a link, is another one.
+    ResolvedChanged,
+    /// There is a systemd-resolved that was not there before, and may know nothing of us.
+    ResolvedStarted,
 }
 
 /// A connection to the system bus, for listening.
@@ -73,8 +79,22 @@ impl Services {
             .member("NameOwnerChanged")?
             .add_arg(NETWORK_MANAGER)?
             .build();
+        let resolved = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(resolved::NAME)?
+            .path_namespace(resolved::PATH)?
+            .interface(PROPERTIES)?
+            .member("PropertiesChanged")?
+            .build();
+        let resolved_owner = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender("org.freedesktop.DBus")?
+            .interface("org.freedesktop.DBus")?
+            .member("NameOwnerChanged")?
+            .add_arg(resolved::NAME)?
+            .build();
         let mut signals = Vec::new();
-        for rule in [sleep, connectivity, owner] {
+        for rule in [sleep, connectivity, owner, resolved, resolved_owner] {
             signals.push(MessageStream::for_match_rule(rule, &bus, Some(UNREAD)).await?);
         }
         Ok(Self { bus, signals: select_all(signals), must_ask: true })
@@ -128,13 +148,22 @@ fn heard(signal: &Message) -> Option<Heard> {
             let falls_asleep: bool = body.deserialize().ok()?;
             Some(Heard::Said(if falls_asleep { Said::FallsAsleep } else { Said::Woke }))
         }
+        "PropertiesChanged" if header.path()?.as_str().starts_with(resolved::PATH) => {
+            Some(Heard::Said(Said::ResolvedChanged))
+        }
         "PropertiesChanged" => {
             let (interface, mut changed, _): (String, HashMap<String, OwnedValue>, Vec<String>) =
                 body.deserialize().ok()?;
             let connectivity = changed.remove(CONNECTIVITY).filter(|_| interface == NETWORK_MANAGER)?;
             Some(Heard::Said(Said::Captive(u32::try_from(connectivity).ok()? == BEHIND_A_PORTAL)))
         }
-        "NameOwnerChanged" => Some(Heard::Restarted),
+        "NameOwnerChanged" => {
+            let (name, _, new_owner): (String, String, String) = body.deserialize().ok()?;
+            match name.as_str() {
+                resolved::NAME => (!new_owner.is_empty()).then_some(Heard::Said(Said::ResolvedStarted)),
+                _ => Some(Heard::Restarted),
+            }
+        }
         _ => None,
     }
 }
@@ -255,6 +284,26 @@ mod tests {
         }
         assert_eq!(next(&mut services).await, Said::FallsAsleep);
         assert_eq!(next(&mut services).await, Said::Woke);
+    }
+
+    #[tokio::test]
+    async fn other_settings_and_a_new_start_of_resolved_are_told() {
+        let Some(world) = World::new().await else { return };
+        let mut services = Services::listen(world.connect().await).await.unwrap();
+        assert_eq!(next(&mut services).await, Said::Captive(false));
+
+        for _ in 0..2 {
+            let resolved = world.connect().await;
+            resolved.request_name(resolved::NAME).await.unwrap();
+            assert_eq!(next(&mut services).await, Said::ResolvedStarted);
+
+            let link = format!("{}/link/_37", resolved::PATH);
+            let changes = (resolved::NAME, HashMap::<String, OwnedValue>::new(), Vec::<String>::new());
+            resolved.emit_signal(None::<&str>, link, PROPERTIES, "PropertiesChanged", &changes).await.unwrap();
+            assert_eq!(next(&mut services).await, Said::ResolvedChanged);
+            // That it goes is no news for us; that it comes again is.
+            resolved.close().await.unwrap();
+        }
     }
 
     #[tokio::test]
