@@ -10,8 +10,9 @@ const COMMANDS: [&str; 7] = [
     "ip -6 route show table all",
     "ip -brief address",
     "nft list ruleset",
-    // Which server it asked last is its own affair. Only if it runs: the question would start it.
-    "systemctl --quiet is-active systemd-resolved && resolvectl --no-pager status | grep -v 'Current DNS Server'",
+    // Which server it asked last is its own affair, and how wide that makes its table. Only if it runs: the question would
+    // start it.
+    "systemctl --quiet is-active systemd-resolved && resolvectl --no-pager status | sed -e '/Current DNS Server/d' -e 's/^ *//'",
 ];
 
 /// Files whose owners change them all the time, and what only mirrors the kernel.

@@ -29,7 +29,7 @@ const DISABLED: &str = "NetworkManager.service NetworkManager-wait-online.servic
                         systemd-resolved.service stunnel4.service systemd-networkd.service";
 
 /// Changes when the tree has to be made anew for a reason that the lists do not tell.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 /// The tree, made if it is not there yet. `target` is where it is kept.
 pub(super) fn ready(target: &Path) -> anyhow::Result<PathBuf> {
@@ -77,9 +77,13 @@ fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
          apt-get -qq install --yes --no-install-recommends {SECOND}; \
          apt-get -qq clean; rm -rf /var/lib/apt/lists/*; \
          systemctl --quiet disable {DISABLED}; \
-         cd /etc/stunnel; openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout {DOT}.key -out {DOT}.crt \
-         -subj /CN={DOT} -addext subjectAltName=DNS:{DOT}; \
-         cat {DOT}.crt >> /etc/ssl/certs/ca-certificates.crt"
+         cd /etc/stunnel; \
+         openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout ca.key -out ca.crt -subj /CN=stand; \
+         openssl req -newkey rsa:2048 -nodes -keyout {DOT}.key -out {DOT}.csr -subj /CN={DOT} \
+         -addext subjectAltName=DNS:{DOT}; \
+         openssl x509 -req -in {DOT}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -copy_extensions copy \
+         -out {DOT}.crt; \
+         cat ca.crt >> /etc/ssl/certs/ca-certificates.crt"
     );
     let mut chroot = Command::new("unshare");
     chroot.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c"]);

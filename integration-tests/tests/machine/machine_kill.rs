@@ -13,6 +13,8 @@ use integration_tests::{
 };
 use nix::sys::signal::Signal;
 
+use crate::machine_dns::with_resolved;
+
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Between these something changes: netlink and the portal are spoken to by `sendto`, the bus by `sendmsg`, files and sockets
@@ -37,8 +39,18 @@ fn a_daemon_that_is_killed_while_it_signs_in_leaves_nothing() -> anyhow::Result<
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_kill_is_repaired() -> anyhow::Result<()> {
+    many_kills(|_| Ok(()))
+}
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_kill_is_repaired_with_systemd_resolved() -> anyhow::Result<()> {
+    many_kills(with_resolved)
+}
+
+fn many_kills(set_up: fn(&Machine) -> anyhow::Result<()>) -> anyhow::Result<()> {
     tell(|stand| {
-        let kills = killed_at(stand, |_| Ok(()), 30)?;
+        let kills = killed_at(stand, set_up, 30)?;
         assert!(kills >= LEAST, "killed only {kills} times");
         Ok(())
     })

@@ -1,12 +1,15 @@
 //! The unit, in a Debian that boots: what it is allowed, what it does, and that it leaves nothing.
 
+use std::time::Duration;
+
 use integration_tests::{
-    account::CLIENT_TOKEN,
+    account::{CLIENT_TOKEN, PRIVATE_NAME},
     machine::{Machine, UNIT, footprint::difference},
     process::eventually,
-    stand::{BUS_NAME, Stand, tell},
+    stand::{BUS_NAME, INTERFACE, Stand, tell},
 };
-use std::time::Duration;
+
+use crate::machine_dns::with_resolved;
 
 /// What systemd may think of us at most, in tenths.
 const EXPOSURE: u32 = 18;
@@ -15,6 +18,7 @@ fn desktop(stand: &Stand) -> anyhow::Result<Machine> {
     let mut machine = Machine::new(stand)?;
     machine.install("install")?;
     machine.add_member("anna")?;
+    with_resolved(&machine)?;
     machine.boot()?;
     Ok(machine)
 }
@@ -60,6 +64,8 @@ fn the_unit_has_the_least_that_it_needs_and_leaves_nothing() -> anyhow::Result<(
         machine.systemctl(&format!("start {UNIT}"))?;
         machine.sign_in("anna")?;
         machine.reaches_the_server()?;
+        let answer = machine.program("resolvectl --no-pager query").arg(PRIVATE_NAME).check()?.text();
+        assert!(answer.contains(&format!("link: {INTERFACE}")), "{answer}");
         assert_ne!(difference(&before, &machine.footprint()?), "");
         let mode = machine.program("stat --format=%U:%G:%a /run/dev.firezone.client/status.json").check()?.text();
         assert_eq!(mode.trim(), "firezoned:firezone:640");
