@@ -68,6 +68,7 @@ bench: ## Measure the core: many resources, look-ups, the packet path
 soak: ## Run the long versions of tests: 500 random lives of 10 000 events each, and 20 changes of network (root)
 	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
 	FIREZONE_SOAK=1 $(CARGO) test --workspace --test roaming $(AS_ROOT) -- --ignored --nocapture
+	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
 
 release: ## Build the programs for use
 	$(CARGO) build --release --package firezoned --package firezonectl

@@ -9,8 +9,8 @@ use std::{
 use connection::{Node, Params, Sealed, Transmit};
 use ip_packet::{Ecn, IpPacket, control};
 use model::{
-    ClientId, FromPortal, GatewayId, PeerId, PublicKey, Resource, ResourceId, ToPortal,
-    message::{DeviceGrant, IceRole},
+    ClientId, FromPortal, GatewayId, PeerId, PublicKey, Resource, ResourceId, SiteId, ToPortal,
+    message::{AuthorizationCreated, DeviceGrant, IceRole},
 };
 
 use super::{Client, device_access, permission, secs};
@@ -125,10 +125,16 @@ impl Lab {
 
     /// The portal permits a resource through a gateway, and tells both.
     pub(crate) fn permit(&mut self, resource: ResourceId, gateway: usize) {
+        self.permit_in(resource, gateway, 1);
+    }
+
+    /// The same, if the gateway is in this site.
+    pub(crate) fn permit_in(&mut self, resource: ResourceId, gateway: usize, site: u128) {
         let now = self.client.now;
         let client_key = self.client.tunnel.public_key();
         let gateway = &mut self.gateways[gateway];
         let permission = permission(resource, gateway.number, gateway.node.public_key());
+        let permission = AuthorizationCreated { site_id: SiteId::from_u128(site), ..permission };
         let params = Params {
             public_key: client_key,
             preshared_key: permission.preshared_key.clone(),
@@ -158,7 +164,16 @@ impl Lab {
 
     /// A gateway tries to send a packet to the client, if it can, and takes no time for it.
     pub(crate) fn seal_from(&mut self, gateway: usize, packet: &IpPacket) {
-        let _ = self.gateways[gateway].node.seal(client_id(), packet, self.client.now);
+        let gateway = &mut self.gateways[gateway];
+        if gateway.node.seal(client_id(), packet, self.client.now) == Sealed::NotYet {
+            gateway.kept.push(packet.clone());
+        }
+        if *packet == control::goodbye() {
+            while let Some(transmit) = gateway.node.poll_transmit() {
+                post(&mut self.wire, gateway.address(), transmit, self.client.now);
+            }
+            gateway.node.remove(client_id(), self.client.now);
+        }
     }
 
     /// Everybody goes on with what they do.
@@ -274,6 +289,11 @@ impl Gateway {
         self.messages.iter().filter(|(event, _)| *event == control::GOODBYE).count()
     }
 
+    /// What it could not send will not be sent.
+    pub(crate) fn forget_kept(&mut self) {
+        self.kept.clear();
+    }
+
     /// Says something about a name that it learned of.
     pub(crate) fn say_status(&mut self, announcement: &serde_json::Value, status: &str, now: Instant) {
         let (resource, domain) = (&announcement["resource"], &announcement["domain"]);
@@ -301,6 +321,9 @@ impl Gateway {
             self.say_status(&content, status, now);
         }
         self.messages.push((message.event, content));
+        if message.event == control::GOODBYE {
+            self.node.remove(client_id(), now);
+        }
     }
 
     /// The candidates that the client has to hear of.
@@ -311,7 +334,7 @@ impl Gateway {
                 connection::Event::Candidates { candidates, .. } => news.push(candidates),
                 connection::Event::SessionReady(_) => {
                     for message in std::mem::take(&mut self.kept) {
-                        assert_eq!(self.node.seal(client_id(), &message, now), Sealed::Sent);
+                        let _ = self.node.seal(client_id(), &message, now);
                     }
                 }
                 connection::Event::InvalidateCandidates { .. }
