@@ -142,7 +142,13 @@ impl Hands {
 
     fn tunnel_says(&mut self, event: Option<dataplane::Event>) -> Option<Input> {
         match event {
-            Some(dataplane::Event::Tunnel(event)) => from_tunnel(event),
+            Some(dataplane::Event::Tunnel(event)) => {
+                if matches!(event, tunnel::Event::Resources(_)) {
+                    // A name that was found elsewhere may be that of a resource now, or the reverse.
+                    self.host.flush_names();
+                }
+                from_tunnel(event)
+            }
             Some(dataplane::Event::Stopped { names }) => {
                 self.names.keep(names);
                 self.tunnel = None;
@@ -188,6 +194,7 @@ impl Hands {
             NamesRequest::Explain(name, reply) => self.tell_tunnel(dataplane::Command::Explain(name, reply)),
             NamesRequest::Flush(reply) => {
                 self.tell_tunnel(dataplane::Command::FlushNames);
+                self.host.flush_names();
                 reply.accept();
             }
             NamesRequest::Reapply(reply) => {

@@ -37,6 +37,8 @@ pub(super) struct HostHand {
 struct Wish {
     config: HostConfig,
     ask: Option<mpsc::Sender<dataplane::Command>>,
+    /// How often answers were to be forgotten.
+    flushes: u64,
 }
 
 /// What the task owns.
@@ -46,6 +48,8 @@ struct Worker {
     told: HostConfig,
     names: Option<(mpsc::Sender<dataplane::Command>, Server)>,
     forwarder: Forwarder,
+    /// How often whoever keeps answers was told to forget them.
+    flushes: u64,
     /// The session's last wish, what it was told came of it, and what of that is not the host's fault.
     granted: HostConfig,
     warnings: Vec<Warning>,
@@ -67,6 +71,7 @@ impl HostHand {
             told: HostConfig::default(),
             names: None,
             forwarder,
+            flushes: 0,
             granted: HostConfig::default(),
             warnings: Vec::new(),
             own_warnings: Vec::new(),
@@ -85,7 +90,15 @@ impl HostHand {
 
     /// The host shall look like this. A newer wish replaces one that has not been looked at yet.
     pub(super) fn wish(&self, config: HostConfig, ask: Option<mpsc::Sender<dataplane::Command>>) {
-        let _old = self.wishes.send_replace(Wish { config, ask });
+        self.wishes.send_modify(|wish| {
+            wish.config = config;
+            wish.ask = ask;
+        });
+    }
+
+    /// Names have other answers now: whoever keeps old ones on this host shall forget them.
+    pub(super) fn flush_names(&self) {
+        self.wishes.send_modify(|wish| wish.flushes += 1);
     }
 
     /// The host shall look as wished, whatever somebody did to it since.
@@ -134,7 +147,7 @@ impl Worker {
     }
 
     async fn grant(&mut self, wish: Wish) {
-        let Wish { config, ask } = wish;
+        let Wish { config, ask, flushes } = wish;
         let mut warnings = Vec::new();
         let wanted = match (&config.addresses, ask) {
             (Some(addresses), Some(ask)) => {
@@ -152,6 +165,9 @@ impl Worker {
             _ => config.clone(),
         };
         let applied = self.apply(&wanted).await;
+        if std::mem::replace(&mut self.flushes, flushes) != flushes {
+            self.host.flush_names().await;
+        }
         if config.addresses.is_none() {
             self.names = None;
         }
