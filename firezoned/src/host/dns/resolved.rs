@@ -5,7 +5,7 @@
 //! own changes cause lead to nothing more.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr, SocketAddrV6},
     path::Path,
     time::Duration,
@@ -214,12 +214,14 @@ impl Resolved {
         let mut servers = Vec::new();
         for server in properties.dns_ex.unwrap_or_default() {
             let link = server.0;
-            if !links.contains_key(&link) {
-                // A link that went away meanwhile leads nowhere.
-                let view = self.link(link).await.ok().filter(|link| link.default_route);
-                links.insert(link, view.map(|link| link.encryption));
-            }
-            let asked = links.get(&link).copied().flatten();
+            let asked = match links.entry(link) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => {
+                    // A link that went away meanwhile leads nowhere.
+                    let view = self.link(link).await.ok().filter(|link| link.default_route);
+                    *unknown.insert(view.map(|link| link.encryption))
+                }
+            };
             servers.extend(asked.and_then(|encryption| resolver(&server, encryption)));
         }
         servers.retain(is_usable);
