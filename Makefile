@@ -19,7 +19,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine bench release install install-headless clean
+.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -62,6 +62,10 @@ story: build ## Run one story: make story STORY=name (root)
 test-machine: tools build ## Run the stories of booted machines, and the long ones too (root; some minutes)
 	$(STORIES) $(CARGO) test --workspace --tests --no-fail-fast $(AS_ROOT) -- --ignored machine_
 
+screenshots: tools ## Take pictures of the desktop app's pages, into target/screenshots
+	$(CARGO) build --workspace --all-targets
+	scripts/screenshots $(TARGET)
+
 bench: ## Measure the core: many resources, look-ups, the packet path
 	$(CARGO) bench --workspace --bench '*'
 
@@ -71,12 +75,18 @@ soak: ## Run the long versions of tests: 500 random lives of 10 000 events each,
 	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
 
 release: ## Build the programs for use
-	$(CARGO) build --release --package firezoned --package firezonectl
+	$(CARGO) build --release --package firezoned --package firezonectl --package firezone-gtk
 
 install: ## Install what `make release` built into DESTDIR under PREFIX
 	@test -x $(BUILT)/firezoned || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(BUILT)/firezoned $(DESTDIR)$(PREFIX)/bin/firezoned
 	install -D -m 0755 $(BUILT)/firezonectl $(DESTDIR)$(PREFIX)/bin/firezonectl
+	install -D -m 0755 $(BUILT)/firezone-gtk $(DESTDIR)$(PREFIX)/bin/firezone-gtk
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop $(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml $(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml $(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml
+	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg $(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg
+	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/symbolic/status/$${icon##*/}"; done
 	install -D -m 0755 $(BUILT)/firezone-resolv-conf $(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf
 	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
 	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces

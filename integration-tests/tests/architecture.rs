@@ -83,7 +83,9 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("connection", &["tunnel", "dns", "portal"]),
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
-        ("firezonectl", &["tunnel", "connection", "portal", "firezoned"]),
+        ("firezonectl", &["tunnel", "connection", "portal", "firezoned", "gtk4"]),
+        ("firezone-gtk", &["tunnel", "connection", "dns", "firezoned"]),
+        ("firezoned", &["gtk4", "keyring"]),
     ] {
         let needs = graph.needs(room);
         for stranger in strangers {

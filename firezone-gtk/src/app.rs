@@ -1,0 +1,337 @@
+//! The app as a whole: one instance per user, one model, and the one place where it changes.
+
+mod dialogs;
+mod sign_in;
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+};
+
+use adw::prelude::*;
+use gettextrs::gettext;
+use gtk::{gdk, gio, glib};
+use portal::sign_in::{AuthUrl, SignIn};
+
+use crate::{
+    APP_ID, actions,
+    bus::{Bus, Failure, Report, Request},
+    model::{Attempt, Consequence, Model, News},
+    notices,
+    preferences::Preferences,
+    settings::Settings,
+    tray::{FromTray, Tray},
+    view,
+    window::Window,
+};
+
+/// Where people of the existing service sign in.
+const AUTH_URL: &str = "https://app.firezone.dev";
+/// How many reports or choices may wait for the main thread.
+const QUEUE: usize = 64;
+
+/// Everything that lives on the main thread.
+struct App {
+    gtk: adw::Application,
+    bus: Bus,
+    settings: Option<Settings>,
+    auth: AuthUrl,
+    model: RefCell<Model>,
+    sign_in: RefCell<SignIn>,
+    tray: RefCell<Option<Tray>>,
+    to_us: async_channel::Sender<FromTray>,
+    /// Whether the token that the keyring had at start may still be used without being asked.
+    connects_by_itself: Cell<bool>,
+    /// Keeps the app alive while its window is closed.
+    hold: RefCell<Option<gio::ApplicationHoldGuard>>,
+    /// Itself, for what happens later.
+    this: Weak<App>,
+}
+
+/// Runs until the user quits.
+#[must_use]
+pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
+    let gtk = adw::Application::builder()
+        .application_id(APP_ID)
+        .flags(gio::ApplicationFlags::HANDLES_OPEN)
+        .resource_base_path("/dev/firezone/Gtk")
+        .build();
+    let slot: Rc<RefCell<Option<Rc<App>>>> = Rc::default();
+    let start = slot.clone();
+    gtk.connect_startup(move |gtk| match App::start(gtk) {
+        Ok(app) => {
+            start.replace(Some(app));
+        }
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            gtk.quit();
+        }
+    });
+    let activate = slot.clone();
+    let stays_hidden = Cell::new(is_background);
+    gtk.connect_activate(move |_| {
+        if let Some(app) = activate.borrow().as_ref()
+            && !stays_hidden.take()
+        {
+            app.open();
+        }
+    });
+    let open = slot.clone();
+    gtk.connect_open(move |_, files, _| {
+        if let Some(app) = open.borrow().as_ref() {
+            for file in files {
+                app.handle_link(&file.uri());
+            }
+        }
+    });
+    let arguments: Vec<&str> = std::iter::once("firezone-gtk").chain(arguments.iter().map(String::as_str)).collect();
+    gtk.run_with_args(&arguments)
+}
+
+impl App {
+    fn start(gtk: &adw::Application) -> Result<Rc<Self>, Box<dyn std::error::Error>> {
+        dress()?;
+        let (reports, news) = async_channel::bounded(QUEUE);
+        let (to_us, from_tray) = async_channel::bounded(QUEUE);
+        let settings = Settings::open();
+        if settings.is_none() {
+            tracing::warn!("the settings' schema is not installed; choices last as long as the app");
+        }
+        let model = Model {
+            favourites: settings.as_ref().map(Settings::favourites).unwrap_or_default(),
+            account_slug: settings.as_ref().map(Settings::account_slug).unwrap_or_default(),
+            ..Model::default()
+        };
+        let bus = Bus::start(reports)?;
+        let auth = AUTH_URL.parse()?;
+        let app = Rc::new_cyclic(|this| Self {
+            gtk: gtk.clone(),
+            bus,
+            connects_by_itself: Cell::new(settings.as_ref().is_none_or(Settings::connects_on_start)),
+            settings,
+            auth,
+            model: RefCell::new(model),
+            sign_in: RefCell::default(),
+            tray: RefCell::default(),
+            to_us,
+            hold: RefCell::new(None),
+            this: this.clone(),
+        });
+        let this = Rc::downgrade(&app);
+        actions::install(gtk, move |name, text| {
+            if let Some(app) = this.upgrade() {
+                app.act(name, text);
+            }
+        });
+        glib::spawn_future_local(follow(Rc::downgrade(&app), news, |app, report| app.handle(report)));
+        glib::spawn_future_local(follow(Rc::downgrade(&app), from_tray, |app, news| match news {
+            FromTray::Act(act) => {
+                let (name, text) = actions::of(act);
+                app.act(name, text);
+            }
+            FromTray::Shown(is_shown) => app.outlive_window(is_shown),
+        }));
+        app.show_tray();
+        app.refresh();
+        Ok(app)
+    }
+
+    /// Shows the window; makes it if there is none.
+    fn open(&self) {
+        let window = self.window().unwrap_or_else(|| {
+            let window = Window::new(&self.gtk);
+            window.show_view(&view::window::view(&self.model.borrow()));
+            window
+        });
+        gtk::prelude::GtkWindowExt::present(&window);
+    }
+
+    fn window(&self) -> Option<Window> {
+        self.gtk.windows().into_iter().find_map(|window| window.downcast().ok())
+    }
+
+    fn handle(&self, report: Report) {
+        match report {
+            Report::News(news) => {
+                if matches!(&news, News::Session(session) if session.state == dbus_api::State::Connected) {
+                    notices::withdraw(&self.gtk);
+                }
+                let consequences = self.model.borrow_mut().update(news);
+                for consequence in consequences {
+                    self.follow_up(consequence);
+                }
+            }
+            Report::Token(whose) => {
+                let mut model = self.model.borrow_mut();
+                model.has_token = whose.is_some();
+                if model.account_slug.is_empty() {
+                    model.account_slug = whose.and_then(|whose| whose.account_slug).unwrap_or_default();
+                }
+            }
+            Report::Failed(failure) => self.complain(&failure),
+        }
+        self.refresh();
+    }
+
+    fn follow_up(&self, consequence: Consequence) {
+        match consequence {
+            Consequence::ForgetToken => self.bus.ask(Request::Forget),
+            Consequence::HandOver => {
+                if self.connects_by_itself.get() {
+                    self.hand_over();
+                }
+            }
+            Consequence::Notify(notice) => notices::notify(&self.gtk, &notice),
+        }
+    }
+
+    fn complain(&self, failure: &Failure) {
+        tracing::info!("{failure}");
+        self.model.borrow_mut().give_up();
+        let text = match failure {
+            Failure::NotRunning => gettext("The service is not running."),
+            Failure::NotPermitted => gettext("You may not do this."),
+            Failure::TokenRejected => gettext("The sign-in was rejected."),
+            Failure::NoToken => gettext("Sign in first."),
+            Failure::Keyring(_) => gettext("The keyring does not keep the sign-in. It lasts until you log out."),
+            Failure::Other(_) => gettext("That did not work. The log of the service may know why."),
+        };
+        self.say(&text);
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(window) = self.window() {
+            window.toast(text);
+        }
+    }
+
+    /// Everything that is seen, from the model.
+    fn refresh(&self) {
+        let model = self.model.borrow();
+        if let Some(window) = self.window() {
+            window.show_view(&view::window::view(&model));
+        }
+        if let Some(tray) = self.tray.borrow().as_ref() {
+            tray.update(view::tray::view(&model));
+        }
+        let session = model.session();
+        if let Some(action) = self.gtk.lookup_action(actions::INTERNET).and_downcast::<gio::SimpleAction>() {
+            action.set_state(&session.is_some_and(|session| session.internet_resource_active).to_variant());
+        }
+    }
+
+    fn act(&self, name: &str, text: Option<String>) {
+        let text = text.unwrap_or_default();
+        match name {
+            "open" => self.open(),
+            "sign-in" => self.begin_sign_in(&text),
+            "connect" => self.hand_over(),
+            "cancel" => self.cancel(),
+            "sign-out" => {
+                self.connects_by_itself.set(false);
+                self.bus.ask(Request::SignOut);
+            }
+            actions::INTERNET => self.bus.ask(Request::SetInternet(text == "true")),
+            "copy" => self.copy(&text),
+            "open-link" => self.open_in_browser(text),
+            "favourite" => self.toggle_favourite(&text),
+            "search" => {
+                if let Some(window) = self.window() {
+                    window.search();
+                }
+            }
+            "preferences" => {
+                Preferences::new(self.gtk.active_window().as_ref(), self.settings.as_ref()).present();
+            }
+            "shortcuts" => {
+                if let Some(window) = dialogs::shortcuts(self.gtk.active_window().as_ref()) {
+                    window.present();
+                }
+            }
+            "about" => dialogs::about(self.gtk.active_window().as_ref()).present(),
+            "close" => {
+                if let Some(window) = self.gtk.active_window() {
+                    window.close();
+                }
+            }
+            "quit" => self.gtk.quit(),
+            other => tracing::debug!("nobody knows the action {other}"),
+        }
+        self.refresh();
+    }
+
+    fn hand_over(&self) {
+        self.connects_by_itself.set(true);
+        self.model.borrow_mut().attempt = Attempt::HandedOver;
+        self.bus.ask(Request::Connect);
+    }
+
+    fn toggle_favourite(&self, id: &str) {
+        let mut model = self.model.borrow_mut();
+        model.toggle_favourite(id);
+        if let Some(settings) = &self.settings {
+            settings.set_favourites(&model.favourites);
+        }
+    }
+
+    fn copy(&self, text: &str) {
+        match gdk::Display::default() {
+            Some(display) => {
+                display.clipboard().set_text(text);
+                self.say(&gettext("Copied"));
+            }
+            None => tracing::warn!("there is no display to copy on"),
+        }
+    }
+
+    /// Whatever opens such links. A link may be secret, so it is in no message.
+    fn open_in_browser(&self, link: String) {
+        let this = self.this.clone();
+        glib::spawn_future_local(async move {
+            let outcome = gio::AppInfo::launch_default_for_uri_future(&link, gio::AppLaunchContext::NONE).await;
+            if let (Err(_), Some(app)) = (outcome, this.upgrade()) {
+                app.say(&gettext("No browser could be opened."));
+            }
+        });
+    }
+
+    fn show_tray(&self) {
+        let view = view::tray::view(&self.model.borrow());
+        match Tray::show(view, self.to_us.clone()) {
+            Ok(tray) => {
+                self.tray.replace(Some(tray));
+            }
+            Err(error) => tracing::info!("no tray: {error}"),
+        }
+    }
+
+    /// While somebody shows the tray, closing the window does not end the app. Without a tray nobody would find it again.
+    fn outlive_window(&self, is_shown: bool) {
+        self.hold.replace(is_shown.then(|| self.gtk.hold()));
+    }
+}
+
+/// Lets `handle` see everything that comes through the channel, for as long as the app lives.
+async fn follow<T>(app: Weak<App>, channel: async_channel::Receiver<T>, handle: impl Fn(&App, T)) {
+    while let Ok(one) = channel.recv().await {
+        let Some(app) = app.upgrade() else { return };
+        handle(&app, one);
+    }
+}
+
+/// Puts on our layouts, style and icons.
+///
+/// # Errors
+///
+/// The program was built without them.
+pub fn dress() -> Result<(), glib::Error> {
+    gio::resources_register_include!("firezone.gresource")?;
+    if let Some(display) = gdk::Display::default() {
+        let style = gtk::CssProvider::new();
+        style.load_from_resource("/dev/firezone/Gtk/style.css");
+        gtk::style_context_add_provider_for_display(&display, &style, gtk::STYLE_PROVIDER_PRIORITY_APPLICATION);
+        gtk::IconTheme::for_display(&display).add_resource_path("/dev/firezone/Gtk/icons");
+    }
+    gtk::Window::set_default_icon_name(APP_ID);
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Windows that are made, shown and forgotten.
+
+use adw::prelude::*;
+use gettextrs::gettext;
+
+use crate::APP_ID;
+
+/// Who we are.
+pub(super) fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
+    let about = adw::AboutWindow::builder()
+        .modal(true)
+        .application_name("Firezone")
+        .application_icon(APP_ID)
+        .version(env!("CARGO_PKG_VERSION"))
+        .comments(gettext("Reach the private servers of your company."))
+        .license_type(gtk::License::Apache20)
+        .developer_name(gettext("The Firezone for Linux developers"))
+        .build();
+    about.set_transient_for(parent);
+    about
+}
+
+/// The keys.
+pub(super) fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
+    let builder = gtk::Builder::from_resource("/dev/firezone/Gtk/ui/shortcuts.ui");
+    let window: gtk::ShortcutsWindow = builder.object("shortcuts")?;
+    window.set_transient_for(parent);
+    Some(window)
+}

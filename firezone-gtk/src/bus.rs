@@ -1,0 +1,128 @@
+//! The thread that speaks D-Bus: requests in, news out. It owns the runtime; the main thread never waits for it.
+//!
+//! It lives through everything: no bus, no daemon, a daemon that restarts. Whatever changed is read anew as a whole, so a
+//! missed signal costs nothing.
+
+mod daemon;
+mod keeper;
+
+use std::{thread, time::Duration};
+
+use async_channel::Sender;
+use tokio::sync::mpsc;
+
+use crate::model::News;
+pub use keeper::Kept;
+
+/// How many requests may wait; more are refused, which nobody's fingers can bring about.
+const REQUESTS: usize = 32;
+/// How long to wait before trying again what failed.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What the main thread wants.
+#[derive(Debug)]
+pub enum Request {
+    /// Hand a token over, and keep it.
+    SignIn(Box<Kept>),
+    /// Hand over the token that is kept.
+    Connect,
+    /// End the session, and forget the token.
+    SignOut,
+    /// Forget the token; the portal does not accept it any more.
+    Forget,
+    /// Switch the Internet resource on or off.
+    SetInternet(bool),
+    /// Look again; something outside the bus has changed.
+    Look,
+}
+
+/// What the main thread is told.
+#[derive(Debug)]
+pub enum Report {
+    /// About the daemon.
+    News(News),
+    /// Whether a token is kept, and for whom.
+    Token(Option<Whose>),
+    /// Something did not work; it concerns nothing else.
+    Failed(Failure),
+}
+
+/// Whom a kept token signs in.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Whose {
+    /// The account.
+    pub account_slug: Option<String>,
+}
+
+/// Why a request did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody is there to do it.
+    #[error("the service is not running")]
+    NotRunning,
+    /// This user may not.
+    #[error("not permitted")]
+    NotPermitted,
+    /// The daemon has no use for the token.
+    #[error("the token was rejected")]
+    TokenRejected,
+    /// There is none to hand over.
+    #[error("no token is kept")]
+    NoToken,
+    /// The keyring is of no help. Signing in works all the same.
+    #[error(transparent)]
+    Keyring(#[from] keyring::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The way to the thread. It ends when this is dropped.
+#[derive(Clone, Debug)]
+pub struct Bus(mpsc::Sender<Request>);
+
+impl Bus {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// The kernel or the runtime refuses.
+    pub fn start(reports: Sender<Report>) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel(REQUESTS);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("bus".to_owned()).spawn(move || runtime.block_on(run(inbox, reports)))?;
+        Ok(Self(requests))
+    }
+
+    /// Asks for something. What comes of it is a report.
+    pub fn ask(&self, request: Request) {
+        if self.0.try_send(request).is_err() {
+            tracing::warn!("too many requests wait already");
+        }
+    }
+}
+
+async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
+    let mut keeper = keeper::Keeper::default();
+    if reports.send(Report::Token(keeper.load().await)).await.is_err() {
+        return;
+    }
+    loop {
+        let end = match zbus::Connection::system().await {
+            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &mut keeper).await,
+            Err(error) => {
+                tracing::debug!("no system bus: {error}");
+                daemon::End::Lost
+            }
+        };
+        match end {
+            daemon::End::Closed => return,
+            daemon::End::Lost => {
+                if reports.send(Report::News(daemon::look_at_file())).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

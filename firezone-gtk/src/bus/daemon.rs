@@ -1,0 +1,264 @@
+//! The daemon on one connection to the system bus, for as long as that lasts.
+
+use std::{collections::BTreeMap, fs, io::Write as _, os::fd::OwnedFd, path::Path, time::Duration};
+
+use async_channel::Sender;
+use dbus_api::{ClientProxy, Error, ResourcesProxy, SignInOptions, State, StatusFile, resources::Filter, status_file};
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use zbus::{Connection, proxy::CacheProperties};
+
+use super::{
+    Failure, Report, Request,
+    keeper::{Keeper, Kept},
+};
+use crate::model::{News, Session};
+
+/// How long an answer may take; the daemon asks polkit, which asks nobody.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// What fits into a pipe without anybody reading. Tokens are far shorter.
+const LONGEST_TOKEN: usize = 60 * 1024;
+/// The polkit actions without which the app is of no use, as `GetPermissions` names them.
+const NEEDED: [&str; 2] = ["sign-in", "sign-out"];
+
+/// Why following ended.
+pub(super) enum End {
+    /// The app ends.
+    Closed,
+    /// The bus is gone.
+    Lost,
+}
+
+struct Daemon<'a> {
+    client: ClientProxy<'static>,
+    resources: ResourcesProxy<'static>,
+    reports: &'a Sender<Report>,
+    keeper: &'a mut Keeper,
+}
+
+/// Reports all that happens, and does what is asked.
+pub(super) async fn follow(
+    connection: &Connection,
+    inbox: &mut mpsc::Receiver<Request>,
+    reports: &Sender<Report>,
+    keeper: &mut Keeper,
+) -> End {
+    match try_follow(connection, inbox, reports, keeper).await {
+        Ok(end) => end,
+        Err(error) => {
+            tracing::debug!("the bus: {error}");
+            End::Lost
+        }
+    }
+}
+
+async fn try_follow(
+    connection: &Connection,
+    inbox: &mut mpsc::Receiver<Request>,
+    reports: &Sender<Report>,
+    keeper: &mut Keeper,
+) -> zbus::Result<End> {
+    let client = ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let resources = ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    // Listen first, look then: so nothing is missed in between.
+    let mut owners = client.inner().receive_owner_changed().await?;
+    let mut changes = client.receive_status_changed().await?;
+    let mut resource_changes = resources.receive_changed().await?;
+    let mut daemon = Daemon { client, resources, reports, keeper };
+    daemon.look().await;
+    // Every future here is cancel-safe: each is one receive.
+    loop {
+        tokio::select! {
+            owner = owners.next() => match owner {
+                Some(_) => daemon.look().await,
+                None => return Ok(End::Lost),
+            },
+            change = changes.next() => match change {
+                Some(_) => drop(daemon.look_at_session().await),
+                None => return Ok(End::Lost),
+            },
+            change = resource_changes.next() => match change {
+                Some(_) => daemon.look_at_resources().await,
+                None => return Ok(End::Lost),
+            },
+            request = inbox.recv() => match request {
+                Some(request) => daemon.carry_out(request).await,
+                None => return Ok(End::Closed),
+            },
+        }
+    }
+}
+
+impl Daemon<'_> {
+    async fn look(&self) {
+        if self.look_at_session().await {
+            self.look_at_resources().await;
+        }
+    }
+
+    /// Whether it is there.
+    async fn look_at_session(&self) -> bool {
+        match in_time(self.session()).await {
+            Ok(session) => {
+                self.report(Report::News(News::Session(Box::new(session)))).await;
+                true
+            }
+            Err(_) => {
+                self.report(Report::News(look_at_file())).await;
+                false
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<Session, Error> {
+        let state = self.client.state().await?;
+        let reason = self.client.reason().await?;
+        let internet_resource_active = self.client.internet_resource_active().await?;
+        let permissions = self.client.get_permissions().await.unwrap_or_default();
+        let status = self.client.get_status(BTreeMap::new()).await.ok();
+        Ok(Session {
+            state: State::from(state.as_str()),
+            reason,
+            internet_resource_active,
+            status,
+            may_command: NEEDED.iter().all(|action| may(&permissions, action)),
+        })
+    }
+
+    async fn look_at_resources(&self) {
+        if let Ok((_generation, list)) = in_time(self.resources.list(Filter::default())).await {
+            self.report(Report::News(News::Resources(list))).await;
+        }
+    }
+
+    async fn carry_out(&mut self, request: Request) {
+        let outcome = match request {
+            Request::SignIn(kept) => self.sign_in(*kept).await,
+            Request::Connect => match self.keeper.token() {
+                Some(kept) => self.hand_over(kept).await,
+                None => Err(Failure::NoToken),
+            },
+            Request::SignOut => self.sign_out().await,
+            Request::Forget => self.keeper.forget().await,
+            Request::SetInternet(active) => {
+                in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
+            }
+            Request::Look => {
+                self.look().await;
+                return;
+            }
+        };
+        if let Err(failure) = outcome {
+            self.report(Report::Failed(failure)).await;
+            // What the front end expected does not happen; this is what is.
+            self.look_at_session().await;
+        }
+        self.report(Report::Token(self.keeper.whose())).await;
+    }
+
+    /// The session comes first: a keyring that asks for a password must not delay it.
+    async fn sign_in(&mut self, kept: Kept) -> Result<(), Failure> {
+        self.hand_over(&kept).await?;
+        self.keeper.keep(kept).await
+    }
+
+    async fn sign_out(&mut self) -> Result<(), Failure> {
+        let session = in_time(self.client.sign_out(BTreeMap::new())).await;
+        let token = self.keeper.forget().await;
+        session.and(token)
+    }
+
+    async fn hand_over(&self, kept: &Kept) -> Result<(), Failure> {
+        let token = pipe(kept.token.expose())?;
+        let options = SignInOptions { account_slug: kept.account_slug.clone(), actor_name: kept.actor_name.clone() };
+        in_time(self.client.sign_in(token.into(), options)).await
+    }
+
+    async fn report(&self, report: Report) {
+        // Nobody listens any more only when the app ends, and then the inbox is closed too.
+        let _gone = self.reports.send(report).await;
+    }
+}
+
+fn may(permissions: &BTreeMap<String, String>, action: &str) -> bool {
+    permissions.iter().any(|(name, answer)| {
+        (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.'))) && answer != "no"
+    })
+}
+
+/// The read end of a pipe that holds the text.
+fn pipe(text: &str) -> Result<OwnedFd, Failure> {
+    if text.len() > LONGEST_TOKEN {
+        return Err(Failure::TokenRejected);
+    }
+    let other = |error: std::io::Error| Failure::Other(error.to_string());
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| other(error.into()))?;
+    fs::File::from(write).write_all(text.as_bytes()).map_err(other)?;
+    Ok(read)
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    let answer = tokio::time::timeout(PATIENCE, call).await;
+    answer.map_err(|_| Failure::NotRunning)?.map_err(|error| match error {
+        Error::NotAuthorized(_) => Failure::NotPermitted,
+        Error::InvalidToken(_) => Failure::TokenRejected,
+        Error::Stopping(_) => Failure::NotRunning,
+        Error::ZBus(zbus::Error::MethodError(name, ..))
+            if matches!(
+                name.as_str(),
+                "org.freedesktop.DBus.Error.ServiceUnknown"
+                    | "org.freedesktop.DBus.Error.NameHasNoOwner"
+                    | "org.freedesktop.DBus.Error.NoReply"
+            ) =>
+        {
+            Failure::NotRunning
+        }
+        other => Failure::Other(other.to_string()),
+    })
+}
+
+/// What a daemon that owns no name has left: in service mode a file, otherwise nothing.
+pub(super) fn look_at_file() -> News {
+    match fs::read(status_file::PATH) {
+        Ok(text) => match serde_json::from_slice::<StatusFile>(&text) {
+            Ok(file) if file.mode == "service" && Path::new("/proc").join(file.pid.to_string()).exists() => {
+                News::Managed(State::from(file.state.as_str()))
+            }
+            _ => News::Absent,
+        },
+        // It is there, but not for us: the daemon takes it away when it ends.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => News::Managed(State::Unknown),
+        Err(_) => News::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn permissions_are_read_with_and_without_their_prefix() {
+        let of = |name: &str, answer: &str| BTreeMap::from([(name.to_owned(), answer.to_owned())]);
+        for (permissions, expected) in [
+            (of("sign-in", "yes"), true),
+            (of("dev.firezone.Client.sign-in", "yes"), true),
+            (of("sign-in", "challenge"), true),
+            (of("sign-in", "no"), false),
+            (of("never-sign-in", "yes"), false),
+            (BTreeMap::new(), false),
+        ] {
+            assert_eq!(may(&permissions, "sign-in"), expected, "{permissions:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_goes_through_a_pipe_to_its_end() {
+        let mut text = String::new();
+        fs::File::from(pipe("nonce.fragment").unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "nonce.fragment");
+        assert!(pipe(&"x".repeat(LONGEST_TOKEN + 1)).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! One resource in the list. It is changed in place, so that scroll position and focus survive.
+
+use std::cell::{Cell, RefCell};
+
+use gtk::{glib, prelude::*, subclass::prelude::*};
+
+use crate::view::resources::Row;
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, glib::Properties)]
+    #[properties(wrapper_type = super::ResourceObject)]
+    pub struct ResourceObject {
+        /// What is shown.
+        pub(super) row: RefCell<Row>,
+        /// Grows with each change of the row, for those who watch.
+        #[property(get, set)]
+        revision: Cell<u32>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for ResourceObject {
+        const NAME: &'static str = "FirezoneResourceObject";
+        type Type = super::ResourceObject;
+    }
+
+    #[glib::derived_properties]
+    impl ObjectImpl for ResourceObject {}
+}
+
+glib::wrapper! {
+    /// One resource in the list.
+    pub struct ResourceObject(ObjectSubclass<imp::ResourceObject>);
+}
+
+impl ResourceObject {
+    pub(crate) fn new(row: Row) -> Self {
+        let this: Self = glib::Object::new();
+        this.imp().row.replace(row);
+        this
+    }
+
+    pub(crate) fn row(&self) -> Row {
+        self.imp().row.borrow().clone()
+    }
+
+    pub(crate) fn is(&self, id: &str) -> bool {
+        self.imp().row.borrow().id == id
+    }
+
+    pub(crate) fn matches(&self, needle: &str) -> bool {
+        self.imp().row.borrow().matches(needle)
+    }
+
+    pub(crate) fn update(&self, row: Row) {
+        if *self.imp().row.borrow() != row {
+            self.imp().row.replace(row);
+            self.set_revision(self.revision().wrapping_add(1));
+        }
+    }
+}

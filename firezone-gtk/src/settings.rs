@@ -1,0 +1,70 @@
+//! What the user has chosen, kept by the desktop.
+
+use std::collections::BTreeSet;
+
+use gtk::{gio, prelude::*};
+
+use crate::APP_ID;
+
+const ACCOUNT_SLUG: &str = "account-slug";
+const FAVOURITES: &str = "favourites";
+const CONNECT_ON_START: &str = "connect-on-start";
+
+/// The user's choices. Where the schema is not installed, they last as long as the app.
+#[derive(Clone, Debug)]
+pub struct Settings(gio::Settings);
+
+impl Settings {
+    /// Opens them; nothing if the schema is not installed.
+    #[must_use]
+    pub fn open() -> Option<Self> {
+        let source = gio::SettingsSchemaSource::default()?;
+        source.lookup(APP_ID, true)?;
+        Some(Self(gio::Settings::new(APP_ID)))
+    }
+
+    /// The account that the sign-in starts with.
+    #[must_use]
+    pub fn account_slug(&self) -> String {
+        self.0.string(ACCOUNT_SLUG).into()
+    }
+
+    /// See [`Self::account_slug`].
+    pub fn set_account_slug(&self, slug: &str) {
+        self.remember(ACCOUNT_SLUG, self.0.set_string(ACCOUNT_SLUG, slug));
+    }
+
+    /// Identities of favourite resources.
+    #[must_use]
+    pub fn favourites(&self) -> BTreeSet<String> {
+        self.0.strv(FAVOURITES).iter().map(ToString::to_string).collect()
+    }
+
+    /// See [`Self::favourites`].
+    pub fn set_favourites(&self, favourites: &BTreeSet<String>) {
+        let list: Vec<&str> = favourites.iter().map(String::as_str).collect();
+        self.remember(FAVOURITES, self.0.set_strv(FAVOURITES, list));
+    }
+
+    /// Whether a kept token is handed over at start.
+    #[must_use]
+    pub fn connects_on_start(&self) -> bool {
+        self.0.boolean(CONNECT_ON_START)
+    }
+
+    /// Keeps `widget`'s `property` and the choice the same.
+    pub fn bind_connect_on_start(&self, widget: &impl IsA<gtk::glib::Object>, property: &str) {
+        self.0.bind(CONNECT_ON_START, widget, property).build();
+    }
+
+    /// Keeps `widget`'s `property` and the account the same.
+    pub fn bind_account_slug(&self, widget: &impl IsA<gtk::glib::Object>, property: &str) {
+        self.0.bind(ACCOUNT_SLUG, widget, property).build();
+    }
+
+    fn remember(&self, key: &str, outcome: Result<(), gtk::glib::BoolError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(key, "cannot keep a setting: {error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Codes of the daemon, as sentences. All texts of the app are marked for translation where they stand.
+
+use dbus_api::State;
+use gettextrs::gettext;
+
+/// Where the session is, in one or two words.
+#[must_use]
+pub fn state(state: State) -> String {
+    match state {
+        State::SignedOut => gettext("Signed out"),
+        State::WaitingForNetwork => gettext("Waiting for a network"),
+        State::Connecting => gettext("Connecting"),
+        State::Connected => gettext("Connected"),
+        State::Reconnecting => gettext("Reconnecting"),
+        State::SigningOut => gettext("Signing out"),
+        State::Unknown => gettext("Unknown"),
+    }
+}
+
+/// Why the session is where it is. Codes of a newer daemon are shown as they are.
+#[must_use]
+pub fn reason(code: &str) -> String {
+    match code {
+        "invalid_token" | "missing_token" => gettext("The portal does not accept the sign-in any more."),
+        "token_expired" => gettext("The sign-in has expired, or another device with the same identity has connected."),
+        "portal_rejected" => gettext("The portal, or something before it, refuses the connection."),
+        "portal_tls" => gettext("The portal's certificate is not trusted. Check the clock of this computer."),
+        "portal_unreachable" => gettext("The portal does not answer."),
+        "no_network" => gettext("This computer has no network."),
+        "captive_portal" => gettext("This network wants you to sign in in a browser first."),
+        "tun_busy" => gettext("Another program holds the network interface."),
+        "tun_unavailable" => gettext("The network interface cannot be made."),
+        "tunnel_failed" => gettext("The tunnel broke."),
+        "cannot_mark_sockets" => gettext("The service lacks the permission to configure the network."),
+        other => other.to_owned(),
+    }
+}
+
+/// Whether the gateways of a resource are there.
+#[must_use]
+pub fn status(code: &str) -> String {
+    match code {
+        "online" => gettext("Gateway connected"),
+        "offline" => gettext("All gateways offline"),
+        _ => gettext("No activity"),
+    }
+}
+
+/// What a resource is.
+#[must_use]
+pub fn kind(code: &str) -> String {
+    match code {
+        "internet" => gettext("All network traffic"),
+        "dns" => gettext("Name"),
+        "cidr" => gettext("Network"),
+        other => other.to_owned(),
+    }
+}

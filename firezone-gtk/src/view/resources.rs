@@ -1,0 +1,148 @@
+//! Rows of the list of resources.
+
+use dbus_api::Resource;
+use gettextrs::gettext;
+use url::Url;
+
+use crate::{model::Model, strings};
+
+/// The kind of the resource that stands for all other traffic.
+const INTERNET: &str = "internet";
+
+/// One resource, as it is shown.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Row {
+    /// Its identity.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// Name or network, or what its description says instead.
+    pub address: String,
+    /// What it is, in words.
+    pub kind: String,
+    /// What the administrator wrote about the address, if it is no link.
+    pub description: String,
+    /// A link that opens it, or empty.
+    pub link: String,
+    /// Where it is, or empty.
+    pub site: String,
+    /// Whether its gateways are there: the daemon's code, for icon and style.
+    pub status: String,
+    /// The same, in words.
+    pub status_text: String,
+    /// Whether the user likes it.
+    pub is_favourite: bool,
+}
+
+impl Row {
+    /// What a search finds.
+    #[must_use]
+    pub fn matches(&self, needle: &str) -> bool {
+        let needle = needle.trim().to_lowercase();
+        needle.is_empty()
+            || [&self.name, &self.address, &self.description, &self.site]
+                .iter()
+                .any(|text| text.to_lowercase().contains(&needle))
+    }
+}
+
+/// The Internet resource, if there is one.
+#[must_use]
+pub fn internet(model: &Model) -> Option<Row> {
+    model.resources.iter().find(|it| it.kind == INTERNET).map(|it| row(model, it))
+}
+
+/// All others: favourites first, otherwise in the daemon's order.
+#[must_use]
+pub fn rows(model: &Model) -> Vec<Row> {
+    let mut rows: Vec<Row> = model.resources.iter().filter(|it| it.kind != INTERNET).map(|it| row(model, it)).collect();
+    rows.sort_by_key(|row| !row.is_favourite);
+    rows
+}
+
+fn row(model: &Model, resource: &Resource) -> Row {
+    let description = resource.address_description.as_deref().map(str::trim).unwrap_or_default();
+    let link = link(description).unwrap_or_default();
+    Row {
+        id: resource.id.clone(),
+        name: if resource.kind == INTERNET { gettext("Internet") } else { resource.name.clone() },
+        address: resource.address.clone().unwrap_or_default(),
+        kind: strings::kind(&resource.kind),
+        description: if link.is_empty() { description.to_owned() } else { String::new() },
+        link,
+        site: resource.sites.first().cloned().unwrap_or_default(),
+        status: resource.status.clone(),
+        status_text: strings::status(&resource.status),
+        is_favourite: model.favourites.contains(&resource.id),
+    }
+}
+
+/// A description that is a link a browser may open. Other schemes would let the portal start other programs.
+fn link(description: &str) -> Option<String> {
+    let url = Url::parse(description).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn dns(id: &str, name: &str) -> Resource {
+        Resource {
+            id: id.into(),
+            kind: "dns".into(),
+            name: name.into(),
+            address: Some(format!("{name}.example")),
+            sites: vec!["Berlin".into()],
+            status: "online".into(),
+            ..Resource::default()
+        }
+    }
+
+    fn model(resources: Vec<Resource>) -> Model {
+        Model { resources, ..Model::default() }
+    }
+
+    #[test]
+    fn favourites_come_first_and_the_rest_keeps_its_order() {
+        let mut model = model(vec![dns("1", "a"), dns("2", "b"), dns("3", "c")]);
+        model.toggle_favourite("3");
+        model.toggle_favourite("not in the list");
+        let names: Vec<_> = rows(&model).into_iter().map(|row| row.name).collect();
+        assert_eq!(names, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn the_internet_resource_is_no_row() {
+        let internet_resource = Resource { kind: INTERNET.into(), id: "i".into(), ..Resource::default() };
+        let model = model(vec![internet_resource, dns("1", "a")]);
+        assert_eq!(rows(&model).len(), 1);
+        assert_eq!(internet(&model).unwrap().name, "Internet");
+    }
+
+    #[test]
+    fn a_description_is_a_link_only_if_a_browser_may_open_it() {
+        for (description, is_link) in [
+            ("https://wiki.example/", true),
+            ("http://10.0.0.1:8080", true),
+            ("ask Kim first", false),
+            ("file:///etc/passwd", false),
+            ("javascript:alert(1)", false),
+            ("mailto:kim@example.net", false),
+            ("", false),
+        ] {
+            let resource = Resource { address_description: Some(description.into()), ..dns("1", "a") };
+            let row = rows(&model(vec![resource])).remove(0);
+            assert_eq!(!row.link.is_empty(), is_link, "{description}");
+            assert_eq!(row.description, if is_link { "" } else { description });
+        }
+    }
+
+    #[test]
+    fn a_search_looks_at_all_that_is_shown() {
+        let row = rows(&model(vec![dns("1", "Wiki")])).remove(0);
+        for (needle, found) in [("", true), ("wIkI", true), (" .EXAMPLE ", true), ("berlin", true), ("munich", false)] {
+            assert_eq!(row.matches(needle), found, "{needle}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The window: one page at a time, as the view says.
+
+use std::cell::RefCell;
+
+use adw::{prelude::*, subclass::prelude::*};
+use gtk::{gio, glib};
+
+use crate::{
+    pages::{ProblemPage, SessionPage, SignInPage, WaitingPage},
+    view::window::{View, Waiting},
+};
+
+mod imp {
+    use super::*;
+
+    #[derive(Debug, Default, gtk::CompositeTemplate)]
+    #[template(resource = "/dev/firezone/Gtk/ui/window.ui")]
+    pub struct Window {
+        #[template_child]
+        pub(super) search_button: TemplateChild<gtk::ToggleButton>,
+        #[template_child]
+        pub(super) toasts: TemplateChild<adw::ToastOverlay>,
+        #[template_child]
+        pub(super) stack: TemplateChild<gtk::Stack>,
+        #[template_child]
+        pub(super) waiting: TemplateChild<WaitingPage>,
+        #[template_child]
+        pub(super) problem: TemplateChild<ProblemPage>,
+        #[template_child]
+        pub(super) sign_in: TemplateChild<SignInPage>,
+        #[template_child]
+        pub(super) session: TemplateChild<SessionPage>,
+        /// What is shown.
+        pub(super) view: RefCell<Option<View>>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Window {
+        const NAME: &'static str = "FirezoneWindow";
+        type Type = super::Window;
+        type ParentType = adw::ApplicationWindow;
+
+        fn class_init(class: &mut Self::Class) {
+            // The template names their types.
+            WaitingPage::ensure_type();
+            ProblemPage::ensure_type();
+            SignInPage::ensure_type();
+            SessionPage::ensure_type();
+            class.bind_template();
+        }
+
+        fn instance_init(object: &glib::subclass::InitializingObject<Self>) {
+            object.init_template();
+        }
+    }
+
+    impl ObjectImpl for Window {
+        fn constructed(&self) {
+            self.parent_constructed();
+            let bar = self.session.search_bar();
+            bar.set_key_capture_widget(Some(&*self.obj()));
+            self.search_button.bind_property("active", &bar, "search-mode-enabled").bidirectional().build();
+        }
+    }
+    impl WidgetImpl for Window {}
+    impl WindowImpl for Window {}
+    impl ApplicationWindowImpl for Window {}
+    impl AdwApplicationWindowImpl for Window {}
+}
+
+glib::wrapper! {
+    /// The window.
+    pub struct Window(ObjectSubclass<imp::Window>)
+        @extends adw::ApplicationWindow, gtk::ApplicationWindow, gtk::Window, gtk::Widget,
+        @implements gio::ActionGroup, gio::ActionMap, gtk::Buildable, gtk::ConstraintTarget,
+                    gtk::Native, gtk::Root, gtk::ShortcutManager;
+}
+
+impl Window {
+    /// A window of `app`, which shows nothing yet.
+    #[must_use]
+    pub fn new(app: &adw::Application) -> Self {
+        glib::Object::builder().property("application", app).build()
+    }
+
+    /// Shows this.
+    pub fn show_view(&self, view: &View) {
+        let imp = self.imp();
+        if imp.view.borrow().as_ref() == Some(view) {
+            return;
+        }
+        let page = match view {
+            View::Loading => {
+                imp.waiting.show_view(&Waiting::default());
+                "waiting"
+            }
+            View::Waiting(view) => {
+                imp.waiting.show_view(view);
+                "waiting"
+            }
+            View::Problem(view) => {
+                imp.problem.show_view(view);
+                "problem"
+            }
+            View::SignIn(view) => {
+                imp.sign_in.show_view(view);
+                "sign-in"
+            }
+            View::Session(view) => {
+                imp.session.show_view(view);
+                "session"
+            }
+        };
+        let is_session = matches!(view, View::Session(_));
+        imp.search_button.set_visible(is_session);
+        if !is_session {
+            imp.search_button.set_active(false);
+        }
+        let is_new_page = imp.stack.visible_child_name().as_deref() != Some(page);
+        imp.stack.set_visible_child_name(page);
+        if is_new_page && page == "sign-in" {
+            imp.sign_in.focus();
+        }
+        imp.view.replace(Some(view.clone()));
+    }
+
+    /// Opens the search, if there is something to search.
+    pub fn search(&self) {
+        let button = &self.imp().search_button;
+        if button.is_visible() {
+            button.set_active(true);
+        }
+    }
+
+    /// Says something in passing.
+    pub fn toast(&self, text: &str) {
+        let toast = adw::Toast::new(&glib::markup_escape_text(text));
+        toast.set_timeout(4);
+        self.imp().toasts.add_toast(toast);
+    }
+}
