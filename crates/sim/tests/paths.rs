@@ -1,0 +1,179 @@
+//! How paths are found, lost and changed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+use std::time::Duration;
+
+use connection::{Event, Node, Route, Sealed};
+use model::{ClientId, PeerId, message::IceRole};
+
+use sim::{CLIENT, GATEWAY, World, gateway, packet, secs};
+
+fn route(world: &World) -> Option<Route> {
+    world.hosts[CLIENT].node.path(gateway()).map(|path| path.route)
+}
+
+/// What a host has announced, in the order of the announcements.
+fn announced(world: &World, side: usize) -> Vec<String> {
+    let of =
+        |event: &Event| if let Event::Candidates { candidates, .. } = event { candidates.clone() } else { Vec::new() };
+    world.hosts[side].events.iter().flat_map(of).collect()
+}
+
+fn has_failed(world: &World, side: usize) -> bool {
+    world.has(side, &Event::Failed(world.hosts[side].peer))
+}
+
+/// Two hosts that are both clients, of which the second controls.
+fn two_clients(roles: [IceRole; 2]) -> World {
+    let mut world = World::new(30);
+    let unix = secs(1_800_000_000);
+    for (side, id) in [(CLIENT, 8), (GATEWAY, 9)] {
+        world.hosts[side].node = Node::new(world.start, unix, [id; 32]);
+        world.hosts[side].peer = PeerId::Client(ClientId::from_u128(id.into()));
+    }
+    let mut world = world.with_relays();
+    for (side, role) in [CLIENT, GATEWAY].into_iter().zip(roles) {
+        let (peer, mut params) = (world.hosts[side].peer, world.params(side));
+        params.role = role;
+        world.hosts[side].node.upsert(peer, params, world.net.now).unwrap();
+    }
+    world.run_for(secs(3));
+    world
+}
+
+#[test]
+fn one_broken_candidate_does_not_spoil_the_others() {
+    let mut world = World::new(31).with_relays();
+    world.portal.up = false;
+    world.authorize();
+    world.run_for(secs(1));
+    for side in [CLIENT, GATEWAY] {
+        let mut candidates = vec!["candidate:nonsense".to_owned(), String::new()];
+        candidates.extend(announced(&world, 1 - side));
+        let (peer, now) = (world.hosts[side].peer, world.net.now);
+        world.hosts[side].node.add_remote_candidates(peer, &candidates, now);
+    }
+    world.run_for(secs(2));
+    assert_eq!(route(&world), Some(Route::Direct));
+}
+
+#[test]
+fn the_loss_of_the_chosen_candidate_moves_the_connection_at_once() {
+    let mut world = World::new(32).with_relays().connected();
+    assert_eq!(route(&world), Some(Route::Direct));
+    let hosts: Vec<_> = announced(&world, GATEWAY).into_iter().filter(|it| it.contains("typ host")).collect();
+    assert!(!hosts.is_empty());
+    let now = world.net.now;
+    world.hosts[CLIENT].node.remove_remote_candidates(gateway(), &hosts, now);
+    assert!(route(&world).is_some_and(|route| route != Route::Direct), "{:?}", route(&world));
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+}
+
+#[test]
+fn an_invalidated_candidate_that_is_announced_again_is_used_again() {
+    let mut world = World::new(33).with_relays().connected();
+    let hosts: Vec<_> = announced(&world, GATEWAY).into_iter().filter(|it| it.contains("typ host")).collect();
+    let now = world.net.now;
+    world.hosts[CLIENT].node.remove_remote_candidates(gateway(), &hosts, now);
+    world.run_for(secs(5));
+    let now = world.net.now;
+    world.hosts[CLIENT].node.add_remote_candidates(gateway(), &hosts, now);
+    world.run_for(secs(2));
+    assert_eq!(route(&world), Some(Route::Direct));
+}
+
+#[test]
+fn two_clients_connect_and_either_may_be_the_one_that_answers() {
+    for roles in [[IceRole::Controlling, IceRole::Controlled], [IceRole::Controlled, IceRole::Controlling]] {
+        let mut world = two_clients(roles);
+        for side in [CLIENT, GATEWAY] {
+            assert!(world.has(side, &Event::Established(world.hosts[side].peer)), "{roles:?}, side {side}");
+            assert_eq!(world.send(side, packet(1)), Sealed::Sent);
+        }
+        world.run_for(secs(1));
+        for side in [CLIENT, GATEWAY] {
+            assert_eq!(world.hosts[side].received, [packet(1)]);
+        }
+    }
+}
+
+#[test]
+fn between_clients_a_dead_peer_is_noticed_soon_although_the_connection_is_idle() {
+    let mut world = two_clients([IceRole::Controlling, IceRole::Controlled]);
+    world.run_for(secs(120));
+    assert!(!has_failed(&world, CLIENT));
+    world.net.dark = true;
+    world.run_for(secs(21));
+    assert!(has_failed(&world, CLIENT) && has_failed(&world, GATEWAY));
+}
+
+#[test]
+fn a_conflict_of_roles_is_settled() {
+    for role in [IceRole::Controlling, IceRole::Controlled] {
+        let world = two_clients([role, role]);
+        for side in [CLIENT, GATEWAY] {
+            assert!(world.hosts[side].node.path(world.hosts[side].peer).is_some(), "both {role:?}, side {side}");
+        }
+    }
+}
+
+#[test]
+fn a_new_candidate_within_two_seconds_of_the_last_path_saves_the_connection() {
+    let dying = || {
+        let mut world = World::new(34).with_relays().connected();
+        world.net.dark = true;
+        world
+    };
+    let mut world = dying();
+    let start = world.net.now;
+    while !has_failed(&world, CLIENT) {
+        world.run_for(Duration::from_millis(10));
+        assert!(world.net.now - start < secs(25));
+    }
+    let lived = world.net.now - start;
+    assert!(lived > secs(16) && lived <= secs(21), "{lived:?}");
+
+    let mut world = dying();
+    world.run_for(lived - Duration::from_millis(100));
+    let now = world.net.now;
+    let candidate = "candidate:1 1 udp 2130706175 192.0.2.99 52625 typ host".to_owned();
+    world.hosts[CLIENT].node.add_remote_candidates(gateway(), &[candidate], now);
+    world.run_for(secs(5));
+    assert!(!has_failed(&world, CLIENT));
+}
+
+#[test]
+fn a_better_path_that_is_found_while_idle_is_used_and_nobody_wakes_up() {
+    let mut world = World::new(35).relay_only().with_relays().connected();
+    world.run_for(secs(40));
+    world.net.direct = true;
+    world.run_for(secs(60));
+    assert_eq!(route(&world), Some(Route::Direct));
+    let before = world.net.delivered;
+    world.run_for(secs(50));
+    assert!(world.net.delivered - before < 100, "still idle: {}", world.net.delivered - before);
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+}
+
+#[test]
+fn two_new_networks_in_a_row_are_like_one() {
+    let mut world = World::new(36).with_relays().connected();
+    let keys = [0; 2].map(|_| {
+        let now = world.net.now;
+        world.hosts[CLIENT].node.reset(now);
+        world.hosts[CLIENT].node.public_key()
+    });
+    assert_ne!(keys[0], keys[1]);
+    world.run_for(secs(3));
+    let closed = Event::Closed(gateway());
+    assert_eq!(world.hosts[CLIENT].events.iter().filter(|event| **event == closed).count(), 1);
+    world.hosts[CLIENT].events.clear();
+    world.authorize();
+    world.run_for(secs(3));
+    assert!(world.has(CLIENT, &Event::Established(gateway())));
+}
