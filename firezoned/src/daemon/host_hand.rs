@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     dataplane,
-    dns::{Forwarder, Server},
+    dns::{Forwarder, ServeError, Server},
     host::{Applied, Host, HostConfig, Watch, watch::Event},
     session::Input,
     snapshot::Warning,
@@ -212,7 +212,12 @@ impl Worker {
         let (_, server) = self.names.get_or_insert_with(|| (ask.clone(), Server::new(ask, forwarder)));
         server.serve(sentinels, DNS_PORT).await.map_err(|error| {
             tracing::warn!(%error, "cannot serve names");
-            Warning { code: "dns-not-served".to_owned(), text: error.to_string() }
+            let code = match error {
+                ServeError::InTheWay { .. } => "dns-port-taken",
+                ServeError::NotPermitted { .. } => "dns-port-not-permitted",
+                ServeError::Bind { .. } => "dns-not-served",
+            };
+            Warning { code: code.to_owned(), text: error.to_string() }
         })
     }
 
