@@ -6,7 +6,7 @@ use crate::{commands::Command, failure::Failure, output::Format};
 
 /// Sign in to Firezone, and see what it does on this machine
 #[derive(Parser, Debug)]
-#[command(name = "firezonectl", version, about, after_help = crate::failure::TABLE, max_term_width = 100)]
+#[command(name = "firezonectl", version, about, after_help = crate::failure::summary(), max_term_width = 100)]
 pub struct Args {
     /// Print the answer as JSON, for programs
     #[arg(long, global = true)]

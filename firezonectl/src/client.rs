@@ -10,12 +10,14 @@ use std::{
 };
 
 use dbus_api::{
-    ClientProxy, DnsProxy, ResourcesProxy, SignInOptions, State, Status, StatusFile, resources::Filter, status_file,
+    ClientProxy, DiagnosticsProxy, DnsProxy, ResourcePath, ResourcesProxy, Setting, SettingsProxy, SignInOptions,
+    State, Status, StatusFile, resources::Filter, status_file,
 };
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use rtnetlink::packet_route::rule::RuleAttribute;
 use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
@@ -42,6 +44,10 @@ pub struct Bus {
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
     dns: DnsProxy<'static>,
+    diagnostics: DiagnosticsProxy<'static>,
+    settings: SettingsProxy<'static>,
+    /// Whether this is the private socket.
+    pub is_private: bool,
 }
 
 impl Daemon {
@@ -63,7 +69,11 @@ impl Daemon {
         let resources =
             ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
         let dns = DnsProxy::builder(connection).cache_properties(CacheProperties::No).build().await.map_err(failure)?;
-        Ok(Self::Serving(Bus { client, resources, dns }))
+        let diagnostics = DiagnosticsProxy::new(connection).await.map_err(failure)?;
+        let settings = SettingsProxy::new(connection).await.map_err(failure)?;
+        // On a bus everybody has a name.
+        let is_private = connection.unique_name().is_none();
+        Ok(Self::Serving(Bus { client, resources, dns, diagnostics, settings, is_private }))
     }
 
     /// The daemon that takes commands.
@@ -162,6 +172,37 @@ impl Bus {
     /// Switches the Internet resource.
     pub async fn set_internet_resource(&self, active: bool) -> Result<(), Failure> {
         in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
+    }
+
+    /// What the caller may do.
+    pub async fn permissions(&self) -> Result<BTreeMap<String, String>, Failure> {
+        in_time(self.client.get_permissions()).await
+    }
+
+    /// How a resource is reached.
+    pub async fn path(&self, resource: &str) -> Result<ResourcePath, Failure> {
+        in_time(self.diagnostics.path(resource)).await
+    }
+
+    /// Changes what is logged, for a while.
+    pub async fn log(&self, filter: &str, seconds: u32) -> Result<(), Failure> {
+        in_time(self.diagnostics.set_log_filter(filter, seconds)).await
+    }
+
+    /// All settings.
+    pub async fn settings(&self) -> Result<BTreeMap<String, Setting>, Failure> {
+        in_time(self.settings.get()).await
+    }
+
+    /// Changes one.
+    pub async fn set(&self, key: &str, value: &str) -> Result<(), Failure> {
+        let value = zbus::zvariant::OwnedValue::from(zbus::zvariant::Str::from(value.to_owned()));
+        in_time(self.settings.set(BTreeMap::from([(key.to_owned(), value)]))).await
+    }
+
+    /// Makes these as if nobody had changed them.
+    pub async fn unset(&self, keys: Vec<String>) -> Result<(), Failure> {
+        in_time(self.settings.reset(keys)).await
     }
 
     /// Rebuilds all connections.
@@ -267,6 +308,60 @@ async fn find_on_socket(path: &Path) -> Result<Option<Daemon>, Failure> {
     }
 }
 
+/// Other services on the system bus.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbours {
+    /// Whether polkit is there, or can be started.
+    pub polkit: bool,
+    /// Whether NetworkManager says that this network wants a page to be visited; `None` if it does not say.
+    pub captive: Option<bool>,
+}
+
+/// Who else is on the system bus; nobody if there is none.
+pub async fn neighbours() -> Option<Neighbours> {
+    let look = async {
+        let connection = connection::Builder::system().ok()?.build().await.ok()?;
+        let bus = DBusProxy::new(&connection).await.ok()?;
+        let name = "org.freedesktop.PolicyKit1";
+        let activatable = bus.list_activatable_names().await.unwrap_or_default();
+        let is_there = bus.name_has_owner(BusName::try_from(name).ok()?).await.unwrap_or_default();
+        let polkit = is_there || activatable.iter().any(|it| it.as_str() == name);
+        Some(Neighbours { polkit, captive: captive(&connection).await })
+    };
+    tokio::time::timeout(PATIENCE, look).await.ok().flatten()
+}
+
+/// `org.freedesktop.NetworkManager.Connectivity` (u): 0 means unknown, 2 means a captive portal.
+async fn captive(connection: &Connection) -> Option<bool> {
+    let name = "org.freedesktop.NetworkManager";
+    let bus = DBusProxy::new(connection).await.ok()?;
+    if !bus.name_has_owner(BusName::try_from(name).ok()?).await.ok()? {
+        return None;
+    }
+    let manager = zbus::Proxy::new(connection, name, "/org/freedesktop/NetworkManager", name).await.ok()?;
+    match manager.get_property::<u32>("Connectivity").await.ok()? {
+        0 => None,
+        connectivity => Some(connectivity == 2),
+    }
+}
+
+/// How many routing rules point to the daemon's tables; `None` if the kernel does not say.
+pub async fn our_rules() -> Option<usize> {
+    const TABLES: std::ops::RangeInclusive<u32> = 0x465a00..=0x465a02;
+    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
+    let task = tokio::spawn(connection);
+    let mut count = 0;
+    for version in [rtnetlink::IpVersion::V4, rtnetlink::IpVersion::V6] {
+        let mut rules = handle.rule().get(version).execute();
+        while let Some(Ok(rule)) = rules.next().await {
+            let is_ours = |it: &RuleAttribute| matches!(it, RuleAttribute::Table(table) if TABLES.contains(table));
+            count += usize::from(rule.attributes.iter().any(is_ours));
+        }
+    }
+    task.abort();
+    Some(count)
+}
+
 /// What a daemon in service mode has left; only if that daemon lives.
 fn from_file(path: &Path) -> Result<StatusFile, Failure> {
     let text = fs::read(path).map_err(|error| match error.kind() {
@@ -297,6 +392,9 @@ fn refused(error: dbus_api::Error) -> Failure {
         dbus_api::Error::NotAuthorized(_) => Failure::NotPermitted,
         dbus_api::Error::InvalidArgs(text) => Failure::Usage(text),
         dbus_api::Error::InvalidToken(text) => Failure::TokenRejected(text),
+        dbus_api::Error::NotFound(text) => Failure::NotFound(text),
+        dbus_api::Error::Locked(text) => Failure::Locked(text),
+        dbus_api::Error::Failed(text) => Failure::Failed(text),
         dbus_api::Error::LimitReached(_) => Failure::LimitReached,
         dbus_api::Error::Stopping(_) => Failure::NotRunning,
         dbus_api::Error::ZBus(error) => failure(error),

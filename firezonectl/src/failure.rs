@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// The exit codes, as `--help` shows them. The man page has the same table.
+/// The exit codes. The man page has the same table.
 pub const TABLE: &str = "\
 Exit codes:
    0  done
@@ -16,7 +16,14 @@ Exit codes:
    8  the token was rejected
    9  too many calls at once
   10  not found
+  11  locked by the administrator
  130  interrupted";
+
+/// The table as one sentence, for `--help`.
+pub(crate) fn summary() -> String {
+    let entries = TABLE.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    format!("Exit codes: {}", entries.collect::<Vec<_>>().join(", "))
+}
 
 /// Why a command did not do what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,6 +58,9 @@ pub enum Failure {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// The administrator has fixed it.
+    #[error("{0} (ask an administrator to change it there)")]
+    Locked(String),
     /// Whoever read the answer has had enough, which is fine.
     #[error("nobody reads the answer")]
     NobodyReads,
@@ -74,6 +84,7 @@ impl Failure {
             Self::TokenRejected(_) => 8,
             Self::LimitReached => 9,
             Self::NotFound(_) => 10,
+            Self::Locked(_) => 11,
             Self::NobodyReads => 0,
             Self::Interrupted => 130,
         }
@@ -112,6 +123,7 @@ mod tests {
             Failure::TokenRejected(String::new()),
             Failure::LimitReached,
             Failure::NotFound(String::new()),
+            Failure::Locked(String::new()),
             Failure::NobodyReads,
             Failure::Interrupted,
         ] {

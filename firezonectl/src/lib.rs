@@ -8,6 +8,7 @@
 pub mod args;
 pub mod client;
 pub mod commands;
+pub mod doctor;
 pub mod failure;
 pub mod output;
 mod token;

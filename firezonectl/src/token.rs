@@ -30,13 +30,13 @@ pub(crate) fn from_stdin() -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(text)
 }
 
-/// Asks a person at the terminal. What is typed or pasted is not shown.
-pub(crate) fn from_terminal() -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// Asks a person at the terminal, in these words. What is typed or pasted is not shown.
+pub(crate) fn from_terminal(question: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("there is no terminal to ask at; use --token-stdin".to_owned()));
     }
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    terminal.write_all(b"Token: ")?;
+    terminal.write_all(question.as_bytes())?;
     let text = {
         let _silent = Silence::begin(&terminal)?;
         read_line(&mut &terminal)

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Parser as _;
 use dbus_api::{
-    Device, Error, Gateway, Resource, Status, StatusFile, Warning,
+    Device, Error, Gateway, Resource, ResourcePath, Setting, Status, StatusFile, Warning,
     dns::{DnsStatus, Explanation, Match, Server},
     resources::Filter,
     status_file::Entry,
@@ -93,6 +93,10 @@ impl FakeClient {
         self.0.ask("reset")
     }
 
+    async fn get_permissions(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     async fn get_status(&self, _options: Options) -> Result<Status, Error> {
         self.0.ask("status")?;
         Ok(self.0.0.lock().unwrap().status.clone())
@@ -161,6 +165,59 @@ impl FakeDns {
     }
 }
 
+struct FakeDiagnostics(Mind);
+struct FakeSettings(Mind);
+
+#[interface(name = "dev.firezone.Client1.Diagnostics")]
+impl FakeDiagnostics {
+    async fn path(&self, resource: String) -> Result<ResourcePath, Error> {
+        self.0.ask("path")?;
+        let all = self.0.0.lock().unwrap().resources.clone();
+        let found = all.into_iter().find(|it| it.name == resource);
+        let found = found.ok_or_else(|| Error::NotFound("there is no such resource".to_owned()))?;
+        Ok(ResourcePath {
+            id: found.id,
+            name: found.name,
+            path: "relayed".to_owned(),
+            gateway: Some("9f0c1d2e-0000-4000-8000-000000000001".to_owned()),
+            site: Some("Berlin".to_owned()),
+            last_handshake: Some(75),
+            sent_bytes: Some(2048),
+            received_bytes: Some(4096),
+        })
+    }
+
+    async fn set_log_filter(&self, _filter: String, _seconds: u32) -> Result<(), Error> {
+        self.0.ask("log filter")
+    }
+}
+
+#[interface(name = "dev.firezone.Client1.Settings")]
+impl FakeSettings {
+    async fn get(&self) -> Result<BTreeMap<String, Setting>, Error> {
+        self.0.ask("settings")?;
+        let setting = |value: &str, source: &str, locked| Setting {
+            value: value.to_owned(),
+            source: source.to_owned(),
+            locked,
+            ..Setting::default()
+        };
+        Ok(BTreeMap::from([
+            ("api-url".to_owned(), setting("wss://api.firezone.dev/", "", true)),
+            ("name".to_owned(), setting("build-7", "/etc/dev.firezone.client/firezoned.toml:3", true)),
+        ]))
+    }
+
+    async fn set(&self, settings: Options) -> Result<(), Error> {
+        self.0.ask("set")?;
+        if settings.contains_key("name") { Err(Error::Locked("name is locked".to_owned())) } else { Ok(()) }
+    }
+
+    async fn reset(&self, _keys: Vec<String>) -> Result<(), Error> {
+        self.0.ask("reset settings")
+    }
+}
+
 /// A daemon, and the way to it.
 struct Played {
     mind: Mind,
@@ -181,6 +238,10 @@ impl Played {
             .serve_at(dbus_api::PATH, FakeResources(mind.clone()))
             .unwrap()
             .serve_at(dbus_api::PATH, FakeDns(mind.clone()))
+            .unwrap()
+            .serve_at(dbus_api::PATH, FakeDiagnostics(mind.clone()))
+            .unwrap()
+            .serve_at(dbus_api::PATH, FakeSettings(mind.clone()))
             .unwrap()
             .build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
@@ -583,6 +644,9 @@ async fn each_error_of_the_daemon_has_an_exit_code() {
         (Error::InvalidArgs, 2),
         (Error::InvalidToken, 8),
         (Error::LimitReached, 9),
+        (Error::NotFound, 10),
+        (Error::Locked, 11),
+        (Error::Failed, 1),
         (Error::Stopping, 3),
     ] {
         played.mind.0.lock().unwrap().fails_with = Some(error);
@@ -627,6 +691,12 @@ async fn the_json_of_every_verb_is_as_described() {
         ("wait", "wait"),
         ("wait --for resource=wiki", "wait"),
         ("completions bash", "completions"),
+        ("path Wiki", "path"),
+        ("log-level debug", "log-level"),
+        ("log-level", "log-level"),
+        ("settings", "settings"),
+        ("doctor", "doctor"),
+        ("settings set api-url x", "settings"),
         ("reset", "session"),
         ("disconnect", "session"),
         ("sign-out", "session"),
@@ -687,4 +757,39 @@ fn the_manual_knows_every_command_and_option() {
             assert!(page.contains(&format!("--{option}")), "{} --{option}", verb.get_name());
         }
     }
+}
+
+#[tokio::test]
+async fn a_path_says_how() {
+    let played = Played::new(connected()).await;
+    played.mind.0.lock().unwrap().resources = resources();
+    assert_eq!(
+        played.run("path Wiki").await.unwrap(),
+        "\
+Wiki: relayed
+  gateway         9f0c1d2e-0000-4000-8000-000000000001 in Berlin
+  last handshake  1 min ago
+  traffic         2.0 KiB sent, 4.0 KiB received
+"
+    );
+    assert_eq!(played.run("path nothing").await.unwrap_err().code(), 10);
+}
+
+#[tokio::test]
+async fn settings_say_where_they_come_from() {
+    let played = Played::new(connected()).await;
+    assert_eq!(
+        played.run("settings").await.unwrap(),
+        "\
+KEY      VALUE                    FROM
+api-url  wss://api.firezone.dev/  default                                    locked
+name     build-7                  /etc/dev.firezone.client/firezoned.toml:3  locked
+"
+    );
+    assert_eq!(played.run("settings get -t -f value name").await.unwrap(), "build-7\n");
+    assert_eq!(played.run("settings get colour").await.unwrap_err().code(), 10);
+    assert_eq!(played.run("settings set name x").await.unwrap_err().code(), 11);
+    played.run("settings reset name").await.unwrap();
+    assert!(played.run("log-level debug --for 60").await.unwrap().starts_with("Logging debug for 1 min\n"));
+    assert_eq!(played.run("log-level").await.unwrap(), "Logging as configured\n");
 }

@@ -26,6 +26,7 @@ use crate::{
     logging::Logs,
     notify::Notify,
     session::{self, Account, Effect, Input, Request, Session},
+    settings::Settings,
     signals::{Signal, Signals},
     snapshot::Snapshot,
     token::{self, Mode},
@@ -75,7 +76,11 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let bus = match mode {
-        session::Mode::User => Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder }).await?),
+        session::Mode::User => {
+            let (args, logs) = (sources.args.clone(), sources.logs.clone());
+            let settings = Settings::start(args, Places::default(), Some(logs), requests.clone());
+            Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder, settings }).await?)
+        }
         session::Mode::Service => None,
     };
 

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod notify;
 pub mod process;
 pub mod session;
+pub mod settings;
 pub mod signals;
 pub mod snapshot;
 mod tls;

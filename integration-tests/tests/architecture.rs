@@ -83,7 +83,7 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("connection", &["tunnel", "dns", "portal"]),
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
-        ("firezonectl", &["tunnel", "connection", "portal", "firezoned", "gtk4"]),
+        ("firezonectl", &["tunnel", "connection", "firezoned", "gtk4"]),
         ("firezone-gtk", &["tunnel", "connection", "dns", "firezoned"]),
         ("firezoned", &["gtk4", "keyring"]),
     ] {

@@ -13,6 +13,12 @@ pub enum Error {
     InvalidArgs(String),
     /// The descriptor is not a pipe or sealed memfd, or what it carries cannot be a token. Remedy: hand over a token.
     InvalidToken(String),
+    /// There is no such resource or setting. Remedy: look at the list.
+    NotFound(String),
+    /// The administrator has fixed this setting, in the place that the text names. Remedy: ask the administrator.
+    Locked(String),
+    /// The host does not let the daemon do this. Remedy: look into the daemon's log.
+    Failed(String),
     /// Too many calls of this caller are in the works. Remedy: wait for their answers.
     LimitReached(String),
     /// The daemon is stopping. Remedy: try again once it runs.

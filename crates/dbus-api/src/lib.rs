@@ -4,7 +4,7 @@
 //! files in `xml/`, and those are installed for third parties. The contract only grows; whatever may grow is a
 //! dictionary (`a{sv}`) here, and every key of it is optional on read.
 //!
-//! * [`client`], [`resources`], [`dns`] – the interfaces
+//! * [`client`], [`resources`], [`dns`], [`diagnostics`], [`settings`] – the interfaces
 //! * [`status`] – the private part of the state, as a dictionary
 //! * [`state`] – the closed set of states
 //! * [`error`] – the errors, one remedy each
@@ -14,17 +14,21 @@
 #![warn(missing_docs)]
 
 pub mod client;
+pub mod diagnostics;
 pub mod dns;
 pub mod error;
 pub mod resources;
+pub mod settings;
 pub mod state;
 pub mod status;
 pub mod status_file;
 
 pub use client::{ClientProxy, SignInOptions};
+pub use diagnostics::{DiagnosticsProxy, ResourcePath};
 pub use dns::DnsProxy;
 pub use error::Error;
 pub use resources::{Resource, ResourcesProxy};
+pub use settings::{Setting, SettingsProxy};
 pub use state::State;
 pub use status::{Device, Gateway, Status, Warning};
 pub use status_file::StatusFile;
@@ -38,8 +42,10 @@ pub const PATH: &str = "/dev/firezone/Client";
 pub const PRIVATE_SOCKET: &str = "/run/dev.firezone.client/bus";
 
 /// The interfaces and their descriptions.
-pub const INTERFACES: [(&str, &str); 3] = [
+pub const INTERFACES: [(&str, &str); 5] = [
     ("dev.firezone.Client1", include_str!("../xml/dev.firezone.Client1.xml")),
     ("dev.firezone.Client1.Dns", include_str!("../xml/dev.firezone.Client1.Dns.xml")),
     ("dev.firezone.Client1.Resources", include_str!("../xml/dev.firezone.Client1.Resources.xml")),
+    ("dev.firezone.Client1.Diagnostics", include_str!("../xml/dev.firezone.Client1.Diagnostics.xml")),
+    ("dev.firezone.Client1.Settings", include_str!("../xml/dev.firezone.Client1.Settings.xml")),
 ];

@@ -1,16 +1,21 @@
 //! One file each: ask the daemon, build an answer. A command never prints, except those that go on for ever.
 
+mod browser;
 mod completions;
 mod connect;
 mod disconnect;
 mod dns;
+mod doctor;
 mod internet;
 mod kept;
+mod log_level;
 mod monitor;
+mod path;
 mod reset;
 mod resource;
 mod resources;
 mod session;
+mod settings;
 mod sign_in;
 mod sign_out;
 mod status;
@@ -29,7 +34,7 @@ use crate::{
 /// What can be asked for.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Sign in with a token
+    /// Sign in, with a browser or a token
     #[command(after_help = sign_in::HELP)]
     SignIn(sign_in::Args),
     /// Connect with the token that is kept
@@ -59,12 +64,24 @@ pub enum Command {
     /// Rebuild all connections, as after a change of network
     #[command(after_help = reset::HELP)]
     Reset(reset::Args),
+    /// Show how a resource is reached
+    #[command(after_help = path::HELP)]
+    Path(path::Args),
+    /// Look for what may be wrong on this machine
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Args),
     /// Print a line for each change
     #[command(after_help = monitor::HELP)]
     Monitor(monitor::Args),
     /// Wait until something is so
     #[command(after_help = wait::HELP)]
     Wait(wait::Args),
+    /// Show or change the daemon's settings
+    #[command(after_help = settings::HELP)]
+    Settings(settings::Args),
+    /// Change what the daemon logs, for a while
+    #[command(after_help = log_level::HELP)]
+    LogLevel(log_level::Args),
     /// Print what makes a shell complete commands and names
     #[command(after_help = completions::HELP)]
     Completions(completions::Args),
@@ -124,6 +141,10 @@ pub async fn run(command: &Command, around: &mut Surroundings<'_>) -> Result<Opt
         Command::Dns(args) => dns::run(args, around.commanding()?).await?,
         Command::Internet(args) => Box::new(internet::run(args, around).await?),
         Command::Reset(args) => Box::new(reset::run(args, around).await?),
+        Command::Path(args) => Box::new(path::run(args, around).await?),
+        Command::Doctor(args) => Box::new(doctor::run(args, around).await?),
+        Command::Settings(args) => Box::new(settings::run(args, around).await?),
+        Command::LogLevel(args) => Box::new(log_level::run(args, around).await?),
         Command::Wait(args) => Box::new(wait::run(args, around.daemon()?).await?),
         Command::Completions(args) => Box::new(completions::run(args)?),
         Command::Monitor(_) => {
@@ -148,6 +169,7 @@ impl Command {
             Self::Connect(_) => Some("Connecting"),
             Self::Disconnect(_) => Some("Disconnecting"),
             Self::SignOut(_) => Some("Signing out"),
+            Self::Doctor(_) => Some("Looking"),
             Self::Wait(_) => Some("Waiting"),
             Self::Monitor(_) | Self::Completions(_) => None,
             Self::Status(_)
@@ -155,7 +177,10 @@ impl Command {
             | Self::Resource(_)
             | Self::Dns(_)
             | Self::Internet(_)
-            | Self::Reset(_) => Some("Asking the daemon"),
+            | Self::Reset(_)
+            | Self::Path(_)
+            | Self::Settings(_)
+            | Self::LogLevel(_) => Some("Asking the daemon"),
         }
     }
 }

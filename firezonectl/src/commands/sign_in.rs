@@ -2,14 +2,20 @@
 
 use dbus_api::SignInOptions;
 use keyring::Kept;
+use portal::sign_in::AuthUrl;
 use zeroize::Zeroizing;
 
-use super::{Surroundings, Wait, kept, session::Session};
+use super::{
+    Surroundings, Wait,
+    browser::{self, Wish},
+    kept,
+    session::Session,
+};
 use crate::{failure::Failure, token};
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
-Without --token-stdin you are asked for the token; what you type is not shown.
+Without --token-stdin a page is opened or shown, and you paste the token that it shows; it is not shown here.
 
 Example: firezonectl sign-in --token-stdin --wait < token";
 
@@ -20,7 +26,19 @@ pub struct Args {
     #[arg(long)]
     token_stdin: bool,
 
-    /// The account, as in the address of its sign-in page; for display
+    /// Paste the address that the page calls back with, instead of a token
+    #[arg(long, conflicts_with = "token_stdin")]
+    callback: bool,
+
+    /// Only show the page to sign in at
+    #[arg(long)]
+    no_browser: bool,
+
+    /// Where people sign in
+    #[arg(long, value_name = "URL", default_value = "https://app.firezone.dev")]
+    auth_url: AuthUrl,
+
+    /// The account, as in the address of its sign-in page
     #[arg(long, alias = "account", value_name = "SLUG")]
     account_slug: Option<String>,
 
@@ -38,16 +56,37 @@ pub struct Args {
 
 pub(super) async fn run(args: &Args, around: &mut Surroundings<'_>) -> Result<Session, Failure> {
     let bus = around.commanding()?;
-    let text = if args.token_stdin { token::from_stdin() } else { token::from_terminal() }?;
-    let options = SignInOptions { account_slug: args.account_slug.clone(), actor_name: args.actor_name.clone() };
-    bus.sign_in(token::seal(&text)?, options).await?;
+    let kept = token(args)?;
+    let options = SignInOptions { account_slug: kept.account_slug.clone(), actor_name: kept.actor_name.clone() };
+    bus.sign_in(token::seal(kept.token.as_bytes())?, options).await?;
     let session = Session::beginning(bus, args.wait.limit()).await;
     // A token that the portal has refused is worth nothing.
     if args.remember && !matches!(session, Err(Failure::TokenRejected(_))) {
-        let token = String::from_utf8(text.trim_ascii().to_vec()).map(Zeroizing::new);
-        let token = token.map_err(|_| Failure::TokenRejected("it is not text".to_owned()))?;
-        let (account_slug, actor_name) = (args.account_slug.clone(), args.actor_name.clone());
-        kept::keep(around, &Kept { token, account_slug, actor_name }).await;
+        kept::keep(around, &kept).await;
     }
     session
+}
+
+/// The token, and whom it signs in: as the browser says, or else as was typed.
+fn token(args: &Args) -> Result<Kept, Failure> {
+    let typed = (args.account_slug.clone(), args.actor_name.clone());
+    if args.token_stdin {
+        let text = token::from_stdin()?;
+        let text = std::str::from_utf8(text.trim_ascii());
+        let text = text.map_err(|_| Failure::TokenRejected("it is not text".to_owned()))?;
+        return Ok(Kept { token: Zeroizing::new(text.to_owned()), account_slug: typed.0, actor_name: typed.1 });
+    }
+    let wish = Wish {
+        auth_url: &args.auth_url,
+        account_slug: args.account_slug.as_deref(),
+        callback: args.callback,
+        open: !args.no_browser,
+    };
+    let signed_in = browser::ask(&wish)?;
+    let said = |text: String| (!text.is_empty()).then_some(text);
+    Ok(Kept {
+        token: Zeroizing::new(signed_in.token.expose().to_owned()),
+        account_slug: said(signed_in.account_slug).or(typed.0),
+        actor_name: said(signed_in.actor_name).or(typed.1),
+    })
 }

@@ -39,6 +39,12 @@ impl Style {
         self.paint(word, "33")
     }
 
+    /// Something that does not work.
+    #[must_use]
+    pub fn failure(&self, word: &str) -> String {
+        self.paint(word, "31")
+    }
+
     /// Columns as wide as needed, two spaces between them.
     pub fn table<const N: usize>(
         &self,

@@ -95,7 +95,7 @@ impl ClientObject {
 }
 
 /// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.
-fn gateway(view: &PathView, now: Instant) -> Gateway {
+pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
     let path = view.path.as_ref();
     Gateway {
         id: view.gateway.to_string(),

@@ -10,6 +10,9 @@
 //! | `GetPermissions`                              | –            | yes  | yes              | yes      | yes             | yes       |
 //! | `GetStatus`, `Resources.List`                 | `.read`      | yes  | yes              | password | no              | no        |
 //! | `Dns.GetStatus`, `Dns.Explain`                | `.read`      | yes  | yes              | password | no              | no        |
+//! | `Diagnostics.Path`, `Settings.Get`            | `.read`      | yes  | yes              | password | no              | no        |
+//! | `Diagnostics.SetLogFilter`                    | `.diagnose`  | yes  | yes              | password | no              | no        |
+//! | `Settings.Set`, `Settings.Reset`              | `.configure` | yes  | yes              | password | no              | no        |
 //! | `SignIn`                                      | `.sign-in`   | yes  | yes              | password | no              | no        |
 //! | `SignOut`                                     | `.sign-out`  | yes  | yes              | password | no              | no        |
 //! | `Reset`, `Resources.SetInternetResource`      | `.control`   | yes  | yes              | password | no              | no        |
@@ -53,6 +56,11 @@ const TABLE: &[(&str, &str, Option<Action>)] = &[
     (".Dns", "Explain", Some(Action::Read)),
     (".Dns", "Flush", Some(Action::Control)),
     (".Dns", "Reapply", Some(Action::Control)),
+    (".Diagnostics", "Path", Some(Action::Read)),
+    (".Diagnostics", "SetLogFilter", Some(Action::Diagnose)),
+    (".Settings", "Get", Some(Action::Read)),
+    (".Settings", "Set", Some(Action::Configure)),
+    (".Settings", "Reset", Some(Action::Configure)),
 ];
 
 /// What the names of all our interfaces begin with.

@@ -6,12 +6,14 @@
 //! * [`guard`] – caller and method → yes or no; the permission table
 //! * [`limits`] – how many calls of one caller may be in the works
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
-//! * [`client_object`], [`resources_object`], [`dns_object`] – the interfaces
+//! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
+//!   interfaces
 //! * [`token_fd`] – a token that was handed over
 //! * [`options`] – dictionaries of options
 //! * [`publish`] – what is broadcast
 
 mod client_object;
+mod diagnostics_object;
 mod dns_object;
 pub mod guard;
 mod limits;
@@ -20,6 +22,7 @@ mod peer;
 mod private;
 mod publish;
 mod resources_object;
+mod settings_object;
 mod token_fd;
 
 #[cfg(test)]
@@ -34,13 +37,14 @@ use zbus::{Connection, connection};
 pub use guard::{Action, Caller, Guard};
 
 use self::{
-    client_object::ClientObject, dns_object::DnsObject, private::PrivateSocket, publish::Publisher,
-    resources_object::ResourcesObject,
+    client_object::ClientObject, diagnostics_object::DiagnosticsObject, dns_object::DnsObject, private::PrivateSocket,
+    publish::Publisher, resources_object::ResourcesObject, settings_object::SettingsObject,
 };
 use crate::{
     clock::Clock,
     dns::Forwarder,
     session::{Refused, Reply, Request},
+    settings::Settings,
     snapshot::Snapshot,
 };
 
@@ -57,6 +61,8 @@ pub struct Daemon {
     pub clock: Clock,
     /// Knows how other resolvers fare.
     pub forwarder: Forwarder,
+    /// What the daemon was told.
+    pub settings: Settings,
 }
 
 /// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
@@ -117,7 +123,7 @@ impl System {
     async fn serve(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
         let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
         Objects::new(&daemon, &guard).put_on(&connection).await.context("serve our objects")?;
-        let publisher = Publisher::start(&connection, daemon.snapshot).await.context("publish")?;
+        let publisher = Publisher::start(&connection, daemon).await.context("publish")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;
         connection
             .request_name_with_flags(dbus_api::BUS_NAME, flags.into())
@@ -147,6 +153,8 @@ struct Objects {
     client: ClientObject,
     resources: ResourcesObject,
     dns: DnsObject,
+    diagnostics: DiagnosticsObject,
+    settings: SettingsObject,
 }
 
 impl Objects {
@@ -155,6 +163,8 @@ impl Objects {
             client: ClientObject::new(daemon.clone(), guard.clone()),
             resources: ResourcesObject::new(daemon.clone(), guard.clone()),
             dns: DnsObject::new(daemon.clone(), guard.clone()),
+            diagnostics: DiagnosticsObject::new(daemon.clone(), guard.clone()),
+            settings: SettingsObject::new(daemon.clone(), guard.clone()),
         }
     }
 
@@ -164,6 +174,8 @@ impl Objects {
         server.at(dbus_api::PATH, self.client).await?;
         server.at(dbus_api::PATH, self.resources).await?;
         server.at(dbus_api::PATH, self.dns).await?;
+        server.at(dbus_api::PATH, self.diagnostics).await?;
+        server.at(dbus_api::PATH, self.settings).await?;
         Ok(())
     }
 
@@ -172,7 +184,9 @@ impl Objects {
         connection
             .serve_at(dbus_api::PATH, self.client)?
             .serve_at(dbus_api::PATH, self.resources)?
-            .serve_at(dbus_api::PATH, self.dns)
+            .serve_at(dbus_api::PATH, self.dns)?
+            .serve_at(dbus_api::PATH, self.diagnostics)?
+            .serve_at(dbus_api::PATH, self.settings)
     }
 }
 

@@ -28,6 +28,23 @@ pub(super) fn filter(mut options: Options) -> Result<Filter, Error> {
     Ok(Filter { name })
 }
 
+/// Settings and their new values, as texts.
+pub(super) fn settings(options: Options) -> Result<BTreeMap<String, String>, Error> {
+    let text = |(key, value): (String, OwnedValue)| {
+        let text = match bool::try_from(&value) {
+            Ok(truth) => truth.to_string(),
+            Err(_) => {
+                String::try_from(value).map_err(|_| Error::InvalidArgs(format!("{} is no text", key.escape_debug())))?
+            }
+        };
+        if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
+            return Err(Error::InvalidArgs(format!("{} is too long or has control characters", key.escape_debug())));
+        }
+        Ok((key, text))
+    };
+    options.into_iter().map(text).collect()
+}
+
 fn text(options: &mut Options, key: &'static str) -> Result<Option<String>, Error> {
     let Some(value) = options.remove(key) else { return Ok(None) };
     let text = String::try_from(value).map_err(|_| Error::InvalidArgs(format!("option {key} is not a string")))?;

@@ -121,7 +121,7 @@ async fn converse(stream: UnixStream, daemon: Daemon, guard: Guard) -> anyhow::R
     let connection = connection::Builder::unix_stream(stream).server(Guid::generate())?.p2p();
     let connection = Objects::new(&daemon, &guard).put_before(connection)?.build();
     let connection = tokio::time::timeout(PATIENCE, connection).await.context("greet in time")??;
-    let mut publisher = Publisher::start(&connection, daemon.snapshot).await?;
+    let mut publisher = Publisher::start(&connection, daemon).await?;
     publisher.ended().await;
     Ok(())
 }

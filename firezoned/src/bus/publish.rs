@@ -2,10 +2,13 @@
 //!
 //! Signals are heard by everybody, so they carry numbers and what the public properties say, nothing else.
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 use zbus::{Connection, object_server::InterfaceRef};
 
-use super::{client_object::ClientObject, resources_object::ResourcesObject};
+use super::{Daemon, client_object::ClientObject, resources_object::ResourcesObject, settings_object::SettingsObject};
 use crate::snapshot::Snapshot;
 
 /// Publishes for as long as it lives.
@@ -15,16 +18,21 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) async fn start(connection: &Connection, mut snapshot: watch::Receiver<Snapshot>) -> zbus::Result<Self> {
+    pub(super) async fn start(connection: &Connection, daemon: Daemon) -> zbus::Result<Self> {
+        let (mut snapshot, news) = (daemon.snapshot, daemon.settings.news());
         // What the objects say from now on is known; whatever comes after this moment is news.
         let known = snapshot.borrow_and_update().clone();
         let server = connection.object_server();
         let client = server.interface::<_, ClientObject>(dbus_api::PATH).await?;
         let resources = server.interface::<_, ResourcesObject>(dbus_api::PATH).await?;
+        let settings = server.interface::<_, SettingsObject>(dbus_api::PATH).await?;
         let connection = connection.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
                 error = publish(known, snapshot, &client, &resources) => {
+                    if let Err(error) = error { tracing::warn!(%error, "cannot publish any more") }
+                }
+                error = publish_settings(news, &settings) => {
                     if let Err(error) = error { tracing::warn!(%error, "cannot publish any more") }
                 }
                 () = closed(&connection) => tracing::debug!("the bus is gone"),
@@ -75,6 +83,22 @@ async fn publish(
         old = new;
     }
     Ok(())
+}
+
+/// Keys of settings name nothing that is private; what they are set to is read by who may.
+async fn publish_settings(
+    mut news: broadcast::Receiver<Vec<String>>,
+    settings: &InterfaceRef<SettingsObject>,
+) -> zbus::Result<()> {
+    loop {
+        let keys = match news.recv().await {
+            Ok(keys) => keys,
+            // Too many to say which.
+            Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
+            Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+        };
+        SettingsObject::changed(settings.signal_emitter(), keys).await?;
+    }
 }
 
 /// Returns when the connection is closed. A stream of messages ends with its connection.

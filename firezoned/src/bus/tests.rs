@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
 
-use dbus_api::{ClientProxy, DnsProxy, Error, ResourcesProxy, SignInOptions, State, resources::Filter};
+use dbus_api::{
+    ClientProxy, DiagnosticsProxy, DnsProxy, Error, ResourcesProxy, SettingsProxy, SignInOptions, State,
+    resources::Filter,
+};
 use futures_util::StreamExt as _;
 use model::{ResourceView, Site, SiteId, Status, view::Kind};
 use tokio::{
@@ -17,7 +20,10 @@ use zbus::{
 };
 
 use super::*;
-use crate::session::{NamesRequest, Reason};
+use crate::{
+    config::file::Places,
+    session::{NamesRequest, Reason},
+};
 
 const EVERYTHING: &[Action] = &Action::ALL;
 
@@ -27,6 +33,8 @@ struct TestBus {
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
     dns: DnsProxy<'static>,
+    diagnostics: DiagnosticsProxy<'static>,
+    settings: SettingsProxy<'static>,
     requests: mpsc::Receiver<Request>,
     publish: watch::Sender<Snapshot>,
     _server: Connection,
@@ -38,27 +46,56 @@ impl TestBus {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
-        let daemon = Daemon {
-            requests: sender,
-            snapshot,
-            started: Duration::from_secs(1_000_000),
-            clock: Clock::new(),
-            forwarder: Forwarder::new(0),
-        };
+        let daemon = Daemon { started: Duration::from_secs(1_000_000), ..daemon(sender, snapshot) };
         let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p();
         let server = Objects::new(&daemon, &Guard::only(permitted)).put_before(server).unwrap().build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
         let (server, connection) = tokio::try_join!(server, client).unwrap();
-        let publisher = Publisher::start(&server, daemon.snapshot).await.unwrap();
+        let publisher = Publisher::start(&server, daemon).await.unwrap();
         let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
         let resources = ResourcesProxy::new(&connection).await.unwrap();
         let dns = DnsProxy::new(&connection).await.unwrap();
-        Self { connection, client, resources, dns, requests, publish, _server: server, _publisher: publisher }
+        let diagnostics = DiagnosticsProxy::new(&connection).await.unwrap();
+        let settings = SettingsProxy::new(&connection).await.unwrap();
+        Self {
+            connection,
+            client,
+            resources,
+            dns,
+            diagnostics,
+            settings,
+            requests,
+            publish,
+            _server: server,
+            _publisher: publisher,
+        }
     }
 
     /// The daemon accepts one request.
     async fn accept(&mut self) -> Request {
         self.requests.recv().await.unwrap()
+    }
+}
+
+/// A daemon whose settings are in files of its own.
+fn daemon(requests: mpsc::Sender<Request>, snapshot: watch::Receiver<Snapshot>) -> Daemon {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("firezoned-bus-tests-{}", std::process::id()));
+    let places = Places {
+        main: directory.join("none.toml"),
+        drop_ins: directory.join("none.d"),
+        stored: directory.join(format!("{number}/settings.toml")),
+        owner: nix::unistd::geteuid().as_raw(),
+    };
+    let settings = Settings::start(crate::args::Args::default(), places, None, requests.clone());
+    Daemon {
+        requests,
+        snapshot,
+        started: Duration::from_secs(1),
+        clock: Clock::new(),
+        forwarder: Forwarder::new(0),
+        settings,
     }
 }
 
@@ -139,6 +176,11 @@ async fn a_stranger_may_look_but_not_touch() {
         bus.dns.explain("a.example").await.unwrap_err(),
         bus.dns.flush().await.unwrap_err(),
         bus.dns.reapply().await.unwrap_err(),
+        bus.diagnostics.path("Wiki").await.unwrap_err(),
+        bus.diagnostics.set_log_filter("debug", 1).await.unwrap_err(),
+        bus.settings.get().await.unwrap_err(),
+        bus.settings.set(no_options()).await.unwrap_err(),
+        bus.settings.reset(vec![]).await.unwrap_err(),
     ];
     for refusal in refusals {
         assert!(matches!(refusal, Error::NotAuthorized(_)), "{refusal:?}");
@@ -160,6 +202,11 @@ async fn each_method_needs_its_own_action() {
         (Action::Read, "Explain"),
         (Action::Control, "Flush"),
         (Action::Control, "Reapply"),
+        (Action::Read, "Path"),
+        (Action::Diagnose, "SetLogFilter"),
+        (Action::Read, "Get"),
+        (Action::Configure, "Set"),
+        (Action::Configure, "Settings.Reset"),
     ] {
         let all_but_one = Action::ALL.into_iter().filter(|it| *it != action).collect::<Vec<_>>().leak();
         let bus = TestBus::new(all_but_one).await;
@@ -173,6 +220,11 @@ async fn each_method_needs_its_own_action() {
             "Explain" => bus.dns.explain("a.example").await.map(drop),
             "Flush" => bus.dns.flush().await,
             "Reapply" => bus.dns.reapply().await,
+            "Path" => bus.diagnostics.path("Wiki").await.map(drop),
+            "SetLogFilter" => bus.diagnostics.set_log_filter("debug", 1).await,
+            "Get" => bus.settings.get().await.map(drop),
+            "Set" => bus.settings.set(BTreeMap::new()).await,
+            "Settings.Reset" => bus.settings.reset(vec![]).await,
             _ => bus.resources.set_internet_resource(true, BTreeMap::new()).await,
         };
         assert!(matches!(outcome, Err(Error::NotAuthorized(_))), "{method} without {}", action.id());
@@ -363,13 +415,7 @@ async fn the_private_socket_has_the_same_objects() {
     let path = directory.path().join("run/bus");
     let (_publish, snapshot) = watch::channel(connected());
     let (requests, mut inbox) = mpsc::channel(4);
-    let daemon = Daemon {
-        requests,
-        snapshot,
-        started: Duration::from_secs(1),
-        clock: Clock::new(),
-        forwarder: Forwarder::new(0),
-    };
+    let daemon = daemon(requests, snapshot);
     let socket = PrivateSocket::serve(&path, daemon.clone()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);
@@ -398,4 +444,62 @@ async fn the_private_socket_has_the_same_objects() {
     };
     socket.leave();
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn settings_are_changed_kept_announced_and_reset() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    let mut announced = bus.settings.receive_changed().await.unwrap();
+    let before = bus.settings.get().await.unwrap();
+    let internet = &before["internet-resource"];
+    assert_eq!((internet.value.as_str(), internet.source.as_str(), internet.locked), ("false", "", false));
+    assert!(before["api-url"].locked, "nobody may point us at another portal");
+
+    let value = |value: Value<'static>| zbus::zvariant::OwnedValue::try_from(value).unwrap();
+    let set = |key: &str, to: Value<'static>| bus.settings.set(BTreeMap::from([(key.to_owned(), value(to))]));
+    set("internet-resource", Value::from(true)).await.unwrap();
+    let Request::SetInternetResource(true, _) = bus.requests.recv().await.unwrap() else { panic!("it counts at once") };
+    let after = bus.settings.get().await.unwrap();
+    assert_eq!(after["internet-resource"].value, "true");
+    assert!(after["internet-resource"].source.contains("settings.toml"), "{after:?}");
+    let keys = announced.next().await.unwrap();
+    assert_eq!(keys.args().unwrap().keys, ["internet-resource"]);
+
+    assert!(matches!(set("api-url", Value::from("wss://evil.example")).await, Err(Error::Locked(_))));
+    assert!(matches!(set("colour", Value::from("red")).await, Err(Error::NotFound(_))));
+    assert!(matches!(set("internet-resource", Value::from("perhaps")).await, Err(Error::InvalidArgs(_))));
+    assert!(matches!(set("name", Value::from(7_u32)).await, Err(Error::InvalidArgs(_))));
+    assert!(matches!(set("name", Value::from("a\nb")).await, Err(Error::InvalidArgs(_))));
+
+    bus.settings.reset(vec!["internet-resource".to_owned()]).await.unwrap();
+    assert_eq!(bus.settings.get().await.unwrap()["internet-resource"].source, "");
+}
+
+#[tokio::test]
+async fn a_path_is_that_of_a_gateway_of_the_site() {
+    let mut bus = TestBus::new(EVERYTHING).await;
+    assert!(matches!(bus.diagnostics.path("nothing").await, Err(Error::NotFound(_))));
+    let diagnostics = bus.diagnostics.clone();
+    let call = tokio::spawn(async move { diagnostics.path("wIKI").await });
+    let Request::Paths(reply) = bus.accept().await else { panic!("not a question about paths") };
+    let view = |gateway, site| tunnel::PathView {
+        gateway: model::GatewayId::from_u128(gateway),
+        site: Some(SiteId::from_u128(site)),
+        path: None,
+    };
+    reply.send(vec![view(1, 8), view(2, 7)]).unwrap();
+    let path = call.await.unwrap().unwrap();
+    assert_eq!((path.path.as_str(), path.site.as_deref()), ("connecting", Some("Berlin")));
+    assert_eq!(path.gateway, Some(model::GatewayId::from_u128(2).to_string()));
+}
+
+#[tokio::test]
+async fn a_filter_that_makes_no_sense_is_refused() {
+    let bus = TestBus::new(EVERYTHING).await;
+    bus.diagnostics.set_log_filter("debug,tunnel=trace", 60).await.unwrap();
+    bus.diagnostics.set_log_filter("", 0).await.unwrap();
+    for (filter, seconds) in [("a=b=c=", 1), (&*"x".repeat(2000), 1), ("debug", u32::MAX)] {
+        let refusal = bus.diagnostics.set_log_filter(filter, seconds).await.unwrap_err();
+        assert!(matches!(refusal, Error::InvalidArgs(_)), "{refusal:?}");
+    }
 }

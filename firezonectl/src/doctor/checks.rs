@@ -1,0 +1,445 @@
+//! What the facts mean. Each check is a function of them; nothing here reads or asks.
+
+use dbus_api::State;
+
+use super::{Check, Facts, Verdict};
+use crate::failure::Failure;
+
+/// CAP_NET_ADMIN, capabilities(7).
+const NET_ADMIN: u64 = 1 << 12;
+/// The tunnel's MTU, and what a packet of it needs on the way: WireGuard, UDP, IPv6 and a relay's header.
+const TUNNEL_MTU: u32 = 1280;
+const OVERHEAD: u32 = 32 + 8 + 40 + 4;
+/// No machine that runs this has an earlier clock: 2025-01-01.
+const EARLIEST: u64 = 1_735_689_600;
+/// Sentinels, to which the host's resolvers point while there is a tunnel.
+const SENTINELS: [&str; 2] = ["100.100.111.", "fd00:2021:1111:8000:"];
+
+/// What one check has to say: verdict, evidence, effect, remedy.
+type Finding = (Verdict, String, &'static str, &'static str);
+
+/// Number, name, and how.
+type Row = (&'static str, &'static str, fn(&Facts) -> Finding);
+
+/// All checks.
+const CHECKS: [Row; 17] = [
+    ("FZ001", "bus", bus),
+    ("FZ002", "polkit", polkit),
+    ("FZ003", "group", group),
+    ("FZ004", "service mode", service_mode),
+    ("FZ005", "tunnel device", tun),
+    ("FZ006", "capability", capability),
+    ("FZ007", "routes and rules", routes),
+    ("FZ008", "port 53", port_53),
+    ("FZ009", "DNS control", dns_control),
+    ("FZ010", "system resolvers", resolvers),
+    ("FZ011", "portal", portal),
+    ("FZ012", "clock", clock),
+    ("FZ013", "paths and relays", paths),
+    ("FZ014", "IPv6", ipv6),
+    ("FZ015", "MTU", mtu),
+    ("FZ016", "other tunnels", others),
+    ("FZ017", "captive portal", captive),
+];
+
+/// Carries all of them out.
+#[must_use]
+pub fn all(facts: &Facts) -> Vec<Check> {
+    let check = |(id, name, check): &Row| {
+        let (result, evidence, effect, remedy) = check(facts);
+        Check { id, name, result, evidence, effect, remedy }
+    };
+    CHECKS.iter().map(check).collect()
+}
+
+fn ok(evidence: impl Into<String>) -> Finding {
+    (Verdict::Ok, evidence.into(), "", "")
+}
+
+fn skipped(evidence: impl Into<String>) -> Finding {
+    (Verdict::Skipped, evidence.into(), "", "")
+}
+
+fn warning(evidence: impl Into<String>, effect: &'static str, remedy: &'static str) -> Finding {
+    (Verdict::Warning, evidence.into(), effect, remedy)
+}
+
+fn failed(evidence: impl Into<String>, effect: &'static str, remedy: &'static str) -> Finding {
+    (Verdict::Failed, evidence.into(), effect, remedy)
+}
+
+fn bus(facts: &Facts) -> Finding {
+    match (&facts.daemon, facts.has_bus) {
+        (Some(Ok("bus")), _) => ok("the daemon serves the system bus"),
+        (Some(Ok("socket")), _) => ok("there is no system bus; the daemon serves its private socket"),
+        (Some(Ok(_)), _) => ok("service mode: the daemon serves no bus"),
+        (Some(Err(Failure::NotPermitted)), _) => failed(
+            "the daemon is there, but not for you",
+            "you cannot see or command anything",
+            "ask an administrator to add you to the group firezone",
+        ),
+        (_, true) => failed(
+            "nobody owns dev.firezone.Client",
+            "there is no tunnel",
+            "systemctl start firezone-client; if that fails: journalctl --unit firezone-client",
+        ),
+        (_, false) => failed(
+            "there is neither a system bus nor a private socket",
+            "there is no tunnel",
+            "start the system bus, or firezoned directly (in a container)",
+        ),
+    }
+}
+
+fn polkit(facts: &Facts) -> Finding {
+    match facts.has_polkit {
+        Some(true) => ok("polkit is there"),
+        Some(false) => failed("polkit is not there", "nobody may command the tunnel, not even root", "install polkitd"),
+        None => skipped("there is no system bus"),
+    }
+}
+
+fn group(facts: &Facts) -> Finding {
+    let may = |action: &str| facts.permissions.as_ref().and_then(|all| all.get(action)).map(String::as_str);
+    match (&facts.members, may("sign-in")) {
+        (_, Some("yes")) => ok("you may command the tunnel"),
+        (None, _) => failed(
+            "there is no group firezone",
+            "only root may command the tunnel",
+            "groupadd --system firezone, then: usermod -aG firezone NAME",
+        ),
+        (Some(_), Some(_)) => warning(
+            "you are not in the group firezone",
+            "you may only see whether this machine is connected",
+            "ask an administrator: usermod -aG firezone NAME",
+        ),
+        (Some(_), None) if facts.is_member => ok("you are in the group firezone"),
+        (Some(members), None) => skipped(format!("the group firezone has {} members", members.len())),
+    }
+}
+
+fn service_mode(facts: &Facts) -> Finding {
+    match (&facts.daemon, facts.has_token_file) {
+        (Some(Ok("file")), _) => ok("this machine signs in with a token of its own; nobody else can"),
+        (Some(Ok(_)), true) => warning(
+            "there is a token file, but the daemon takes commands",
+            "after its next start the daemon will be in service mode",
+            "remove /etc/dev.firezone.client/token, or restart the daemon",
+        ),
+        (_, true) => ok("there is a token file"),
+        (_, false) => ok("people sign in"),
+    }
+}
+
+fn tun(facts: &Facts) -> Finding {
+    if facts.has_tun {
+        return ok("/dev/net/tun is there");
+    }
+    failed("/dev/net/tun is not there", "there can be no tunnel", "modprobe tun; in a container: --device /dev/net/tun")
+}
+
+fn capability(facts: &Facts) -> Finding {
+    match facts.capabilities {
+        Some(all) if all & NET_ADMIN != 0 => ok("the daemon has CAP_NET_ADMIN"),
+        Some(_) => failed(
+            "the daemon lacks CAP_NET_ADMIN",
+            "it can make no tunnel",
+            "start it by its unit, or as root; in a container: --cap-add NET_ADMIN",
+        ),
+        None => skipped("the daemon does not run here"),
+    }
+}
+
+fn state(facts: &Facts) -> Option<State> {
+    facts.status.as_ref().map(|status| State::from(status.state.as_str()))
+}
+
+fn routes(facts: &Facts) -> Finding {
+    let is_connected = state(facts) == Some(State::Connected);
+    match (is_connected, facts.tunnel_mtu, facts.rules) {
+        (true, None, _) => {
+            failed("connected, but firezone0 is not there", "nothing can be reached", "firezonectl reset")
+        }
+        (true, Some(_), Some(0)) => failed(
+            "connected, but the routing rules are gone",
+            "nothing can be reached",
+            "find out who removes routing rules (ip rule), then: firezonectl reset",
+        ),
+        (true, Some(_), rules) => ok(format!("firezone0 is there, with {} rules", rules.unwrap_or_default())),
+        (false, None, Some(rules)) if rules > 0 && facts.capabilities.is_none() => warning(
+            format!("{rules} routing rules are left of a daemon that was killed"),
+            "none; they match nothing",
+            "start the daemon, or: firezoned --cleanup",
+        ),
+        (false, ..) => ok("nothing is left behind"),
+    }
+}
+
+fn port_53(facts: &Facts) -> Finding {
+    let code = |code: &str| facts.status.as_ref().is_some_and(|it| it.warnings.iter().any(|it| it.code == code));
+    match facts.wildcard_53 {
+        _ if code("dns-not-served") => failed(
+            "the daemon cannot listen for names",
+            "names of resources are not known",
+            "stop the program that listens on port 53 of all addresses (ss -tulpn)",
+        ),
+        Some(table) => warning(
+            format!("somebody listens on port 53 of all addresses ({table})"),
+            "the daemon may have to use another port, or cannot serve names",
+            "let that program listen on its own addresses only (dnsmasq: bind-interfaces)",
+        ),
+        None => ok("nobody is in the way"),
+    }
+}
+
+fn dns_control(facts: &Facts) -> Finding {
+    let ours = facts.nameservers.iter().any(|it| SENTINELS.iter().any(|sentinel| it.starts_with(sentinel)));
+    let resolved = facts.nameservers.iter().any(|it| it == "127.0.0.53");
+    let connected = state(facts).is_some_and(|it| matches!(it, State::Connected | State::Reconnecting));
+    match (connected, ours, resolved) {
+        (true, true, _) => ok("/etc/resolv.conf names the daemon"),
+        (true, _, true) => ok("systemd-resolved asks the daemon for the names of resources"),
+        (true, false, false) => warning(
+            "/etc/resolv.conf names somebody else",
+            "names of resources may not be known",
+            "look at the warnings of: firezonectl status; and at the setting dns-control",
+        ),
+        (false, true, _) if facts.capabilities.is_none() => failed(
+            "/etc/resolv.conf still names a daemon that is gone",
+            "this machine knows no names",
+            "start the daemon, or: firezoned --cleanup",
+        ),
+        (false, ..) => ok("not in use"),
+    }
+}
+
+fn resolvers(facts: &Facts) -> Finding {
+    let foreign = |all: &[String]| {
+        let is_foreign = |it: &&String| !SENTINELS.iter().any(|sentinel| it.starts_with(sentinel));
+        all.iter().filter(is_foreign).filter(|it| *it != "127.0.0.53").count()
+    };
+    match foreign(&facts.nameservers) + foreign(&facts.upstream) {
+        0 if facts.nameservers.is_empty() => {
+            failed("/etc/resolv.conf names no resolver", "this machine knows no names", "configure a resolver")
+        }
+        0 => skipped("only the daemon and systemd-resolved know them"),
+        count => ok(format!("{count} known")),
+    }
+}
+
+fn portal(facts: &Facts) -> Finding {
+    let Some(status) = &facts.status else {
+        return match &facts.knock {
+            Some(Ok(())) => ok("it answers"),
+            Some(Err(why)) => failed(why.clone(), "nobody can sign in", "check the network, and what filters it"),
+            None => skipped("only the daemon knows"),
+        };
+    };
+    match (status.portal.as_str(), status.portal_error.as_deref().unwrap_or_default()) {
+        ("joined", _) => ok("joined"),
+        (_, "portal_tls") => failed(
+            "its certificate is not trusted",
+            "nobody can sign in",
+            "check the clock and the certificates (ca-certificates), and whether somebody inspects TLS",
+        ),
+        (_, "portal_rejected") => failed(
+            "it, or something before it, refuses us",
+            "nobody can sign in",
+            "a network that wants a page to be visited first looks like this",
+        ),
+        ("connecting", "portal_unreachable") => {
+            failed("it does not answer", "what is connected goes on; nothing new can", "check the network")
+        }
+        (portal, "") => ok(portal),
+        (portal, why) => warning(format!("{portal}: {why}"), "", ""),
+    }
+}
+
+fn clock(facts: &Facts) -> Finding {
+    match (facts.now >= EARLIEST, facts.clock_is_kept) {
+        (false, _) => failed(
+            "the clock is years behind",
+            "certificates are not trusted",
+            "timedatectl set-ntp true, or set it by hand",
+        ),
+        (true, true) => ok("something keeps it right"),
+        (true, false) => skipped("plausible; nobody is known who keeps it right"),
+    }
+}
+
+fn paths(facts: &Facts) -> Finding {
+    let Some(status) = &facts.status else { return skipped("only the daemon knows") };
+    let count = |path: &str| status.gateways.iter().filter(|it| it.path == path).count();
+    let [direct, relayed, connecting] = ["direct", "relayed", "connecting"].map(count);
+    let evidence = format!("{direct} direct, {relayed} relayed, {connecting} connecting");
+    if connecting > 0 && direct + relayed == 0 {
+        return warning(evidence, "resources cannot be reached yet", "let UDP out, at least to port 3478");
+    }
+    if relayed > 0 {
+        return (Verdict::Ok, evidence, "relayed connections are slower", "let UDP out to all ports");
+    }
+    ok(evidence)
+}
+
+fn ipv6(facts: &Facts) -> Finding {
+    match facts.ipv6 {
+        None => warning(
+            "IPv6 is switched off",
+            "resources with IPv6 addresses cannot be reached",
+            "sysctl net.ipv6.conf.all.disable_ipv6=0, unless that is meant so",
+        ),
+        Some(true) => ok("there is a way out"),
+        Some(false) => ok("inside the tunnel; there is no other way out"),
+    }
+}
+
+fn mtu(facts: &Facts) -> Finding {
+    match &facts.way_out {
+        None => {
+            failed("there is no default route for IPv4", "nothing can be reached over IPv4", "connect to a network")
+        }
+        // What has no interface below /sys says nothing.
+        Some((name, 0)) => skipped(format!("{name} does not say")),
+        Some((name, mtu)) if *mtu < TUNNEL_MTU + OVERHEAD => warning(
+            format!("{name} carries {mtu} bytes"),
+            "large packets are fragmented on their way, or lost",
+            "raise the MTU of that interface to 1364 or more",
+        ),
+        Some((name, mtu)) => ok(format!("{name} carries {mtu} bytes")),
+    }
+}
+
+fn others(facts: &Facts) -> Finding {
+    if facts.others.is_empty() {
+        return ok("none");
+    }
+    let effect = if facts.others.iter().any(|it| it == "tun-firezone") {
+        "another Firezone client may be the same device for the portal; only one of them can be connected"
+    } else {
+        "networks that both want go to the one whose rule comes first (ip rule)"
+    };
+    warning(facts.others.join(", "), effect, "stop it, if something cannot be reached")
+}
+
+fn captive(facts: &Facts) -> Finding {
+    let rejected = facts.status.as_ref().is_some_and(|it| it.portal_error.as_deref() == Some("portal_rejected"));
+    match (facts.captive, rejected) {
+        (Some(true), _) => failed(
+            "NetworkManager says that this network wants a page to be visited",
+            "nothing can be reached",
+            "open any page in a browser, and sign in to the network",
+        ),
+        (None, true) => {
+            warning("something answers in the portal's place", "nobody can sign in", "open any page in a browser")
+        }
+        (Some(false), _) => ok("NetworkManager sees none"),
+        (None, false) => skipped("nobody is known who looks for one"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dbus_api::{Gateway, Status};
+
+    use super::*;
+
+    fn healthy() -> Facts {
+        Facts {
+            has_bus: true,
+            has_polkit: Some(true),
+            daemon: Some(Ok("bus")),
+            permissions: Some([("sign-in".to_owned(), "yes".to_owned())].into()),
+            status: Some(Status {
+                state: "connected".to_owned(),
+                portal: "joined".to_owned(),
+                gateways: vec![Gateway { path: "direct".to_owned(), ..Gateway::default() }],
+                ..Status::default()
+            }),
+            captive: Some(false),
+            rules: Some(6),
+            members: Some(vec!["anna".to_owned()]),
+            is_member: true,
+            has_tun: true,
+            capabilities: Some(NET_ADMIN),
+            tunnel_mtu: Some(1280),
+            nameservers: vec!["127.0.0.53".to_owned()],
+            upstream: vec!["192.0.2.1".to_owned()],
+            clock_is_kept: true,
+            now: EARLIEST + 1,
+            way_out: Some(("eth0".to_owned(), 1500)),
+            ipv6: Some(true),
+            ..Facts::default()
+        }
+    }
+
+    fn not_ok(facts: &Facts) -> Vec<(&'static str, Verdict)> {
+        all(facts).into_iter().filter(|it| it.result != Verdict::Ok).map(|it| (it.id, it.result)).collect()
+    }
+
+    #[test]
+    fn a_healthy_machine_has_nothing_to_complain_about() {
+        assert_eq!(not_ok(&healthy()), []);
+    }
+
+    #[test]
+    fn each_trouble_has_its_check() {
+        use Verdict::{Failed, Warning};
+        let with = |change: fn(&mut Facts)| {
+            let mut facts = healthy();
+            change(&mut facts);
+            not_ok(&facts)
+        };
+        assert_eq!(with(|it| it.has_polkit = Some(false)), [("FZ002", Failed)]);
+        assert_eq!(
+            with(|it| { it.permissions = Some([("sign-in".to_owned(), "no".to_owned())].into()) }),
+            [("FZ003", Warning)]
+        );
+        assert_eq!(with(|it| it.has_token_file = true), [("FZ004", Warning)]);
+        assert_eq!(with(|it| it.has_tun = false), [("FZ005", Failed)]);
+        assert_eq!(with(|it| it.capabilities = Some(1)), [("FZ006", Failed)]);
+        assert_eq!(with(|it| it.tunnel_mtu = None), [("FZ007", Failed)]);
+        assert_eq!(with(|it| it.rules = Some(0)), [("FZ007", Failed)]);
+        assert_eq!(with(|it| it.wildcard_53 = Some("udp")), [("FZ008", Warning)]);
+        assert_eq!(with(|it| it.nameservers = vec!["192.0.2.1".to_owned()]), [("FZ009", Warning)]);
+        assert_eq!(with(|it| it.now = 0), [("FZ012", Failed)]);
+        assert_eq!(with(|it| it.ipv6 = None), [("FZ014", Warning)]);
+        assert_eq!(with(|it| it.way_out = Some(("ppp0".to_owned(), 1280))), [("FZ015", Warning)]);
+        assert_eq!(with(|it| it.others = vec!["wg0".to_owned()]), [("FZ016", Warning)]);
+        assert_eq!(with(|it| it.captive = Some(true)), [("FZ017", Failed)]);
+    }
+
+    #[test]
+    fn a_dead_daemon_is_seen_with_what_it_has_left() {
+        let facts = Facts {
+            has_bus: true,
+            has_polkit: Some(true),
+            daemon: Some(Err(Failure::NotRunning)),
+            nameservers: vec!["100.100.111.1".to_owned()],
+            rules: Some(6),
+            knock: Some(Err("api.firezone.dev: refused".to_owned())),
+            members: Some(vec![]),
+            has_tun: true,
+            now: EARLIEST,
+            way_out: Some(("eth0".to_owned(), 1500)),
+            ..Facts::default()
+        };
+        let found = not_ok(&facts);
+        for id in ["FZ001", "FZ009", "FZ011"] {
+            assert!(found.contains(&(id, Verdict::Failed)), "{id} in {found:?}");
+        }
+        assert!(found.contains(&("FZ007", Verdict::Warning)), "{found:?}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_has_evidence() {
+        for facts in [healthy(), Facts::default()] {
+            for check in all(&facts) {
+                assert!(!check.evidence.is_empty(), "{check:?}");
+                assert!(
+                    check.result != Verdict::Failed || !(check.effect.is_empty() || check.remedy.is_empty()),
+                    "{check:?}"
+                );
+            }
+        }
+    }
+}
