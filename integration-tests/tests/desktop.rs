@@ -21,6 +21,8 @@ impl Desktop {
     fn start(stand: &Stand) -> anyhow::Result<Self> {
         let client = stand.client();
         client.program("install -d -o anna -m 0700").arg(HOME).check()?;
+        // A display leaves its lock there when it is ended.
+        client.program("mount -t tmpfs tmpfs /tmp").check()?;
         let display = Program::as_user(client.program("Xvfb :99 -nolisten tcp -screen 0 640x800x24"), "anna");
         let display = display.start("xvfb", stand.logs.open("xvfb"))?;
         let session = client.program("dbus-daemon --session --nofork --nopidfile --address=unix:path=/run/anna/bus");
