@@ -72,26 +72,29 @@ fn former_faults_do_not_come_back() {
     }
 }
 
-/// `SIM_SEEDS` says how many, `SIM_FIRST` which one is the first.
-#[test]
-#[ignore = "takes minutes; `make soak`"]
-fn a_long_life_does_no_lasting_harm() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default);
-    let first = number("SIM_FIRST", 1_000);
-    let seeds = first..first + number("SIM_SEEDS", 500);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = std::sync::atomic::AtomicU64::new(seeds.start);
-    std::thread::scope(|scope| {
-        let work = || {
-            loop {
-                let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if seed >= seeds.end {
-                    return;
+/// What takes too long for every day: `make integration` leaves out what is called `::every_`.
+mod soak {
+    /// `SIM_SEEDS` says how many, `SIM_FIRST` which one is the first.
+    #[test]
+    #[ignore = "takes minutes; `make soak`"]
+    fn every_long_life_does_no_lasting_harm() {
+        let number = |name: &str, default| std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default);
+        let first = number("SIM_FIRST", 1_000);
+        let seeds = first..first + number("SIM_SEEDS", 500);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = std::sync::atomic::AtomicU64::new(seeds.start);
+        std::thread::scope(|scope| {
+            let work = || {
+                loop {
+                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    super::live(seed, 10_000);
                 }
-                live(seed, 10_000);
-            }
-        };
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        assert!(workers.into_iter().all(|worker| worker.join().is_ok()), "see above");
-    });
+            };
+            let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            assert!(workers.into_iter().all(|worker| worker.join().is_ok()), "see above");
+        });
+    }
 }
