@@ -25,11 +25,10 @@ impl Desktop {
         client.program("mount -t tmpfs tmpfs /tmp").check()?;
         let display = Program::as_user(client.program("Xvfb :99 -nolisten tcp -screen 0 640x800x24"), "anna");
         let display = display.start("xvfb", stand.logs.open("xvfb"))?;
+        eventually("the display is there", PATIENCE, || exists(stand, "/tmp/.X11-unix/X99"))?;
         let session = client.program("dbus-daemon --session --nofork --nopidfile --address=unix:path=/run/anna/bus");
         let session = session.as_user("anna").start("session-bus", stand.logs.open("session-bus"))?;
-        eventually("the session bus is there", PATIENCE, || {
-            client.in_files(|| std::path::Path::new("/run/anna/bus").exists()).is_ok_and(|it| it)
-        })?;
+        eventually("the session bus is there", PATIENCE, || exists(stand, "/run/anna/bus"))?;
         let app = at_desktop(client.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
         let desktop = Self { app, _session: vec![display, session] };
         eventually("the app is on the session bus", PATIENCE, || desktop.describe(stand).is_ok())?;
@@ -46,6 +45,10 @@ impl Desktop {
     fn describe(&self, stand: &Stand) -> anyhow::Result<String> {
         Ok(call(stand, "org.gtk.Actions.DescribeAll").check()?.text())
     }
+}
+
+fn exists(stand: &Stand, path: &str) -> bool {
+    stand.client().in_files(|| std::path::Path::new(path).exists()).is_ok_and(|it| it)
 }
 
 fn call<'a>(stand: &'a Stand, method: &str) -> Program<'a> {
