@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A bus that starts nothing by itself.
+/// A bus that starts nothing by itself. Its socket leaves with the home in which it is.
 const BUS: &str = r#"<busconfig>
   <type>session</type>
-  <listen>unix:tmpdir=/tmp</listen>
+  <listen>unix:tmpdir=HOME</listen>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
@@ -38,7 +38,7 @@ impl Session {
     async fn without_keyring() -> Self {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("bus.conf");
-        std::fs::write(&config, BUS).unwrap();
+        std::fs::write(&config, BUS.replace("HOME", home.path().to_str().unwrap())).unwrap();
         let mut daemon = private("dbus-daemon", home.path(), "")
             .args(["--nofork", "--nopidfile", "--print-address", "--config-file"])
             .arg(config)
