@@ -193,7 +193,7 @@ impl App {
             Failure::NotPermitted => gettext("You may not do this."),
             Failure::TokenRejected => gettext("The sign-in was rejected."),
             Failure::NoToken => gettext("Sign in first."),
-            Failure::Keyring(_) => gettext("The keyring does not keep the sign-in. It lasts until you log out."),
+            Failure::Keyring(_) => gettext("The keyring does not keep the sign-in. It lasts until the app ends."),
             Failure::Other(_) => gettext("That did not work. The log of the service may know why."),
         };
         self.say(&text);

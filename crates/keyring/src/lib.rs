@@ -5,8 +5,8 @@
 //! up.
 //!
 //! What the existing client of the same platform has left there is found too ([`foreign`]): whoever changes over need
-//! not sign in anew. It is copied, and removed only by [`Keyring::forget`] or once the copy has proved good
-//! ([`Keyring::forget_foreign`]).
+//! not sign in anew. It stays where it is until [`Keyring::forget`], or until a front end that has kept its own copy, and
+//! seen it work, calls [`Keyring::forget_foreign`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
