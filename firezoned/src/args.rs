@@ -38,6 +38,14 @@ pub struct Args {
     #[arg(short = 'u', long, global = true, value_name = "URL", hide = true)]
     pub api_url: Option<String>,
 
+    /// Where people sign in with their browser [environment: FIREZONE_AUTH_BASE_URL]
+    #[arg(long, global = true, value_name = "URL", hide = true)]
+    pub auth_base_url: Option<String>,
+
+    /// The account at which people sign in [environment: FIREZONE_ACCOUNT_SLUG]
+    #[arg(long, global = true, value_name = "ACCOUNT", hide = true)]
+    pub account_slug: Option<String>,
+
     /// What this device is called [environment: FIREZONE_NAME]
     #[arg(long, global = true, value_name = "NAME")]
     pub firezone_name: Option<String>,
@@ -63,10 +71,33 @@ pub struct Args {
     pub max_partition_time: Option<String>,
 
     #[command(flatten)]
+    pub simulation: Simulation,
+
+    #[command(flatten)]
     pub ignored: Ignored,
 
     #[command(subcommand)]
     pub command: Option<Compatible>,
+}
+
+/// For work on front ends, without a portal and without root.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Simulation {
+    /// Serve a bus of yours with a made-up session that touches nothing; not for root
+    #[arg(long, conflicts_with_all = ["no_ipc", "check", "cleanup", "exit"], hide_short_help = true)]
+    pub sim: bool,
+
+    /// The bus to serve, instead of the one of your desktop
+    #[arg(long, requires = "sim", value_name = "ADDRESS", hide_short_help = true)]
+    pub sim_bus: Option<String>,
+
+    /// How many resources there are
+    #[arg(long, requires = "sim", value_name = "NUMBER", default_value_t = 12, hide_short_help = true)]
+    pub sim_resources: u16,
+
+    /// Nothing happens unasked: no outages, no other paths
+    #[arg(long, requires = "sim", hide_short_help = true)]
+    pub sim_calm: bool,
 }
 
 /// What unit files written for other clients say and what has no meaning here: logs go to the journal, nothing is measured
@@ -91,6 +122,8 @@ impl Args {
     pub fn setting(&self, key: &str) -> Option<String> {
         match key {
             "api-url" => self.api_url.clone(),
+            "auth-url" => self.auth_base_url.clone(),
+            "account-slug" => self.account_slug.clone(),
             "token-path" => self.token_path.as_ref().map(|path| path.display().to_string()),
             "id" => self.firezone_id.clone(),
             "name" => self.firezone_name.clone(),

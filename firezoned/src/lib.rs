@@ -17,6 +17,7 @@ pub mod process;
 pub mod session;
 pub mod settings;
 pub mod signals;
+pub mod simulation;
 pub mod snapshot;
 mod tls;
 pub mod token;

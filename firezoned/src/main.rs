@@ -8,7 +8,7 @@ use firezoned::{
     args::Args,
     config::{Config, file::Places},
     daemon::{self, Sources},
-    logging, process,
+    logging, process, simulation,
     token::{self, Mode},
 };
 
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
 
 fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
     process::keep_secrets().context("keep secrets out of core dumps")?;
+    if args.simulation.sim {
+        return simulation::start(args);
+    }
     let config = Config::load(&args, std::env::var_os, &Places::default()).context("read configuration")?;
     let logs = logging::start(&config.log_filter)?;
     if args.cleanup {

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub account_slug: Option<String>,
     /// Who signed in, as told at sign-in.
     pub actor_name: Option<String>,
+    /// Which user of this machine asked for the session, or for its end.
+    pub asked_by: Option<u32>,
     /// Our addresses in the tunnel.
     pub tunnel: Option<(Ipv4Addr, Ipv6Addr)>,
     /// Whether the portal is joined.
@@ -87,7 +89,7 @@ impl Snapshot {
         }
     }
 
-    /// As in the answer of `GetStatus`; the gateways are added by who knows them.
+    /// As in the answer of `GetStatus`; the gateways and the name of who asked are added by who knows them.
     #[must_use]
     pub fn to_status(&self, started: Duration) -> dbus_api::Status {
         dbus_api::Status {
@@ -101,6 +103,7 @@ impl Snapshot {
             tunnel_ipv6: self.tunnel.map(|(_, ip)| ip.to_string()),
             portal: self.portal.as_str().to_owned(),
             portal_error: self.portal_error.map(|reason| reason.code().to_owned()),
+            asked_by: None,
             gateways: Vec::new(),
             devices: self.devices.iter().map(device).collect(),
             warnings: self

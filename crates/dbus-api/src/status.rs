@@ -26,6 +26,10 @@ pub struct Status {
     /// Who signed in, as told at sign-in.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub actor_name: Option<String>,
+    /// The user of this machine who asked for the session or, once it is over, for its end. Absent if it was nobody, as
+    /// when the portal ended it.
+    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
     /// Our IPv4 address in the tunnel.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub tunnel_ipv4: Option<String>,

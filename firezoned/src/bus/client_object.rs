@@ -11,7 +11,7 @@ use super::{
     Daemon,
     guard::{Action, Guard},
     options::{self, Options},
-    token_fd,
+    peer, token_fd,
 };
 use crate::session::{Account, Request};
 
@@ -31,17 +31,17 @@ impl ClientObject {
 #[interface(name = "dev.firezone.Client1")]
 impl ClientObject {
     async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let caller = self.guard.permit(&header).await?;
         let options = options::sign_in(options)?;
         let token = token_fd::read(token.into()).await.map_err(|error| Error::InvalidToken(error.to_string()))?;
         let account = Account { token, slug: options.account_slug, actor: options.actor_name };
-        self.daemon.ask(|reply| Request::SignIn(account, reply)).await
+        self.daemon.ask(|reply| Request::SignIn(account, reply.by(caller.uid))).await
     }
 
     async fn sign_out(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let caller = self.guard.permit(&header).await?;
         options::none(options)?;
-        self.daemon.ask(Request::SignOut).await
+        self.daemon.ask(|reply| Request::SignOut(reply.by(caller.uid))).await
     }
 
     async fn reset(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
@@ -56,7 +56,12 @@ impl ClientObject {
         options::none(options)?;
         let now = self.daemon.clock.now();
         let gateways = self.daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
-        Ok(Status { gateways, ..self.daemon.snapshot.borrow().to_status(self.daemon.started) })
+        let asked_by = self.daemon.snapshot.borrow().asked_by;
+        let asked_by = match asked_by {
+            Some(uid) => Some(peer::name(uid).await),
+            None => None,
+        };
+        Ok(Status { gateways, asked_by, ..self.daemon.snapshot.borrow().to_status(self.daemon.started) })
     }
 
     #[zbus(out_args("permissions"))]

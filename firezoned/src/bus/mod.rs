@@ -90,7 +90,10 @@ impl Bus {
     pub async fn serve(daemon: Daemon) -> anyhow::Result<Self> {
         let connection = connection::Builder::system().context("find the system bus")?.build().await;
         match connection {
-            Ok(connection) => System::serve(connection, daemon).await.map(Self::System),
+            Ok(connection) => {
+                let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
+                System::serve(connection, daemon, guard).await.map(Self::System)
+            }
             Err(error) if is_absent(&error) => {
                 tracing::info!("there is no system bus: serving the private socket");
                 let path = Path::new(dbus_api::PRIVATE_SOCKET);
@@ -98,6 +101,12 @@ impl Bus {
             }
             Err(error) => Err(error).context("connect to the system bus"),
         }
+    }
+
+    /// Serves a bus of developers with a made-up daemon. Everybody on it may everything, so it must not be the system's.
+    pub(crate) async fn serve_simulated(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
+        let guard = Guard::simulated(&connection).await.context("prepare to serve")?;
+        System::serve(connection, daemon, guard).await.map(Self::System)
     }
 
     /// Returns once the bus is gone.
@@ -120,8 +129,7 @@ impl Bus {
 
 impl System {
     /// The objects first, then the name, so that nobody finds the one without the other.
-    async fn serve(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
-        let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
+    async fn serve(connection: Connection, daemon: Daemon, guard: Guard) -> anyhow::Result<Self> {
         Objects::new(&daemon, &guard).put_on(&connection).await.context("serve our objects")?;
         let publisher = Publisher::start(&connection, daemon).await.context("publish")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;

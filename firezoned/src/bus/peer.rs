@@ -38,6 +38,12 @@ impl Peer {
     }
 }
 
+/// What the user database calls this user, or else the number.
+pub(super) async fn name(uid: u32) -> String {
+    let found = tokio::task::spawn_blocking(move || User::from_uid(Uid::from_raw(uid)).ok().flatten()).await;
+    found.ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
 fn is_member(uid: Uid) -> bool {
     let Ok(Some(user)) = User::from_uid(uid) else { return false };
     let Ok(Some(group)) = Group::from_name(GROUP) else { return false };
@@ -61,6 +67,12 @@ mod tests {
         assert!(!decide("bob", ours, &[others]));
         assert!(!decide("firezone", ours, &[ours]));
         assert!(!decide("bob", ours, &[]));
+    }
+
+    #[tokio::test]
+    async fn users_have_names_or_at_least_numbers() {
+        assert_eq!(name(0).await, "root");
+        assert_eq!(name(u32::MAX - 7).await, (u32::MAX - 7).to_string());
     }
 
     #[tokio::test]

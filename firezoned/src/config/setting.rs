@@ -2,7 +2,7 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use portal::ApiUrl;
+use portal::{ApiUrl, sign_in::AuthUrl};
 
 use crate::host::DnsControl;
 
@@ -35,6 +35,8 @@ pub enum Kind {
     Truth,
     /// The address of a portal.
     ApiUrl,
+    /// The address at which people sign in.
+    AuthUrl,
     /// How this machine learns names.
     DnsControl,
     /// What is logged.
@@ -58,7 +60,7 @@ pub enum Change {
 }
 
 /// All settings, in the order of the manual.
-pub const SETTINGS: [Setting; 8] = [
+pub const SETTINGS: [Setting; 10] = [
     Setting {
         key: "api-url",
         flag: "--api-url",
@@ -66,6 +68,24 @@ pub const SETTINGS: [Setting; 8] = [
         kind: Kind::ApiUrl,
         default: "wss://api.firezone.dev/",
         doc: "Where the portal is.",
+        change: Change::Never,
+    },
+    Setting {
+        key: "auth-url",
+        flag: "--auth-base-url",
+        variable: "FIREZONE_AUTH_BASE_URL",
+        kind: Kind::AuthUrl,
+        default: "https://app.firezone.dev/",
+        doc: "Where people sign in with their browser. It belongs to the same portal as api-url.",
+        change: Change::Never,
+    },
+    Setting {
+        key: "account-slug",
+        flag: "--account-slug",
+        variable: "FIREZONE_ACCOUNT_SLUG",
+        kind: Kind::Text,
+        default: "",
+        doc: "The account at which people sign in. By default they choose it.",
         change: Change::Never,
     },
     Setting {
@@ -159,6 +179,10 @@ impl Kind {
             Self::ApiUrl => match ApiUrl::from_str(text) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("is not the address of a portal: {error}")),
+            },
+            Self::AuthUrl => match AuthUrl::from_str(text) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("is not the address of a sign-in page: {error}")),
             },
             Self::DnsControl => DnsControl::from_str(text).map(|_| ()).map_err(|error| error.to_string()),
             Self::LogFilter => crate::logging::Filter::from_str(text)

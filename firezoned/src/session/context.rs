@@ -22,6 +22,8 @@ pub(super) struct Context {
     pub(super) captive: bool,
     /// Whether this machine sleeps.
     pub(super) asleep: bool,
+    /// Which user asked for the session, or for its end. Nobody did if the portal ended it.
+    pub(super) asked_by: Option<u32>,
     /// What is to be done, in this order. Bounded: the daemon empties it after each input.
     pub(super) effects: VecDeque<Effect>,
 }

@@ -73,6 +73,7 @@ impl Ending {
             Input::Begin(account) if !matches!(self.next, Next::Stop) => self.next = Next::SignIn(account),
             Input::Request(request) if matches!(self.next, Next::Stop) => Input::Request(request).refuse(),
             Input::Request(Request::SignIn(account, reply)) => {
+                cx.asked_by = reply.asker();
                 reply.accept();
                 self.next = Next::SignIn(account);
             }

@@ -117,9 +117,12 @@ pub struct Account {
     pub actor: Option<String>,
 }
 
-/// Where the answer to a request goes.
+/// Where the answer to a request goes, and who asked.
 #[derive(Debug)]
-pub struct Reply(oneshot::Sender<Result<(), Refused>>);
+pub struct Reply {
+    answer: oneshot::Sender<Result<(), Refused>>,
+    asker: Option<u32>,
+}
 
 /// Why a request was not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -133,18 +136,29 @@ impl Reply {
     /// A reply, and where it will arrive.
     #[must_use]
     pub fn new() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(sender), receiver)
+        let (answer, receiver) = oneshot::channel();
+        (Self { answer, asker: None }, receiver)
+    }
+
+    /// The same, on behalf of this user.
+    #[must_use]
+    pub fn by(self, uid: u32) -> Self {
+        Self { asker: Some(uid), ..self }
+    }
+
+    /// Which user asked, if it was one.
+    pub(super) fn asker(&self) -> Option<u32> {
+        self.asker
     }
 
     /// The request is accepted.
     pub(crate) fn accept(self) {
         // Whoever asked may have gone; the request counts all the same.
-        let _gone = self.0.send(Ok(()));
+        let _gone = self.answer.send(Ok(()));
     }
 
     fn refuse(self, why: Refused) {
-        let _gone = self.0.send(Err(why));
+        let _gone = self.answer.send(Err(why));
     }
 }
 

@@ -174,8 +174,10 @@ impl Live {
     fn request(mut self, request: Request, cx: &mut Context) -> Outcome {
         match request {
             Request::SignIn(account, reply) => {
+                let asker = reply.asker();
                 reply.accept();
                 if account.token != self.account.token {
+                    cx.asked_by = asker;
                     return self.end(Next::SignIn(account), cx);
                 }
             }
@@ -262,7 +264,10 @@ impl Live {
     /// The link has given up. Only the portal's word about the token ends a user's session for good.
     fn ended(self, why: Reason, cx: &mut Context) -> Outcome {
         let next = match cx.mode {
-            super::Mode::User if why.condemns_token() => Next::SignedOut(Some(why)),
+            super::Mode::User if why.condemns_token() => {
+                cx.asked_by = None;
+                Next::SignedOut(Some(why))
+            }
             super::Mode::User | super::Mode::Service => Next::Wait(self.account.clone(), why, self.failures(cx)),
         };
         self.end(next, cx)

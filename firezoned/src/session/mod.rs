@@ -93,6 +93,7 @@ impl Session {
             online: true,
             captive: false,
             asleep: false,
+            asked_by: None,
             effects: VecDeque::new(),
         };
         let state = State::SignedOut(SignedOut { reason: None });
@@ -118,6 +119,11 @@ impl Session {
             // Whoever gets that far is awake, whatever was heard or not.
             Input::Joined => self.context.asleep = false,
             _ => {}
+        }
+        if let Input::Request(Request::SignOut(reply)) = &input
+            && !matches!(self.snapshot.state, dbus_api::State::SignedOut | dbus_api::State::SigningOut)
+        {
+            self.context.asked_by = reply.asker();
         }
         if let Input::Request(Request::Names(request)) = input {
             // About no session in particular; but a daemon that ends takes no orders.
@@ -208,6 +214,7 @@ impl Session {
             State::Stopped => Snapshot { state: dbus_api::State::SignedOut, ..Snapshot::default() },
         };
         view.internet_resource_active = self.context.internet_resource;
+        view.asked_by = self.context.asked_by;
         let is_trying = matches!(view.state, dbus_api::State::Connecting | dbus_api::State::Reconnecting);
         let is_asleep = self.context.asleep && view.state == dbus_api::State::Connected;
         if let Some(obstacle) = self.context.obstacle().filter(|_| is_trying || is_asleep) {

@@ -15,6 +15,7 @@ impl SignedOut {
         match input {
             Input::Begin(account) => begin(account, cx),
             Input::Request(Request::SignIn(account, reply)) => {
+                cx.asked_by = reply.asker();
                 reply.accept();
                 begin(account, cx)
             }

@@ -549,3 +549,26 @@ fn whoever_joins_is_awake_although_nobody_said_so() {
     world.feed(Input::Joined);
     assert_eq!((world.state(), world.reason()), (State::Connected, ""));
 }
+
+#[test]
+fn it_is_known_who_asked_for_a_session_and_who_for_its_end() {
+    let mut world = World::user();
+    let asked_by = |world: &World| world.session.snapshot().asked_by;
+    let _answer = world.ask(|reply| Request::SignIn(account("a"), reply.by(1000)));
+    world.connect();
+    assert_eq!(asked_by(&world), Some(1000));
+    // The same token again changes nothing.
+    let _answer = world.ask(|reply| Request::SignIn(account("a"), reply.by(1001)));
+    assert_eq!(asked_by(&world), Some(1000));
+    let _answer = world.ask(|reply| Request::SignOut(reply.by(1001)));
+    world.advance(Duration::from_secs(20));
+    // What is over cannot be ended.
+    let _answer = world.ask(|reply| Request::SignOut(reply.by(1002)));
+    assert_eq!((world.state(), asked_by(&world)), (State::SignedOut, Some(1001)));
+
+    let _answer = world.ask(|reply| Request::SignIn(account("b"), reply.by(1000)));
+    world.connect();
+    world.feed(Input::Ended(Reason::TokenExpired));
+    world.advance(Duration::from_secs(20));
+    assert_eq!((world.state(), asked_by(&world)), (State::SignedOut, None));
+}

@@ -43,6 +43,7 @@ impl Waiting {
             }
             // Whoever signs in does not want to wait, be it with the same token.
             Input::Request(Request::SignIn(account, reply)) => {
+                cx.asked_by = reply.asker();
                 reply.accept();
                 signed_out::begin(account, cx)
             }

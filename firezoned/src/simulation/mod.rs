@@ -1,0 +1,277 @@
+//! A daemon that plays itself, for work on front ends: `firezoned --sim`.
+//!
+//! The session is the real one, and so are the objects on the bus; what they move is made up. There is no portal, no
+//! tunnel and no change of this machine, so it needs no privileges and refuses to have them.
+//!
+//! * [`hands`] – carry out the session's effects, as if; a pure machine
+//! * [`world`] – what can be reached in the made-up account, and how
+
+mod hands;
+mod world;
+
+use std::{
+    env, fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+use zbus::{Connection, connection, fdo::DBusProxy};
+
+use self::hands::Hands;
+use crate::{
+    args::Args,
+    bus::{self, Bus},
+    clock::Clock,
+    config::{Config, file::Places},
+    dns::Forwarder,
+    logging, process,
+    session::{Effect, Input, Mode, Request, Session},
+    settings::Settings,
+    signals::{Signal, Signals},
+    snapshot::Snapshot,
+};
+
+/// How many requests may wait. More wait at their senders.
+const REQUESTS: usize = 16;
+/// Where the system bus is on every Linux, whatever the environment says.
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+
+/// Plays until a signal ends it.
+pub fn start(args: Args) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !rustix::process::geteuid().is_root(),
+        "simulate a daemon: root must not, so that nobody takes it for the real one"
+    );
+    let places = places()?;
+    let config = Config::load(&args, env::var_os, &places).context("read configuration")?;
+    let logs = logging::start(&config.log_filter)?;
+    process::runtime()?.block_on(run(args, &config, places, logs))
+}
+
+async fn run(args: Args, config: &Config, places: Places, logs: logging::Logs) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("listen for signals")?;
+    let connection = connect(args.simulation.sim_bus.as_deref()).await?;
+    let clock = Clock::new();
+    let session = Session::new(Mode::User, config.internet_resource, clock.now());
+    let (publish, snapshot) = watch::channel(session.snapshot().clone());
+    let (requests, inbox) = mpsc::channel(REQUESTS);
+    let hands = Hands::new(args.simulation.sim_resources, args.simulation.sim_calm, clock.now());
+    let daemon = bus::Daemon {
+        settings: Settings::start(args, places, Some(logs), requests.clone()),
+        requests,
+        snapshot,
+        started: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        clock,
+        forwarder: Forwarder::new(0),
+    };
+    let bus = Bus::serve_simulated(connection, daemon).await?;
+    tracing::warn!("this is a simulation: nothing is connected, and nothing on this machine changes");
+    Play { session, hands, inbox, publish, clock }.run(signals, bus).await
+}
+
+/// A bus that is not the system's.
+async fn connect(address: Option<&str>) -> anyhow::Result<Connection> {
+    let builder = match address {
+        Some(address) => connection::Builder::address(address).context("understand the bus address")?,
+        None => connection::Builder::session().context("find your session bus")?,
+    };
+    let connection = builder.build().await.context("connect to the bus")?;
+    let real = match connection::Builder::address(SYSTEM_BUS)?.build().await {
+        Ok(system) => Some(identity(&system).await?),
+        Err(_) => None,
+    };
+    let chosen = identity(&connection).await.context("identify the bus")?;
+    anyhow::ensure!(Some(chosen) != real, "simulate a daemon: not on the system bus, which is for the real one");
+    Ok(connection)
+}
+
+async fn identity(bus: &Connection) -> zbus::Result<String> {
+    Ok(DBusProxy::new(bus).await?.get_id().await?.to_string())
+}
+
+/// Settings of the simulation, apart from those of this machine.
+fn places() -> anyhow::Result<Places> {
+    let directory = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let parent = directory("XDG_RUNTIME_DIR").or_else(|| Some(env::home_dir()?.join(".cache")));
+    let own = parent.context("find a place for settings: you have no home")?.join("firezoned-sim");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&own).context("make a place for settings")?;
+    Ok(Places {
+        main: own.join("firezoned.toml"),
+        drop_ins: own.join("firezoned.toml.d"),
+        stored: own.join("settings.toml"),
+        owner: rustix::process::geteuid().as_raw(),
+    })
+}
+
+/// The loop, as that of the daemon: feeds the session, and has its effects played.
+#[derive(Debug)]
+struct Play {
+    session: Session,
+    hands: Hands,
+    inbox: mpsc::Receiver<Request>,
+    publish: watch::Sender<Snapshot>,
+    clock: Clock,
+}
+
+impl Play {
+    async fn run(mut self, mut signals: Signals, mut bus: Bus) -> anyhow::Result<()> {
+        loop {
+            let due = earliest(self.session.poll_timeout(), self.hands.poll_timeout());
+            tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Signal::End => break,
+                    Signal::Reset => self.feed(Input::Reset),
+                },
+                Some(request) = self.inbox.recv() => self.feed(Input::Request(request)),
+                () = bus.closed() => anyhow::bail!("the bus is gone"),
+                () = until(due, self.clock) => self.time_passes(),
+            }
+        }
+        bus.leave().await;
+        Ok(())
+    }
+
+    fn time_passes(&mut self) {
+        let now = self.clock.now();
+        self.session.handle_timeout(now);
+        self.carry_out(now);
+        while let Some(input) = self.hands.poll_input(now) {
+            self.feed(input);
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.session.handle(input, now);
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(effect) = self.session.poll_effect() {
+            match effect {
+                Effect::Publish(snapshot) => {
+                    tracing::info!(state = %snapshot.state, reason = snapshot.reason_code(), "session");
+                    self.publish.send_replace(*snapshot);
+                }
+                effect => self.hands.carry_out(effect, now),
+            }
+        }
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+async fn until(due: Option<Instant>, clock: Clock) {
+    match due {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(clock.now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dbus_api::State;
+
+    use super::*;
+    use crate::session::{Account, Reply};
+
+    struct Stage {
+        session: Session,
+        hands: Hands,
+        now: Instant,
+        seen: Vec<State>,
+    }
+
+    impl Stage {
+        fn new(calm: bool) -> Self {
+            let now = Instant::now();
+            let session = Session::new(Mode::User, false, now);
+            Self { session, hands: Hands::new(12, calm, now), now, seen: Vec::new() }
+        }
+
+        fn feed(&mut self, input: Input) {
+            self.session.handle(input, self.now);
+            while let Some(effect) = self.session.poll_effect() {
+                if let Effect::Publish(snapshot) = &effect {
+                    self.seen.push(snapshot.state);
+                    self.seen.dedup();
+                }
+                self.hands.carry_out(effect, self.now);
+            }
+        }
+
+        fn sign_in(&mut self, token: &str) {
+            let account = Account { token: token.into(), slug: None, actor: None };
+            self.feed(Input::Request(Request::SignIn(account, Reply::new().0)));
+        }
+
+        fn advance(&mut self, time: Duration) {
+            let end = self.now + time;
+            while let Some(at) =
+                earliest(self.session.poll_timeout(), self.hands.poll_timeout()).filter(|at| *at <= end)
+            {
+                self.now = at.max(self.now);
+                self.session.handle_timeout(self.now);
+                while let Some(effect) = self.session.poll_effect() {
+                    self.hands.carry_out(effect, self.now);
+                }
+                while let Some(input) = self.hands.poll_input(self.now) {
+                    self.feed(input);
+                }
+            }
+            self.now = end;
+        }
+    }
+
+    #[test]
+    fn any_token_signs_in_and_the_session_says_what_it_is() {
+        let mut stage = Stage::new(true);
+        stage.sign_in("whatever");
+        stage.advance(Duration::from_secs(10));
+        let snapshot = stage.session.snapshot();
+        assert_eq!((snapshot.state, snapshot.resources.len()), (State::Connected, 12));
+        assert!(snapshot.warnings.iter().any(|warning| warning.code == "simulation"));
+        let before = stage.seen.len();
+        stage.advance(Duration::from_secs(3600));
+        assert_eq!(stage.seen.len(), before, "nothing happens unasked");
+
+        stage.feed(Input::Request(Request::SignOut(Reply::new().0)));
+        stage.advance(Duration::from_secs(10));
+        assert_eq!(stage.session.snapshot().state, State::SignedOut);
+    }
+
+    #[test]
+    fn words_in_the_token_bring_about_what_goes_wrong() {
+        for (token, state, reason) in [
+            ("expired", State::SignedOut, "token_expired"),
+            ("invalid", State::SignedOut, "invalid_token"),
+            ("unreachable", State::Connecting, "portal_unreachable"),
+            ("busy", State::Connecting, "tun_busy"),
+        ] {
+            let mut stage = Stage::new(true);
+            stage.sign_in(token);
+            stage.advance(Duration::from_secs(10));
+            let snapshot = stage.session.snapshot();
+            assert_eq!((snapshot.state, snapshot.reason_code()), (state, reason), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_lively_session_shows_every_state_and_comes_back_from_each() {
+        let mut stage = Stage::new(false);
+        stage.sign_in("whatever");
+        stage.advance(Duration::from_secs(30 * 60));
+        for state in [State::Connecting, State::Connected, State::Reconnecting, State::WaitingForNetwork] {
+            assert!(stage.seen.contains(&state), "{state}");
+        }
+        assert!(stage.seen.iter().filter(|state| **state == State::Connected).count() > 5);
+    }
+}
