@@ -6,6 +6,10 @@ PREFIX  ?= /usr
 DESTDIR ?=
 # Where the programs are that `make install` takes.
 BUILT   ?= $(TARGET)/release
+# Where shells look for completions; Debian's zsh looks elsewhere than others.
+BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS  ?= $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
 
 # Namespaces, tunnels and users are root's business. Building never is.
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -19,7 +23,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless clean
+.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless install-daemon install-ctl install-gtk deb clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -75,37 +79,58 @@ soak: ## Run the long versions of tests: 500 random lives of 10 000 events each,
 	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
 
 release: ## Build the programs for use
-	$(CARGO) build --release --package firezoned --package firezonectl --package firezone-gtk
+	$(CARGO) build --locked --release --package firezoned --package firezonectl --package firezone-gtk
 
-install: ## Install what `make release` built into DESTDIR under PREFIX
+install: install-daemon install-ctl install-gtk ## Install what `make release` built into DESTDIR under PREFIX
+
+install-headless: install-daemon install-ctl ## The same for a server: no desktop app, a token of its own, no commands
+	install -D -m 0644 systemd/headless.conf $(DESTDIR)$(PREFIX)/lib/systemd/system/firezone-client.service.d/headless.conf
+
+install-daemon: # The daemon, its helper, and what the system has to know about them.
 	@test -x $(BUILT)/firezoned || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(BUILT)/firezoned $(DESTDIR)$(PREFIX)/bin/firezoned
+	install -D -m 0755 $(BUILT)/firezone-resolv-conf $(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf
+	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
+	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces
+	install -m 0644 crates/dbus-api/xml/*.xml $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/
+	install -D -m 0644 polkit/dev.firezone.Client.policy $(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy
+	install -d $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d
+	install -m 0644 polkit/*.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0644 $(wildcard systemd/*.service systemd/*.socket systemd/*.target) $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -D -m 0644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/firezone-client.conf
+	install -D -m 0644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/firezone-client.conf
+	install -D -m 0644 systemd/networkd.network $(DESTDIR)$(PREFIX)/lib/systemd/network/20-firezone-client.network
+	install -D -m 0644 systemd/NetworkManager.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/20-firezone-client.conf
+	$(call install_pages,$(filter-out man/firezonectl% man/firezone-gtk%,$(wildcard man/*.[1-8])))
+
+install-ctl: # The command line.
+	@test -x $(BUILT)/firezonectl || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(BUILT)/firezonectl $(DESTDIR)$(PREFIX)/bin/firezonectl
+	install -d $(DESTDIR)$(PREFIX)/share/firezone-client/schemas
+	install -m 0644 firezonectl/schemas/*.json $(DESTDIR)$(PREFIX)/share/firezone-client/schemas/
+	install -d $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS) $(DESTDIR)$(FISH_COMPLETIONS)
+	$(BUILT)/firezonectl completions bash > $(DESTDIR)$(BASH_COMPLETIONS)/firezonectl
+	$(BUILT)/firezonectl completions zsh > $(DESTDIR)$(ZSH_COMPLETIONS)/_firezonectl
+	$(BUILT)/firezonectl completions fish > $(DESTDIR)$(FISH_COMPLETIONS)/firezonectl.fish
+	$(call install_pages,$(wildcard man/firezonectl*.[1-8]))
+
+install-gtk: # The desktop app.
+	@test -x $(BUILT)/firezone-gtk || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(BUILT)/firezone-gtk $(DESTDIR)$(PREFIX)/bin/firezone-gtk
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop $(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml $(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml $(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml
 	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg $(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg
 	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/symbolic/status/$${icon##*/}"; done
-	install -D -m 0755 $(BUILT)/firezone-resolv-conf $(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf
-	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
-	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces
-	install -m 0644 crates/dbus-api/xml/*.xml $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/
-	install -d $(DESTDIR)$(PREFIX)/share/firezone-client/schemas
-	install -m 0644 firezonectl/schemas/*.json $(DESTDIR)$(PREFIX)/share/firezone-client/schemas/
-	install -D -m 0644 polkit/dev.firezone.Client.policy $(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy
-	install -d $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d
-	install -m 0644 polkit/*.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 0644 systemd/*.service systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
-	install -D -m 0644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/firezone-client.conf
-	install -D -m 0644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/firezone-client.conf
-	install -D -m 0644 systemd/networkd.network $(DESTDIR)$(PREFIX)/lib/systemd/network/20-firezone-client.network
-	install -D -m 0644 systemd/NetworkManager.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/20-firezone-client.conf
-	for page in man/*.[1-8]; do install -D -m 0644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; done
+	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
 
-install-headless: install ## The same for a server: a token of its own, no commands
-	install -D -m 0644 systemd/headless.conf $(DESTDIR)$(PREFIX)/lib/systemd/system/firezone-client.service.d/headless.conf
+# Installs manual pages, each into its section.
+install_pages = $(foreach page,$(1),install -D -m 0644 $(page) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) true
+
+deb: ## Build Debian packages into target/deb; BUILT=target/debug packs what is built already
+	scripts/build-deb $(TARGET)/deb $(if $(filter command environment,$(origin BUILT)),$(BUILT))
+	lintian --fail-on error,warning $(TARGET)/deb/*.deb
 
 clean: ## Remove what was built
 	@test ! -d $(TARGET)/machines || $(SUDO) rm -rf --one-file-system $(TARGET)/machines
