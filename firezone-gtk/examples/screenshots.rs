@@ -5,10 +5,11 @@
 use std::{cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use adw::prelude::*;
-use dbus_api::{Resource, State, Status, Warning};
+use dbus_api::{Resource, Setting, State, Status, Warning};
 use firezone_gtk::{
     actions, app,
-    model::{Attempt, Daemon, Model, Session},
+    diagnostics::{Diagnostics, ReportWindow},
+    model::{Attempt, Check, Daemon, Diagnosis, Model, Session, Verdict},
     preferences::Preferences,
     view,
     window::Window,
@@ -49,7 +50,15 @@ fn main() -> ExitCode {
                 save(window.upcast_ref(), &directory.join(format!("{name}.png")), &count).await;
             }
             let preferences = Preferences::new(None, None);
+            preferences.show_settings(&view::settings::rows(&configured()));
             save(preferences.upcast_ref(), &directory.join("preferences.png"), &count).await;
+            for (name, model) in diagnoses() {
+                let diagnostics = Diagnostics::new(&app, None);
+                diagnostics.show_view(&view::diagnostics::view(&model));
+                save(diagnostics.upcast_ref(), &directory.join(format!("{name}.png")), &count).await;
+            }
+            let report = ReportWindow::new(&app, None, REPORT);
+            save(report.upcast_ref(), &directory.join("report.png"), &count).await;
             drop(hold);
             app.quit();
         });
@@ -78,6 +87,82 @@ async fn save(window: &gtk::Window, path: &std::path::Path, failures: &Cell<u32>
     window.destroy();
 }
 
+const REPORT: &str = r#"{
+  "schema": 1,
+  "version": "0.1.0",
+  "state": "connected",
+  "gateways": [ { "path": "relayed", "last-handshake": 12 } ],
+  "checks": [ { "id": "FZ001", "result": "ok" } ]
+}"#;
+
+fn configured() -> Model {
+    let session = Session { may_configure: true, may_command: true, ..Session::default() };
+    let setting = |value: &str, source: &str, locked| Setting {
+        value: value.into(),
+        source: source.into(),
+        locked,
+        change: "next-start".into(),
+        ..Setting::default()
+    };
+    let file = "/etc/dev.firezone.client/firezoned.toml:3";
+    let settings = [
+        ("name", setting("kims-laptop", "/var/lib/dev.firezone.client/settings.toml:2", false)),
+        ("internet-resource", setting("false", "", false)),
+        ("dns-control", setting("auto", "", false)),
+        ("max-partition-time", setting("", "", false)),
+        ("log-filter", setting("info,portal=debug", file, true)),
+        ("auth-url", setting("https://app.firezone.dev/", "", true)),
+        ("account-slug", setting("example-corp", file, true)),
+        ("api-url", setting("wss://api.firezone.dev/", "", true)),
+        ("id", setting("", "", true)),
+        ("token-path", setting("/etc/dev.firezone.client/token", "", true)),
+    ];
+    let settings = settings.into_iter().map(|(key, setting)| (key.to_owned(), setting)).collect();
+    Model { daemon: Daemon::Serving(Box::new(session)), settings, ..Model::default() }
+}
+
+fn diagnoses() -> Vec<(&'static str, Model)> {
+    let check = |id: &str, verdict, name: &str, evidence: &str, effect: &str, remedy: &str| Check {
+        id: id.into(),
+        name: name.into(),
+        verdict,
+        evidence: evidence.into(),
+        effect: effect.into(),
+        remedy: remedy.into(),
+    };
+    let checks = vec![
+        check("FZ001", Verdict::Ok, "The service", "it is on the bus", "", ""),
+        check(
+            "FZ012",
+            Verdict::Failed,
+            "Names in containers",
+            "the firewall refuses port 53 from docker0",
+            "Containers on this computer find no names.",
+            "iptables -I INPUT -i docker0 -p udp --dport 53 -j ACCEPT",
+        ),
+        check(
+            "FZ020",
+            Verdict::Warning,
+            "The clock",
+            "nobody keeps it",
+            "If it goes wrong, the portal's certificate is not trusted.",
+            "Start systemd-timesyncd.",
+        ),
+        check("FZ021", Verdict::Skipped, "The portal", "there is no session", "", ""),
+    ];
+    let session = Session { may_diagnose: true, may_command: true, ..Session::default() };
+    let done = |checks: Vec<Check>, is_local| Diagnosis::Done { checks, is_local };
+    let serving =
+        |diagnosis| Model { daemon: Daemon::Serving(Box::new(session.clone())), diagnosis, ..Model::default() };
+    let fine = vec![check("FZ001", Verdict::Ok, "The service", "it is on the bus", "", "")];
+    vec![
+        ("diagnostics", serving(done(checks.clone(), false))),
+        ("diagnostics-fine", serving(done(fine, false))),
+        ("diagnostics-running", serving(Diagnosis::Running)),
+        ("diagnostics-local", Model { daemon: Daemon::Absent, diagnosis: done(checks, true), ..Model::default() }),
+    ]
+}
+
 fn models() -> Vec<(&'static str, Model)> {
     let with = |daemon| Model { daemon, ..Model::default() };
     let serving = |session: Session| with(Daemon::Serving(Box::new(session)));
@@ -94,7 +179,12 @@ fn models() -> Vec<(&'static str, Model)> {
             ..state(State::Connected, "")
         })
     };
+    let ended_by_bob = Session {
+        status: Some(Status { asked_by: Some("bob".into()), ..Status::default() }),
+        ..state(State::SignedOut, "")
+    };
     let mut warned = connected(resources());
+    warned.paths = [(vec!["Berlin".to_owned()], "relayed".to_owned())].into();
     if let Daemon::Serving(session) = &mut warned.daemon
         && let Some(status) = &mut session.status
     {
@@ -113,6 +203,7 @@ fn models() -> Vec<(&'static str, Model)> {
             "sign-in-expired",
             Model { account_slug: "example-corp".into(), ..serving(state(State::SignedOut, "token_expired")) },
         ),
+        ("sign-in-by-bob", Model { user: "anna".into(), ..serving(ended_by_bob) }),
         ("sign-in-kept", Model { has_token: true, ..serving(state(State::SignedOut, "")) }),
         ("sign-in-browser", Model { attempt: Attempt::Browser, ..serving(state(State::SignedOut, "")) }),
         ("waiting-network", serving(state(State::WaitingForNetwork, "no_network"))),

@@ -16,7 +16,7 @@ pub struct Action {
 }
 
 /// All actions, except the switch of the Internet resource, which has a state.
-pub const ACTIONS: [Action; 14] = [
+pub const ACTIONS: [Action; 19] = [
     plain("open", &[]),
     with_text("sign-in", &[]),
     plain("connect", &[]),
@@ -25,7 +25,12 @@ pub const ACTIONS: [Action; 14] = [
     with_text("copy", &[]),
     with_text("open-link", &[]),
     with_text("favourite", &[]),
+    with_text("change-setting", &[]),
+    with_text("reset-setting", &[]),
     plain("search", &["<Control>f"]),
+    plain("diagnostics", &["<Control>d"]),
+    plain("examine", &["F5"]),
+    plain("report", &[]),
     plain("preferences", &["<Control>comma"]),
     plain("shortcuts", &["<Control>question"]),
     plain("about", &[]),

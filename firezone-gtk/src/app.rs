@@ -16,7 +16,9 @@ use portal::sign_in::{AuthUrl, SignIn};
 use crate::{
     APP_ID, actions,
     bus::{Bus, Failure, Report, Request},
-    model::{Attempt, Consequence, Model, News},
+    diagnostics::{Diagnostics, ReportWindow},
+    handler,
+    model::{Consequence, Diagnosis, Model, News},
     notices,
     preferences::Preferences,
     settings::Settings,
@@ -25,7 +27,7 @@ use crate::{
     window::Window,
 };
 
-/// Where people of the existing service sign in.
+/// Where people sign in if the daemon does not say.
 const AUTH_URL: &str = "https://app.firezone.dev";
 /// How many reports or choices may wait for the main thread.
 const QUEUE: usize = 64;
@@ -94,12 +96,17 @@ impl App {
         let (reports, news) = async_channel::bounded(QUEUE);
         let (to_us, from_tray) = async_channel::bounded(QUEUE);
         let settings = Settings::open();
+        handler::repair();
+        if let Some(settings) = &settings {
+            settings.take_over();
+        }
         if settings.is_none() {
             tracing::warn!("the settings' schema is not installed; choices last as long as the app");
         }
         let model = Model {
             favourites: settings.as_ref().map(Settings::favourites).unwrap_or_default(),
             account_slug: settings.as_ref().map(Settings::account_slug).unwrap_or_default(),
+            user: glib::user_name().to_string_lossy().into_owned(),
             ..Model::default()
         };
         let bus = Bus::start(reports)?;
@@ -140,6 +147,10 @@ impl App {
     fn open(&self) {
         let window = self.window().unwrap_or_else(|| {
             let window = Window::new(&self.gtk);
+            let bus = self.bus.clone();
+            window.connect_map(move |_| bus.ask(Request::Watch(true)));
+            let bus = self.bus.clone();
+            window.connect_unmap(move |_| bus.ask(Request::Watch(false)));
             window.show_view(&view::window::view(&self.model.borrow()));
             window
         });
@@ -147,7 +158,30 @@ impl App {
     }
 
     fn window(&self) -> Option<Window> {
+        self.of_windows()
+    }
+
+    fn preferences(&self) -> Option<Preferences> {
+        self.of_windows()
+    }
+
+    /// The window of this kind, if it is open.
+    fn of_windows<T: IsA<gtk::Window>>(&self) -> Option<T> {
         self.gtk.windows().into_iter().find_map(|window| window.downcast().ok())
+    }
+
+    fn examine(&self) {
+        self.model.borrow_mut().diagnosis = Diagnosis::Running;
+        self.bus.ask(Request::Examine);
+    }
+
+    fn show_diagnostics(&self) {
+        let parent = self.gtk.active_window();
+        let window = self.of_windows().unwrap_or_else(|| {
+            self.examine();
+            Diagnostics::new(&self.gtk, parent.as_ref())
+        });
+        window.present();
     }
 
     fn handle(&self, report: Report) {
@@ -168,6 +202,9 @@ impl App {
                     model.account_slug = whose.and_then(|whose| whose.account_slug).unwrap_or_default();
                 }
             }
+            Report::Collected(text) => {
+                ReportWindow::new(&self.gtk, self.gtk.active_window().as_ref(), &text).present();
+            }
             Report::Failed(failure) => self.complain(&failure),
         }
         self.refresh();
@@ -182,6 +219,7 @@ impl App {
                 }
             }
             Consequence::Notify(notice) => notices::notify(&self.gtk, &notice),
+            Consequence::SignedInBy(name) => self.say(&gettext("{user} has signed in.").replace("{user}", &name)),
         }
     }
 
@@ -193,14 +231,24 @@ impl App {
             Failure::NotPermitted => gettext("You may not do this."),
             Failure::TokenRejected => gettext("The sign-in was rejected."),
             Failure::NoToken => gettext("Sign in first."),
+            Failure::Invalid(why) => gettext("That value is not possible: {why}").replace("{why}", why),
+            Failure::Locked(_) => gettext("The administrator has fixed this setting."),
             Failure::Keyring(_) => gettext("The keyring does not keep the sign-in. It lasts until the app ends."),
             Failure::Other(_) => gettext("That did not work. The log of the service may know why."),
         };
+        // What was typed there does not count; what counts is shown again.
+        if let Some(preferences) = self.preferences() {
+            preferences.forget_shown();
+        }
         self.say(&text);
     }
 
     fn say(&self, text: &str) {
-        if let Some(window) = self.window() {
+        if let Some(diagnostics) = self.of_windows::<Diagnostics>() {
+            diagnostics.toast(text);
+        } else if let Some(preferences) = self.preferences() {
+            preferences.toast(text);
+        } else if let Some(window) = self.window() {
             window.toast(text);
         }
     }
@@ -213,6 +261,12 @@ impl App {
         }
         if let Some(tray) = self.tray.borrow().as_ref() {
             tray.update(view::tray::view(&model));
+        }
+        if let Some(preferences) = self.preferences() {
+            preferences.show_settings(&view::settings::rows(&model));
+        }
+        if let Some(diagnostics) = self.of_windows::<Diagnostics>() {
+            diagnostics.show_view(&view::diagnostics::view(&model));
         }
         let session = model.session();
         if let Some(action) = self.gtk.lookup_action(actions::INTERNET).and_downcast::<gio::SimpleAction>() {
@@ -229,6 +283,7 @@ impl App {
             "cancel" => self.cancel(),
             "sign-out" => {
                 self.connects_by_itself.set(false);
+                self.model.borrow_mut().sign_out();
                 self.bus.ask(Request::SignOut);
             }
             actions::INTERNET => self.bus.ask(Request::SetInternet(text == "true")),
@@ -241,8 +296,19 @@ impl App {
                 }
             }
             "preferences" => {
-                Preferences::new(self.gtk.active_window().as_ref(), self.settings.as_ref()).present();
+                let preferences = self.preferences();
+                let parent = self.gtk.active_window();
+                preferences.unwrap_or_else(|| Preferences::new(parent.as_ref(), self.settings.as_ref())).present();
             }
+            "diagnostics" => self.show_diagnostics(),
+            "examine" => self.examine(),
+            "report" => self.bus.ask(Request::Collect),
+            "change-setting" => {
+                if let Some((key, value)) = text.split_once('=') {
+                    self.bus.ask(Request::Change(key.to_owned(), Some(value.to_owned())));
+                }
+            }
+            "reset-setting" => self.bus.ask(Request::Change(text, None)),
             "shortcuts" => {
                 if let Some(window) = dialogs::shortcuts(self.gtk.active_window().as_ref()) {
                     window.present();
@@ -262,7 +328,7 @@ impl App {
 
     fn hand_over(&self) {
         self.connects_by_itself.set(true);
-        self.model.borrow_mut().attempt = Attempt::HandedOver;
+        self.model.borrow_mut().hand_over();
         self.bus.ask(Request::Connect);
     }
 

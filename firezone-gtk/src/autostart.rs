@@ -10,8 +10,10 @@ use crate::APP_ID;
 
 /// Where the desktop file is installed, below each directory of data.
 const APPLICATIONS: &str = "applications";
+/// The link that the existing client makes. It leads nowhere once that client is gone.
+const LEFTOVER: &str = "firezone-client-gui.desktop";
 
-/// Makes the link; a link that is there already is replaced.
+/// Makes the link; a link that is there already is replaced, and one of the existing client that leads nowhere too.
 ///
 /// # Errors
 ///
@@ -48,7 +50,14 @@ fn register_in(directory: &Path, target: &Path) -> io::Result<()> {
         _ => {}
     }
     symlink(target, &temporary)?;
-    fs::rename(&temporary, link)
+    fs::rename(&temporary, link)?;
+    remove_dangling(&directory.join(LEFTOVER))
+}
+
+/// Only a link, and only one that leads nowhere: everything else is somebody's.
+fn remove_dangling(path: &Path) -> io::Result<()> {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    if is_link && !path.exists() { fs::remove_file(path) } else { Ok(()) }
 }
 
 fn link(directory: &Path) -> PathBuf {
@@ -85,5 +94,22 @@ mod tests {
             assert_eq!(fs::read_link(link(&directory)).unwrap(), Path::new(target));
         }
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_existing_clients_link_goes_if_it_leads_nowhere() {
+        let home = tempfile::tempdir().unwrap();
+        let (target, leftover) = (Path::new("/usr/share/applications/new.desktop"), home.path().join(LEFTOVER));
+        symlink("/nonexistent/firezone-client-gui.desktop", &leftover).unwrap();
+        register_in(home.path(), target).unwrap();
+        assert!(fs::symlink_metadata(&leftover).is_err());
+
+        symlink("/dev/null", &leftover).unwrap();
+        register_in(home.path(), target).unwrap();
+        assert!(fs::symlink_metadata(&leftover).is_ok(), "it leads somewhere");
+        fs::remove_file(&leftover).unwrap();
+        fs::write(&leftover, "[Desktop Entry]").unwrap();
+        register_in(home.path(), target).unwrap();
+        assert!(leftover.exists(), "it is no link");
     }
 }

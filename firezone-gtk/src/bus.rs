@@ -4,6 +4,7 @@
 //! missed signal costs nothing.
 
 mod daemon;
+mod examine;
 mod keeper;
 
 use std::{thread, time::Duration};
@@ -32,6 +33,14 @@ pub enum Request {
     Forget,
     /// Switch the Internet resource on or off.
     SetInternet(bool),
+    /// Change a setting of the daemon, or make it as if nobody had changed it over the bus.
+    Change(String, Option<String>),
+    /// Whether somebody looks at how resources are reached.
+    Watch(bool),
+    /// Look for problems: by the daemon, or by ourselves if there is none.
+    Examine,
+    /// Make a report.
+    Collect,
     /// Look again; something outside the bus has changed.
     Look,
 }
@@ -43,6 +52,8 @@ pub enum Report {
     News(News),
     /// Whether a token is kept, and for whom.
     Token(Option<Whose>),
+    /// A report, whole.
+    Collected(String),
     /// Something did not work; it concerns nothing else.
     Failed(Failure),
 }
@@ -69,6 +80,12 @@ pub enum Failure {
     /// There is none to hand over.
     #[error("no token is kept")]
     NoToken,
+    /// The daemon cannot make sense of a value.
+    #[error("{0}")]
+    Invalid(String),
+    /// The administrator has fixed the setting.
+    #[error("{0}")]
+    Locked(String),
     /// The keyring is of no help. Signing in works all the same.
     #[error(transparent)]
     Keyring(#[from] keyring::Error),
@@ -121,8 +138,25 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
                 if reports.send(Report::News(daemon::look_at_file())).await.is_err() {
                     return;
                 }
-                tokio::time::sleep(PAUSE).await;
+                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports));
+                if matches!(patience.await, Ok(())) {
+                    return;
+                }
             }
+        }
+    }
+}
+
+/// What can be done without a bus. Returns when nobody wants anything any more.
+async fn serve_alone(inbox: &mut mpsc::Receiver<Request>, reports: &Sender<Report>) {
+    while let Some(request) = inbox.recv().await {
+        let report = match request {
+            Request::Examine => Report::News(News::Diagnosis(examine::alone().await)),
+            Request::Watch(_) | Request::Look => continue,
+            _ => Report::Failed(Failure::NotRunning),
+        };
+        if reports.send(report).await.is_err() {
+            return;
         }
     }
 }

@@ -13,9 +13,9 @@
 //! * [`model`]    – all that the app knows
 //! * [`view`]     – what is seen, as pure functions of the model; knows no GTK
 //! * [`bus`]      – the thread that speaks D-Bus, and keeps the token: requests in, reports out
-//! * [`window`], [`preferences`], `pages`, `rows` – widgets that know no daemon
+//! * [`window`], [`preferences`], [`diagnostics`], `pages`, `rows` – widgets that know no daemon
 //! * [`tray`]     – the view of the tray, translated to a StatusNotifierItem
-//! * [`settings`], [`autostart`], [`notices`], [`strings`] – the desktop's other services, and texts
+//! * [`settings`], [`autostart`], [`handler`], [`notices`], [`strings`] – the desktop's other services, and texts
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,8 @@ pub mod actions;
 pub mod app;
 pub mod autostart;
 pub mod bus;
+pub mod diagnostics;
+pub mod handler;
 pub mod model;
 pub mod notices;
 mod pages;

@@ -1,8 +1,8 @@
 //! All that the app knows, and the one way in which it changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dbus_api::{Resource, State, Status};
+use dbus_api::{Resource, Setting, State, Status};
 
 /// Everything the app knows. Views are made of it and of nothing else.
 #[derive(Debug, Default)]
@@ -11,6 +11,18 @@ pub struct Model {
     pub daemon: Daemon,
     /// What can be reached, in the daemon's order.
     pub resources: Vec<Resource>,
+    /// How the gateways of these sites are reached: a word of the daemon.
+    pub paths: BTreeMap<Vec<String>, String>,
+    /// What the daemon was told, by key.
+    pub settings: BTreeMap<String, Setting>,
+    /// What was found the last time that somebody looked for problems.
+    pub diagnosis: Diagnosis,
+    /// What this user is called on this machine.
+    pub user: String,
+    /// Whether the last sign-out was asked for here.
+    pub signed_out_here: bool,
+    /// Whether the session is of a token that was handed over here.
+    pub is_ours: bool,
     /// Whether somebody is signing in.
     pub attempt: Attempt,
     /// Whether a token is kept that could be used without the browser.
@@ -50,6 +62,81 @@ pub struct Session {
     pub status: Option<Status>,
     /// Whether this user may sign in and out.
     pub may_command: bool,
+    /// Whether this user may change settings of the daemon.
+    pub may_configure: bool,
+    /// Whether this user may look deeper.
+    pub may_diagnose: bool,
+}
+
+/// How far looking for problems has come.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Diagnosis {
+    /// Nobody has asked.
+    #[default]
+    None,
+    /// Somebody looks.
+    Running,
+    /// Nobody could.
+    Failed,
+    /// This was found.
+    Done {
+        /// All checks.
+        checks: Vec<Check>,
+        /// Whether the app has looked by itself, because the daemon does not run.
+        is_local: bool,
+    },
+}
+
+/// One check.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Check {
+    /// Its number.
+    pub id: String,
+    /// What it is about.
+    pub name: String,
+    /// How it has ended.
+    pub verdict: Verdict,
+    /// What was found.
+    pub evidence: String,
+    /// What follows from it; empty if all is well.
+    pub effect: String,
+    /// What to do about it; empty if there is nothing to do.
+    pub remedy: String,
+}
+
+/// How a check has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// All is well.
+    Ok,
+    /// Something may not work.
+    Warning,
+    /// Something does not work.
+    Failed,
+    /// It cannot be told.
+    Skipped,
+}
+
+impl From<dbus_api::Check> for Check {
+    fn from(it: dbus_api::Check) -> Self {
+        let dbus_api::Check { id, name, result, evidence, effect, remedy } = it;
+        let verdict = match result.as_str() {
+            "ok" => Verdict::Ok,
+            "warning" => Verdict::Warning,
+            "failed" => Verdict::Failed,
+            _ => Verdict::Skipped,
+        };
+        Self { id, name, verdict, evidence, effect, remedy }
+    }
+}
+
+/// Who did something, if not this app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SomebodyElse<'a> {
+    /// The same user, with another program.
+    SameUser,
+    /// Another user, of this name.
+    Other(&'a str),
 }
 
 /// How far an attempt to sign in has come.
@@ -75,6 +162,12 @@ pub enum News {
     Session(Box<Session>),
     /// What can be reached.
     Resources(Vec<Resource>),
+    /// How the sites in use are reached.
+    Paths(BTreeMap<Vec<String>, String>),
+    /// What the daemon was told.
+    Settings(BTreeMap<String, Setting>),
+    /// How far looking for problems has come.
+    Diagnosis(Diagnosis),
 }
 
 /// What follows from news, beside a new view.
@@ -86,6 +179,8 @@ pub enum Consequence {
     HandOver,
     /// Tell the user.
     Notify(Notice),
+    /// Somebody else has signed in on this machine.
+    SignedInBy(String),
 }
 
 /// Something worth a notification.
@@ -114,6 +209,9 @@ impl Model {
             News::Managed(state) => self.leave(Daemon::Managed(state)),
             News::Session(session) => return self.enter(session),
             News::Resources(resources) => return self.list(resources),
+            News::Paths(paths) => self.paths = paths,
+            News::Settings(settings) => self.settings = settings,
+            News::Diagnosis(diagnosis) => self.diagnosis = diagnosis,
         }
         Vec::new()
     }
@@ -143,6 +241,42 @@ impl Model {
         matches!(self.state(), State::Connecting | State::WaitingForNetwork)
     }
 
+    /// A setting of the daemon, if it says anything.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(|setting| setting.value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The account that the administrator has chosen for everybody.
+    #[must_use]
+    pub fn fixed_account(&self) -> Option<&str> {
+        self.setting("account-slug")
+    }
+
+    /// Somebody else who ended the session: another user, or the same user elsewhere.
+    #[must_use]
+    pub fn signed_out_by(&self) -> Option<SomebodyElse<'_>> {
+        let session = self.session().filter(|it| it.state == State::SignedOut && it.reason.is_empty())?;
+        let name = session.status.as_ref()?.asked_by.as_deref()?;
+        match name == self.user {
+            true if self.signed_out_here => None,
+            true => Some(SomebodyElse::SameUser),
+            false => Some(SomebodyElse::Other(name)),
+        }
+    }
+
+    /// A token is handed over from here.
+    pub fn hand_over(&mut self) {
+        self.attempt = Attempt::HandedOver;
+        self.is_ours = true;
+        self.signed_out_here = false;
+    }
+
+    /// The end of the session is asked for from here.
+    pub fn sign_out(&mut self) {
+        self.signed_out_here = true;
+    }
+
     /// Nobody tries to sign in any more.
     pub fn give_up(&mut self) {
         self.attempt = Attempt::None;
@@ -157,6 +291,10 @@ impl Model {
 
     fn leave(&mut self, daemon: Daemon) {
         self.daemon = daemon;
+        self.is_ours = false;
+        self.signed_out_here = false;
+        self.settings.clear();
+        self.paths.clear();
         self.resources.clear();
         self.told_offline.clear();
         if self.attempt == Attempt::HandedOver {
@@ -169,14 +307,26 @@ impl Model {
         let (was, is) = (self.state(), session.state);
         let is_new_daemon = self.session().is_none();
 
+        let asked_by = session.status.as_ref().and_then(|status| status.asked_by.as_deref());
+        if is != State::SignedOut
+            && let Some(other) = asked_by.filter(|name| *name != self.user && !self.user.is_empty())
+        {
+            let is_news = self.is_ours || was == State::SignedOut && !is_new_daemon;
+            if is_news && is != State::SigningOut {
+                consequences.push(Consequence::SignedInBy(other.to_owned()));
+            }
+            self.is_ours = false;
+        }
         if is == State::SignedOut {
             self.resources.clear();
+            self.paths.clear();
             self.told_offline.clear();
-            if condemns_token(&session.reason) && (was != State::SignedOut || is_new_daemon) {
-                consequences.push(Consequence::ForgetToken);
-                if !is_new_daemon {
-                    consequences.push(Consequence::Notify(Notice::SignInAgain(session.reason.clone())));
+            if condemns_token(&session.reason) && was != State::SignedOut && !is_new_daemon {
+                // A verdict about somebody else's token says nothing about ours.
+                if self.is_ours {
+                    consequences.push(Consequence::ForgetToken);
                 }
+                consequences.push(Consequence::Notify(Notice::SignInAgain(session.reason.clone())));
             } else if is_new_daemon && self.has_token && session.may_command {
                 consequences.push(Consequence::HandOver);
             }
@@ -235,10 +385,24 @@ mod tests {
             [("invalid_token", true), ("token_expired", true), ("tun_busy", false), ("portal_unreachable", false)]
         {
             let mut model = Model { has_token: true, ..Model::default() };
+            model.hand_over();
             model.update(session(State::Connected, ""));
             let consequences = model.update(session(State::SignedOut, reason));
             assert_eq!(consequences.contains(&Consequence::ForgetToken), forgotten, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_verdict_about_somebody_elses_token_leaves_ours() {
+        let mut model = Model { has_token: true, user: "anna".into(), ..Model::default() };
+        model.hand_over();
+        model.update(session(State::Connected, ""));
+        let status = Status { asked_by: Some("bob".into()), ..Status::default() };
+        let News::Session(connected) = session(State::Connected, "") else { unreachable!() };
+        let consequences = model.update(News::Session(Box::new(Session { status: Some(status), ..*connected })));
+        assert_eq!(consequences, [Consequence::SignedInBy("bob".into())]);
+        let consequences = model.update(session(State::SignedOut, "token_expired"));
+        assert!(!consequences.contains(&Consequence::ForgetToken), "{consequences:?}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The user's choices, as a window.
 
+use std::cell::RefCell;
+
 use adw::{prelude::*, subclass::prelude::*};
 use gtk::{gio, glib};
 
-use crate::{autostart, settings::Settings};
+use crate::{autostart, rows::setting_row, settings::Settings, view::settings::SettingRow};
 
 mod imp {
     use super::*;
@@ -17,6 +19,10 @@ mod imp {
         pub(super) connect_on_start: TemplateChild<gtk::Switch>,
         #[template_child]
         pub(super) account_slug: TemplateChild<adw::EntryRow>,
+        #[template_child]
+        pub(super) system: TemplateChild<adw::PreferencesGroup>,
+        /// What is shown of the daemon's settings, and by which widgets.
+        pub(super) shown: RefCell<Vec<(SettingRow, gtk::Widget)>>,
     }
 
     #[glib::object_subclass]
@@ -76,5 +82,35 @@ impl Preferences {
             }
         }
         this
+    }
+
+    /// Shows the daemon's settings. Rows that are the same stay, so that nobody's typing is lost.
+    pub fn show_settings(&self, rows: &[SettingRow]) {
+        let imp = self.imp();
+        if imp.shown.borrow().iter().map(|(row, _)| row).eq(rows) {
+            return;
+        }
+        for (_, widget) in imp.shown.take() {
+            imp.system.remove(&widget);
+        }
+        let shown = rows.iter().map(|row| {
+            let widget = setting_row::build(row);
+            imp.system.add(&widget);
+            (row.clone(), widget)
+        });
+        imp.shown.replace(shown.collect());
+        imp.system.set_visible(!rows.is_empty());
+    }
+
+    /// What is shown may be what somebody wished in vain: it is shown anew next time.
+    pub fn forget_shown(&self) {
+        for (row, _) in self.imp().shown.borrow_mut().iter_mut() {
+            row.key.clear();
+        }
+    }
+
+    /// Says something in passing.
+    pub fn toast(&self, text: &str) {
+        self.add_toast(adw::Toast::new(&glib::markup_escape_text(text)));
     }
 }

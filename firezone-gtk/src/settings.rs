@@ -1,5 +1,7 @@
 //! What the user has chosen, kept by the desktop.
 
+mod import;
+
 use std::collections::BTreeSet;
 
 use gtk::{gio, prelude::*};
@@ -60,6 +62,23 @@ impl Settings {
     /// Keeps `widget`'s `property` and the account the same.
     pub fn bind_account_slug(&self, widget: &impl IsA<gtk::glib::Object>, property: &str) {
         self.0.bind(ACCOUNT_SLUG, widget, property).build();
+    }
+
+    /// Takes over what the user has chosen with the existing client, as far as nothing was chosen here yet.
+    pub fn take_over(&self) {
+        if [ACCOUNT_SLUG, FAVOURITES, CONNECT_ON_START].iter().any(|key| self.0.user_value(key).is_some()) {
+            return;
+        }
+        let Some(choices) = import::read() else { return };
+        if !choices.favourites.is_empty() {
+            self.set_favourites(&choices.favourites.into_iter().collect());
+        }
+        if let Some(slug) = choices.account_slug {
+            self.set_account_slug(&slug);
+        }
+        if let Some(connects) = choices.connects_on_start {
+            self.remember(CONNECT_ON_START, self.0.set_boolean(CONNECT_ON_START, connects));
+        }
     }
 
     fn remember(&self, key: &str, outcome: Result<(), gtk::glib::BoolError>) {

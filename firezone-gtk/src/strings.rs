@@ -46,6 +46,17 @@ pub fn status(code: &str) -> String {
     }
 }
 
+/// The way to a resource, or nothing if it is not known.
+#[must_use]
+pub fn path(code: &str) -> String {
+    match code {
+        "direct" => gettext("Directly"),
+        "relayed" => gettext("Through a relay"),
+        "connecting" => gettext("Connecting"),
+        _ => String::new(),
+    }
+}
+
 /// What a resource is.
 #[must_use]
 pub fn kind(code: &str) -> String {

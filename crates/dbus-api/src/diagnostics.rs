@@ -3,9 +3,9 @@
 #![allow(missing_docs, reason = "what the proxy macro makes cannot be documented; what we write is")]
 
 use serde::{Deserialize, Serialize};
-use zbus::zvariant::{Type, as_value};
+use zbus::zvariant::{OwnedFd, Type, as_value};
 
-use crate::Error;
+use crate::{Error, client::NoOptions};
 
 /// How a resource is reached at present.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
@@ -38,6 +38,31 @@ pub struct ResourcePath {
     pub received_bytes: Option<u64>,
 }
 
+/// What a check found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
+#[serde(default, rename_all = "kebab-case")]
+#[zvariant(signature = "dict")]
+pub struct Check {
+    /// `FZ001` and so on; never reused.
+    #[serde(with = "as_value")]
+    pub id: String,
+    /// What it is about.
+    #[serde(with = "as_value")]
+    pub name: String,
+    /// `ok`, `warning`, `failed`, or `skipped` if it cannot be told.
+    #[serde(with = "as_value")]
+    pub result: String,
+    /// What was found.
+    #[serde(with = "as_value")]
+    pub evidence: String,
+    /// What follows from it; empty if all is well.
+    #[serde(with = "as_value")]
+    pub effect: String,
+    /// What to do about it; empty if there is nothing to do.
+    #[serde(with = "as_value")]
+    pub remedy: String,
+}
+
 /// A deeper look, for help with a problem.
 #[zbus::proxy(
     interface = "dev.firezone.Client1.Diagnostics",
@@ -46,6 +71,14 @@ pub struct ResourcePath {
     gen_blocking = false
 )]
 pub trait Diagnostics {
+    /// Looks for what may be wrong on this machine: the checks with these numbers, or all of them if none is named.
+    fn run_checks(&self, checks: &[&str], options: NoOptions) -> Result<Vec<Check>, Error>;
+
+    /// Writes a report for whoever helps: one JSON document, without names, addresses, people and secrets.
+    ///
+    /// `report` is a memfd that can be written. What was in it is replaced. When the call returns, the report is whole.
+    fn collect(&self, report: OwnedFd, options: NoOptions) -> Result<(), Error>;
+
     /// How a resource is reached, by its name or its id.
     fn path(&self, resource: &str) -> Result<ResourcePath, Error>;
 

@@ -24,7 +24,7 @@ pub mod status;
 pub mod status_file;
 
 pub use client::{ClientProxy, SignInOptions};
-pub use diagnostics::{DiagnosticsProxy, ResourcePath};
+pub use diagnostics::{Check, DiagnosticsProxy, ResourcePath};
 pub use dns::DnsProxy;
 pub use error::Error;
 pub use resources::{Resource, ResourcesProxy};

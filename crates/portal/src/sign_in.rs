@@ -430,6 +430,7 @@ mod tests {
             ("nonsense".to_owned(), NotOurs),
             (String::new(), NotOurs),
             (format!("{plain}{}", "x".repeat(LONGEST_CALLBACK)), NotOurs),
+            (format!("{plain}&x={}", "x".repeat(1 << 20)), NotOurs),
         ] {
             assert_eq!(text.parse::<Callback>().map(|_| ()).unwrap_err(), error, "{text}");
         }

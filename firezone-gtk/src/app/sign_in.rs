@@ -16,8 +16,14 @@ use crate::{
 impl App {
     /// Opens the page of the account, or else the page where it is chosen. An attempt that is under way ends.
     pub(super) fn begin_sign_in(&self, slug: &str) {
-        let slug = if slug.is_empty() { self.model.borrow().account_slug.clone() } else { slug.to_owned() };
-        let page = self.sign_in.borrow_mut().begin(&self.auth, Some(&slug), Instant::now(), &mut StdRng::from_os_rng());
+        let (slug, auth) = {
+            let model = self.model.borrow();
+            let slug = model.fixed_account().unwrap_or(if slug.is_empty() { &model.account_slug } else { slug });
+            // The daemon has checked what its administrator said; without a word of it the usual page counts.
+            let auth = model.setting("auth-url").and_then(|url| url.parse().ok());
+            (slug.to_owned(), auth.unwrap_or_else(|| self.auth.clone()))
+        };
+        let page = self.sign_in.borrow_mut().begin(&auth, Some(&slug), Instant::now(), &mut StdRng::from_os_rng());
         {
             let mut model = self.model.borrow_mut();
             model.attempt = Attempt::Browser;
@@ -54,6 +60,7 @@ impl App {
             model.is_under_way()
         };
         if !was_in_browser && is_under_way {
+            self.model.borrow_mut().sign_out();
             self.bus.ask(Request::SignOut);
         }
     }
@@ -64,7 +71,7 @@ impl App {
             Ok(callback) => {
                 let outcome = self.sign_in.borrow_mut().handle_callback(callback);
                 match outcome {
-                    Outcome::Ignored => {}
+                    Outcome::Ignored => tracing::info!("the end of a sign-in for which nobody waits"),
                     Outcome::Aborted => {
                         self.model.borrow_mut().give_up();
                         self.open();
@@ -89,7 +96,7 @@ impl App {
         }
         {
             let mut model = self.model.borrow_mut();
-            model.attempt = Attempt::HandedOver;
+            model.hand_over();
             model.account_slug.clone_from(&account_slug);
         }
         let filled = |text: String| Some(text).filter(|text| !text.is_empty());

@@ -3,13 +3,20 @@
 use std::{collections::BTreeMap, fs, io::Write as _, os::fd::OwnedFd, path::Path, time::Duration};
 
 use async_channel::Sender;
-use dbus_api::{ClientProxy, Error, ResourcesProxy, SignInOptions, State, StatusFile, resources::Filter, status_file};
+use dbus_api::{
+    ClientProxy, DiagnosticsProxy, Error, Resource, ResourcesProxy, SettingsProxy, SignInOptions, State, StatusFile,
+    resources::Filter, status_file,
+};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use zbus::{Connection, proxy::CacheProperties};
+use zbus::{
+    Connection,
+    proxy::CacheProperties,
+    zvariant::{OwnedValue, Value},
+};
 
 use super::{
-    Failure, Report, Request,
+    Failure, Report, Request, examine,
     keeper::{Keeper, Kept},
 };
 use crate::model::{News, Session};
@@ -18,6 +25,10 @@ use crate::model::{News, Session};
 const PATIENCE: Duration = Duration::from_secs(25);
 /// What fits into a pipe without anybody reading. Tokens are far shorter.
 const LONGEST_TOKEN: usize = 60 * 1024;
+/// How often paths are looked at while somebody sees them.
+const GLANCE: Duration = Duration::from_secs(5);
+/// How many groups of sites are asked about at each glance; there are hardly ever more than a handful.
+const MOST_PATHS: usize = 32;
 /// The polkit actions without which the app is of no use, as `GetPermissions` names them.
 const NEEDED: [&str; 2] = ["sign-in", "sign-out"];
 
@@ -32,6 +43,12 @@ pub(super) enum End {
 struct Daemon<'a> {
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
+    settings: SettingsProxy<'static>,
+    diagnostics: DiagnosticsProxy<'static>,
+    /// One resource of each group of sites that is in use: what the paths are asked by.
+    in_use: BTreeMap<Vec<String>, String>,
+    /// Whether somebody looks at the paths.
+    is_watched: bool,
     reports: &'a Sender<Report>,
     keeper: &'a mut Keeper,
 }
@@ -64,7 +81,21 @@ async fn try_follow(
     let mut owners = client.inner().receive_owner_changed().await?;
     let mut changes = client.receive_status_changed().await?;
     let mut resource_changes = resources.receive_changed().await?;
-    let mut daemon = Daemon { client, resources, reports, keeper };
+    let settings = SettingsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let diagnostics = DiagnosticsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let mut setting_changes = settings.receive_changed().await?;
+    let mut daemon = Daemon {
+        client,
+        resources,
+        settings,
+        diagnostics,
+        in_use: BTreeMap::new(),
+        is_watched: false,
+        reports,
+        keeper,
+    };
+    let mut glance = tokio::time::interval(GLANCE);
+    glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     daemon.look().await;
     // Every future here is cancel-safe: each is one receive.
     loop {
@@ -81,6 +112,12 @@ async fn try_follow(
                 Some(_) => daemon.look_at_resources().await,
                 None => return Ok(End::Lost),
             },
+            change = setting_changes.next() => match change {
+                Some(_) => daemon.look_at_settings().await,
+                None => return Ok(End::Lost),
+            },
+            // Nobody announces paths: they are private, and change with every packet.
+            _ = glance.tick(), if daemon.is_watched && !daemon.in_use.is_empty() => daemon.look_at_paths().await,
             request = inbox.recv() => match request {
                 Some(request) => daemon.carry_out(request).await,
                 None => return Ok(End::Closed),
@@ -90,14 +127,16 @@ async fn try_follow(
 }
 
 impl Daemon<'_> {
-    async fn look(&self) {
+    async fn look(&mut self) {
+        // The settings first: they say where to sign in.
+        self.look_at_settings().await;
         if self.look_at_session().await {
             self.look_at_resources().await;
         }
     }
 
     /// Whether it is there.
-    async fn look_at_session(&self) -> bool {
+    async fn look_at_session(&mut self) -> bool {
         match in_time(self.session()).await {
             Ok(session) => {
                 self.report(Report::News(News::Session(Box::new(session)))).await;
@@ -122,26 +161,66 @@ impl Daemon<'_> {
             internet_resource_active,
             status,
             may_command: NEEDED.iter().all(|action| may(&permissions, action)),
+            may_configure: may(&permissions, "configure"),
+            may_diagnose: may(&permissions, "diagnose"),
         })
     }
 
-    async fn look_at_resources(&self) {
+    async fn look_at_resources(&mut self) {
         if let Ok((_generation, list)) = in_time(self.resources.list(Filter::default())).await {
+            self.in_use = in_use(&list);
             self.report(Report::News(News::Resources(list))).await;
+            if self.is_watched {
+                self.look_at_paths().await;
+            }
         }
+    }
+
+    async fn look_at_settings(&self) {
+        if let Ok(settings) = in_time(self.settings.get()).await {
+            self.report(Report::News(News::Settings(settings))).await;
+        }
+    }
+
+    /// How the sites in use are reached. What cannot be told is left out.
+    async fn look_at_paths(&self) {
+        let mut paths = BTreeMap::new();
+        for (sites, resource) in self.in_use.iter().take(MOST_PATHS) {
+            if let Ok(path) = in_time(self.diagnostics.path(resource)).await {
+                paths.insert(sites.clone(), path.path);
+            }
+        }
+        self.report(Report::News(News::Paths(paths))).await;
     }
 
     async fn carry_out(&mut self, request: Request) {
         let outcome = match request {
             Request::SignIn(kept) => self.sign_in(*kept).await,
-            Request::Connect => match self.keeper.token() {
-                Some(kept) => self.hand_over(kept).await,
-                None => Err(Failure::NoToken),
-            },
+            Request::Connect => self.connect().await,
             Request::SignOut => self.sign_out().await,
             Request::Forget => self.keeper.forget().await,
             Request::SetInternet(active) => {
                 in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
+            }
+            Request::Change(key, value) => self.change(key, value).await,
+            Request::Examine => {
+                let diagnosis = examine::by(&self.diagnostics).await;
+                self.report(Report::News(News::Diagnosis(diagnosis))).await;
+                return;
+            }
+            Request::Collect => match examine::collect(&self.diagnostics).await {
+                Ok(text) => {
+                    self.report(Report::Collected(text)).await;
+                    return;
+                }
+                Err(failure) => Err(failure),
+            },
+            Request::Watch(is_watched) => {
+                self.is_watched = is_watched;
+                if is_watched && !self.in_use.is_empty() {
+                    self.look_at_paths().await;
+                }
+                return;
             }
             Request::Look => {
                 self.look().await;
@@ -151,6 +230,7 @@ impl Daemon<'_> {
         if let Err(failure) = outcome {
             self.report(Report::Failed(failure)).await;
             // What the front end expected does not happen; this is what is.
+            self.look_at_settings().await;
             self.look_at_session().await;
         }
         self.report(Report::Token(self.keeper.whose())).await;
@@ -160,6 +240,11 @@ impl Daemon<'_> {
     async fn sign_in(&mut self, kept: Kept) -> Result<(), Failure> {
         self.hand_over(&kept).await?;
         self.keeper.keep(kept).await
+    }
+
+    async fn connect(&mut self) -> Result<(), Failure> {
+        let kept = self.keeper.token().ok_or(Failure::NoToken)?;
+        self.hand_over(kept).await
     }
 
     async fn sign_out(&mut self) -> Result<(), Failure> {
@@ -174,10 +259,27 @@ impl Daemon<'_> {
         in_time(self.client.sign_in(token.into(), options)).await
     }
 
+    /// Changes a setting, or makes it as if nobody had changed it here.
+    async fn change(&self, key: String, value: Option<String>) -> Result<(), Failure> {
+        match value {
+            Some(value) => {
+                let value = OwnedValue::try_from(Value::from(value)).map_err(|it| Failure::Other(it.to_string()))?;
+                in_time(self.settings.set(BTreeMap::from([(key, value)]))).await
+            }
+            None => in_time(self.settings.reset(vec![key])).await,
+        }
+    }
+
     async fn report(&self, report: Report) {
         // Nobody listens any more only when the app ends, and then the inbox is closed too.
         let _gone = self.reports.send(report).await;
     }
+}
+
+/// One resource of each group of sites whose gateways are connected: all of a group take the same way.
+fn in_use(resources: &[Resource]) -> BTreeMap<Vec<String>, String> {
+    let online = resources.iter().filter(|resource| resource.status == "online");
+    online.map(|resource| (resource.sites.clone(), resource.id.clone())).collect()
 }
 
 fn may(permissions: &BTreeMap<String, String>, action: &str) -> bool {
@@ -198,11 +300,13 @@ fn pipe(text: &str) -> Result<OwnedFd, Failure> {
     Ok(read)
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     let answer = tokio::time::timeout(PATIENCE, call).await;
     answer.map_err(|_| Failure::NotRunning)?.map_err(|error| match error {
         Error::NotAuthorized(_) => Failure::NotPermitted,
         Error::InvalidToken(_) => Failure::TokenRejected,
+        Error::InvalidArgs(text) => Failure::Invalid(text),
+        Error::Locked(text) => Failure::Locked(text),
         Error::Stopping(_) => Failure::NotRunning,
         Error::ZBus(zbus::Error::MethodError(name, ..))
             if matches!(
@@ -252,6 +356,23 @@ mod tests {
         ] {
             assert_eq!(may(&permissions, "sign-in"), expected, "{permissions:?}");
         }
+    }
+
+    #[test]
+    fn each_group_of_sites_in_use_is_asked_about_once() {
+        let resource = |id: &str, site: &str, status: &str| Resource {
+            id: id.into(),
+            sites: vec![site.into()],
+            status: status.into(),
+            ..Resource::default()
+        };
+        let list = [
+            resource("1", "Berlin", "online"),
+            resource("2", "Berlin", "online"),
+            resource("3", "Hamburg", "offline"),
+            resource("4", "Lab", "unknown"),
+        ];
+        assert_eq!(in_use(&list).into_keys().collect::<Vec<_>>(), [["Berlin"]]);
     }
 
     #[test]

@@ -63,7 +63,8 @@ mod imp {
             self.parent_constructed();
             self.obj().build_list();
             let page = self.obj().downgrade();
-            self.search.connect_search_changed(move |entry| {
+            // At once: finding takes less time than anybody's next key.
+            self.search.connect_changed(move |entry| {
                 if let Some(page) = page.upgrade() {
                     page.search(&entry.text());
                 }

@@ -72,6 +72,7 @@ impl SignInPage {
         } else {
             imp.sign_in.add_css_class("suggested-action");
         }
+        imp.account.set_editable(!view.is_account_fixed);
         let is_typing = imp.account.state_flags().contains(gtk::StateFlags::FOCUS_WITHIN);
         if !is_typing && imp.account.text() != view.account_slug {
             imp.account.set_text(&view.account_slug);

@@ -91,7 +91,7 @@ impl ResourceRow {
         imp.name.set_label(&row.name);
         imp.address.set_label(&row.address);
         imp.address.set_visible(!row.address.is_empty());
-        let detail: Vec<&str> = [&row.site, &row.status_text, &row.description]
+        let detail: Vec<&str> = [&row.site, &row.status_text, &row.path, &row.description]
             .into_iter()
             .map(String::as_str)
             .filter(|text| !text.is_empty())

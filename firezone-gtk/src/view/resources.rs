@@ -30,6 +30,8 @@ pub struct Row {
     pub status: String,
     /// The same, in words.
     pub status_text: String,
+    /// Whether its packets go directly or through a relay, in words; empty if nobody knows.
+    pub path: String,
     /// Whether the user likes it.
     pub is_favourite: bool,
 }
@@ -73,6 +75,10 @@ fn row(model: &Model, resource: &Resource) -> Row {
         site: resource.sites.first().cloned().unwrap_or_default(),
         status: resource.status.clone(),
         status_text: strings::status(&resource.status),
+        path: match model.paths.get(&resource.sites) {
+            Some(path) if resource.status == "online" => strings::path(path),
+            _ => String::new(),
+        },
         is_favourite: model.favourites.contains(&resource.id),
     }
 }
@@ -135,6 +141,18 @@ pub(crate) mod tests {
             let row = rows(&model(vec![resource])).remove(0);
             assert_eq!(!row.link.is_empty(), is_link, "{description}");
             assert_eq!(row.description, if is_link { "" } else { description });
+        }
+    }
+
+    #[test]
+    fn the_path_is_that_of_the_resources_sites_and_told_in_words() {
+        let berlin = || vec!["Berlin".to_owned()];
+        for (status, path, expected) in
+            [("online", "direct", "Directly"), ("online", "relayed", "Through a relay"), ("offline", "direct", "")]
+        {
+            let resource = Resource { status: status.into(), ..dns("1", "a") };
+            let model = Model { paths: [(berlin(), path.to_owned())].into(), ..model(vec![resource]) };
+            assert_eq!(rows(&model).remove(0).path, expected, "{status} {path}");
         }
     }
 

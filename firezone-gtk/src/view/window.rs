@@ -5,7 +5,7 @@ use gettextrs::gettext;
 
 use super::resources::{self, Row};
 use crate::{
-    model::{Attempt, Daemon, Model, Session, condemns_token},
+    model::{Attempt, Daemon, Model, Session, SomebodyElse, condemns_token},
     strings,
 };
 
@@ -42,7 +42,9 @@ pub struct Problem {
 pub struct SignIn {
     /// The account to start with.
     pub account_slug: String,
-    /// Why the last session ended, or empty.
+    /// Whether the administrator has chosen that account for everybody.
+    pub is_account_fixed: bool,
+    /// Why the last session ended, or who ended it, or empty.
     pub remark: String,
     /// Whether a kept token makes the browser unnecessary.
     pub can_connect: bool,
@@ -117,8 +119,9 @@ fn serving(model: &Model, session: &Session) -> View {
         }
         (State::SignedOut, Attempt::HandedOver) => waiting(strings::state(State::Connecting), String::new()),
         (State::SignedOut | State::Unknown, _) => View::SignIn(SignIn {
-            account_slug: model.account_slug.clone(),
-            remark: why,
+            account_slug: model.fixed_account().unwrap_or(&model.account_slug).to_owned(),
+            is_account_fixed: model.fixed_account().is_some(),
+            remark: if why.is_empty() { signed_out_by(model) } else { why },
             can_connect: model.has_token && !condemns_token(&session.reason),
         }),
         (state @ State::WaitingForNetwork, _) => {
@@ -130,6 +133,15 @@ fn serving(model: &Model, session: &Session) -> View {
         (state @ State::Connecting, _) => waiting(strings::state(state), why),
         (state @ State::SigningOut, _) => View::Waiting(Waiting { title: strings::state(state), ..Waiting::default() }),
         (State::Connected | State::Reconnecting, _) => View::Session(Box::new(session_view(model, session))),
+    }
+}
+
+/// What another user, or the same one elsewhere, has done.
+fn signed_out_by(model: &Model) -> String {
+    match model.signed_out_by() {
+        Some(SomebodyElse::Other(name)) => gettext("{user} has signed out.").replace("{user}", name),
+        Some(SomebodyElse::SameUser) => gettext("You have signed out with another program."),
+        None => String::new(),
     }
 }
 
@@ -215,6 +227,30 @@ mod tests {
         assert!(matches!(view(&model), View::Waiting(_)));
         let model = Model { attempt: Attempt::Browser, ..serving(State::Connected, "") };
         assert!(matches!(view(&model), View::Session(_)));
+    }
+
+    #[test]
+    fn what_others_have_done_is_told() {
+        let by = |name: &str, signed_out_here| {
+            let mut model = Model { user: "anna".into(), signed_out_here, ..serving(State::SignedOut, "") };
+            if let Daemon::Serving(session) = &mut model.daemon {
+                session.status = Some(dbus_api::Status { asked_by: Some(name.into()), ..dbus_api::Status::default() });
+            }
+            let View::SignIn(page) = view(&model) else { panic!() };
+            page.remark
+        };
+        assert!(by("bob", false).contains("bob"));
+        assert!(by("anna", false).contains("another program"));
+        assert_eq!(by("anna", true), "");
+    }
+
+    #[test]
+    fn an_account_of_the_administrator_counts_more_than_the_users() {
+        let fixed = dbus_api::Setting { value: "acme".into(), ..dbus_api::Setting::default() };
+        let settings = [("account-slug".to_owned(), fixed)].into();
+        let model = Model { settings, account_slug: "mine".into(), ..serving(State::SignedOut, "") };
+        let View::SignIn(page) = view(&model) else { panic!() };
+        assert_eq!((page.account_slug.as_str(), page.is_account_fixed), ("acme", true));
     }
 
     #[test]

@@ -108,7 +108,11 @@ fn whoever_said_something_is_known_and_the_administrators_word_is_locked() {
     );
     let locked: Vec<_> =
         config.values().filter(|it| it.source.is_none() && it.is_locked()).map(|it| it.setting.key).collect();
-    assert_eq!(locked, ["api-url", "auth-url", "account-slug", "token-path", "id"], "nobody may point the daemon elsewhere over the bus");
+    assert_eq!(
+        locked,
+        ["api-url", "auth-url", "account-slug", "token-path", "id"],
+        "nobody may point the daemon elsewhere over the bus"
+    );
 }
 
 #[test]

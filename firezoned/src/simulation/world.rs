@@ -91,7 +91,7 @@ impl World {
             Reach::Unused | Reach::Offline => Reach::Connecting,
             Reach::Connecting => Reach::Relayed,
             Reach::Relayed => Reach::Direct,
-            Reach::Direct if beat % 4 == 0 => Reach::Offline,
+            Reach::Direct if beat.is_multiple_of(4) => Reach::Offline,
             Reach::Direct => Reach::Relayed,
         };
     }

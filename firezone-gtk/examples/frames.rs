@@ -1,0 +1,201 @@
+//! Measures the window with many resources: how long frames take while the list scrolls, how soon a search shows what it
+//! finds, and how much memory all of it needs. Prints one line of JSON. Needs a display, and nothing else.
+
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to whoever runs it")]
+
+use std::{
+    cell::{Cell, RefCell},
+    fs,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use adw::prelude::*;
+use dbus_api::{Resource, State, Status};
+use firezone_gtk::{
+    actions, app,
+    model::{Daemon, Model, News, Session},
+    view,
+    window::Window,
+};
+use gtk::{gdk, gio, glib};
+
+/// How many frames are looked at while the list scrolls from its top to its end.
+const FRAMES: u32 = 240;
+/// What is searched for: all, many, one, none, and letter by letter as people type.
+const NEEDLES: [&str; 12] =
+    ["s", "se", "ser", "serv", "server", "server 9", "server 99", "server 999", "hamburg", "nothing", "1", ""];
+/// How long the whole may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The frame clock's work, in microseconds per frame.
+#[derive(Debug, Default)]
+struct Clock {
+    begun: Cell<Option<Instant>>,
+    work: RefCell<Vec<u128>>,
+    painted: Cell<u64>,
+}
+
+fn main() -> ExitCode {
+    let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1000);
+    let app = adw::Application::builder()
+        .application_id("dev.firezone.Gtk.Frames")
+        .flags(gio::ApplicationFlags::NON_UNIQUE)
+        .build();
+    let is_done = Rc::new(Cell::new(false));
+    let done = is_done.clone();
+    app.connect_activate(move |app| {
+        if let Err(error) = app::dress() {
+            eprintln!("{error}");
+        }
+        actions::install(app, |_, _| {});
+        let (app, done) = (app.clone(), done.clone());
+        let hold = app.hold();
+        glib::spawn_future_local(async move {
+            match glib::future_with_timeout(PATIENCE, measure(&app, count)).await {
+                Ok(Some(line)) => {
+                    println!("{line}");
+                    done.set(true);
+                }
+                Ok(None) => eprintln!("the window has no list, no search or no frame clock"),
+                Err(_) => eprintln!("it took too long"),
+            }
+            drop(hold);
+            app.quit();
+        });
+    });
+    let _code = app.run_with_args(&["frames"]);
+    if is_done.get() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn measure(app: &adw::Application, count: usize) -> Option<String> {
+    let mut model = model(count);
+    let window = Window::new(app);
+    let start = Instant::now();
+    window.show_view(&view::window::view(&model));
+    window.present();
+    let frames = window.frame_clock()?;
+    let clock = watch(&frames);
+    frame(&frames, &clock).await;
+    let shown = start.elapsed();
+
+    // Scrolling from the top to the end.
+    let list = find::<gtk::ListView>(window.upcast_ref())?;
+    let scrolled = list.ancestor(gtk::ScrolledWindow::static_type()).and_downcast::<gtk::ScrolledWindow>()?;
+    let place = scrolled.vadjustment();
+    settle(&frames, &clock).await;
+    clock.work.take();
+    let way = place.upper() - place.page_size();
+    for step in 1..=FRAMES {
+        place.set_value(way * f64::from(step) / f64::from(FRAMES));
+        frame(&frames, &clock).await;
+    }
+    let scrolling = clock.work.take();
+
+    // Searching, from the keystroke to the frame that shows what was found.
+    window.search();
+    settle(&frames, &clock).await;
+    let entry = find::<gtk::SearchEntry>(window.upcast_ref())?;
+    let mut searches = Vec::new();
+    for needle in NEEDLES {
+        let start = Instant::now();
+        entry.set_text(needle);
+        frame(&frames, &clock).await;
+        searches.push(start.elapsed().as_micros());
+        settle(&frames, &clock).await;
+    }
+
+    // News of the daemon: one resource of all has another status.
+    if let Some(resource) = model.resources.first_mut() {
+        resource.status = "offline".to_owned();
+    }
+    let resources = model.resources.clone();
+    let start = Instant::now();
+    model.update(News::Resources(resources));
+    window.show_view(&view::window::view(&model));
+    let news = start.elapsed();
+
+    let worst = |times: &[u128]| times.iter().max().copied().unwrap_or_default();
+    let mut sorted = scrolling.clone();
+    sorted.sort_unstable();
+    Some(format!(
+        r#"{{"resources":{count},"first_frame_us":{},"frames":{},"median_frame_us":{},"worst_frame_us":{},"worst_search_us":{},"news_us":{},"resident_kib":{}}}"#,
+        shown.as_micros(),
+        scrolling.len(),
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+        worst(&scrolling),
+        worst(&searches),
+        news.as_micros(),
+        resident(),
+    ))
+}
+
+/// Notes how long each frame's work takes: layout, style and painting.
+fn watch(frames: &gdk::FrameClock) -> Rc<Clock> {
+    let clock = Rc::new(Clock::default());
+    let begin = clock.clone();
+    frames.connect_before_paint(move |_| begin.begun.set(Some(Instant::now())));
+    let end = clock.clone();
+    frames.connect_after_paint(move |_| {
+        if let Some(begun) = end.begun.take() {
+            end.work.borrow_mut().push(begun.elapsed().as_micros());
+        }
+        end.painted.set(end.painted.get() + 1);
+    });
+    clock
+}
+
+/// Waits for the end of the next frame.
+async fn frame(frames: &gdk::FrameClock, clock: &Clock) {
+    let before = clock.painted.get();
+    frames.request_phase(gdk::FrameClockPhase::PAINT);
+    while clock.painted.get() == before {
+        glib::timeout_future(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until what moves by itself has come to rest.
+async fn settle(frames: &gdk::FrameClock, clock: &Clock) {
+    for _ in 0..30 {
+        frame(frames, clock).await;
+    }
+}
+
+fn find<T: IsA<gtk::Widget>>(root: &gtk::Widget) -> Option<T> {
+    let mut child = root.first_child();
+    while let Some(widget) = child {
+        if let Some(found) = widget.downcast_ref::<T>().cloned().or_else(|| find(&widget)) {
+            return Some(found);
+        }
+        child = widget.next_sibling();
+    }
+    None
+}
+
+/// What this process holds in memory, in KiB.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or_default()
+}
+
+fn model(count: usize) -> Model {
+    let resource = |number: usize| Resource {
+        id: format!("{number:08}-0000-4000-8000-000000000000"),
+        kind: "dns".into(),
+        name: format!("Server {number}"),
+        address: Some(format!("server-{number}.corp.example")),
+        address_description: number.is_multiple_of(3).then(|| format!("https://server-{number}.corp.example/")),
+        sites: vec![if number.is_multiple_of(2) { "Berlin" } else { "Hamburg" }.into()],
+        status: if number.is_multiple_of(2) { "online" } else { "unknown" }.into(),
+    };
+    let status = Status { actor_name: Some("Kim Doe".into()), ..Status::default() };
+    let session = Session { state: State::Connected, status: Some(status), may_command: true, ..Session::default() };
+    Model {
+        daemon: Daemon::Serving(Box::new(session)),
+        resources: (0..count).map(resource).collect(),
+        paths: [(vec!["Berlin".to_owned()], "direct".to_owned())].into(),
+        ..Model::default()
+    }
+}
