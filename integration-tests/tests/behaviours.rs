@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 /// Where tests live, below the root of the workspace.
-const ROOMS: [&str; 4] = ["crates", "firezoned", "firezonectl", "integration-tests"];
+const ROOMS: [&str; 5] = ["crates", "firezoned", "firezonectl", "firezone-gtk", "integration-tests"];
 
 /// What stands in place of a test where there is none, followed by the reason.
 const NO_TEST: &str = "none:";
