@@ -21,13 +21,13 @@ use rtnetlink::packet_route::rule::RuleAttribute;
 use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    status_watch::{Notice, StatusWatch},
+};
 
 /// How long a simple answer may take.
 const PATIENCE: Duration = Duration::from_secs(25);
-
-/// How often to look at the file of a daemon that does not serve.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// The daemon, wherever it was found.
 #[derive(Debug)]
@@ -107,12 +107,16 @@ impl Daemon {
     pub async fn changes(&self) -> Result<Changes, Failure> {
         Ok(match self {
             Self::Serving(bus) => bus.changes().await?,
-            Self::Managed(_) => {
-                let looks = tokio::time::interval(BETWEEN_LOOKS);
+            Self::Managed(file) => {
+                let path = Path::new(status_file::PATH);
+                let watch = StatusWatch::start(path, file.pid).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound => Failure::NotRunning,
+                    _ => unreadable(path, &error),
+                })?;
                 Changes(
-                    stream::unfold(looks, async |mut looks| {
-                        looks.tick().await;
-                        Some((Path::new(status_file::PATH).exists(), looks))
+                    stream::unfold(watch, async |watch| {
+                        let notice = watch.next().await.ok()?;
+                        Some((notice == Notice::File, watch))
                     })
                     .boxed(),
                 )

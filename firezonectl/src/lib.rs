@@ -11,4 +11,5 @@ pub mod commands;
 pub mod doctor;
 pub mod failure;
 pub mod output;
+mod status_watch;
 mod token;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use integration_tests::{
-    account::{CLIENT_TOKEN, PRIVATE_NAME},
+    account::PRIVATE_NAME,
     machine::{Machine, UNIT, footprint::difference},
     process::eventually,
-    stand::{BUS_NAME, INTERFACE, Stand, tell},
+    stand::{INTERFACE, Stand, tell},
 };
 
 use crate::machine_dns::with_resolved;
@@ -73,51 +73,6 @@ fn the_unit_has_the_least_that_it_needs_and_leaves_nothing() -> anyhow::Result<(
         machine.systemctl(&format!("stop {UNIT}"))?;
         assert_eq!(difference(&before, &machine.footprint()?), "", "something was left behind");
         assert_eq!(machine.property(UNIT, "Result")?, "success");
-        Ok(())
-    })
-}
-
-#[test]
-#[ignore = "needs root: make integration"]
-fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
-    tell(|stand| {
-        let mut machine = Machine::new(stand)?;
-        machine.install("install-headless")?;
-        machine.write("/etc/dev.firezone.client/token", &format!("{CLIENT_TOKEN}\n"))?;
-        machine.inside("chmod 600 /etc/dev.firezone.client/token").check()?;
-
-        for boot in 1..=2 {
-            machine.boot()?;
-            machine.unit_says("Connected")?;
-            machine.reaches_the_server()?;
-            let file: serde_json::Value = serde_json::from_str(&machine.read("/run/dev.firezone.client/status.json")?)?;
-            assert_eq!((&file["mode"], &file["state"]), (&"service".into(), &"connected".into()), "boot {boot}");
-            let names = machine.program("busctl --list --no-legend --no-pager").check()?.text();
-            assert!(!names.contains(BUS_NAME), "a server has taken the name");
-            machine.shut_down()?;
-        }
-        Ok(())
-    })
-}
-
-#[test]
-#[ignore = "needs root: make integration"]
-fn a_token_that_others_can_read_is_refused_although_systemd_could_read_it() -> anyhow::Result<()> {
-    tell(|stand| {
-        let mut machine = Machine::new(stand)?;
-        machine.install("install-headless")?;
-        machine.write("/etc/dev.firezone.client/token", &format!("{CLIENT_TOKEN}\n"))?;
-        machine.inside("chmod 644 /etc/dev.firezone.client/token").check()?;
-        machine.inside(&format!("systemctl --quiet disable {UNIT}")).check()?;
-        machine.boot()?;
-
-        let start = machine.program(&format!("systemctl start {UNIT}")).run()?;
-        assert!(!start.status.success());
-        eventually("the journal says why", Duration::from_secs(20), || {
-            stand.logs.count("machine", "others may read the file (mode 0644)") > 0
-        })?;
-        machine.systemctl(&format!("stop {UNIT}"))?;
-        assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
         Ok(())
     })
 }

@@ -1,5 +1,8 @@
 //! Stories on a Debian that boots. The long ones begin with `every`, and are told by `make test-machine` only.
 
 mod machine_dns;
+mod machine_gateway;
+mod machine_headless;
 mod machine_kill;
+mod machine_online;
 mod machine_unit;

@@ -1,0 +1,125 @@
+//! A server: a token in a file, nobody who signs in, and signals.
+
+use std::time::Duration;
+
+use integration_tests::{
+    account::CLIENT_TOKEN,
+    machine::{Machine, UNIT},
+    process::eventually,
+    stand::{BUS_NAME, Stand, tell},
+};
+
+use crate::machine_online::{is, with_dependants};
+
+const TOKEN: &str = "/etc/dev.firezone.client/token";
+
+fn server(stand: &Stand, mode: &str) -> anyhow::Result<Machine> {
+    let machine = Machine::new(stand)?;
+    machine.install("install-headless")?;
+    machine.write(TOKEN, &format!("{CLIENT_TOKEN}\n"))?;
+    machine.inside(&format!("chmod {mode} {TOKEN}")).check()?;
+    Ok(machine)
+}
+
+/// The key that the portal knows the client by; another one after each reset.
+fn key(stand: &Stand) -> anyhow::Result<serde_json::Value> {
+    Ok(stand.portal("GET", "/state", None)?["clients"][0]["public_key"].clone())
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = server(stand, "600")?;
+        machine.add_member("anna")?;
+        machine.inside("useradd --no-create-home bob").check()?;
+        with_dependants(&machine)?;
+        machine.systemctl_offline("enable firezone-online.target")?;
+
+        for boot in 1..=2 {
+            machine.boot()?;
+            machine.unit_says("Connected")?;
+            machine.reaches_the_server()?;
+            for unit in ["firezone-online.target", "needs-tunnel.service"] {
+                is(&machine, unit, "active")?;
+            }
+            let names = machine.program("busctl --list --no-legend --no-pager").check()?.text();
+            assert!(!names.contains(BUS_NAME), "a server has taken the name");
+            let sessions = machine.program("loginctl list-sessions --no-legend").check()?.text();
+            assert_eq!(sessions, "", "somebody has logged in");
+
+            let status = machine.program("firezonectl status --json").as_user("anna").check()?.json()?;
+            assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()), "boot {boot}");
+            let refused = machine.program("firezonectl status").as_user("bob").run()?;
+            assert_eq!(refused.status.code(), Some(4), "{}", refused.complaint());
+            for verb in ["sign-out", "reset", "internet on"] {
+                let refused = machine.program(&format!("firezonectl {verb}")).run()?;
+                assert_eq!(refused.status.code(), Some(6), "{verb}: {}", refused.complaint());
+            }
+
+            let before = key(stand)?;
+            machine.systemctl(&format!("kill --signal=HUP {UNIT}"))?;
+            eventually("the client has come back with another key", Duration::from_secs(20), || {
+                key(stand).is_ok_and(|now| now != before)
+            })?;
+            machine.unit_says("Connected")?;
+            machine.reaches_the_server()?;
+            let process = machine.property(UNIT, "NRestarts")?;
+            assert_eq!(process, "0", "it has started anew instead of beginning anew");
+            machine.shut_down()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_token_that_others_can_read_is_refused_until_it_is_for_root_alone() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = server(stand, "644")?;
+        machine.systemctl_offline(&format!("disable {UNIT}"))?;
+        machine.boot()?;
+
+        for (mode, complaint) in
+            [("644", "others may read the file (mode 0644)"), ("640", "others may read the file (mode 0640)")]
+        {
+            machine.program(&format!("chmod {mode} {TOKEN}")).check()?;
+            let start = machine.program(&format!("systemctl start {UNIT}")).run()?;
+            assert!(!start.status.success(), "mode {mode}");
+            eventually("the journal says why", Duration::from_secs(20), || stand.logs.count("machine", complaint) > 0)?;
+            machine.systemctl(&format!("stop {UNIT}"))?;
+            let status = machine.program("firezonectl status").run()?;
+            assert_eq!(status.status.code(), Some(3), "{}", status.complaint());
+        }
+        machine.program(&format!("chmod 600 {TOKEN}")).check()?;
+        machine.program(&format!("chown daemon {TOKEN}")).check()?;
+        assert!(!machine.program(&format!("systemctl start {UNIT}")).run()?.status.success(), "another owner");
+        machine.systemctl(&format!("stop {UNIT}"))?;
+
+        machine.program(&format!("chown root {TOKEN}")).check()?;
+        for mode in ["600", "400"] {
+            machine.program(&format!("chmod {mode} {TOKEN}")).check()?;
+            machine.systemctl(&format!("start {UNIT}"))?;
+            machine.unit_says("Connected")?;
+            machine.systemctl(&format!("stop {UNIT}"))?;
+        }
+        assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_server_without_a_token_says_what_is_missing() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = Machine::new(stand)?;
+        machine.install("install-headless")?;
+        machine.systemctl_offline(&format!("disable {UNIT}"))?;
+        machine.boot()?;
+        assert!(!machine.program(&format!("systemctl start {UNIT}")).run()?.status.success());
+        eventually("the journal says what is missing", Duration::from_secs(20), || {
+            stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
+        })?;
+        machine.systemctl(&format!("stop {UNIT}"))
+    })
+}

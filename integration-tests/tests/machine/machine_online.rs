@@ -1,0 +1,110 @@
+//! `firezone-online.target`: what needs the tunnel starts with it and stops with it.
+
+use std::time::Duration;
+
+use integration_tests::{
+    machine::{Machine, UNIT},
+    process::eventually,
+    stand::tell,
+};
+
+const TARGET: &str = "firezone-online.target";
+/// A service that makes no sense without the tunnel.
+const NEEDY: &str = "needs-tunnel.service";
+/// A service that wants the tunnel only once.
+const LOOSE: &str = "waits-for-tunnel.service";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Writes two units that are ordered behind the target, and enables the first.
+pub(crate) fn with_dependants(machine: &Machine) -> anyhow::Result<()> {
+    let service = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n";
+    let needy = format!("[Unit]\nBindsTo={TARGET}\nAfter={TARGET}\n{service}[Install]\nWantedBy={TARGET}\n");
+    machine.write(&format!("/etc/systemd/system/{NEEDY}"), &needy)?;
+    machine.write(
+        &format!("/etc/systemd/system/{LOOSE}"),
+        &format!("[Unit]\nWants={TARGET}\nAfter={TARGET}\n{service}"),
+    )?;
+    machine.systemctl_offline(&format!("enable {NEEDY}"))
+}
+
+pub(crate) fn is(machine: &Machine, unit: &str, state: &str) -> anyhow::Result<()> {
+    eventually(&format!("{unit} is {state}"), PATIENCE, || {
+        machine.property(unit, "ActiveState").is_ok_and(|found| found == state)
+    })
+}
+
+/// When it was reached, if it is.
+fn reached(machine: &Machine) -> anyhow::Result<String> {
+    machine.property(TARGET, "ActiveEnterTimestampMonotonic")
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn what_needs_the_tunnel_starts_and_stops_with_it() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = Machine::new(stand)?;
+        machine.install("install")?;
+        machine.add_member("anna")?;
+        with_dependants(&machine)?;
+        machine.boot()?;
+        assert_eq!(machine.property(TARGET, "ActiveState")?, "inactive", "nobody has asked for it");
+
+        machine.systemctl(&format!("enable {TARGET}"))?;
+        machine.systemctl(&format!("start --no-block {TARGET} {LOOSE}"))?;
+        is(&machine, "firezone-online.service", "activating")?;
+        for unit in [TARGET, NEEDY, LOOSE] {
+            assert_eq!(machine.property(unit, "ActiveState")?, "inactive", "{unit}");
+        }
+
+        machine.sign_in("anna")?;
+        for unit in [TARGET, NEEDY, LOOSE] {
+            is(&machine, unit, "active")?;
+        }
+        let verdict =
+            machine.program("systemd-analyze security --no-pager --threshold=18 firezone-online.service").run()?;
+        assert!(verdict.status.success(), "{}", verdict.text());
+        machine.program("systemd-analyze verify --man=no /usr/lib/systemd/system/firezone-online.target").check()?;
+
+        // The portal is away, the tunnel is not.
+        let before = reached(&machine)?;
+        stand.stop_portal()?;
+        machine.unit_says("Reconnecting")?;
+        stand.start_portal()?;
+        machine.unit_says("Connected")?;
+        assert_eq!(reached(&machine)?, before, "a tunnel that stayed counts as gone");
+
+        machine.sign_out("anna")?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "inactive")?;
+        }
+        assert_eq!(machine.property(LOOSE, "ActiveState")?, "active", "who has what it wanted goes on");
+
+        machine.sign_in("anna")?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "active")?;
+        }
+
+        // Stopped and started by hand, with another session.
+        machine.systemctl(&format!("stop {UNIT}"))?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "inactive")?;
+        }
+        machine.systemctl(&format!("start {UNIT}"))?;
+        machine.sign_in("anna")?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "active")?;
+        }
+
+        // A daemon that crashes takes its people's sign-in with it. What waits goes on waiting.
+        machine.systemctl(&format!("kill --signal=KILL {UNIT}"))?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "inactive")?;
+        }
+        is(&machine, UNIT, "active")?;
+        machine.sign_in("anna")?;
+        for unit in [TARGET, NEEDY] {
+            is(&machine, unit, "active")?;
+        }
+        Ok(())
+    })
+}
