@@ -44,6 +44,12 @@ type Server = (i32, Vec<u8>, u16, String);
 /// The same, with its link first, or 0.
 type NumberedServer = (i32, i32, Vec<u8>, u16, String);
 
+/// A family and the bytes of an address: all that systemd-resolved knew of a server before version 246.
+type OldServer = (i32, Vec<u8>);
+
+/// The same, with its link first, or 0.
+type OldNumberedServer = (i32, i32, Vec<u8>);
+
 /// systemd-resolved. Connects when there is something to say.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
@@ -80,6 +86,8 @@ impl ResolvedError {
 struct LinkProperties {
     #[zvariant(rename = "DNSEx")]
     dns_ex: Option<Vec<Server>>,
+    #[zvariant(rename = "DNS")]
+    dns: Option<Vec<OldServer>>,
     domains: Option<Vec<(String, bool)>>,
     default_route: Option<bool>,
     #[zvariant(rename = "LLMNR")]
@@ -98,8 +106,12 @@ struct LinkProperties {
 struct ManagerProperties {
     #[zvariant(rename = "DNSEx")]
     dns_ex: Option<Vec<NumberedServer>>,
+    #[zvariant(rename = "DNS")]
+    dns: Option<Vec<OldNumberedServer>>,
     #[zvariant(rename = "FallbackDNSEx")]
     fallback_dns_ex: Option<Vec<NumberedServer>>,
+    #[zvariant(rename = "FallbackDNS")]
+    fallback_dns: Option<Vec<OldNumberedServer>>,
     #[zvariant(rename = "DNSOverTLS")]
     dns_over_tls: Option<String>,
 }
@@ -140,7 +152,10 @@ impl Link {
         ];
         let is_on = |value: Option<String>| value.is_some_and(|value| value != "no");
         Self {
-            servers: properties.dns_ex.unwrap_or_default(),
+            servers: properties.dns_ex.unwrap_or_else(|| {
+                let old = properties.dns.unwrap_or_default();
+                old.into_iter().map(|(family, bytes)| (family, bytes, 0, String::new())).collect()
+            }),
             domains: properties.domains.unwrap_or_default(),
             default_route: properties.default_route.unwrap_or_default(),
             switches: switches.into_iter().filter_map(|(call, value)| is_on(value).then_some(call)).collect(),
@@ -166,7 +181,7 @@ impl Resolved {
             changes += 1;
         }
         if have.servers != want.servers {
-            self.manager("SetLinkDNSEx", &(index, &want.servers)).await?;
+            self.set_servers(index, &want.servers).await?;
             changes += 1;
         }
         if have.domains != want.domains {
@@ -182,6 +197,17 @@ impl Resolved {
             self.flush().await?;
         }
         Ok(changes)
+    }
+
+    async fn set_servers(&mut self, index: i32, servers: &[Server]) -> Result<(), ResolvedError> {
+        match self.manager("SetLinkDNSEx", &(index, servers)).await {
+            Err(ResolvedError::Refused(error)) if is_unknown(&error) => {
+                // Ours have neither ports nor names, so nothing is lost.
+                let old: Vec<OldServer> = servers.iter().map(|(family, bytes, ..)| (*family, bytes.clone())).collect();
+                self.manager("SetLinkDNS", &(index, old)).await.map(drop)
+            }
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Takes everything back that is set on the link; returns whether something was.
@@ -212,7 +238,7 @@ impl Resolved {
             links.insert(index(ours), None);
         }
         let mut servers = Vec::new();
-        for server in properties.dns_ex.unwrap_or_default() {
+        for server in properties.dns_ex.unwrap_or_else(|| numbered(properties.dns)) {
             let link = server.0;
             let asked = match links.entry(link) {
                 Entry::Occupied(known) => *known.get(),
@@ -226,7 +252,7 @@ impl Resolved {
         }
         servers.retain(is_usable);
         if servers.is_empty() {
-            let last = properties.fallback_dns_ex.unwrap_or_default();
+            let last = properties.fallback_dns_ex.unwrap_or_else(|| numbered(properties.fallback_dns));
             servers.extend(last.iter().filter_map(|server| resolver(server, everywhere)).filter(is_usable));
         }
         let mut seen = HashSet::new();
@@ -307,6 +333,17 @@ fn understand(error: zbus::Error) -> ResolvedError {
         "org.freedesktop.resolve1.LinkBusy" => ResolvedError::Managed,
         _ => ResolvedError::Refused(error),
     }
+}
+
+/// Whether it is too old for what it was asked.
+fn is_unknown(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::MethodError(name, _, _) if name.as_str() == "org.freedesktop.DBus.Error.UnknownMethod")
+}
+
+/// What an old one says, as a newer one would.
+fn numbered(old: Option<Vec<OldNumberedServer>>) -> Vec<NumberedServer> {
+    let old = old.unwrap_or_default().into_iter();
+    old.map(|(link, family, bytes)| (link, family, bytes, 0, String::new())).collect()
 }
 
 /// Not one of ours, and not systemd-resolved itself, which would ask us.

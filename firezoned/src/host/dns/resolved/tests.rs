@@ -85,6 +85,16 @@ impl FakeManager {
         Ok(())
     }
 
+    #[zbus(name = "SetLinkDNS")]
+    async fn set_link_dns(&self, index: i32, servers: Vec<OldServer>) -> fdo::Result<()> {
+        let addresses: Vec<IpAddr> = servers.iter().filter_map(|(_, bytes)| address_of(bytes)).collect();
+        self.0.told("SetLinkDNS", format!("{index} {addresses:?}")).await?;
+        self.0.set(|state| {
+            state.link.servers = servers.into_iter().map(|(family, bytes)| (family, bytes, 0, String::new())).collect();
+        });
+        Ok(())
+    }
+
     async fn set_link_domains(&self, index: i32, domains: Vec<(String, bool)>) -> fdo::Result<()> {
         self.0.told("SetLinkDomains", format!("{index} {domains:?}")).await?;
         self.0.set(|state| state.link.domains = domains);
@@ -246,6 +256,23 @@ async fn the_link_gets_all_names_and_nothing_but_plain_dns() {
             "FlushCaches",
         ]
     );
+}
+
+#[tokio::test]
+async fn one_that_is_older_is_told_as_it_understands() {
+    let (fake, _server, mut resolved) = world().await;
+    let unknown = fdo::Error::UnknownMethod("what is that".to_owned());
+    fake.set(|state| state.refuses = Some(("SetLinkDNSEx", unknown)));
+    assert_eq!(resolved.configure(OURS, &wish()).await.unwrap(), 6);
+    let told = "SetLinkDNS 7 [100.100.111.1, fd00:2021:1111:8000:100:100:111:0]";
+    assert!(fake.calls().contains(&told.to_owned()));
+    assert_eq!(resolved.configure(OURS, &wish()).await.unwrap(), 0, "and is not told again");
+
+    let server = ip("192.0.2.1");
+    let old = LinkProperties { dns: Some(vec![(family(server), bytes(server))]), ..LinkProperties::default() };
+    assert_eq!(Link::read(old).servers, [(family(server), bytes(server), 0, String::new())]);
+    let old = numbered(Some(vec![(2, family(server), bytes(server))]));
+    assert_eq!(resolver(&old[0], Encryption::None), Some(Resolver::plain(server)));
 }
 
 #[tokio::test]
