@@ -23,7 +23,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless install-daemon install-ctl install-gtk deb clean
+.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless install-daemon install-ctl install-gtk deb image clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -131,6 +131,10 @@ install_pages = $(foreach page,$(1),install -D -m 0644 $(page) $(DESTDIR)$(PREFI
 deb: ## Build Debian packages into target/deb; BUILT=target/debug packs what is built already
 	scripts/build-deb $(TARGET)/deb $(if $(filter command environment,$(origin BUILT)),$(BUILT))
 	lintian --fail-on error,warning $(TARGET)/deb/*.deb
+
+image: ## Build a container image without a container engine, into target/firezone.tar
+	$(CARGO) build --locked --release --package firezoned --package firezonectl
+	scripts/container-image $(TARGET)/release $(TARGET)/firezone.tar
 
 clean: ## Remove what was built
 	@test ! -d $(TARGET)/machines || $(SUDO) rm -rf --one-file-system $(TARGET)/machines

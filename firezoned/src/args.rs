@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long, global = true)]
     pub no_ipc: bool,
 
-    /// Read the configuration, look for a token, report what is wrong, and end
+    /// Read the configuration, look for a token and the device's id, report what is wrong, and end
     #[arg(long, global = true, conflicts_with = "cleanup")]
     pub check: bool,
 

@@ -5,6 +5,7 @@ pub mod args;
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod container;
 pub mod daemon;
 pub mod dataplane;
 pub mod dns;

@@ -7,10 +7,15 @@ use clap::Parser as _;
 use firezoned::{
     args::Args,
     config::{Config, file::Places},
+    container,
     daemon::{self, Sources},
+    identity::Identity,
     logging, process, simulation,
     token::{self, Mode},
 };
+
+/// The exit code that says that this container was not given what it needs. The man page knows it too.
+const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
     let args = Args::parse(); // usage errors exit 2, before anything happened
@@ -20,7 +25,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::last_words(&error);
-            ExitCode::FAILURE
+            if error.is::<container::Incomplete>() { ExitCode::from(INCOMPLETE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -43,7 +48,11 @@ fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
         tokens.path().display()
     );
     if args.check {
+        Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
         return Ok(());
+    }
+    if tokens.is_container() {
+        container::inspect()?;
     }
     for flag in args.ignored() {
         tracing::warn!("{flag} has no meaning here and is ignored");

@@ -8,12 +8,14 @@
 //! * [`transfer`] – a download whose pauses are measured while something happens to the network
 //! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
 //! * [`machine`] – a Debian that boots, with the client's network
+//! * [`container`] – our image, run as container engines do it
 //! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
 
 #![forbid(unsafe_code)]
 
 pub mod account;
 pub mod bus;
+pub mod container;
 pub mod gateway;
 pub mod leaks;
 pub mod logs;

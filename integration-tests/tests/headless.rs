@@ -34,6 +34,44 @@ fn the_environment_is_all_it_needs_and_sigterm_leaves_no_trace() -> anyhow::Resu
 
 #[test]
 #[ignore = "needs root: make integration"]
+fn one_that_is_to_connect_once_ends_by_itself_and_leaves_no_trace() -> anyhow::Result<()> {
+    tell(|stand| {
+        let resolv_conf = stand.client().read("/etc/resolv.conf")?;
+        let mut daemon = stand.headless().arg("--exit").start("firezoned", stand.logs.open("firezoned"))?;
+        let status = daemon.wait(Duration::from_secs(30))?;
+
+        assert!(status.success(), "ended with {status}");
+        let log = daemon.log();
+        eventually("it was connected", Duration::from_secs(5), || log.contains("state=connected"))?;
+        assert_eq!(stand.client().read("/etc/resolv.conf")?, resolv_conf, "resolv.conf is not as it was");
+        assert_eq!(stand.traces()?, "", "something was left behind");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_check_finds_out_who_the_device_is_and_touches_nothing_else() -> anyhow::Result<()> {
+    tell(|stand| {
+        let resolv_conf = stand.client().read("/etc/resolv.conf")?;
+        stand.headless().arg("--check").check()?;
+
+        // Neither the machine nor its file tells, and nothing can be stored.
+        stand.client().write("/etc/machine-id", "")?;
+        stand.client().program("mkdir -p /var/lib/dev.firezone.client").check()?;
+        stand.client().write("/var/lib/dev.firezone.client/config", "in the way\n")?;
+        let refused = stand.headless().env("FIREZONE_ID", "").arg("--check").run()?;
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.complaint());
+        assert!(refused.stderr.contains("set FIREZONE_ID"), "{}", refused.complaint());
+
+        assert_eq!(stand.client().read("/etc/resolv.conf")?, resolv_conf);
+        assert_eq!(stand.traces()?, "");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
 fn what_a_killed_daemon_left_is_put_right_by_the_next() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;

@@ -58,6 +58,9 @@ pub enum TunError {
     /// The device node does not exist and could not be created.
     #[error("{NODE} does not exist and cannot be created")]
     NoNode(#[source] io::Error),
+    /// The device node is there, and not for us.
+    #[error("{NODE} cannot be opened")]
+    Unusable(#[source] io::Error),
     /// Anything else.
     #[error("cannot create the interface {name}")]
     Other {
@@ -82,6 +85,15 @@ impl Tun {
         Ok(tun)
     }
 
+    /// Looks whether there is a device to make interfaces of, without making one.
+    ///
+    /// # Errors
+    /// There is none, or it is not for us.
+    pub fn look_for_device() -> Result<(), TunError> {
+        create_node(Path::new(NODE)).map_err(TunError::NoNode)?;
+        open_node().map(drop).map_err(TunError::Unusable)
+    }
+
     /// The index of the interface.
     #[must_use]
     pub fn index(&self) -> u32 {
@@ -98,8 +110,7 @@ impl Tun {
         // Not IFF_MULTI_QUEUE: it reorders flows, and it lets a second process attach instead of failing.
         const FLAGS: i32 = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
-        let fd: OwnedFd =
-            fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(NODE)?.into();
+        let fd = open_node()?;
         let name = syscalls::tun_attach(&fd, name, FLAGS)?;
         let offloads = syscalls::tun_set_offload(&fd, OFFLOADS).is_ok();
 
@@ -227,6 +238,10 @@ impl TunDevice {
 
         Ok(Flushed::All)
     }
+}
+
+fn open_node() -> io::Result<OwnedFd> {
+    Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(NODE)?.into())
 }
 
 /// Containers often lack the device node.

@@ -10,6 +10,8 @@ use std::{
 
 use model::Secret;
 
+use crate::container;
+
 /// The variable with the token.
 const TOKEN: &CStr = c"FIREZONE_TOKEN";
 
@@ -45,10 +47,17 @@ pub(super) enum Variable {
 #[must_use]
 pub fn take_from_env() -> Environment {
     let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    Environment { token: take(), path: None, credentials: path("CREDENTIALS_DIRECTORY"), is_container: is_container() }
+    let is_container = container::is_around_us();
+    Environment { token: take(), path: None, credentials: path("CREDENTIALS_DIRECTORY"), is_container }
 }
 
 impl Environment {
+    /// Whether this is the inside of a container.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        self.is_container
+    }
+
     /// The file that would be read.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -79,12 +88,6 @@ fn take() -> Variable {
         env::remove_var(name);
     }
     Variable::from(value)
-}
-
-fn is_container() -> bool {
-    env::var_os("container").is_some_and(|value| !value.is_empty())
-        || env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-        || ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists())
 }
 
 impl From<OsString> for Variable {

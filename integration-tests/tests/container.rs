@@ -1,0 +1,255 @@
+//! The container image: what is in it, and the daemon as the first process of a container.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{
+    account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
+    container::{Given, Image},
+    process::eventually,
+    stand::{Stand, tell},
+};
+use nix::sys::signal::Signal;
+
+/// How long stopping may take. Engines kill after ten.
+const LONGEST_STOP: Duration = Duration::from_secs(5);
+/// The group of those who may command, in the image.
+const FIREZONE: &str = "999";
+
+fn resolv_conf(stand: &Stand) -> anyhow::Result<String> {
+    stand.client().read("/etc/resolv.conf")
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
+    tell(|stand| {
+        let image = Image::build(stand)?;
+        let before = resolv_conf(stand)?;
+        let given = Given::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
+        let mut container = image.start("container", &given)?;
+        container.is_healthy()?;
+
+        let status = container.program("0", "firezonectl status --json").check()?.json()?;
+        assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
+        assert_eq!(status["warnings"], serde_json::json!([]));
+        let refused = container.program("0", "firezonectl sign-out").run()?;
+        assert_eq!(refused.status.code(), Some(6), "{}", refused.complaint());
+        // Its resolv.conf is the client's, mounted.
+        assert_ne!(resolv_conf(stand)?, before);
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        stand.download(PRIVATE_NAME, 1, 6)?;
+
+        let process = container.first_process()?;
+        let environment = stand.client().program("cat").arg(format!("/proc/{process}/environ")).check()?.text();
+        assert!(!environment.contains(CLIENT_TOKEN), "the token is in the environment");
+        no_zombies(stand, process)?;
+
+        container.signal(Signal::SIGHUP)?;
+        let log = container.process.log();
+        eventually("it starts anew", Duration::from_secs(10), || log.contains("state=reconnecting"))?;
+        container.is_healthy()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        let asked = Instant::now();
+        container.signal(Signal::SIGTERM)?;
+        let status = container.process.wait(Duration::from_secs(20))?;
+        let took = asked.elapsed();
+        assert!(status.success(), "ended with {status}");
+        assert!(took < LONGEST_STOP, "took {took:?}");
+        assert_eq!(resolv_conf(stand)?, before, "resolv.conf is not as it was");
+        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert!(!container.process.log().contains(CLIENT_TOKEN), "the log knows the token");
+        Ok(())
+    })
+}
+
+/// Leaves a process to the first of the container, which has to let it go when it ends.
+fn no_zombies(stand: &Stand, first_process: u32) -> anyhow::Result<()> {
+    let children = || -> anyhow::Result<String> {
+        let children = format!("/proc/{first_process}/task/{first_process}/children");
+        Ok(stand.client().program("cat").arg(children).check()?.text())
+    };
+    let inside = format!("nsenter --target={first_process} --pid");
+    let input = "read _ < /run/lab/gate & exit 0";
+    stand.client().program("mkfifo /run/lab/gate").check()?;
+    stand.client().program(&format!("{inside} setsid sh -c")).arg(format!("({input}) >/dev/null 2>&1")).check()?;
+    eventually("an orphan is left to the first process", Duration::from_secs(10), || {
+        children().is_ok_and(|it| !it.trim().is_empty())
+    })?;
+    stand.client().program("sh -c").arg("echo > /run/lab/gate").check()?;
+    eventually("the orphan has ended and is gone", Duration::from_secs(10), || {
+        children().is_ok_and(|it| it.trim().is_empty())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn the_token_of_a_container_may_be_in_a_file_and_its_resolvers_fixed() -> anyhow::Result<()> {
+    tell(|stand| {
+        let image = Image::build(stand)?;
+        let secret = "/run/lab/secret";
+        stand.client().write(secret, &format!("{CLIENT_TOKEN}\n"))?;
+
+        stand.client().program("chmod 444").arg(secret).check()?;
+        let named =
+            Given::default().with("FIREZONE_TOKEN", "/run/secrets/token").with_file(secret, "/run/secrets/token");
+        let mounted = Given::default().with_file(secret, "/etc/dev.firezone.client/token");
+        // With the least that there is.
+        let mut container = image.start("named", &Given { nothing_else: true, ..named })?;
+        container.is_healthy()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        container.signal(Signal::SIGTERM)?;
+        assert!(container.process.wait(LONGEST_STOP)?.success());
+
+        let (code, said) = image.run("exposed", &mounted)?;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("others may read the file (mode 0444)"), "{said}");
+
+        // Where nobody can write the resolvers, it says so, and the rest works.
+        stand.client().program("chmod 400").arg(secret).check()?;
+        let mut fixed = mounted;
+        fixed.files[0].1 = "/etc/resolv.conf:ro";
+        let mut container = image.start("mounted", &fixed)?;
+        container.is_healthy()?;
+        let status = container.program("0", "firezonectl status --json").check()?.json()?;
+        assert_eq!(status["warnings"][0]["code"], "dns-read-only", "{status}");
+        stand.download("10.20.0.2", 1, 4)?;
+        container.signal(Signal::SIGTERM)?;
+        assert!(container.process.wait(LONGEST_STOP)?.success());
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_container_says_what_it_was_not_given() -> anyhow::Result<()> {
+    tell(|stand| {
+        let image = Image::build(stand)?;
+        let given = Given::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
+        let net_admin = "CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN)";
+        let remedy = "(docker run --device /dev/net/tun)";
+        let no_device = format!("/dev/net/tun does not exist and cannot be created {remedy}");
+        let locked_device = format!("/dev/net/tun cannot be opened {remedy}");
+
+        let rows: [(&str, Given, &[&str]); 4] = [
+            ("powerless", Given { net_admin: false, ..given.clone() }, &[net_admin]),
+            ("deviceless", Given { tun: false, ..given.clone() }, &[&no_device]),
+            ("neither", Given { net_admin: false, tun: false, ..given.clone() }, &[net_admin, &no_device]),
+            ("locked", Given { tun: false, ..given }.with_file("/dev/net/tun", "/dev/net/tun"), &[&locked_device]),
+        ];
+        for (name, given, complaints) in rows {
+            let (code, said) = image.run(name, &given)?;
+            assert_eq!(code, Some(3), "{name}: {said}");
+            for complaint in complaints {
+                assert!(said.contains(complaint), "{name}: {said}");
+            }
+        }
+        assert_eq!(stand.traces()?, "");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn people_sign_a_container_in_through_its_private_socket() -> anyhow::Result<()> {
+    tell(|stand| {
+        let image = Image::build(stand)?;
+        // As somebody would do who builds an image upon ours.
+        let root = image.root.display().to_string();
+        let people = "anna:x:1001:1001::/:/nologin\nbob:x:1002:1002::/:/nologin";
+        let add = "printf '%s\\n' \"$2\" >> \"$1/etc/passwd\" && sed -i 's/^firezone:.*/&anna/' \"$1/etc/group\"";
+        stand.client().program("sh -c").arg(add).arg("sh").arg(root).arg(people).check()?;
+
+        let mut container = image.start("container", &Given::default())?;
+        let log = container.process.log();
+        eventually("it serves", Duration::from_secs(10), || log.contains("serving the private socket"))?;
+        eventually("it answers", Duration::from_secs(10), || {
+            container.health().is_ok_and(|it| it.status.code() == Some(5))
+        })?;
+        let process = container.first_process()?;
+        let socket = format!("/proc/{process}/root/run/dev.firezone.client/bus");
+        let mode = stand.client().program("stat --format=%A:%u:%g").arg(socket).check()?.text();
+        assert_eq!(mode.trim(), format!("srw-rw----:0:{FIREZONE}"));
+
+        let sign_in = format!("firezonectl sign-in --token-stdin --account-slug {ACCOUNT} --wait=20");
+        for user in ["1002:1002", "1003:1003"] {
+            for verb in [&sign_in, "firezonectl status", "firezonectl sign-out"] {
+                let refused = container.program(user, verb).input(CLIENT_TOKEN).run()?;
+                assert_eq!(refused.status.code(), Some(4), "{user}: {verb}: {}", refused.complaint());
+            }
+        }
+        // The group by the caller alone is not membership: the user database decides.
+        let refused = container.program(&format!("1002:{FIREZONE}"), "firezonectl sign-out").run()?;
+        assert_eq!(refused.status.code(), Some(4), "{}", refused.complaint());
+
+        for user in ["0:0", &format!("1001:{FIREZONE}")] {
+            container.program(user, &sign_in).input(CLIENT_TOKEN).check()?;
+            let status = container.program(user, "firezonectl status --json").check()?.json()?;
+            assert_eq!((&status["mode"], &status["state"]), (&"user".into(), &"connected".into()), "{user}");
+            container.is_healthy()?;
+            stand.download(PRIVATE_NAME, 1, 4)?;
+            container.program(user, "firezonectl sign-out --wait=10").check()?;
+        }
+        container.signal(Signal::SIGTERM)?;
+        assert!(container.process.wait(LONGEST_STOP)?.success());
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn the_image_is_what_the_dockerfile_says_and_nothing_else() -> anyhow::Result<()> {
+    tell(|stand| {
+        let image = Image::build(stand)?;
+        let settings = &image.settings["config"];
+        let source = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
+        let (file, makefile) = (source("Dockerfile")?, source("Makefile")?);
+        let (build, last) = file.split_once("\nFROM scratch\n").expect("a last stage of its own");
+        let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for line in last.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (instruction, rest) = line.split_once(' ').expect("an instruction");
+            said.entry(instruction).or_default().push(rest);
+        }
+
+        // Its files are those of the script that both call.
+        assert!(build.trim_end().ends_with("RUN scripts/image-root target/release /image"), "{build}");
+        let compile = "build --locked --release --package firezoned --package firezonectl\n";
+        assert!(build.contains(&format!("RUN cargo {compile}")) && makefile.contains(&format!("$(CARGO) {compile}")));
+        assert_eq!(said.remove("COPY"), Some(vec!["--from=build /image/ /"]));
+        // Its settings are those of the archive, and there are no others.
+        let list = |of: &str| settings[of].as_array().cloned().unwrap_or_default();
+        assert_eq!(serde_json::json!(said.remove("ENV")), settings["Env"]);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(said["ENTRYPOINT"][0])?, settings["Entrypoint"]);
+        assert_eq!(said["STOPSIGNAL"][0], settings["StopSignal"]);
+        let volumes: Vec<&String> = settings["Volumes"].as_object().map(|it| it.keys().collect()).unwrap_or_default();
+        assert_eq!(said["VOLUME"], volumes);
+        for label in &said["LABEL"] {
+            let (name, value) = label.split_once('=').expect("a label");
+            assert_eq!(settings["Labels"][name], value);
+        }
+        let (options, command) = said["HEALTHCHECK"][0].split_once(" CMD ").expect("a command");
+        let command: Vec<serde_json::Value> = serde_json::from_str(command)?;
+        let check = &settings["Healthcheck"];
+        assert_eq!(check["Test"], serde_json::json!([vec!["CMD".into()], command].concat()));
+        assert_eq!(options, "--interval=30s --timeout=5s --start-period=60s");
+        for (name, seconds) in [("Interval", 30_u64), ("Timeout", 5), ("StartPeriod", 60)] {
+            assert_eq!(check[name], seconds * 1_000_000_000, "{name}");
+        }
+        for known in ["ENTRYPOINT", "STOPSIGNAL", "VOLUME", "LABEL", "HEALTHCHECK"] {
+            said.remove(known);
+        }
+        assert_eq!(said, BTreeMap::new(), "an instruction of which the archive knows nothing");
+        assert_eq!(list("Env").len(), 2);
+
+        // Two programs, and what they need; nobody becomes root by a file in here.
+        let find = "find \"$1\" -path '*/usr/bin/*' -printf '%f\\n' | sort; find \"$1\" -perm /6000 ! -type d";
+        let found =
+            stand.client().program("sh -c").arg(find).arg("sh").arg(image.root.display().to_string()).check()?.text();
+        assert_eq!(found, "firezonectl\nfirezoned\n");
+        Ok(())
+    })
+}
