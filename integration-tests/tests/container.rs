@@ -63,6 +63,17 @@ fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
         assert_eq!(resolv_conf(stand)?, before, "resolv.conf is not as it was");
         assert_eq!(stand.traces()?, "", "something was left behind");
         assert!(!container.process.log().contains(CLIENT_TOKEN), "the log knows the token");
+
+        // Nor does one wait for a portal that nobody finds.
+        let mut lost = given;
+        lost.environment[0].1 = "ws://198.51.100.9:8081/".to_owned();
+        let mut container = image.start("lost", &lost)?;
+        eventually("it is not healthy", Duration::from_secs(10), || {
+            container.health().is_ok_and(|it| it.status.code() == Some(5))
+        })?;
+        container.signal(Signal::SIGTERM)?;
+        assert!(container.process.wait(LONGEST_STOP)?.success());
+        assert_eq!(stand.traces()?, "");
         Ok(())
     })
 }
