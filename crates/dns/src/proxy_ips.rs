@@ -5,11 +5,12 @@
 //! working, and an address never changes its meaning.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use model::{IpStack, ResourceId, address_plan};
+use rustc_hash::FxHashMap;
 
 use crate::{Domain, Pattern};
 
@@ -19,12 +20,14 @@ pub const PER_FAMILY: usize = 4;
 /// All names that have addresses. Carried over from session to session.
 #[derive(Clone, Debug, Default)]
 pub struct Assignments {
-    /// Where each name stands in `slots`.
-    names: BTreeMap<Domain, usize>,
+    /// Where each name stands in `slots`. Whoever makes a program look names up can choose them, so this hash is keyed.
+    /// Its order is never used.
+    names: HashMap<Domain, usize>,
     /// The names in the order of their addresses, so that the owner of an address is found by arithmetic: that is done for
     /// each packet.
     slots: Vec<(Domain, Assigned)>,
-    matched: BTreeMap<ResourceId, Matched>,
+    /// By ids that the portal has given.
+    matched: FxHashMap<ResourceId, Matched>,
     pool: Pool,
 }
 
@@ -81,9 +84,9 @@ impl Assignments {
         self.slots.get(index / PER_FAMILY).map(|(name, assigned)| (name, assigned))
     }
 
-    /// All names and what they got.
+    /// All names and what they got, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Assigned)> {
-        self.names.values().filter_map(|slot| self.slots.get(*slot)).map(|(name, assigned)| (name, assigned))
+        self.slots.iter().map(|(name, assigned)| (name, assigned))
     }
 
     /// The names that matched `resource` with its present pattern.
@@ -114,7 +117,10 @@ impl Assignments {
         let Some((_, assigned)) = self.slots.get_mut(slot) else { return Err(Exhausted) };
 
         for (pattern, resource) in matches {
-            assigned.matches.insert((pattern.clone(), *resource));
+            if !assigned.matches.insert((pattern.clone(), *resource)) {
+                // Noted before, and here too.
+                continue;
+            }
             let matched = self
                 .matched
                 .entry(*resource)
