@@ -189,6 +189,7 @@ fn model(count: usize) -> Model {
         address_description: number.is_multiple_of(3).then(|| format!("https://server-{number}.corp.example/")),
         sites: vec![if number.is_multiple_of(2) { "Berlin" } else { "Hamburg" }.into()],
         status: if number.is_multiple_of(2) { "online" } else { "unknown" }.into(),
+        ..Resource::default()
     };
     let status = Status { actor_name: Some("Kim Doe".into()), ..Status::default() };
     let session = Session { state: State::Connected, status: Some(status), may_command: true, ..Session::default() };

@@ -322,6 +322,7 @@ fn resources() -> Vec<Resource> {
         address_description: None,
         sites: vec!["Berlin".to_owned()],
         status: status.to_owned(),
+        ..Resource::default()
     };
     vec![
         resource("internet", "Internet", None, "unknown"),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dbus_api::{State, status_file};
-use model::{DeviceView, ResourceView, Status, view::Kind};
+use model::{DeviceView, ResourceView, Status, message::FailReason, view::Kind};
 
 use crate::session::{PortalView, Reason};
 
@@ -136,6 +136,19 @@ pub fn resource(view: &ResourceView) -> dbus_api::Resource {
             Status::Offline => "offline",
         }
         .to_owned(),
+        refusal: view.refusal.as_ref().map(|it| why(it.reason).to_owned()),
+        violated: view.refusal.as_ref().map(|it| it.violated.clone()).filter(|violated| !violated.is_empty()),
+    }
+}
+
+/// Why the portal does not let us use something.
+fn why(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::Forbidden => "forbidden",
+        FailReason::VersionMismatch => "version-mismatch",
+        FailReason::NotFound => "not-found",
+        FailReason::Offline => "offline",
+        FailReason::Other => "other",
     }
 }
 
@@ -150,6 +163,38 @@ fn device(view: &DeviceView) -> dbus_api::Device {
 }
 
 fn entry(it: dbus_api::Resource) -> status_file::Entry {
-    let dbus_api::Resource { id, kind, name, address, address_description, sites, status } = it;
-    status_file::Entry { id, kind, name, address, address_description, sites, status }
+    let dbus_api::Resource { id, kind, name, address, address_description, sites, status, refusal, violated } = it;
+    status_file::Entry { id, kind, name, address, address_description, sites, status, refusal, violated }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Refusal, ResourceId};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_contract() {
+        let mut view = ResourceView {
+            id: ResourceId::from_u128(1),
+            kind: Kind::Dns,
+            name: "Wiki".to_owned(),
+            address: None,
+            address_description: None,
+            sites: vec![],
+            status: Status::Unknown,
+            refusal: None,
+        };
+        assert_eq!((resource(&view).refusal, resource(&view).violated), (None, None));
+
+        let violated = vec!["remote_ip".to_owned()];
+        view.refusal = Some(Refusal { reason: FailReason::Forbidden, violated: violated.clone() });
+        let told = resource(&view);
+        assert_eq!((told.refusal.as_deref(), told.violated.clone()), (Some("forbidden"), Some(violated)));
+        let entry = entry(told);
+        assert_eq!(entry.refusal.as_deref(), Some("forbidden"));
+
+        view.refusal = Some(Refusal { reason: FailReason::NotFound, violated: vec![] });
+        assert_eq!((resource(&view).refusal.as_deref(), resource(&view).violated), (Some("not-found"), None));
+    }
 }

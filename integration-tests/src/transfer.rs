@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -44,9 +44,19 @@ pub fn disturbed(
     mebibytes: usize,
     disturb: impl FnOnce(&Progress) -> anyhow::Result<()>,
 ) -> anyhow::Result<Transfer> {
+    disturbed_from(SERVER.v4, host, mebibytes, disturb)
+}
+
+/// The same from the server at another of its addresses, for example one that stands for its name.
+pub fn disturbed_from(
+    server: Ipv4Addr,
+    host: &Host,
+    mebibytes: usize,
+    disturb: impl FnOnce(&Progress) -> anyhow::Result<()>,
+) -> anyhow::Result<Transfer> {
     let progress = Progress::default();
     std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| host.in_network(|| receive(mebibytes, &progress)));
+        let receiver = scope.spawn(|| host.in_network(|| receive(server, mebibytes, &progress)));
         let disturbed = progress.moves(256, Duration::from_secs(30)).and_then(|_| disturb(&progress));
         if disturbed.is_err() {
             progress.given_up.store(true, Ordering::Relaxed);
@@ -57,8 +67,8 @@ pub fn disturbed(
     })
 }
 
-fn receive(mebibytes: usize, progress: &Progress) -> anyhow::Result<Transfer> {
-    let mut stream = TcpStream::connect(SocketAddr::from((SERVER.v4, 80))).context("cannot connect")?;
+fn receive(server: Ipv4Addr, mebibytes: usize, progress: &Progress) -> anyhow::Result<Transfer> {
+    let mut stream = TcpStream::connect(SocketAddr::from((server, 80))).context("cannot connect")?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     write!(stream, "GET /slowly/{mebibytes} HTTP/1.0\r\nHost: server\r\n\r\n")?;
 

@@ -4,7 +4,13 @@
 
 use std::time::Duration;
 
-use integration_tests::{process::eventually, stand::tell, topology::Traffic, transfer::disturbed};
+use integration_tests::{
+    account::PRIVATE_NAME,
+    process::eventually,
+    stand::tell,
+    topology::Traffic,
+    transfer::{disturbed, disturbed_from},
+};
 
 /// Moves in a row; all of them with `make soak`.
 fn rounds() -> usize {
@@ -32,6 +38,29 @@ fn a_download_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
         })?;
         println!("longest silence in {rounds} rounds: {:?}", transfer.longest_silence);
         assert!(transfer.longest_silence < Duration::from_secs(2), "{transfer:?}");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_download_by_name_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.net.leave_client_only(4)?;
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let addresses = stand.client().program(&format!("dig +short {PRIVATE_NAME} A")).check()?.text();
+        let address = addresses.lines().next().unwrap_or_default().parse()?;
+
+        let transfer = disturbed_from(address, stand.client(), 16, |progress| {
+            for number in 2..5 {
+                stand.net.move_client(number)?;
+                progress.moves(16, Duration::from_secs(20))?;
+                progress.moves(2 << 10, Duration::from_secs(20))?;
+            }
+            Ok(())
+        })?;
+        println!("longest silence by name: {:?}", transfer.longest_silence);
         Ok(())
     })
 }

@@ -43,6 +43,14 @@ pub struct Resource {
     /// Whether its gateways are there: `online`, `offline` or `unknown`.
     #[serde(with = "as_value")]
     pub status: String,
+    /// Why the portal did not let us use it when it was asked last: `forbidden` (the conditions of every policy are
+    /// violated), `version-mismatch`, `not-found` or `other`. Absent if it did, or was not asked.
+    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// With `forbidden`: which conditions are violated, in the portal's words, for example `remote_ip`,
+    /// `remote_ip_location_region`, `auth_provider_id`, `current_utc_datetime`, `client_verified`. Absent if it named none.
+    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
+    pub violated: Option<Vec<String>>,
 }
 
 /// What the session lets us reach.

@@ -80,4 +80,10 @@ pub struct Entry {
     pub sites: Vec<String>,
     /// Whether its gateways are there.
     pub status: String,
+    /// Why the portal did not let us use it when it was asked last, if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// Which conditions are violated, if the portal named any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub violated: Option<Vec<String>>,
 }

@@ -37,4 +37,4 @@ pub use relay::Relay;
 pub use resolver::{Encryption, Resolver};
 pub use resource::{CidrResource, Device, DnsResource, InternetResource, IpStack, Pool, Resource, Site};
 pub use secret::Secret;
-pub use view::{DeviceView, ResourceView, Status};
+pub use view::{DeviceView, Refusal, ResourceView, Status};

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{ClientId, ResourceId, Site};
+use crate::{ClientId, ResourceId, Site, message::FailReason};
 
 /// Whether gateways of a site, or of a resource's sites, are there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -44,6 +44,17 @@ pub struct ResourceView {
     pub sites: Vec<Site>,
     /// Whether its gateways are there.
     pub status: Status,
+    /// Why the portal did not let us use it when it was asked last.
+    pub refusal: Option<Refusal>,
+}
+
+/// The portal does not let us use a resource.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: FailReason,
+    /// Which conditions of the policies do not hold, in the portal's words; only with [`FailReason::Forbidden`].
+    pub violated: Vec<String>,
 }
 
 /// Another client with which there is a direct connection.

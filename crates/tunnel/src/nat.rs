@@ -100,6 +100,13 @@ impl Tracker {
         self.refresh(concerned, now);
     }
 
+    /// A name that was in use on a gateway that is lost is to be used through this one. Nothing is there to be sent yet.
+    pub(crate) fn handle_moved(&mut self, key: Key, now: Instant) {
+        if !self.entries.contains_key(&key) {
+            self.announce(key, Some(HeldPackets::new(PACKETS)), now);
+        }
+    }
+
     /// The gateway says that an address of `name` leads nowhere. Perhaps the name has no such address; but a gateway also
     /// forgets all names of ours when one of their addresses meant another name before we were started anew.
     pub(crate) fn handle_unreachable(&mut self, gateway: GatewayId, name: &Domain, now: Instant) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Resource, ResourceId, ResourceView, Site, SiteId, Status, view::Kind};
+use model::{Refusal, Resource, ResourceId, ResourceView, Site, SiteId, Status, view::Kind};
 
 /// All resources, and whether the user wants the Internet resource.
 ///
@@ -14,6 +14,8 @@ pub(crate) struct Resources {
     /// Those among them that are the Internet; the portal has at most one per account.
     internet: BTreeSet<ResourceId>,
     wants_internet: bool,
+    /// Those that the portal did not let us use when it was asked last.
+    refusals: BTreeMap<ResourceId, Refusal>,
 }
 
 /// How a resource compares with what was known under its id.
@@ -54,7 +56,20 @@ impl Resources {
     /// Forgets a resource.
     pub(crate) fn remove(&mut self, id: ResourceId) -> Option<Resource> {
         self.internet.remove(&id);
+        self.refusals.remove(&id);
         self.by_id.remove(&id)
+    }
+
+    /// The portal does not let us use a resource, or `None` if it does. Says whether that is news.
+    pub(crate) fn refused(&mut self, id: ResourceId, refusal: Option<Refusal>) -> bool {
+        if !self.by_id.contains_key(&id) || self.refusals.get(&id) == refusal.as_ref() {
+            return false;
+        }
+        match refusal {
+            Some(refusal) => self.refusals.insert(id, refusal),
+            None => self.refusals.remove(&id),
+        };
+        true
     }
 
     /// A resource.
@@ -85,7 +100,11 @@ impl Resources {
 
     /// What people see: the Internet first, then by name. Device pools are not shown as resources.
     pub(crate) fn views(&self, status: impl Fn(&[Site]) -> Status) -> Vec<ResourceView> {
-        let mut views: Vec<ResourceView> = self.by_id.values().filter_map(|resource| view(resource, &status)).collect();
+        let mut views: Vec<ResourceView> = self
+            .by_id
+            .values()
+            .filter_map(|resource| view(resource, &status, self.refusals.get(&resource.id())))
+            .collect();
         let place = |view: &ResourceView| (view.kind != Kind::Internet, view.name.clone(), view.id);
         views.sort_by_cached_key(place);
         views
@@ -119,7 +138,7 @@ fn is_same(a: &Resource, b: &Resource) -> bool {
     is_reached_alike && sites(a) == sites(b)
 }
 
-fn view(resource: &Resource, status: impl Fn(&[Site]) -> Status) -> Option<ResourceView> {
+fn view(resource: &Resource, status: impl Fn(&[Site]) -> Status, refusal: Option<&Refusal>) -> Option<ResourceView> {
     let (kind, address, address_description) = match resource {
         Resource::Dns(it) => (Kind::Dns, Some(it.address.clone()), it.address_description.clone()),
         Resource::Cidr(it) => (Kind::Cidr, Some(it.address.to_string()), it.address_description.clone()),
@@ -134,6 +153,7 @@ fn view(resource: &Resource, status: impl Fn(&[Site]) -> Status) -> Option<Resou
         address_description,
         sites: resource.sites().to_vec(),
         status: status(resource.sites()),
+        refusal: refusal.cloned(),
     })
 }
 

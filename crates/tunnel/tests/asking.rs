@@ -4,7 +4,10 @@ mod world;
 
 use dns::Decision;
 use ip_packet::{Transport, build};
-use model::{CidrResource, Filter, FromPortal, PublicKey, Resource, Status, ToPortal, message::FailReason};
+use model::{
+    CidrResource, Filter, FromPortal, PublicKey, Refusal, Resource, Status, ToPortal,
+    message::{AuthorizationCreationFailed, FailReason},
+};
 use tunnel::{Event, Reason};
 use world::{Client, cidr, id, internet, names, network, permission, secs, site, udp};
 
@@ -149,6 +152,29 @@ fn a_version_mismatch_is_said_once_and_other_reasons_are_not_said() {
 
     assert_eq!(client.others, [Event::GatewayVersionMismatch(id(1))]);
     assert_eq!(client.status(id(1)), Some(Status::Unknown));
+}
+
+#[test]
+fn why_a_resource_is_refused_is_shown_until_it_is_permitted() {
+    let mut client = Client::with(&[cidr(1, "10.0.0.0/8"), cidr(2, "172.16.0.0/12")]);
+    client.send(udp("10.0.0.1:1", 1));
+    assert_eq!(client.refusal(id(1)), None);
+
+    client.hear(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
+        resource_id: id(1),
+        reason: FailReason::Forbidden,
+        violated_properties: vec!["remote_ip".to_owned(), "moon_phase".to_owned()],
+    }));
+    let violated = ["remote_ip", "moon_phase"].map(ToOwned::to_owned).to_vec();
+    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailReason::Forbidden, violated }));
+    assert_eq!(client.refusal(id(2)), None);
+
+    client.hear_failure(id(1), FailReason::NotFound);
+    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailReason::NotFound, violated: vec![] }));
+    client.hear_failure(id(9), FailReason::NotFound);
+
+    client.hear(FromPortal::AuthorizationCreated(Box::new(permission(id(1), 1, PublicKey([1; 32])))));
+    assert_eq!(client.refusal(id(1)), None);
 }
 
 #[test]

@@ -311,6 +311,32 @@ fn what_was_listened_to_is_asked_for_again_without_a_packet_of_ours() {
 }
 
 #[test]
+fn a_name_that_was_listened_to_is_announced_again_without_a_packet_of_ours() {
+    let resource = Resource::Dns(names(1, "*.example.com"));
+    let mut lab = Lab::new(std::slice::from_ref(&resource));
+    let used = lab.client.resolve("db.example.com", "A")[0];
+    let unused = lab.client.resolve("web.example.com", "A")[0];
+    let mut lab = lab.connected(id(1), udp(format!("{used}:443"), 1));
+    lab.client.send(udp(format!("{unused}:443"), 2));
+    lab.run_for(secs(3));
+    let from_name = answer(format!("{used}:443"));
+    lab.send_from(0, from_name.clone());
+    assert_eq!(lab.client.packets, std::slice::from_ref(&from_name));
+
+    lab.client.tunnel.reset(lab.client.now);
+    lab.client.drain();
+    lab.client.init(std::slice::from_ref(&resource));
+    lab.gateways[0].messages.clear();
+    lab.permit(id(1), 0);
+    lab.run_for(secs(3));
+    lab.send_from(0, from_name.clone());
+
+    let announced: Vec<_> = lab.gateways[0].messages.iter().map(|(_, message)| &message["domain"]).collect();
+    assert_eq!(announced, ["db.example.com"], "nobody was listening to the other one");
+    assert_eq!(lab.client.packets, [from_name.clone(), from_name]);
+}
+
+#[test]
 fn a_permission_for_the_old_key_is_of_no_use_to_the_new_one() {
     let mut lab = Lab::new(&[cidr(1, "10.0.0.0/8")]);
     lab.client.send(udp("10.0.0.1:53", 1));

@@ -13,7 +13,7 @@ use naive::{
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 /// Stories that once ended badly.
-const KNOWN: [u64; 0] = [];
+const KNOWN: [u64; 2] = [329, 862];
 const STEPS: usize = 60;
 /// How many stories are told; more with `FIREZONE_SEEDS`.
 const SEEDS: u64 = 24;

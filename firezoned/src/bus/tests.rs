@@ -108,6 +108,7 @@ fn connected() -> Snapshot {
         address_description: None,
         sites: vec![Site { id: SiteId::from_u128(7), name: "Berlin".to_owned() }],
         status: Status::Online,
+        refusal: None,
     };
     Snapshot {
         generation: 3,

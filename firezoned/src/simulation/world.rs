@@ -188,6 +188,7 @@ fn resource(number: usize, site: Option<Site>) -> ResourceView {
         address_description: Some(description.to_owned()).filter(|text| !text.is_empty() && kind != Kind::Internet),
         sites: site.into_iter().collect(),
         status: Status::Unknown,
+        refusal: None,
     }
 }
 

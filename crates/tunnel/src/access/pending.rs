@@ -1,11 +1,12 @@
 //! Requests that the portal has not answered, and what waits for them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     time::{Duration, Instant},
 };
 
+use dns::Domain;
 use ip_packet::IpPacket;
 use model::ResourceId;
 
@@ -20,6 +21,8 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 const PACKETS: usize = 128;
 /// How many DNS queries wait per target; the oldest are given up.
 const QUERIES: usize = 128;
+/// How many names in use are remembered per target. The others are announced when a packet of ours comes.
+const NAMES: usize = 128;
 
 /// All unanswered requests.
 ///
@@ -54,6 +57,9 @@ pub(crate) struct Waiting {
     pub(crate) packets: HeldPackets,
     /// DNS queries that a gateway of the resource's site has to answer.
     pub(crate) queries: VecDeque<SiteQuery>,
+    /// Names that were in use when their gateway was lost. The next one has to hear of them before it can deliver what
+    /// their servers send.
+    pub(crate) names: BTreeSet<Domain>,
     /// Whether the answer came while we had no relay to connect through.
     lacks_relay: bool,
     /// When something was last added.
@@ -100,9 +106,10 @@ impl Pending {
         (self.ask(target, now), oldest)
     }
 
-    /// Asks again for a resource that we believed to have.
-    pub(crate) fn renew(&mut self, resource: ResourceId, now: Instant) -> Ask {
-        self.waiting(Target::Resource(resource), now);
+    /// Asks again for a resource that we believed to have, and of which these names are in use.
+    pub(crate) fn renew(&mut self, resource: ResourceId, names: BTreeSet<Domain>, now: Instant) -> Ask {
+        let waiting = self.waiting(Target::Resource(resource), now);
+        waiting.names.extend(names.into_iter().take(NAMES - waiting.names.len().min(NAMES)));
         self.ask(Target::Resource(resource), now)
     }
 
@@ -191,6 +198,7 @@ impl Pending {
         let waiting = self.targets.entry(target).or_insert_with(|| Waiting {
             packets: HeldPackets::new(PACKETS),
             queries: VecDeque::new(),
+            names: BTreeSet::new(),
             lacks_relay: false,
             since: now,
         });

@@ -14,6 +14,8 @@ use crate::prefixes::PrefixMap;
 
 /// Who was heard within this time is in use. A little more than it takes to notice that the way to it is dead.
 const IN_USE: Duration = Duration::from_secs(30);
+/// The same source is noted once in this time: in a download it is the source of every packet.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// All gateways that we have a connection with, or are making one.
 #[derive(Debug, Default)]
@@ -28,12 +30,21 @@ pub(crate) struct Gateway {
     identity: Identity,
     /// Whether packets can travel.
     is_connected: bool,
-    /// When it last sent us something.
-    last_heard: Option<Instant>,
-    /// Which addresses it may speak for, and because of which resources.
-    sources: PrefixMap<BTreeSet<ResourceId>>,
+    /// When it last sent us something, and from where.
+    last_heard: Option<(IpAddr, Instant)>,
+    /// Which addresses it may speak for.
+    sources: PrefixMap<Source>,
     /// What waits for the connection.
     pub(crate) queue: Queue,
+}
+
+/// What a gateway may speak for.
+#[derive(Debug, Default)]
+struct Source {
+    /// The resources that permit it.
+    because: BTreeSet<ResourceId>,
+    /// When it was last heard; kept for single addresses.
+    heard: Option<Instant>,
 }
 
 impl Peers {
@@ -94,15 +105,33 @@ impl Gateway {
         self.is_connected = true;
     }
 
-    /// It has sent us a packet.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        self.last_heard = Some(now);
+    /// It has sent us a packet from `source`.
+    pub(crate) fn heard(&mut self, source: IpAddr, now: Instant) {
+        if self.last_heard.is_some_and(|(last, at)| last == source && now.duration_since(at) < NOTED_EVERY) {
+            return;
+        }
+        self.last_heard = Some((source, now));
+        self.sources.change(source.into(), |it| {
+            it.heard = Some(now);
+            true
+        });
     }
 
     /// Whether somebody on this host was listening to it not long ago. A conversation in which only the other end speaks
     /// would not begin again by itself, as no packet of ours asks for the resource.
     pub(crate) fn is_in_use(&self, now: Instant) -> bool {
-        self.last_heard.is_some_and(|at| now.duration_since(at) < IN_USE)
+        self.last_heard.is_some_and(|(_, at)| now.duration_since(at) < IN_USE)
+    }
+
+    /// The single addresses that were heard not long ago, and the resources that permit them.
+    pub(crate) fn addresses_in_use(&self, now: Instant) -> Vec<(IpAddr, &BTreeSet<ResourceId>)> {
+        let single = self.sources.networks().filter(|network| network.prefix_len() == network.max_prefix_len());
+        let heard = single.filter_map(|network| {
+            let source = self.sources.containing(network.addr()).next()?;
+            let is_in_use = source.heard.is_some_and(|at| now.duration_since(at) < IN_USE);
+            is_in_use.then_some((network.addr(), &source.because))
+        });
+        heard.collect()
     }
 
     /// Its address in the tunnel, of the same family as `like`.
@@ -113,14 +142,14 @@ impl Gateway {
 
     /// Lets the gateway speak for `network` because of `resource`.
     pub(crate) fn allow(&mut self, network: IpNet, resource: ResourceId) {
-        self.sources.entry(network).insert(resource);
+        self.sources.entry(network).because.insert(resource);
     }
 
     /// The gateway no longer speaks for anything because of `resource`.
     pub(crate) fn disallow(&mut self, resource: ResourceId) {
-        self.sources.retain(|_, because| {
-            because.remove(&resource);
-            !because.is_empty()
+        self.sources.retain(|_, source| {
+            source.because.remove(&resource);
+            !source.because.is_empty()
         });
     }
 

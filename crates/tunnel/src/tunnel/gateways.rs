@@ -1,8 +1,12 @@
 //! The life of gateways, from the permission to use one until nothing needs it any more.
 
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use connection::Params;
+use dns::Domain;
 use ip_packet::control;
 use model::{
     GatewayId, PeerId, Resource, ResourceId, ToPortal,
@@ -13,6 +17,7 @@ use super::{Event, Tunnel};
 use crate::{
     access::{Ask, Target},
     counters::Reason,
+    nat,
     peers::Identity,
     routing,
 };
@@ -35,6 +40,9 @@ impl Tunnel {
             return;
         }
 
+        if self.resources.refused(id, None) {
+            self.told_resources.mark_stale();
+        }
         let identity = Identity::of(&authorization);
         let params = Params {
             public_key: authorization.gateway_public_key,
@@ -107,10 +115,22 @@ impl Tunnel {
     /// The same for a gateway that is lost and not given up: what was in use through it waits for a new permission. Says
     /// what to ask for.
     pub(super) fn lose_gateway(&mut self, gateway: GatewayId, now: Instant) -> Vec<ResourceId> {
-        let is_in_use = self.peers.gateway(gateway).is_some_and(|peer| peer.is_in_use(now));
-        let granted = if is_in_use { self.access.granted_through(gateway) } else { Vec::new() };
+        let peer = self.peers.gateway(gateway).filter(|peer| peer.is_in_use(now));
+        let granted = if peer.is_some() { self.access.granted_through(gateway) } else { Vec::new() };
+        let mut names: BTreeMap<ResourceId, BTreeSet<Domain>> = BTreeMap::new();
+        for (address, because) in peer.map(|peer| peer.addresses_in_use(now)).unwrap_or_default() {
+            let Some(name) = self.stub.names().owner(address) else { continue };
+            for resource in because {
+                names.entry(*resource).or_default().insert(name.clone());
+            }
+        }
         self.forget_gateway(gateway);
-        granted.into_iter().filter(|resource| self.access.pending.renew(*resource, now) == Ask::Now).collect()
+        let pending = &mut self.access.pending;
+        let renew = |resource: &ResourceId| {
+            let names = names.remove(resource).unwrap_or_default();
+            pending.renew(*resource, names, now) == Ask::Now
+        };
+        granted.into_iter().filter(renew).collect()
     }
 
     /// What the node says about connections.
@@ -179,6 +199,9 @@ impl Tunnel {
         }
         for query in waiting.queries {
             self.ask_site(query, gateway);
+        }
+        for name in waiting.names {
+            self.nat.handle_moved(nat::Key { name, gateway, resource }, now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The way of one packet.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use connection::Sealed;
 use ip_packet::{IpPacket, icmp};
@@ -67,7 +67,7 @@ impl Tunnel {
                 if let PeerId::Gateway(gateway) = peer {
                     self.learn_from_error(gateway, &packet, now);
                     if let Some(peer) = self.peers.gateway_mut(gateway) {
-                        peer.heard(now);
+                        peer.heard(packet.source(), now);
                     }
                 }
                 self.to_host.push_back(packet);
@@ -76,7 +76,8 @@ impl Tunnel {
             (inbound::Verdict::Refuse, PeerId::Client(_)) => {
                 self.counters.count(Reason::NotGranted, 1);
                 if let Some(answer) = icmp::prohibited(&packet) {
-                    self.seal_refusal(peer, &answer, now);
+                    // The session may just be being renewed; whoever is refused need not wait for nothing.
+                    self.seal_message(peer, answer, now);
                 }
             }
             (inbound::Verdict::Admit(_) | inbound::Verdict::Refuse, PeerId::Gateway(_)) => {
@@ -171,14 +172,6 @@ impl Tunnel {
         }
     }
 
-    /// An error for a peer. It comes by the way that its cause came by, or not at all.
-    fn seal_refusal(&mut self, peer: PeerId, error: &IpPacket, now: Instant) {
-        match self.node.seal(peer, error, now) {
-            Sealed::Sent => {}
-            Sealed::NotYet | Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
-        }
-    }
-
     fn follow_peer(&mut self, peer: PeerId, message: Message, now: Instant) {
         match (message, peer) {
             (Message::DomainStatus { resource, name, is_active }, PeerId::Gateway(gateway)) => {
@@ -216,7 +209,7 @@ impl Tunnel {
         let route = self.routing.route(&self.resources, self.stub.names(), destination, protocol);
         let Some(route) = route.filter(|route| route.is_permitted) else { return };
         if self.access.gateway(route.resource) == Some(gateway)
-            && self.access.pending.renew(route.resource, now) == Ask::Now
+            && self.access.pending.renew(route.resource, BTreeSet::new(), now) == Ask::Now
         {
             tracing::debug!(%gateway, resource = %route.resource, "the gateway forbids what we may; asking again");
             self.ask_portal(Target::Resource(route.resource));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use dns::{Device, NoDevice};
 use model::{
-    FromPortal, Interface, Relay, RelayId, Resource, ResourceId,
+    FromPortal, Interface, Refusal, Relay, RelayId, Resource, ResourceId,
     message::{AuthorizationCreationFailed, FailReason, Init},
 };
 
@@ -14,6 +14,9 @@ use crate::{
     counters::Reason,
     resources::Change,
 };
+
+/// How many violated conditions people are told of; the portal knows of a handful.
+const VIOLATED: usize = 16;
 
 impl Tunnel {
     pub(super) fn follow_portal(&mut self, message: FromPortal, now: Instant) {
@@ -159,6 +162,13 @@ impl Tunnel {
     fn refuse(&mut self, failure: &AuthorizationCreationFailed, now: Instant) {
         let id = failure.resource_id;
         tracing::debug!(resource = %id, reason = ?failure.reason, violated = ?failure.violated_properties, "not permitted");
+        let refusal = (failure.reason != FailReason::Offline).then(|| Refusal {
+            reason: failure.reason,
+            violated: failure.violated_properties.iter().take(VIOLATED).cloned().collect(),
+        });
+        if self.resources.refused(id, refusal) {
+            self.told_resources.mark_stale();
+        }
         match failure.reason {
             FailReason::Offline => self.mark_offline(id, now),
             FailReason::VersionMismatch => {

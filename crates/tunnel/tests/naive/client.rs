@@ -51,6 +51,10 @@ pub(crate) struct Client {
     granted: BTreeMap<u128, usize>,
     /// The names that each gateway was told of, because of which resource.
     announced: BTreeSet<(usize, &'static str, u128)>,
+    /// When each gateway was last heard.
+    heard: BTreeMap<usize, Time>,
+    /// When it was last heard from an address of a name.
+    names_heard: BTreeMap<(usize, IpAddr), Time>,
     /// Sites without gateways, and since when we know.
     offline: BTreeMap<u128, Time>,
     /// Connected devices.
@@ -71,6 +75,8 @@ struct Device {
 /// How long a conversation over UDP may be silent.
 pub(crate) const SILENCE: Time = 120;
 const OFFLINE: Time = 300;
+/// What was heard within this time is asked for again when its connection is lost without a goodbye.
+const IN_USE: Time = 30;
 
 impl Client {
     // What the portal says.
@@ -139,14 +145,30 @@ impl Client {
     pub(crate) fn lose_gateway(&mut self, gateway: usize) {
         self.granted.retain(|_, through| *through != gateway);
         self.announced.retain(|(of, _, _)| *of != gateway);
+        self.heard.remove(&gateway);
+        self.names_heard.retain(|(of, _), _| *of != gateway);
     }
 
     pub(crate) fn lose_device(&mut self, device: usize) {
         self.devices.remove(&device);
     }
 
-    pub(crate) fn roam(&mut self) {
-        (0..GATEWAYS).for_each(|gateway| self.lose_gateway(gateway));
+    pub(crate) fn roam(&mut self, is_there: impl Fn(u128) -> bool, now: Time) {
+        let in_use = |at: &Time| now < at + IN_USE;
+        for lost in 0..GATEWAYS {
+            let is_in_use = self.heard.get(&lost).is_some_and(in_use);
+            let (granted, announced, heard) = (self.granted.clone(), self.announced.clone(), self.names_heard.clone());
+            self.lose_gateway(lost);
+            // Everything that was used through it, and the names of which something was heard.
+            for (id, _) in granted.into_iter().filter(|(_, through)| is_in_use && *through == lost) {
+                let Some(gateway) = self.use_resource(id, &is_there, now) else { continue };
+                for (_, name, _) in announced.iter().filter(|(to, _, because)| (*to, *because) == (lost, id)) {
+                    if self.addresses(name).iter().any(|ip| heard.get(&(lost, *ip)).is_some_and(in_use)) {
+                        self.announced.insert((gateway, name, id));
+                    }
+                }
+            }
+        }
         self.devices.clear();
     }
 
@@ -249,24 +271,27 @@ impl Client {
     }
 
     /// A gateway sends a packet to us.
-    pub(crate) fn gateway_sends(&self, gateway: usize, source: IpAddr) -> Seen {
+    pub(crate) fn gateway_sends(&mut self, gateway: usize, source: IpAddr, now: Time) -> Seen {
+        let is_of_a_name = self.speaks_for_a_name(gateway, source);
         let may = self.has_gateway(gateway)
             && (universe::gateway_at(source) == Some(gateway)
+                || is_of_a_name
                 || self.granted.iter().any(|(id, through)| {
                     *through == gateway
                         && match self.things[id].kind {
                             Kind::Network(network) => universe::contains(network, source),
                             Kind::Internet => true,
-                            Kind::Names(_, stack) => {
-                                stack.has(source.is_ipv4())
-                                    && self.announced.iter().any(|(to, name, because)| {
-                                        (*to, *because) == (gateway, *id) && self.addresses(name).contains(&source)
-                                    })
-                            }
-                            Kind::Pool(_) => false,
+                            Kind::Names(..) | Kind::Pool(_) => false,
                         }
                 }));
-        if may { Seen::Delivery } else { Seen::Nothing }
+        if !may {
+            return Seen::Nothing;
+        }
+        self.heard.insert(gateway, now);
+        if is_of_a_name {
+            self.names_heard.insert((gateway, source), now);
+        }
+        Seen::Delivery
     }
 
     /// A device sends a datagram from one of its ports to the only one of ours.
@@ -288,7 +313,12 @@ impl Client {
         let conversations = self.devices.values().flat_map(|device| device.ours.values().chain(device.theirs.values()));
         let near = |age: Time| (SILENCE - 15..=SILENCE + 15).contains(&age);
         let near_offline = self.offline.values().any(|since| (OFFLINE - 15..=OFFLINE + 15).contains(&(now - since)));
-        near_offline || conversations.map(|last| now - last).any(near)
+        let near_in_use = self
+            .heard
+            .values()
+            .chain(self.names_heard.values())
+            .any(|at| (IN_USE - 15..=IN_USE + 15).contains(&(now - at)));
+        near_offline || near_in_use || conversations.map(|last| now - last).any(near)
     }
 
     pub(crate) fn has_device(&self, index: usize) -> bool {
@@ -366,9 +396,24 @@ impl Client {
     fn withdraw(&mut self, id: u128) {
         let Some(gateway) = self.granted.remove(&id) else { return };
         self.announced.retain(|(of, _, because)| (*of, *because) != (gateway, id));
+        let forgotten = self.names_heard.keys().copied().filter(|(of, ip)| !self.speaks_for_a_name(*of, *ip));
+        for key in forgotten.collect::<Vec<_>>() {
+            self.names_heard.remove(&key);
+        }
         if !self.has_gateway(gateway) {
             self.lose_gateway(gateway);
         }
+    }
+
+    /// Whether a gateway was told that this address is one of a name's, because of a resource that is used through it.
+    fn speaks_for_a_name(&self, gateway: usize, source: IpAddr) -> bool {
+        self.announced.iter().any(|(to, name, because)| {
+            *to == gateway
+                && self.granted.get(because) == Some(&gateway)
+                && matches!(self.things.get(because), Some(Thing { kind: Kind::Names(_, stack), .. })
+                    if stack.has(source.is_ipv4()))
+                && self.addresses(name).contains(&source)
+        })
     }
 
     /// A gateway is connected for as long as anything is used through it.

@@ -143,7 +143,8 @@ impl Judge {
             Op::Roam => {
                 self.lab.client.tunnel.reset(self.lab.client.now);
                 self.lab.client.drain();
-                self.naive.roam();
+                let (away, now) = (self.away.clone(), self.now());
+                self.naive.roam(|site| !away.contains(&site), now);
                 self.snapshot();
             }
             Op::Idle(seconds) => self.lab.run_for(secs(seconds)),
@@ -252,11 +253,11 @@ impl Judge {
     }
 
     fn receive(&mut self, gateway: usize, source: IpAddr) -> Result<(), String> {
-        let packet = datagram(source, 53, universe::OUR_PORT);
+        let (packet, now) = (datagram(source, 53, universe::OUR_PORT), self.now());
         self.forget_traffic();
         self.lab.seal_from(gateway, &packet);
         self.settle();
-        same("a gateway's packet", &self.deliveries(&packet), self.naive.gateway_sends(gateway, source))
+        same("a gateway's packet", &self.deliveries(&packet), self.naive.gateway_sends(gateway, source, now))
     }
 
     fn receive_from_device(&mut self, index: usize, port: u16, v4: bool) -> Result<(), String> {

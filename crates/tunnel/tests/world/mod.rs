@@ -14,8 +14,8 @@ use dns::{Assignments, Decision, Question};
 use ip_packet::{Ecn, IpPacket, build, icmp};
 use model::{
     CidrResource, ClientId, Device, DeviceView, DnsResource, FromPortal, GatewayId, IceCredentials, Interface,
-    InternetResource, IpStack, Pool, PresharedKey, PublicKey, Resource, ResourceId, ResourceView, Site, SiteId, Status,
-    ToPortal,
+    InternetResource, IpStack, Pool, PresharedKey, PublicKey, Refusal, Resource, ResourceId, ResourceView, Site,
+    SiteId, Status, ToPortal,
     message::{
         AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailReason, IceRole,
         InboundGrant, Init,
@@ -182,6 +182,11 @@ impl Client {
     /// The status of a resource as it was last told.
     pub(crate) fn status(&self, resource: ResourceId) -> Option<Status> {
         self.lists.last()?.iter().find(|view| view.id == resource).map(|view| view.status)
+    }
+
+    /// Why the portal does not let us use a resource, as people see it.
+    pub(crate) fn refusal(&self, resource: ResourceId) -> Option<Refusal> {
+        self.lists.last()?.iter().find(|view| view.id == resource)?.refusal.clone()
     }
 
     pub(crate) fn drain(&mut self) {
