@@ -292,7 +292,7 @@ impl Stand {
             .program(dnsmasq)
             .arg(format!("--listen-address={},{}", RESOLVER.v4, RESOLVER.v6))
             .arg(format!("--host-record={PORTAL_NAME},{},{}", PORTAL.v4, PORTAL.v6))
-            .arg(format!("--host-record={DOH_NAME},{}", PORTAL.v4))
+            .arg(format!("--host-record={DOH_NAME},{},3600", PORTAL.v4))
             .start("dnsmasq", self.logs.open("resolver"))?;
         // Gateways trust a name server only if it knows this name.
         let private = self

@@ -3,10 +3,11 @@
 use std::{fmt::Write as _, time::Duration};
 
 use integration_tests::{
+    account::{LAB_V4, LAB_V6, PORTAL_NAME, PRIVATE_NAME, SITE},
     netns::FILES,
     process::{Running, eventually},
     stand::{DOH_NAME, Stand, tell},
-    topology::PORTAL,
+    topology::{PORTAL, RESOLVER, SERVER},
 };
 use serde_json::json;
 
@@ -128,6 +129,95 @@ fn a_doh_server_of_the_portal_is_found_and_asked() -> anyhow::Result<()> {
             assert_eq!(stand.client().program(&line).check()?.text().trim(), "2001:db8::80", "{transport}");
         }
         Ok(())
+    })
+}
+
+/// What the resolver of the private network says to a name that only it has.
+const INSIDE: (&str, &str) = ("firezone.dev", "192.0.2.1");
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_resolver_inside_a_resource_answers_while_the_internet_goes_through_the_tunnel() -> anyhow::Result<()> {
+    tell(|stand| {
+        let internet = json!({"type": "internet", "site": SITE});
+        stand.portal("PUT", "/resources/1e7e7000-0000-4000-8000-000000000001", Some(&internet))?;
+        stand.portal(
+            "PUT",
+            "/dns",
+            Some(&json!({ "upstream_do53": [SERVER.v4.to_string(), SERVER.v6.to_string()] })),
+        )?;
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
+        let resolv_conf = stand.client().read("/etc/resolv.conf")?;
+        let sentinels: Vec<_> = resolv_conf.lines().filter_map(|line| line.strip_prefix("nameserver ")).collect();
+        assert_eq!(sentinels.len(), 2, "{resolv_conf}");
+
+        for internet in ["off", "on"] {
+            stand.ctl("anna", &format!("internet {internet}")).check()?;
+            for sentinel in &sentinels {
+                for transport in ["+notcp", "+tcp"] {
+                    let ask = |name: &str| -> anyhow::Result<String> {
+                        let line = format!("dig +short +time=8 +tries=2 {transport} @{sentinel} {name} A");
+                        Ok(stand.client().program(&line).check()?.text())
+                    };
+                    assert_eq!(ask(INSIDE.0)?.trim(), INSIDE.1, "{internet} {sentinel} {transport}");
+                    assert_eq!(ask(PRIVATE_NAME)?.lines().filter(|line| line.starts_with("100.96.")).count(), 4);
+                }
+            }
+        }
+        // When no resource has it any more, it is asked on this host and not through the Internet, which has no private
+        // networks. That it cannot be reached there is said, not waited for by whoever asks.
+        for id in [LAB_V4, LAB_V6] {
+            stand.portal("DELETE", &format!("/resources/{id}"), None)?;
+        }
+        eventually("a resolver that nobody has fails", Duration::from_secs(20), || {
+            let line = format!("dig +time=8 +tries=1 @{} nobody.{} A", sentinels[0], INSIDE.0);
+            stand.client().program(&line).run().is_ok_and(|it| it.text().contains("status: SERVFAIL"))
+        })
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_resolver_on_this_host_that_asks_us_in_turn_is_reported_and_does_no_harm() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let stand = &*stand;
+        let host = stand.client();
+        let start = |server: &str, log: &str| -> anyhow::Result<Running> {
+            let dnsmasq = "dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces \
+                           --user=root --pid-file= --log-queries --log-facility=- --listen-address=127.0.0.1";
+            let running =
+                host.program(dnsmasq).arg(format!("--server={server}")).start("dnsmasq", stand.logs.open(log))?;
+            host.wait_for_port("udp", 53)?;
+            Ok(running)
+        };
+        host.write("/etc/resolv.conf", &format!("nameserver 127.0.0.1\nnameserver {}\n", RESOLVER.v4))?;
+        // The first sentinel, which stands for it.
+        let circular = start("100.100.111.1", "circular")?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
+        let ask = |server: &str| host.program(&format!("dig +time=5 +tries=1 {server} {PORTAL_NAME} A")).check();
+
+        for _ in 0..20 {
+            assert!(ask("@100.100.111.1")?.text().contains("status: SERVFAIL"));
+            assert!(ask("@100.100.111.2")?.text().contains("status: NOERROR"));
+            // Whoever asks them in turn, as programs do, is answered.
+            let found = host.program(&format!("getent ahostsv4 {PORTAL_NAME}")).check()?.text();
+            assert!(found.contains(&PORTAL.v4.to_string()), "{found}");
+        }
+        let status = stand.ctl("anna", "--json dns").check()?.json()?;
+        assert_eq!(status["servers"][0]["failure"], "loop", "{status}");
+        assert!(status["servers"][1]["failure"].is_null(), "{status}");
+        let questions = circular.log().count("query[");
+        assert!(questions < 40, "{questions} questions went round");
+
+        drop(circular);
+        let _straight = start(&RESOLVER.v4.to_string(), "straight")?;
+        eventually("it is asked again when it asks somebody else", Duration::from_secs(20), || {
+            ask("@100.100.111.1").is_ok_and(|it| it.text().contains("status: NOERROR"))
+        })
     })
 }
 

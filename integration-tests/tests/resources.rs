@@ -5,13 +5,17 @@ use std::time::Duration;
 use integration_tests::{
     account::{OTHER_PRIVATE_NAME, PRIVATE_NAME, WIKI, dns_resource},
     process::eventually,
-    stand::{Stand, tell},
+    stand::{DOH_NAME, Stand, tell},
+    topology::PORTAL,
 };
 use serde_json::json;
 use uuid::{Uuid, uuid};
 
 const FILES: Uuid = uuid!("d2500000-0000-4000-8000-000000000002");
 const HOLOGRAM: Uuid = uuid!("f0f00000-0000-4000-8000-00000000000f");
+
+/// Much less than anybody remembers an answer for, and than a busy machine may need.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn resolves(stand: &Stand, name: &str) -> bool {
     let answer = stand.client().program(&format!("dig +short +time=2 +tries=1 {name} A")).run();
@@ -36,6 +40,30 @@ fn resources_come_and_go_while_connected() -> anyhow::Result<()> {
         assert!(!stand.fetch(&format!("http://{OTHER_PRIVATE_NAME}/")).run()?.status.success());
         // The rest is none the worse for it.
         stand.download(PRIVATE_NAME, 1, 4)
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_public_name_belongs_to_a_resource_at_once_and_is_public_again_at_once() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let ask = || stand.client().program(&format!("dig +short +time=2 +tries=1 {DOH_NAME} A")).check();
+        let is_public = || ask().is_ok_and(|it| it.text().trim() == PORTAL.v4.to_string());
+        let is_ours =
+            || ask().is_ok_and(|it| it.text().lines().filter(|line| line.starts_with("100.96.")).count() == 4);
+        // The second time it is remembered, for an hour.
+        assert!(is_public() && is_public());
+
+        let resource = serde_json::to_value(dns_resource("Files", DOH_NAME))?;
+        for round in 0..3 {
+            stand.portal("PUT", &format!("/resources/{FILES}"), Some(&resource))?;
+            eventually(&format!("{round}: the name is a resource's"), AT_ONCE, is_ours)?;
+            stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
+            eventually(&format!("{round}: the name is public again"), AT_ONCE, is_public)?;
+        }
+        Ok(())
     })
 }
 

@@ -46,8 +46,9 @@ pub struct Server {
     /// On which way: `host`, past the tunnel, or `tunnel`.
     #[serde(with = "as_value")]
     pub via: String,
-    /// Why it gave no answer when it was asked last: `timed-out`, `unreachable`, `certificate`, `no-address`, `protocol` or
-    /// `cannot-mark-sockets`. Absent if it gave one, or was not asked yet.
+    /// Why it gave no answer when it was asked last: `timed-out`, `unreachable`, `certificate`, `no-address`, `protocol`,
+    /// `loop` (it is on this host and asks the daemon in turn) or `cannot-mark-sockets`. Absent if it gave one, or was not
+    /// asked yet.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

@@ -163,6 +163,7 @@ impl Server {
             Some("unreachable") => "; it cannot be reached",
             Some("certificate") => "; its certificate is not trusted",
             Some("no-address") => "; its address cannot be found",
+            Some("loop") => "; it is on this machine and asks the daemon in turn",
             Some("cannot-mark-sockets") => "; the daemon lacks the capability CAP_NET_ADMIN",
             Some(_) => "; what it says is no answer",
         };

@@ -249,3 +249,37 @@ async fn read(response: Response<Incoming>, query: Query<'_>) -> Result<Answered
     let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|_| NoAnswer::NoMessage)?;
     query.answered(with_id(body.to_bytes().to_vec(), id_of(query.bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::{
+        op::{self, Message, MessageType, OpCode},
+        rr::{Name, RecordType},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_the_one_of_the_standard() {
+        let question = op::Query::query(Name::from_ascii("www.example.com.").expect("a name"), RecordType::A);
+        let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(question.clone());
+        let bytes = message.to_vec().expect("a message");
+        let query = Query { bytes: &bytes, question: &question };
+        let url = DohUrl::new("https://dns.example.net:8443/dns-query".parse().expect("a URL")).expect("one of DoH");
+
+        // RFC 8484 4.1.1
+        let path = "/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB";
+        for (form, target) in
+            [(Form::Absolute, format!("https://dns.example.net:8443{path}")), (Form::Origin, path.into())]
+        {
+            let request = request(query, &url, form).expect("a request");
+            assert_eq!(request.method(), "GET");
+            assert_eq!(request.uri().to_string(), target);
+            assert_eq!(request.headers()[ACCEPT], "application/dns-message");
+            let host = (form == Form::Origin).then(|| HeaderValue::from_static("dns.example.net:8443"));
+            assert_eq!(request.headers().get(HOST), host.as_ref());
+        }
+    }
+}

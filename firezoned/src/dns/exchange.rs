@@ -43,6 +43,9 @@ impl Exchange {
             return None;
         };
         let question = question(request)?;
+        if self.forwarder.is_made_up(question.name.as_str()) {
+            return reply::encode(request, Reply::failure(ResponseCode::NXDomain));
+        }
         let reply = match self.decide(question.clone(), sentinel).await {
             Some(Decision::Answer(answer)) => Reply::Answer(answer),
             Some(Decision::Forward { to, via, epoch }) => self.forward(request, &question, to, via, epoch).await,

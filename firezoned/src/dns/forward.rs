@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::{
     Transport,
+    circle::Circle,
     doh::Https,
     dot::Streams,
     plain::{self, id_of},
@@ -34,6 +36,8 @@ struct Inner {
     limits: Limits,
     streams: Streams,
     https: Https,
+    /// What is known about resolvers on this host; nothing if there cannot be a circle.
+    circle: Option<Circle>,
     /// What went wrong with each resolver last, until it answers.
     failures: Mutex<BTreeMap<Upstream, Failure>>,
 }
@@ -70,6 +74,8 @@ pub(crate) enum NoAnswer {
     NoResponse(#[from] NoResponse),
     #[error("it answered something else")]
     OtherQuestion,
+    #[error("it would ask us in turn")]
+    Circle,
     #[error("the query is too long")]
     TooLong,
     #[error("the connection with it ended")]
@@ -99,6 +105,8 @@ pub enum Failure {
     NoAddress,
     /// It says something that is no answer.
     Protocol,
+    /// It is on this host and asks us in turn.
+    Circle,
     /// We may not mark sockets.
     CannotMark,
 }
@@ -113,16 +121,23 @@ impl Forwarder {
     /// What goes past the tunnel carries `mark`; 0 is no mark.
     #[must_use]
     pub fn new(mark: u32) -> Self {
-        Self::with(mark, Limits::default(), Roots::System)
+        Self::make(mark, Limits::default(), Roots::System, Some(Circle::default()))
     }
 
+    /// For tests, whose resolvers are all on this host.
+    #[cfg(test)]
     pub(super) fn with(mark: u32, limits: Limits, roots: Roots) -> Self {
+        Self::make(mark, limits, roots, None)
+    }
+
+    pub(super) fn make(mark: u32, limits: Limits, roots: Roots, circle: Option<Circle>) -> Self {
         let sockets = Sockets { mark };
         Self(Arc::new(Inner {
             sockets,
             limits,
             streams: Streams::new(sockets, roots.clone()),
             https: Https::new(sockets, roots),
+            circle,
             failures: Mutex::default(),
         }))
     }
@@ -130,6 +145,11 @@ impl Forwarder {
     /// The resolvers of the host: they know the addresses of DoH servers.
     pub fn set_host_resolvers(&self, resolvers: Vec<Resolver>) {
         self.0.https.set_host_resolvers(resolvers);
+    }
+
+    /// Whether this name was made up to find out whether a resolver asks us in turn. It exists nowhere.
+    pub(super) fn is_made_up(&self, name: &str) -> bool {
+        self.0.circle.as_ref().is_some_and(|circle| circle.is_made_up(name))
     }
 
     /// What went wrong with `upstream` last; `None` if its last answer was one, or nobody asked.
@@ -155,6 +175,9 @@ impl Forwarder {
         let query = Query { bytes, question };
         let outcome = timeout(limit, self.ask_patiently(query, to, via, transport)).await;
         let outcome = outcome.unwrap_or(Err(NoAnswer::TimedOut));
+        if let (Err(NoAnswer::TimedOut), Some(circle), Upstream::Do53(server)) = (&outcome, &self.0.circle, to) {
+            circle.doubt(*server);
+        }
         self.remember(to, outcome.as_ref().err().map(Failure::from));
         outcome
     }
@@ -166,18 +189,34 @@ impl Forwarder {
         via: Via,
         transport: Transport,
     ) -> Result<Answered, NoAnswer> {
-        let Inner { sockets, streams, https, .. } = &*self.0;
+        let Inner { streams, https, .. } = &*self.0;
         match to {
-            Upstream::Do53(server) => plain::ask(*sockets, query, *server, via, transport).await,
+            Upstream::Do53(server) => self.ask_plainly(query, *server, via, transport).await,
             Upstream::Dot(resolver) if resolver.encryption == Encryption::Required => {
                 streams.ask(query, resolver).await
             }
             Upstream::Dot(resolver) => match streams.ask_if_offered(query, resolver).await {
                 Some(answered) => answered,
-                None => plain::ask(*sockets, query, resolver.address, via, transport).await,
+                None => self.ask_plainly(query, resolver.address, via, transport).await,
             },
             Upstream::Doh(url) => https.ask(query, url).await,
         }
+    }
+
+    async fn ask_plainly(
+        &self,
+        query: Query<'_>,
+        server: SocketAddr,
+        via: Via,
+        transport: Transport,
+    ) -> Result<Answered, NoAnswer> {
+        let Inner { sockets, circle, .. } = &*self.0;
+        let _asked = match circle {
+            // What goes through the tunnel does not end on this host.
+            Some(circle) if via == Via::Host => circle.enter(server, query.question, *sockets).await?,
+            _ => None,
+        };
+        plain::ask(*sockets, query, server, via, transport).await
     }
 
     fn remember(&self, upstream: &Upstream, failure: Option<Failure>) {
@@ -215,6 +254,7 @@ impl Failure {
             Self::Certificate => "certificate",
             Self::NoAddress => "no-address",
             Self::Protocol => "protocol",
+            Self::Circle => "loop",
             Self::CannotMark => "cannot-mark-sockets",
         }
     }
@@ -229,6 +269,7 @@ impl From<&NoAnswer> for Failure {
             NoAnswer::Io(_) | NoAnswer::Closed => Self::Unreachable,
             NoAnswer::NoAddress => Self::NoAddress,
             NoAnswer::NoServerName => Self::Certificate,
+            NoAnswer::Circle => Self::Circle,
             NoAnswer::NoResponse(_)
             | NoAnswer::OtherQuestion
             | NoAnswer::TooLong

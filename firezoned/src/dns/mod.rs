@@ -10,6 +10,7 @@
 //! * [`reply`] – replies that we write ourselves
 //! * [`forward`] – asking another resolver, on the host or through the tunnel, in the way it wants to be asked:
 //!   [`plain`], over TLS ([`dot`], [`opportunistic`]) or over HTTPS ([`doh`])
+//! * [`circle`] – resolvers on this host that would ask us in turn
 //! * [`lookup`] – names of our own connections
 //!
 //! hickory-server parses the queries, writes our replies and frames TCP. Its accept loop is not used: it can only send
@@ -17,6 +18,7 @@
 //! on it); it handles the queries of a TCP connection one after the other, so that a silent resolver would hold up all
 //! that follow; and it logs the names that are asked for.
 
+mod circle;
 mod doh;
 mod dot;
 mod exchange;

@@ -18,6 +18,8 @@ use tokio::{
     task::JoinSet,
 };
 
+mod circle;
+
 use super::{
     ServeError, Server, Transport,
     forward::{Forwarder, Limits},
@@ -46,6 +48,14 @@ impl World {
         limits: Limits,
         decide: impl Fn(&Question, IpAddr) -> Option<Decision> + Send + 'static,
     ) -> (Self, mpsc::Receiver<dns::Cacheable>) {
+        Self::on(free_address(), Forwarder::with(0, limits, Roots::System), decide).await
+    }
+
+    async fn on(
+        sentinel: SocketAddr,
+        forwarder: Forwarder,
+        decide: impl Fn(&Question, IpAddr) -> Option<Decision> + Send + 'static,
+    ) -> (Self, mpsc::Receiver<dns::Cacheable>) {
         let (ask, mut asked) = mpsc::channel(8);
         let (learnt, learns) = mpsc::channel(8);
         let mut helpers = JoinSet::new();
@@ -62,8 +72,7 @@ impl World {
                 }
             }
         });
-        let server = Server::new(ask, Forwarder::with(0, limits, Roots::System));
-        let sentinel = free_address();
+        let server = Server::new(ask, forwarder);
         let mut world = Self { server, sentinel, helpers };
         world.serve(&[sentinel.ip()]).await.expect("the address is free");
         (world, learns)
