@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     dataplane,
     dns::{Forwarder, ServeError, Server},
-    host::{Applied, Host, HostConfig, Watch, watch::Event},
+    host::{Applied, DnsConfig, Host, HostConfig, Watch, watch::Event},
     session::Input,
     snapshot::Warning,
 };
@@ -23,6 +23,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Where programs expect a resolver.
 const DNS_PORT: u16 = 53;
+/// Where it is if that port is taken and whoever answers the programs can be told about another.
+const OTHER_DNS_PORTS: [u16; 3] = [5053, 10_053, 53_053];
 
 /// The hand. Dropping it leaves the host as it is.
 #[derive(Debug)]
@@ -41,12 +43,21 @@ struct Wish {
     flushes: u64,
 }
 
+/// The stub resolver.
+struct Names {
+    /// Whom it asks.
+    ask: mpsc::Sender<dataplane::Command>,
+    server: Server,
+    /// Where it listens, once it does. Stays so, in order that nothing is interrupted.
+    port: Option<u16>,
+}
+
 /// What the task owns.
 struct Worker {
     host: Host,
     /// What the host was told last.
     told: HostConfig,
-    names: Option<(mpsc::Sender<dataplane::Command>, Server)>,
+    names: Option<Names>,
     forwarder: Forwarder,
     /// How often whoever keeps answers was told to forget them.
     flushes: u64,
@@ -154,7 +165,11 @@ impl Worker {
                 let without_names = HostConfig { dns: self.told.dns.clone(), ..config.clone() };
                 let _reported_below = self.apply(&without_names).await;
                 match self.serve(&addresses.sentinels, ask).await {
-                    Ok(()) => config.clone(),
+                    Ok(DNS_PORT) => config.clone(),
+                    Ok(other) => {
+                        let dns = config.dns.clone().map(|dns| DnsConfig { port: Some(other), ..dns });
+                        HostConfig { dns, ..config.clone() }
+                    }
                     Err(warning) => {
                         // Nobody must be sent to a resolver that is not there.
                         warnings.push(warning);
@@ -201,16 +216,36 @@ impl Worker {
         self.host.apply(config).await
     }
 
-    /// The stub resolver listens there, and asks this packet thread.
-    async fn serve(&mut self, sentinels: &[IpAddr], ask: mpsc::Sender<dataplane::Command>) -> Result<(), Warning> {
-        let is_new = !self.names.as_ref().is_some_and(|(asked, _)| asked.same_channel(&ask));
-        if is_new {
+    /// The stub resolver listens there, and asks this packet thread. Says on which port.
+    async fn serve(&mut self, sentinels: &[IpAddr], ask: mpsc::Sender<dataplane::Command>) -> Result<u16, Warning> {
+        if self.names.as_ref().is_some_and(|names| !names.ask.same_channel(&ask)) {
             // The old one first, because it holds the ports.
             self.names = None;
         }
         let forwarder = self.forwarder.clone();
-        let (_, server) = self.names.get_or_insert_with(|| (ask.clone(), Server::new(ask, forwarder)));
-        server.serve(sentinels, DNS_PORT).await.map_err(|error| {
+        let names = self.names.get_or_insert_with(|| Names {
+            ask: ask.clone(),
+            server: Server::new(ask, forwarder),
+            port: None,
+        });
+        let first = names.port.unwrap_or(DNS_PORT);
+        let mut outcome = names.server.serve(sentinels, first).await.map(|()| first);
+        if names.port.is_none() && matches!(outcome, Err(ServeError::InTheWay { .. })) && self.host.takes_other_ports()
+        {
+            for port in OTHER_DNS_PORTS {
+                if names.server.serve(sentinels, port).await.is_ok() {
+                    if let Err(error) = &outcome {
+                        tracing::info!(port, %error, "names are answered on another port");
+                    }
+                    outcome = Ok(port);
+                    break;
+                }
+            }
+        }
+        if !sentinels.is_empty() {
+            names.port = names.port.or(outcome.as_ref().ok().copied());
+        }
+        outcome.map_err(|error| {
             tracing::warn!(%error, "cannot serve names");
             let code = match error {
                 ServeError::InTheWay { .. } => "dns-port-taken",

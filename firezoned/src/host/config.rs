@@ -44,6 +44,8 @@ impl Addresses {
 pub struct DnsConfig {
     /// Sentinels, in the order in which they should be asked.
     pub servers: Vec<IpAddr>,
+    /// Their port, if it is not the usual one. Only systemd-resolved can be told about another.
+    pub port: Option<u16>,
     /// The domain in which single-label names are looked up.
     pub search_domain: Option<String>,
 }

@@ -99,7 +99,7 @@ fn wish(routes: &[&str]) -> HostConfig {
             sentinels: sentinels.clone(),
         }),
         routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
-        dns: Some(DnsConfig { servers: sentinels, search_domain: None }),
+        dns: Some(DnsConfig { servers: sentinels, port: None, search_domain: None }),
     }
 }
 

@@ -134,6 +134,12 @@ impl Host {
         self.dns.system_resolvers(link).await
     }
 
+    /// Whether programs on this host can be sent to a resolver on another port than the usual one.
+    #[must_use]
+    pub fn takes_other_ports(&self) -> bool {
+        self.dns.takes_other_ports()
+    }
+
     /// Has whoever keeps answers on this host forget them, because names have others now.
     pub async fn flush_names(&mut self) {
         self.dns.flush().await;

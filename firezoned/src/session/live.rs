@@ -241,8 +241,11 @@ impl Live {
 
     fn interface(&mut self, interface: &InterfaceConfig, cx: &mut Context) {
         let sentinels: Vec<IpAddr> = interface.sentinels.iter().map(|(ip, _)| *ip).collect();
-        let dns = (!sentinels.is_empty())
-            .then(|| DnsConfig { servers: sentinels.clone(), search_domain: interface.search_domain.clone() });
+        let dns = (!sentinels.is_empty()).then(|| DnsConfig {
+            servers: sentinels.clone(),
+            port: None,
+            search_domain: interface.search_domain.clone(),
+        });
         let wish = HostConfig {
             addresses: Some(Addresses { v4: interface.ipv4, v6: interface.ipv6, sentinels }),
             routes: interface.routes.clone(),

@@ -145,6 +145,64 @@ fn every_systemd_resolved_over_tls() -> anyhow::Result<()> {
 }
 
 #[test]
+#[ignore = "needs root: make integration"]
+fn a_host_with_nothing_but_dns_over_tls() -> anyhow::Result<()> {
+    tell(|stand| {
+        let _resolver = serve_dns_over_tls(stand)?;
+        // Whoever asks openly gets no answer.
+        let closed = "add table inet closed; add chain inet closed forward { type filter hook forward priority 0; policy accept; }; \
+                      add rule inet closed forward iifname client th dport 53 drop";
+        stand.net.router.nft(closed)?;
+        let mut machine = Machine::new(stand)?;
+        machine.install("install")?;
+        machine.add_member("anna")?;
+        set_up_resolved(&machine, &format!("DNS={}#{}\nDNSOverTLS=yes\n", RESOLVER.v4, tree::DOT))?;
+        machine.boot()?;
+        outside(&machine, "before")?;
+        let openly = format!("timeout 3 bash -c 'exec 3<>/dev/tcp/{}/53'", RESOLVER.v4);
+        assert!(!machine.program("sh -c").arg(openly).run()?.status.success(), "it answers openly");
+
+        machine.sign_in("anna")?;
+
+        inside(&machine, &Kind::default(), "signed in")?;
+        outside(&machine, "signed in")?;
+        let status = machine.program("firezonectl --json dns").as_user("anna").check()?.json()?;
+        assert_eq!(status["servers"][0]["protocol"], "tls", "{status}");
+        assert!(status["servers"][0]["failure"].is_null(), "{status}");
+        machine.reaches_the_server()
+    })
+}
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_systemd_resolved_takes_another_port_where_somebody_has_the_usual_one() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = Machine::new(stand)?;
+        machine.install("install")?;
+        machine.add_member("anna")?;
+        // systemd-resolved leaves TCP to somebody who takes every address.
+        set_up_resolved(&machine, &format!("DNS={}\nDNSStubListener=udp\n", RESOLVER.v4))?;
+        machine.write(
+            "/etc/systemd/system/greedy.socket",
+            "[Socket]\nListenStream=0.0.0.0:53\n[Install]\nWantedBy=sockets.target\n",
+        )?;
+        machine.write("/etc/systemd/system/greedy.service", "[Service]\nExecStart=/bin/sleep infinity\n")?;
+        machine.systemctl_offline("enable greedy.socket")?;
+        machine.boot()?;
+
+        machine.sign_in("anna")?;
+
+        inside(&machine, &Kind::default(), "signed in")?;
+        outside(&machine, "signed in")?;
+        let servers = machine.program("resolvectl --no-pager dns").arg(INTERFACE).check()?.text();
+        assert!(servers.contains("100.100.111.1:5053"), "{servers}");
+        let status = machine.program("firezonectl --json status").as_user("anna").check()?.text();
+        assert!(!status.contains("dns-port-taken"), "{status}");
+        machine.reaches_the_server()
+    })
+}
+
+#[test]
 #[ignore = "needs root: make test-machine"]
 fn every_systemd_resolved_that_hangs_is_survived() -> anyhow::Result<()> {
     tell(|stand| {

@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn dns(server: &str) -> DnsConfig {
-        DnsConfig { servers: vec![server.parse().unwrap()], search_domain: None }
+        DnsConfig { servers: vec![server.parse().unwrap()], port: None, search_domain: None }
     }
 
     const LAN: &str = "search home.lan\nnameserver 192.168.1.1\n";

@@ -182,7 +182,7 @@ mod tests {
 
     fn wish() -> DnsConfig {
         let servers = ["100.100.111.1", "fd00:2021:1111:8000:100:100:111:0"].map(|it| it.parse().unwrap()).to_vec();
-        DnsConfig { servers, search_domain: Some("corp.example".to_owned()) }
+        DnsConfig { servers, port: None, search_domain: Some("corp.example".to_owned()) }
     }
 
     #[test]
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn what_the_helper_refuses_is_told() {
         let (_directory, live, files, helper) = etc(1);
-        let foreign = DnsConfig { servers: vec!["192.0.2.1".parse().unwrap()], search_domain: None };
+        let foreign = DnsConfig { servers: vec!["192.0.2.1".parse().unwrap()], port: None, search_domain: None };
         let error = files.configure(&foreign).unwrap_err();
         assert!(error.to_string().ends_with("not a sentinel"), "{error}");
         assert_eq!(fs::read_to_string(&live).unwrap(), LAN);

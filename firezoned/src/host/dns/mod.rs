@@ -114,6 +114,11 @@ impl Dns {
         }
     }
 
+    /// Whether programs of this host can be sent to another port than the usual one.
+    pub(super) fn takes_other_ports(&self) -> bool {
+        self.uses_resolved()
+    }
+
     fn uses_resolved(&self) -> bool {
         facts::choose(self.control, &Facts::gather(&self.file)) == Method::Resolved
     }
@@ -129,7 +134,7 @@ impl Dns {
             Some(_) => facts::choose(self.control, &Facts::gather(&self.file)),
         };
         match (method, want) {
-            (Method::ResolvConf, Some(dns)) => {
+            (Method::ResolvConf, Some(dns)) if dns.port.is_none() => {
                 self.forget_link(link, applied).await;
                 self.report(self.file.configure(dns), applied);
             }
@@ -142,8 +147,10 @@ impl Dns {
                 }
             }
             (method, _) => {
-                if let Method::Unavailable(obstacle) = method {
-                    applied.warn(self.unavailable(&obstacle));
+                match method {
+                    Method::Unavailable(obstacle) => applied.warn(self.unavailable(&obstacle)),
+                    Method::ResolvConf if want.is_some() => applied.warn(self.other_port()),
+                    Method::ResolvConf | Method::Resolved | Method::HandsOff => {}
                 }
                 self.forget_link(link, applied).await;
                 self.report(self.file.revert(), applied);
@@ -210,6 +217,17 @@ impl Dns {
         Warning { code, text: format!("{text} Names of resources are not resolved."), remedy: remedy.to_owned() }
     }
 
+    fn other_port(&self) -> Warning {
+        let file = self.file.path().display();
+        Warning {
+            code: "dns-port-taken",
+            text: format!(
+                "{file} cannot name the port on which names are answered. Names of resources are not resolved."
+            ),
+            remedy: "Free port 53 (see the log for who has it), then disconnect and connect again.".to_owned(),
+        }
+    }
+
     fn backup_missing(&self) -> Warning {
         Warning {
             code: "dns-backup-missing",
@@ -266,7 +284,7 @@ mod tests {
     use super::*;
 
     fn wish() -> DnsConfig {
-        DnsConfig { servers: vec!["100.100.111.1".parse().unwrap()], search_domain: None }
+        DnsConfig { servers: vec!["100.100.111.1".parse().unwrap()], port: None, search_domain: None }
     }
 
     #[test]
@@ -306,6 +324,22 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&live).unwrap(), "nameserver 192.0.2.1\n");
         assert_eq!(disabled.system_resolvers(None).await, [Resolver::plain("192.0.2.1".parse().unwrap())]);
         assert_eq!(applied.warnings, []);
+    }
+
+    #[tokio::test]
+    async fn a_plain_file_cannot_send_anybody_to_another_port() {
+        let directory = tempfile::tempdir().unwrap();
+        let live = directory.path().join("resolv.conf");
+        std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();
+        let mut dns = Dns::with_file(DnsControl::EtcResolvConf, &live);
+        assert!(!dns.takes_other_ports());
+
+        let mut applied = Applied::default();
+        let wish = DnsConfig { port: Some(5053), ..wish() };
+        dns.apply(Some(&wish), None, &mut applied).await;
+
+        assert_eq!((applied.changes, applied.warnings[0].code), (0, "dns-port-taken"));
+        assert_eq!(std::fs::read_to_string(&live).unwrap(), "nameserver 192.0.2.1\n");
     }
 
     #[tokio::test]

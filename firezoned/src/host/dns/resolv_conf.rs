@@ -166,6 +166,7 @@ mod tests {
     fn dns() -> DnsConfig {
         DnsConfig {
             servers: vec!["100.100.111.1".parse().unwrap(), "fd00:2021:1111:8000:100:100:111:0".parse().unwrap()],
+            port: None,
             search_domain: None,
         }
     }

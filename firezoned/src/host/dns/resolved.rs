@@ -133,8 +133,10 @@ impl Link {
     fn of(dns: &DnsConfig) -> Self {
         let search = dns.search_domain.iter().map(|domain| (domain.clone(), false));
         let (everything, for_routing_only) = EVERYTHING;
+        let port = dns.port.unwrap_or_default();
+        let server = |ip: &IpAddr| (family(*ip), bytes(*ip), port, String::new());
         Self {
-            servers: dns.servers.iter().map(|server| (family(*server), bytes(*server), 0, String::new())).collect(),
+            servers: dns.servers.iter().map(server).collect(),
             domains: search.chain([(everything.to_owned(), for_routing_only)]).collect(),
             default_route: true,
             switches: vec![],
@@ -201,8 +203,10 @@ impl Resolved {
 
     async fn set_servers(&mut self, index: i32, servers: &[Server]) -> Result<(), ResolvedError> {
         match self.manager("SetLinkDNSEx", &(index, servers)).await {
-            Err(ResolvedError::Refused(error)) if is_unknown(&error) => {
-                // Ours have neither ports nor names, so nothing is lost.
+            // Without ports of their own nothing is lost: ours have no names.
+            Err(ResolvedError::Refused(error))
+                if is_unknown(&error) && servers.iter().all(|(_, _, port, _)| *port == 0) =>
+            {
                 let old: Vec<OldServer> = servers.iter().map(|(family, bytes, ..)| (*family, bytes.clone())).collect();
                 self.manager("SetLinkDNS", &(index, old)).await.map(drop)
             }

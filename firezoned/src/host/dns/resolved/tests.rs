@@ -233,7 +233,7 @@ async fn world() -> (Fake, Connection, Resolved) {
 
 fn wish() -> DnsConfig {
     let servers = ["100.100.111.1", "fd00:2021:1111:8000:100:100:111:0"].map(|it| it.parse().unwrap()).to_vec();
-    DnsConfig { servers, search_domain: Some("corp.example".to_owned()) }
+    DnsConfig { servers, port: None, search_domain: Some("corp.example".to_owned()) }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -273,6 +273,23 @@ async fn one_that_is_older_is_told_as_it_understands() {
     assert_eq!(Link::read(old).servers, [(family(server), bytes(server), 0, String::new())]);
     let old = numbered(Some(vec![(2, family(server), bytes(server))]));
     assert_eq!(resolver(&old[0], Encryption::None), Some(Resolver::plain(server)));
+}
+
+#[tokio::test]
+async fn another_port_than_the_usual_one_is_told() {
+    let (fake, _server, mut resolved) = world().await;
+    let wish = DnsConfig { port: Some(5053), ..wish() };
+    resolved.configure(OURS, &wish).await.unwrap();
+    let ports: Vec<u16> = fake.0.lock().unwrap().link.servers.iter().map(|server| server.2).collect();
+    assert_eq!(ports, [5053, 5053]);
+    fake.calls();
+    assert_eq!(resolved.configure(OURS, &wish).await.unwrap(), 0, "what is read back is what was set");
+
+    // An older one would send everybody to the usual port.
+    let unknown = fdo::Error::UnknownMethod("what is that".to_owned());
+    fake.set(|state| state.refuses = Some(("SetLinkDNSEx", unknown)));
+    let other = DnsConfig { port: Some(10_053), ..wish };
+    assert!(resolved.configure(OURS, &other).await.is_err());
 }
 
 #[tokio::test]
