@@ -13,6 +13,7 @@ use serde_json::json;
 use uuid::{Uuid, uuid};
 
 const NETWORK: Uuid = uuid!("c1d20000-0000-4000-8000-00000000000a");
+const NETWORK_V6: Uuid = uuid!("c1d20000-0000-4000-8000-00000000000b");
 const INTERNET: Uuid = uuid!("1e7e7000-0000-4000-8000-000000000001");
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -77,21 +78,40 @@ fn a_resource_works_at_once_and_stops_at_once() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn a_resource_that_overlaps_the_local_network_wins_over_it() -> anyhow::Result<()> {
     tell(|stand| {
-        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
-        stand.download(PRIVATE_NAME, 1, 4)?;
-        let neighbour = CLIENT.router().v4.into();
-        assert!(!goes_into_the_tunnel(stand, neighbour));
-
-        // The client's router is part of it, so all of our own packets have to pass it by.
-        let network = serde_json::to_value(cidr_resource("Somebody's network", "203.0.113.16/28"))?;
-        stand.portal("PUT", &format!("/resources/{NETWORK}"), Some(&network))?;
-        eventually("the resource has the addresses", PATIENCE, || goes_into_the_tunnel(stand, neighbour))?;
+        let internet = json!({"type": "internet", "site": SITE});
+        stand.portal("PUT", &format!("/resources/{INTERNET}"), Some(&internet))?;
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 4)?;
 
-        stand.portal("DELETE", &format!("/resources/{NETWORK}"), None)?;
-        eventually("the local network has them back", PATIENCE, || !goes_into_the_tunnel(stand, neighbour))?;
-        stand.download(PRIVATE_NAME, 1, 4)
+        // The client's router is part of each network, so all of our own packets have to pass them by.
+        let neighbour = CLIENT.router();
+        let networks =
+            [(neighbour.v4.into(), "203.0.113.16/28", NETWORK), (neighbour.v6.into(), "2001:db8:10::/64", NETWORK_V6)];
+        for with_internet in [false, true] {
+            switch_internet(stand, with_internet)?;
+            let everything = RESOLVER.v4.into();
+            eventually("the Internet goes its way", PATIENCE, || {
+                goes_into_the_tunnel(stand, everything) == with_internet
+            })?;
+            for (neighbour, network, id) in networks {
+                assert!(!goes_into_the_tunnel(stand, neighbour), "{neighbour} is on the local network");
+                let resource = serde_json::to_value(cidr_resource("Somebody's network", network))?;
+                stand.portal("PUT", &format!("/resources/{id}"), Some(&resource))?;
+                let gained = format!("the resource has the addresses of {network}");
+                eventually(&gained, PATIENCE, || goes_into_the_tunnel(stand, neighbour))?;
+            }
+            stand.download(PRIVATE_NAME, 1, 4)?;
+            stand.download(PRIVATE_NAME, 1, 6)?;
+            for (neighbour, network, id) in networks {
+                stand.portal("DELETE", &format!("/resources/{id}"), None)?;
+                let lost = format!("the local network has {network} back");
+                eventually(&lost, PATIENCE, || !goes_into_the_tunnel(stand, neighbour))?;
+            }
+            stand.download(PRIVATE_NAME, 1, 4)?;
+        }
+        Ok(())
     })
 }
 
@@ -122,11 +142,16 @@ fn the_internet_goes_on_and_off_under_traffic_and_nothing_leaks() -> anyhow::Res
             eventually("the public server is reached through the gateway", PATIENCE, || {
                 is_reached(stand, public).unwrap_or(false)
             })?;
-            assert!(is_reached(stand, CLIENT.router())?, "the local network is where it was");
+            let local = CLIENT.router();
+            assert!(is_reached(stand, local)?, "the local network is where it was");
+            for ip in [IpAddr::from(local.v4), local.v6.into()] {
+                assert!(!goes_into_the_tunnel(stand, ip), "{ip} is on the local network");
+            }
             stand.download(PRIVATE_NAME, 1, 4)?;
-            // Somebody who is nowhere, and a question that passes the resolver by.
-            let stray = "dig +time=1 +tries=1 @198.51.100.7 www.example A";
-            let _ = stand.client().program(stray).run()?;
+            // Somebody who is nowhere, and questions that pass the daemon by: only it may ask the resolver outside.
+            for stray in ["198.51.100.7".to_owned(), public.v4.to_string(), public.v6.to_string()] {
+                let _ = stand.client().program(&format!("dig +time=1 +tries=1 @{stray} www.example A")).run()?;
+            }
             assert_eq!(watch.leaks()?, [""; 0], "round {round}: something left outside of the tunnel");
 
             if round == 1 {
