@@ -1,9 +1,13 @@
 //! What may be reached changes while we are connected.
 
-use std::time::Duration;
+#![allow(clippy::print_stdout, reason = "measured figures are for whoever runs the tests")]
 
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
 use integration_tests::{
-    account::{OTHER_PRIVATE_NAME, PRIVATE_NAME, WIKI, dns_resource},
+    account::{OTHER_PRIVATE_NAME, PRIVATE_NAME, WIKI, cidr_resource, dns_resource},
+    netns::FILES as LAB_FILES,
     process::eventually,
     stand::{DOH_NAME, Stand, tell},
     topology::PORTAL,
@@ -97,6 +101,57 @@ fn ports_that_a_filter_closes_are_refused_at_once() -> anyhow::Result<()> {
             "curl should say that it could not connect: {}",
             outcome.complaint()
         );
+        Ok(())
+    })
+}
+
+/// CPU seconds that a process has used, by the kernel's clock of a hundred ticks.
+fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = stat.rsplit_once(')').context("no name")?.1.split_whitespace().skip(11).take(2);
+    fields.map(|ticks| Ok(ticks.parse::<f64>()? / 100.0)).sum()
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn ten_thousand_resources_are_reached_and_leave_nothing_behind() -> anyhow::Result<()> {
+    tell(|stand| {
+        let idle = {
+            let daemon = stand.headless().start("firezoned", stand.logs.open("idle"))?;
+            stand.is_connected()?;
+            let used = cpu_seconds(daemon.id())?;
+            daemon.stop()?;
+            used
+        };
+        stand.stop_portal()?;
+        let mut config = integration_tests::account::portal_config(Path::new(LAB_FILES));
+        let mut last = (String::new(), String::new());
+        for number in 0..5000_u32 {
+            let (a, b) = (number / 250, number % 250);
+            last = (format!("**.team-{number}.corp.example"), format!("11.{a}.{b}.0/24"));
+            let id = |kind: u128| Uuid::from_u128((kind << 64) | u128::from(number));
+            config.directory.resources.insert(id(1), dns_resource(&format!("Team {number}"), &last.0));
+            config.directory.resources.insert(id(2), cidr_resource(&format!("Network {number}"), &last.1));
+        }
+        stand.net.portal.write("/run/lab/portal.json", &serde_json::to_string(&config)?)?;
+        stand.net.portal.program("rm /run/lab/portal-state.json").check()?;
+        stand.start_portal()?;
+        stand.gateway_is_joined()?;
+
+        let daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        let network = last.1.replace(".0/24", ".7");
+        eventually("the last network is routed", Duration::from_secs(60), || {
+            let route = stand.client().program(&format!("ip route get {network}")).run();
+            route.is_ok_and(|it| it.text().contains("dev firezone0 "))
+        })?;
+        let used = cpu_seconds(daemon.id())?;
+        println!("CPU until all is applied: {used:.2} s, with four resources {idle:.2} s");
+        assert!(resolves(stand, &last.0.replace("**", "www.deep")));
+        stand.download(PRIVATE_NAME, 1, 4)?;
+
+        daemon.stop()?;
+        assert_eq!(stand.traces()?, "");
         Ok(())
     })
 }

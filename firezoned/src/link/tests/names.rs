@@ -176,11 +176,13 @@ async fn when_all_agree_that_there_is_no_such_name_tcp_is_not_tried() {
     assert_eq!(look_up(&[&server], "", "portal.test").await, Err(DialError::NoAddress));
     let other = Server::new(Manner::Silent, Manner::Says(&["192.0.2.2"])).await;
     assert_eq!(look_up(&[&server, &other], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.2"]));
+    let empty = Server::new(Manner::Says(&[]), Manner::Says(&["192.0.2.3"])).await;
+    assert_eq!(look_up(&[&server, &empty], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.3"]));
 }
 
 #[tokio::test]
 async fn the_hosts_file_counts_too() {
-    let hosts = "# portal.test\n127.0.0.1 localhost\n192.0.2.7\tother Portal.Test # mine\n2001:db8::7 portal.test\nx portal.test\n";
+    let hosts = "# portal.test\n127.0.0.1 localhost\n192.0.2.7\tother Portal.Test # mine\n2001:db8::7 portal.test\nx portal.test\n192.0.2.8\n";
     assert_eq!(look_up(&[], hosts, "portal.test").await, ok(&["192.0.2.7", "2001:db8::7"]));
     let server = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
     assert_eq!(look_up(&[&server], hosts, "portal.test").await, ok(&["192.0.2.1", "192.0.2.7", "2001:db8::7"]));
