@@ -23,7 +23,7 @@ AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless install-daemon install-ctl install-gtk deb image clean
+.PHONY: help demo test soak check tools build fmt clippy deny unit integration story test-machine screenshots bench release install install-headless install-daemon install-ctl install-gtk install-gtk-data deb image clean
 
 help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
@@ -115,9 +115,11 @@ install-ctl: # The command line.
 	$(BUILT)/firezonectl completions fish > $(DESTDIR)$(FISH_COMPLETIONS)/firezonectl.fish
 	$(call install_pages,$(wildcard man/firezonectl*.[1-8]))
 
-install-gtk: # The desktop app.
+install-gtk: install-gtk-data # The desktop app.
 	@test -x $(BUILT)/firezone-gtk || { echo "There is nothing to install yet: make release" >&2; exit 1; }
 	install -D -m 0755 $(BUILT)/firezone-gtk $(DESTDIR)$(PREFIX)/bin/firezone-gtk
+
+install-gtk-data: # What belongs to the desktop app beside its program.
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop $(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml $(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml $(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accessible;
 pub mod actions;
 pub mod app;
 pub mod autostart;

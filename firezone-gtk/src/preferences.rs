@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use adw::{prelude::*, subclass::prelude::*};
 use gtk::{gio, glib};
 
-use crate::{autostart, rows::setting_row, settings::Settings, view::settings::SettingRow};
+use crate::{accessible, autostart, rows::setting_row, settings::Settings, view::settings::SettingRow};
 
 mod imp {
     use super::*;
@@ -61,6 +61,7 @@ impl Preferences {
     pub fn new(parent: Option<&gtk::Window>, settings: Option<&Settings>) -> Self {
         let this: Self = glib::Object::builder().property("transient-for", parent).build();
         let imp = this.imp();
+        accessible::name_containers(&this, &this.title().unwrap_or_default());
         imp.start_on_login.set_active(autostart::is_registered());
         imp.start_on_login.connect_state_set(|switch, wanted| {
             let outcome = if wanted { autostart::register() } else { autostart::unregister() };

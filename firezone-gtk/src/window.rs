@@ -59,6 +59,12 @@ mod imp {
             self.parent_constructed();
             let bar = self.session.search_bar();
             bar.set_key_capture_widget(Some(&*self.obj()));
+            let window = self.obj().downgrade();
+            self.stack.connect_transition_running_notify(move |_| {
+                if let Some(window) = window.upgrade() {
+                    window.hide_other_pages();
+                }
+            });
             self.search_button.bind_property("active", &bar, "search-mode-enabled").bidirectional().build();
         }
     }
@@ -117,11 +123,28 @@ impl Window {
             imp.search_button.set_active(false);
         }
         let is_new_page = imp.stack.visible_child_name().as_deref() != Some(page);
-        imp.stack.set_visible_child_name(page);
+        if let Some(page) = imp.stack.child_by_name(page) {
+            page.set_visible(true);
+            imp.stack.set_visible_child(&page);
+        }
+        self.hide_other_pages();
         if is_new_page && page == "sign-in" {
             imp.sign_in.focus();
         }
         imp.view.replace(Some(view.clone()));
+    }
+
+    /// Assistive programs would find pages that are only covered.
+    fn hide_other_pages(&self) {
+        let stack = &self.imp().stack;
+        if stack.is_transition_running() {
+            return;
+        }
+        let (shown, mut child) = (stack.visible_child(), stack.first_child());
+        while let Some(page) = child {
+            page.set_visible(Some(&page) == shown.as_ref());
+            child = page.next_sibling();
+        }
     }
 
     /// Opens the search, if there is something to search.
@@ -129,6 +152,7 @@ impl Window {
         let button = &self.imp().search_button;
         if button.is_visible() {
             button.set_active(true);
+            self.imp().session.focus_search();
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::{Uuid, uuid};
 
 use crate::{
-    portal::config::{ClientToken, Config, Directory, GatewayToken, Login, Relay, Resource},
+    portal::config::{ClientToken, Config, Directory, GatewayToken, Login, Person, Relay, Resource},
     topology::{PORTAL, PRIVATE_V4, PRIVATE_V6, RELAY, SPARE_RELAY},
 };
 
@@ -45,8 +45,15 @@ pub const PORTAL_URL: &str = "ws://portal.firezone.example:8081/";
 /// Where the portal is, for hosts that do not know its name.
 pub const PORTAL_ADDRESS: &str = "ws://203.0.113.66:8081/";
 
+/// Where people sign in.
+pub const AUTH_URL: &str = "http://portal.firezone.example:8082/";
+/// What Anna types there: who she is, and her password.
+pub const ANNA: (&str, &str) = ("anna@corp.example", "it is really me");
+
 /// Port of the portal.
 const PORT: u16 = 8081;
+/// Port of the pages on which people sign in.
+const PAGES: u16 = 8082;
 /// Port of the relay.
 pub const TURN: u16 = 3478;
 
@@ -84,10 +91,12 @@ pub fn portal_config(files: &Path) -> Config {
 
     Config {
         listen: vec![(PORTAL.v4, PORT).into(), (PORTAL.v6, PORT).into()],
+        pages: vec![(PORTAL.v4, PAGES).into(), (PORTAL.v6, PAGES).into()],
         control: files.join("portal.sock"),
         state: Some(files.join("portal-state.json")),
         directory: Directory {
             account_slug: ACCOUNT.to_owned(),
+            people: vec![Person { name: ACTOR.to_owned(), email: ANNA.0.to_owned(), password: ANNA.1.to_owned() }],
             client_tokens: vec![ClientToken { token: CLIENT_TOKEN.to_owned(), actor: ACTOR.to_owned() }],
             gateway_tokens: vec![GatewayToken { token: GATEWAY_TOKEN.to_owned(), site: SITE }],
             sites: BTreeMap::from([(SITE, "Berlin".to_owned())]),

@@ -7,6 +7,7 @@
 //! * [`bus`] – a private system bus with polkit
 //! * [`transfer`] – a download whose pauses are measured while something happens to the network
 //! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
+//! * [`desktop`] – the session of a person: display, keyring, browser, and what assistive programs see
 //! * [`machine`] – a Debian that boots, with the client's network
 //! * [`container`] – our image, run as container engines do it
 //! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
@@ -16,6 +17,7 @@
 pub mod account;
 pub mod bus;
 pub mod container;
+pub mod desktop;
 pub mod gateway;
 pub mod leaks;
 pub mod logs;

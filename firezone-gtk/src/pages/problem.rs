@@ -3,7 +3,7 @@
 use adw::subclass::prelude::*;
 use gtk::{glib, prelude::*};
 
-use crate::view::window::Problem;
+use crate::{accessible, view::window::Problem};
 
 mod imp {
     use super::*;
@@ -54,5 +54,6 @@ impl ProblemPage {
         imp.status.set_description(Some(&glib::markup_escape_text(&view.text)));
         imp.command.set_label(&view.command);
         imp.copy.set_action_target(Some(&view.command));
+        accessible::name_containers(self, &view.title);
     }
 }

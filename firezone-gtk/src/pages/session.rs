@@ -7,6 +7,7 @@ use gettextrs::gettext;
 use gtk::{gio, glib};
 
 use crate::{
+    accessible,
     rows::{ResourceObject, ResourceRow},
     view::{resources::Row, window::SessionView},
 };
@@ -62,6 +63,7 @@ mod imp {
         fn constructed(&self) {
             self.parent_constructed();
             self.obj().build_list();
+            accessible::name_containers(&*self.obj(), &gettext("Session"));
             let page = self.obj().downgrade();
             // At once: finding takes less time than anybody's next key.
             self.search.connect_changed(move |entry| {
@@ -108,6 +110,11 @@ impl SessionPage {
     /// The bar that the window's search button opens.
     pub(crate) fn search_bar(&self) -> gtk::SearchBar {
         self.imp().search_bar.get()
+    }
+
+    /// Puts the keyboard into the search.
+    pub(crate) fn focus_search(&self) {
+        self.imp().search.grab_focus();
     }
 
     fn build_list(&self) {
@@ -181,6 +188,12 @@ impl SessionPage {
             };
             imp.empty.set_title(&title);
             imp.empty.set_icon_name(Some(icon));
+        }
+        for (name, is_shown) in [("empty", is_empty), ("list", !is_empty)] {
+            // What is only covered would be found by assistive programs.
+            if let Some(page) = imp.list_stack.child_by_name(name) {
+                page.set_visible(is_shown);
+            }
         }
         imp.list_stack.set_visible_child_name(if is_empty { "empty" } else { "list" });
     }

@@ -3,7 +3,7 @@
 use adw::{prelude::EntryRowExt as _, subclass::prelude::*};
 use gtk::{glib, prelude::*};
 
-use crate::view::window::SignIn;
+use crate::{accessible, view::window::SignIn};
 
 mod imp {
     use super::*;
@@ -39,6 +39,7 @@ mod imp {
     impl ObjectImpl for SignInPage {
         fn constructed(&self) {
             self.parent_constructed();
+            accessible::name_containers(&*self.obj(), &self.status.title());
             let page = self.obj().downgrade();
             let begin = move || {
                 if let Some(page) = page.upgrade() {

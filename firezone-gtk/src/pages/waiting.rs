@@ -3,7 +3,7 @@
 use adw::subclass::prelude::*;
 use gtk::{glib, prelude::*};
 
-use crate::view::window::Waiting;
+use crate::{accessible, view::window::Waiting};
 
 mod imp {
     use super::*;
@@ -50,5 +50,6 @@ impl WaitingPage {
         imp.status.set_title(&view.title);
         imp.status.set_description(Some(&glib::markup_escape_text(&view.text)));
         imp.cancel.set_visible(view.can_cancel);
+        accessible::name_containers(self, &view.title);
     }
 }

@@ -7,7 +7,7 @@ use gettextrs::gettext;
 use gtk::{glib, prelude::*};
 
 use super::ResourceObject;
-use crate::view::resources::Row;
+use crate::{accessible, view::resources::Row};
 
 mod imp {
     use super::*;
@@ -96,7 +96,8 @@ impl ResourceRow {
             .map(String::as_str)
             .filter(|text| !text.is_empty())
             .collect();
-        imp.detail.set_label(&detail.join(" · "));
+        let detail = detail.join(" · ");
+        imp.detail.set_label(&detail);
 
         let (icon, class) = match row.status.as_str() {
             "online" => ("firezone-online-symbolic", "state-connected"),
@@ -106,6 +107,10 @@ impl ResourceRow {
         imp.status_icon.set_icon_name(Some(icon));
         imp.status_icon.set_css_classes(&[class]);
         imp.status_icon.set_tooltip_text(Some(&row.status_text));
+        accessible::name(&*imp.status_icon, &row.status_text);
+        if let Some(item) = self.parent() {
+            accessible::name(&item, &[&row.name, &row.address, &detail].map(String::as_str).join(" "));
+        }
 
         imp.open.set_visible(!row.link.is_empty());
         imp.open.set_action_name(Some("app.open-link"));
@@ -122,5 +127,6 @@ impl ResourceRow {
         };
         imp.favourite.set_icon_name(star);
         imp.favourite.set_tooltip_text(Some(&verb));
+        accessible::name(&*imp.favourite, &verb);
     }
 }

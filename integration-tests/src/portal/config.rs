@@ -17,6 +17,9 @@ use super::derive::Secret;
 pub struct Config {
     /// Where clients and gateways connect.
     pub listen: Vec<SocketAddr>,
+    /// Where people sign in with a browser.
+    #[serde(default)]
+    pub pages: Vec<SocketAddr>,
     /// Unix socket of the control interface.
     pub control: PathBuf,
     /// Where the directory is kept across restarts. Without it, a restart forgets what happened at run time.
@@ -31,6 +34,9 @@ pub struct Config {
 pub struct Directory {
     /// Part of the gateways' `init`.
     pub account_slug: String,
+    /// Who can sign in with a browser.
+    #[serde(default)]
+    pub people: Vec<Person>,
     /// Tokens of clients.
     #[serde(default)]
     pub client_tokens: Vec<ClientToken>,
@@ -64,6 +70,17 @@ pub struct Directory {
     /// Grants of one client to another.
     #[serde(default)]
     pub device_grants: Vec<DeviceGrant>,
+}
+
+/// Somebody with an account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Person {
+    /// What the person is called.
+    pub name: String,
+    /// What the person signs in with.
+    pub email: String,
+    /// And the secret that belongs to it.
+    pub password: String,
 }
 
 /// A token with which a client signs in.

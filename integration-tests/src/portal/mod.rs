@@ -10,12 +10,14 @@
 //! * [`state`] – who is connected; what each message does
 //! * `authorize`, `devices`, `relays` – gateways, other clients and relays, as they are asked for and come and go
 //! * [`view`] – the JSON that clients and gateways are shown
+//! * [`pages`] – where people sign in with a browser
 //! * [`control`] – the levers for tests
 
 pub mod channel;
 pub mod config;
 pub mod control;
 pub mod derive;
+pub mod pages;
 pub mod problem;
 pub mod state;
 pub mod upgrade;
@@ -41,6 +43,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
         tracing::info!(%address, "listening");
         tasks.spawn(channel::accept(listener, portal.clone()));
+    }
+    for address in config.pages {
+        tasks.spawn(pages::serve(address, portal.clone()));
     }
     tasks.spawn(control::serve(config.control, portal));
 
