@@ -7,10 +7,14 @@ mod outbox;
 mod status_file;
 pub(crate) mod words;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context as _;
 use connection::Due;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
@@ -23,9 +27,10 @@ use crate::{
     dns::Forwarder,
     host::{self, Host, HostConfig},
     identity::Identity,
+    kept::{self, SignIn},
     logging::Logs,
     notify::Notify,
-    session::{self, Account, Effect, Input, Request, Session},
+    session::{self, Account, Effect, Input, Request, Session, Whose},
     settings::Settings,
     signals::{Signal, Signals},
     snapshot::Snapshot,
@@ -72,7 +77,9 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
         Mode::Service(token) => (session::Mode::Service, Some(token)),
         Mode::User => (session::Mode::User, None),
     };
-    let session = Session::new(mode, config.internet_resource, clock.now());
+    let kept = kept::take_back().filter(|_| mode == session::Mode::User);
+    let internet_resource = kept.as_ref().map_or(config.internet_resource, |kept| kept.internet_resource);
+    let session = Session::new(mode, internet_resource, clock.now());
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let bus = match mode {
@@ -85,14 +92,23 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     };
 
     let notify = Notify::from_env();
+    if kept.is_none() {
+        notify.forget(kept::NAME);
+    }
+    let account = token.map(|token| Account { token, slug: None, actor: None });
+    let account = account.or_else(|| kept.as_ref().map(|kept| kept.account.clone()));
     let status_file = StatusFile::new(mode, started);
     let hands = Hands::new(config.api_url, config.max_partition_time, identity, host);
-    let mut daemon =
-        Daemon { session, hands, inbox, publish, clock, alarm: Alarm::new(clock)?, notify, status_file, mode, sources };
+    let alarm = Alarm::new(clock)?;
+    let mut daemon = Daemon { session, hands, inbox, publish, clock, alarm, notify, status_file, kept, mode, sources };
     daemon.announce();
     daemon.notify.ready();
-    if let Some(token) = token {
-        daemon.feed(Input::Begin(Account { token, slug: None, actor: None }));
+    // What is known of the host by now counts from the beginning: who is to tell where the portal is?
+    while let Some(input) = daemon.hands.next().now_or_never() {
+        daemon.feed(input);
+    }
+    if let Some(account) = account {
+        daemon.feed(Input::Begin(account));
     }
     daemon.run(signals, bus).await
 }
@@ -133,6 +149,8 @@ struct Daemon {
     alarm: Alarm,
     notify: Notify,
     status_file: StatusFile,
+    /// Who is signed in, as the service manager knows it.
+    kept: Option<SignIn>,
     mode: session::Mode,
     sources: Sources,
 }
@@ -261,6 +279,36 @@ impl Daemon {
                     }
                 }
             }
+        }
+        self.keep_sign_in();
+    }
+
+    /// Lets the service manager know who is signed in, for the process that comes after this one. If it cannot be told now, it
+    /// is after the next input.
+    fn keep_sign_in(&mut self) {
+        if self.mode == session::Mode::Service {
+            return; // whose token is found again where it was found
+        }
+        let internet_resource = self.session.snapshot().internet_resource_active;
+        let kept = match self.session.whose() {
+            Whose::AsBefore => return,
+            Whose::Nobodys => None,
+            Whose::Of(account) => Some((account, internet_resource)),
+        };
+        if kept == self.kept.as_ref().map(|kept| (&kept.account, kept.internet_resource)) {
+            return;
+        }
+        let kept = kept.map(|(account, internet_resource)| SignIn { account: account.clone(), internet_resource });
+        let is_told = self.notify.forget(kept::NAME)
+            && kept.as_ref().is_none_or(|kept| match kept.to_memory() {
+                Ok(memory) => self.notify.keep(kept::NAME, memory.as_fd()),
+                Err(error) => {
+                    tracing::debug!(%error, "who is signed in will not outlast a restart");
+                    true
+                }
+            });
+        if is_told || !self.notify.is_heard() {
+            self.kept = kept;
         }
     }
 

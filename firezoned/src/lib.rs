@@ -11,6 +11,7 @@ pub mod dataplane;
 pub mod dns;
 pub mod host;
 pub mod identity;
+mod kept;
 pub mod link;
 pub mod logging;
 pub mod notify;

@@ -2,7 +2,10 @@
 
 use std::{
     ffi::OsString,
+    io::IoSlice,
+    mem::MaybeUninit,
     os::{
+        fd::BorrowedFd,
         linux::net::SocketAddrExt as _,
         unix::{
             ffi::OsStrExt as _,
@@ -12,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr},
+    time::{ClockId, clock_gettime},
+};
 
 /// The service manager, if there is one.
 #[derive(Debug)]
@@ -27,6 +33,12 @@ impl Notify {
     pub fn from_env() -> Self {
         let manager = std::env::var_os("NOTIFY_SOCKET").and_then(|path| connect(&path));
         Self { manager, watchdog: watchdog() }
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.manager.is_some()
     }
 
     /// We can serve.
@@ -66,11 +78,33 @@ impl Notify {
         self.watchdog.map(|limit| limit / 2)
     }
 
-    fn send(&self, message: &str) {
-        let Some((socket, manager)) = &self.manager else { return };
-        if let Err(error) = socket.send_to_addr(message.as_bytes(), manager) {
-            tracing::debug!(%error, "cannot notify the service manager");
+    /// This is to be kept for the process that comes after us, by a name. Says whether it was sent.
+    pub fn keep(&self, name: &str, fd: BorrowedFd<'_>) -> bool {
+        let Some((socket, manager)) = &self.manager else { return false };
+        let (fds, message) = ([fd], format!("FDSTORE=1\nFDNAME={name}"));
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sent = control.push(SendAncillaryMessage::ScmRights(&fds)) && {
+            let message = [IoSlice::new(message.as_bytes())];
+            again(manager).is_some_and(|manager| {
+                sendmsg_addr(socket, &manager, &message, &mut control, SendFlags::empty()).is_ok()
+            })
+        };
+        if !sent {
+            tracing::debug!("cannot have the service manager keep anything");
         }
+        sent
+    }
+
+    /// What was kept by this name no longer is. Says whether it was sent.
+    pub fn forget(&self, name: &str) -> bool {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"))
+    }
+
+    fn send(&self, message: &str) -> bool {
+        let Some((socket, manager)) = &self.manager else { return false };
+        let sent = socket.send_to_addr(message.as_bytes(), manager);
+        sent.inspect_err(|error| tracing::debug!(%error, "cannot notify the service manager")).is_ok()
     }
 }
 
@@ -87,6 +121,14 @@ fn connect(path: &OsString) -> Option<(UnixDatagram, SocketAddr)> {
     Some((socket, address.ok()?))
 }
 
+/// The same address, as those want it who send descriptors.
+fn again(manager: &SocketAddr) -> Option<SocketAddrUnix> {
+    match manager.as_pathname() {
+        Some(path) => SocketAddrUnix::new(path).ok(),
+        None => SocketAddrUnix::new_abstract_name(manager.as_abstract_name()?).ok(),
+    }
+}
+
 fn watchdog() -> Option<Duration> {
     let process = std::env::var("WATCHDOG_PID").ok();
     if process.is_some_and(|process| process != std::process::id().to_string()) {
@@ -98,6 +140,13 @@ fn watchdog() -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{IoSliceMut, Read as _, Write as _},
+        os::fd::AsFd as _,
+    };
+
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
     use super::*;
 
     #[test]
@@ -120,6 +169,32 @@ mod tests {
             let length = manager.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..length], expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn the_manager_gets_what_it_is_to_keep() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify { manager: connect(&path.into_os_string()), watchdog: None };
+        let (mut reader, writer) = std::io::pipe().unwrap();
+
+        assert!(notify.keep("thing", writer.as_fd()));
+        drop(writer);
+        let (mut text, mut space) = ([0; 64], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let buffer = &mut [IoSliceMut::new(&mut text)];
+        let received = recvmsg(&manager, buffer, &mut control, RecvFlags::empty()).unwrap();
+        assert_eq!(&text[..received.bytes], b"FDSTORE=1\nFDNAME=thing");
+        let Some(RecvAncillaryMessage::ScmRights(mut fds)) = control.drain().next() else { panic!("no descriptor") };
+        std::fs::File::from(fds.next().unwrap()).write_all(b"kept").unwrap();
+        let mut kept = [0; 4];
+        reader.read_exact(&mut kept).unwrap();
+        assert_eq!(&kept, b"kept");
+
+        assert!(notify.forget("thing"));
+        let length = manager.recv(&mut text).unwrap();
+        assert_eq!(&text[..length], b"FDSTOREREMOVE=1\nFDNAME=thing");
     }
 
     #[test]

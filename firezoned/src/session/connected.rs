@@ -1,7 +1,7 @@
 //! All is well.
 
 use super::{
-    Context, Input, State,
+    Account, Context, Input, State,
     live::{Live, Outcome},
     reconnecting::Reconnecting,
 };
@@ -23,6 +23,10 @@ impl Connected {
             Outcome::On(live) => State::Reconnecting(Reconnecting::new(live)),
             Outcome::Off(state) => state,
         }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        self.0.account()
     }
 
     pub(super) fn view(&self) -> Snapshot {

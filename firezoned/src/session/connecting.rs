@@ -24,6 +24,10 @@ impl Connecting {
         }
     }
 
+    pub(super) fn account(&self) -> &Account {
+        self.0.account()
+    }
+
     pub(super) fn view(&self) -> Snapshot {
         self.0.view(dbus_api::State::Connecting)
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Account, Context, Effect, Input, PortalView, Reason, Request, State,
+    Account, Context, Effect, Input, PortalView, Reason, Request, State, Whose,
     signed_out::{self, SignedOut},
     waiting::Waiting,
 };
@@ -22,7 +22,7 @@ const CLEAN_UP: Duration = Duration::from_secs(5);
 pub(super) struct Ending {
     account: Account,
     step: Step,
-    next: Next,
+    pub(super) next: Next,
     /// When the step is given up.
     pub(super) deadline: Instant,
 }
@@ -125,6 +125,15 @@ impl Ending {
 }
 
 impl Next {
+    /// Whose session comes next.
+    pub(super) fn whose(&self) -> Whose<'_> {
+        match self {
+            Self::SignedOut(_) => Whose::Nobodys,
+            Self::SignIn(account) | Self::Wait(account, ..) => Whose::Of(account),
+            Self::Stop => Whose::AsBefore,
+        }
+    }
+
     /// The state itself, once everything is taken down.
     pub(super) fn state(self, cx: &mut Context) -> State {
         match self {

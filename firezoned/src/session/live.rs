@@ -128,6 +128,10 @@ impl Live {
         Outcome::On(self)
     }
 
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// Whether names and networks of the resources work.
     pub(super) fn is_configured(&self) -> bool {
         self.configured

@@ -177,6 +177,20 @@ impl Session {
         self.context.effects.pop_front()
     }
 
+    /// Whose session it is, or will be as soon as possible.
+    #[must_use]
+    pub fn whose(&self) -> Whose<'_> {
+        match &self.state {
+            State::SignedOut(_) => Whose::Nobodys,
+            State::Connecting(state) => Whose::Of(state.account()),
+            State::Connected(state) => Whose::Of(state.account()),
+            State::Reconnecting(state) => Whose::Of(state.account()),
+            State::Waiting(state) => Whose::Of(&state.account),
+            State::Ending(state) => state.next.whose(),
+            State::Stopped => Whose::AsBefore,
+        }
+    }
+
     /// Whether all is taken down and the process may end.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -235,6 +249,17 @@ impl PortalView {
             Self::Joined => "joined",
         }
     }
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whose<'a> {
+    /// Nobody is signed in, or somebody signs out.
+    Nobodys,
+    /// This account's.
+    Of(&'a Account),
+    /// The daemon ends, which signs nobody in or out.
+    AsBefore,
 }
 
 /// Whom the daemon obeys, as far as the session must know.

@@ -1,7 +1,7 @@
 //! The portal is away.
 
 use super::{
-    Context, Input, State,
+    Account, Context, Input, State,
     connected::Connected,
     live::{Live, Outcome},
 };
@@ -23,6 +23,10 @@ impl Reconnecting {
             Outcome::On(live) => State::Reconnecting(Self(live)),
             Outcome::Off(state) => state,
         }
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        self.0.account()
     }
 
     pub(super) fn view(&self) -> Snapshot {

@@ -10,7 +10,7 @@ use model::{FromPortal, PublicKey, Resolver, ResourceId, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::InterfaceConfig;
 
-use super::{Account, Effect, Input, Mode, Reason, Refused, Reply, Request, Session};
+use super::{Account, Effect, Input, Mode, Reason, Refused, Reply, Request, Session, Whose};
 use crate::{host::HostConfig, snapshot::Warning};
 
 /// A session, and a clock that the story moves.
@@ -223,6 +223,29 @@ fn another_token_replaces_the_session() {
     let done = world.done();
     assert_eq!(done.first().unwrap(), "close tunnel");
     assert_eq!(done.last().unwrap(), "open link as other");
+}
+
+#[test]
+fn a_session_is_its_accounts_until_it_is_signed_out_and_the_daemons_end_changes_nothing() {
+    let mut world = World::user();
+    assert_eq!(world.session.whose(), Whose::Nobodys);
+    world.sign_in("first");
+    assert_eq!(world.session.whose(), Whose::Of(&account("first")));
+    world.connect();
+    world.feed(Input::Lost(Reason::PortalUnreachable));
+    assert_eq!(world.session.whose(), Whose::Of(&account("first")));
+    world.sign_in("second");
+    assert_eq!(world.session.whose(), Whose::Of(&account("second")), "the first one is being taken down");
+    world.feed(Input::Stop);
+    assert_eq!(world.session.whose(), Whose::AsBefore);
+
+    let mut world = World::connected();
+    world.feed(Input::Ended(Reason::TunnelFailed));
+    assert_eq!(world.session.whose(), Whose::Of(&account("token")), "it is tried again");
+    world.sign_out();
+    assert_eq!(world.session.whose(), Whose::Nobodys);
+    world.feed(Input::Stop);
+    assert_eq!(world.session.whose(), Whose::AsBefore);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(15 * 60);
 /// Nothing is open and nothing is tried until a time, or until something changes that could help. The token is kept.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    account: Account,
+    pub(super) account: Account,
     why: Reason,
     failures: u32,
     pub(super) until: Instant,
