@@ -2,6 +2,7 @@
 //!
 //! * [`tree`]      – the files below all of them, made once by debootstrap
 //! * `cgroup`      – what keeps them apart
+//! * [`packages`]  – our own Debian packages, on machines that are on
 //! * [`footprint`] – everything that a daemon could have left on one
 //!
 //! Each machine is an overlay that lives in memory and ends with the stand. What is written before [`Machine::boot`] is as
@@ -9,6 +10,7 @@
 
 mod cgroup;
 pub mod footprint;
+pub mod packages;
 pub mod tree;
 
 use std::{

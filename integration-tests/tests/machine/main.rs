@@ -5,4 +5,5 @@ mod machine_gateway;
 mod machine_headless;
 mod machine_kill;
 mod machine_online;
+mod machine_packages;
 mod machine_unit;

@@ -1,0 +1,182 @@
+//! The packages, on a machine that is on and at which nobody is: installed, used, replaced and purged.
+
+use std::time::Duration;
+
+use integration_tests::{
+    account::{ACCOUNT, CLIENT_TOKEN, PORTAL_URL},
+    machine::{
+        Machine, UNIT,
+        footprint::difference,
+        packages::Version::{Next, This},
+    },
+    process::{Running, eventually},
+    stand::{BUS_NAME, INTERFACE, Stand, tell},
+    topology::SERVER,
+};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What systemd may think of the unit at most, in tenths.
+const EXPOSURE: u32 = 18;
+
+/// For how long nothing may come through while the daemon is replaced.
+const LONGEST_GAP: Duration = Duration::from_secs(3);
+
+const SIGN_IN: &str = "firezonectl sign-in --token-stdin --account-slug";
+
+/// What needs to be permitted.
+const VERBS: [&str; 10] = [
+    "sign-in --token-stdin",
+    "sign-out",
+    "resources",
+    "resource wiki.corp.example",
+    "internet on",
+    "reset",
+    "path wiki.corp.example",
+    "dns",
+    "settings set log-filter debug",
+    "log-level debug",
+];
+
+/// What dpkg and the user database have to remember of a package that was there.
+const REMEMBERED: [&str; 4] = ["/var/lib/dpkg", "/etc/passwd", "/etc/group", "/etc/shadow"];
+
+/// A machine that has the packages at hand, with people who may do nothing.
+fn machine(stand: &Stand, set_up: impl FnOnce(&Machine) -> anyhow::Result<()>) -> anyhow::Result<Machine> {
+    let mut machine = Machine::new(stand)?;
+    machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
+    for name in ["anna", "bob"] {
+        machine.inside("useradd --create-home --shell /bin/sh").arg(name).check()?;
+    }
+    machine.write("/home/anna/.config/notes", "mine\n")?;
+    machine.with_packages()?;
+    set_up(&machine)?;
+    machine.boot()?;
+    Ok(machine)
+}
+
+fn is_up(machine: &Machine) -> anyhow::Result<()> {
+    eventually("the unit is up", PATIENCE, || {
+        machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
+    })
+}
+
+/// All that is on the machine, but for what has to be remembered.
+fn footprint(machine: &Machine) -> anyhow::Result<String> {
+    let all = machine.footprint()?;
+    let is_kept = |line: &&str| {
+        let mut words = line.split_whitespace();
+        !words.any(|word| REMEMBERED.iter().any(|place| word.starts_with(place) || word.starts_with("/etc/gshadow")))
+    };
+    Ok(all.lines().filter(is_kept).map(|line| format!("{line}\n")).collect())
+}
+
+/// Somebody who came before, and does with `anna`'s rights of that time what is written for them.
+fn session_of_anna(machine: &Machine, stand: &Stand, entrance: &str) -> anyhow::Result<Running> {
+    machine.program("sh -c").arg("rm -f /home/anna/orders; mkfifo --mode=644 /home/anna/orders").check()?;
+    let session = machine.program(entrance).arg("id -Gn; echo ready; sh /home/anna/orders");
+    let session = session.start("session", stand.logs.open("session"))?;
+    eventually("she is there", PATIENCE, || session.log().contains("ready"))?;
+    Ok(session)
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_trace() -> anyhow::Result<()> {
+    tell(|stand| {
+        let machine = machine(stand, |_| Ok(()))?;
+        let before = footprint(&machine)?;
+        machine.dpkg_install(&["firezoned", "firezonectl"], This)?;
+        is_up(&machine)?;
+        for unit in [UNIT, "firezone-client-dns.socket"] {
+            machine.systemctl(&format!("--quiet is-enabled {unit}"))?;
+        }
+
+        // Two who came before they may: at a terminal, with a session that logind knows; and as over a connection that it
+        // does not know.
+        let mut at_terminal = session_of_anna(&machine, stand, "su --login anna --command")?;
+        let sessions = machine.program("loginctl --no-legend --no-pager list-sessions").check()?.text();
+        assert!(sessions.contains("anna"), "{sessions}");
+        let status = format!("{SIGN_IN} {ACCOUNT}");
+        let far_away = || machine.program(&format!("setpriv --reuid=anna --regid=anna --clear-groups {status}"));
+        assert_eq!(far_away().input(CLIENT_TOKEN).run()?.status.code(), Some(4), "she may not yet");
+        machine.program("usermod --append --groups firezone anna").check()?;
+        let orders = format!("echo {CLIENT_TOKEN} | {status} --wait=60 && echo done\n");
+        machine.program("sh -c").arg("cat > /home/anna/orders").input(orders).check()?;
+        at_terminal.wait(PATIENCE)?;
+        assert!(at_terminal.log().contains("done"), "in her old session: {:?}", at_terminal.log());
+        assert!(!at_terminal.log().contains("firezone "), "her session is the old one");
+        machine.reaches_the_server()?;
+        machine.sign_out("anna")?;
+        far_away().arg("--wait=60").input(CLIENT_TOKEN).check()?;
+        machine.reaches_the_server()?;
+
+        for verb in VERBS {
+            let outcome = machine.program(&format!("firezonectl {verb}")).as_user("bob").input(CLIENT_TOKEN).run()?;
+            assert_eq!(outcome.status.code(), Some(4), "bob: {verb}: {}", outcome.complaint());
+        }
+        let property = format!("busctl get-property {BUS_NAME} /dev/firezone/Client dev.firezone.Client1 State");
+        assert_eq!(machine.program(&property).as_user("bob").check()?.text().trim(), "s \"connected\"");
+
+        let processes = machine.program("sh -c").arg("ps -e -o user:32=,args= | grep '[f]irezone'").check()?.text();
+        assert!(!processes.contains("root "), "something runs as root: {processes}");
+        machine.program(&format!("systemd-analyze security --no-pager --threshold={EXPOSURE} {UNIT}")).check()?;
+
+        machine.program("rm /home/anna/orders").check()?;
+        machine.dpkg("--purge firezonectl firezoned")?;
+        assert_eq!(difference(&before, &footprint(&machine)?), "", "something was left behind");
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_upgrade_goes_on_with_the_session() -> anyhow::Result<()> {
+    tell(|stand| {
+        let machine = machine(stand, |_| Ok(()))?;
+        machine.dpkg_install(&["firezoned", "firezonectl"], This)?;
+        machine.program("usermod --append --groups firezone anna").check()?;
+        machine.sign_in("anna")?;
+        machine.reaches_the_server()?;
+
+        let monitor = machine.program("firezonectl monitor").as_user("anna");
+        let monitor = monitor.start("monitor", stand.logs.open("monitor"))?;
+        let ping = stand.client().program(&format!("ping -D -n -i 0.05 {}", SERVER.v4));
+        let ping = ping.start("ping", stand.logs.open("ping"))?;
+        eventually("there are answers", PATIENCE, || stand.logs.count("ping", "bytes from") > 20)?;
+        let process = machine.property(UNIT, "MainPID")?;
+
+        machine.dpkg_install(&["firezoned", "firezonectl"], Next)?;
+        let answers = stand.logs.count("ping", "bytes from");
+        eventually("there are answers again", PATIENCE, || stand.logs.count("ping", "bytes from") > answers + 20)?;
+        assert_ne!(machine.property(UNIT, "MainPID")?, process, "another daemon");
+        let gap = longest_gap(&ping.log().text());
+        ping.stop()?;
+        println!("the longest gap between two answers: {gap:?}");
+        assert!(gap < LONGEST_GAP, "{gap:?}");
+
+        machine.reaches_the_server()?;
+        eventually("the monitor tells of the new daemon", PATIENCE, || {
+            let text = monitor.log().text();
+            text.split_once("The daemon is not running").is_some_and(|(_, then)| then.contains(" Connected"))
+        })?;
+        let status = machine.program("firezonectl --json status").as_user("anna").check()?.json()?;
+        assert_eq!(status["state"], "connected");
+
+        // Who signs out is signed out of the daemon that comes next, too.
+        machine.sign_out("anna")?;
+        machine.systemctl(&format!("restart {UNIT}"))?;
+        let status = machine.program("firezonectl --json status").as_user("anna").run()?.json()?;
+        assert_eq!(status["state"], "signed-out");
+        assert!(!machine.program("ip -brief link").check()?.text().contains(INTERFACE));
+        Ok(())
+    })
+}
+
+/// Between two answers, by the times at which `ping` has got them.
+fn longest_gap(log: &str) -> Duration {
+    let times = log.lines().filter(|line| line.contains("bytes from"));
+    let times = times.filter_map(|line| line.split(['[', ']']).nth(1)?.parse::<f64>().ok()).collect::<Vec<_>>();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    Duration::from_secs_f64(gaps.fold(0.0, f64::max))
+}
