@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use integration_tests::{
-    account::CLIENT_TOKEN,
-    machine::{Machine, UNIT},
+    account::{CLIENT_TOKEN, PORTAL_URL},
+    machine::{Machine, UNIT, packages::Version},
     process::eventually,
     stand::{BUS_NAME, Stand, tell},
 };
@@ -121,5 +121,43 @@ fn a_server_without_a_token_says_what_is_missing() -> anyhow::Result<()> {
             stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
         })?;
         machine.systemctl(&format!("stop {UNIT}"))
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_server_of_packages_is_connected_before_anybody_logs_in() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = Machine::new(stand)?;
+        machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
+        machine.with_packages()?;
+        machine.boot()?;
+
+        // Nobody has thought of a token yet, which is no reason for an installation to fail.
+        machine.dpkg_install(&["firezoned", "firezonectl", "firezone-headless"], Version::This)?;
+        eventually("the journal says what is missing", Duration::from_secs(20), || {
+            stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
+        })?;
+        assert_eq!(machine.property("firezone-online.target", "ActiveState")?, "inactive", "nobody has asked for it");
+
+        machine.write(TOKEN, &format!("{CLIENT_TOKEN}\n"))?;
+        machine.program(&format!("chmod 644 {TOKEN}")).check()?;
+        assert!(!machine.program(&format!("systemctl restart {UNIT}")).run()?.status.success());
+        machine.program(&format!("chmod 600 {TOKEN}")).check()?;
+        machine.systemctl(&format!("restart {UNIT}"))?;
+        machine.unit_says("Connected")?;
+        machine.systemctl("enable --now firezone-online.target")?;
+        machine.shut_down()?;
+
+        machine.boot()?;
+        machine.unit_says("Connected")?;
+        is(&machine, "firezone-online.target", "active")?;
+        machine.reaches_the_server()?;
+        let sessions = machine.program("loginctl list-sessions --no-legend").check()?.text();
+        assert_eq!(sessions, "", "somebody has logged in");
+        let status = machine.program("firezonectl status --json").check()?.json()?;
+        assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
+        assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
+        Ok(())
     })
 }
