@@ -98,6 +98,7 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
     settle(&frames, &clock).await;
     let entry = find::<gtk::SearchEntry>(window.upcast_ref())?;
     let mut searches = Vec::new();
+    clock.work.take();
     for needle in NEEDLES {
         let start = Instant::now();
         entry.set_text(needle);
@@ -105,6 +106,8 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
         searches.push(start.elapsed().as_micros());
         settle(&frames, &clock).await;
     }
+
+    let searching = clock.work.take();
 
     // News of the daemon: one resource of all has another status.
     if let Some(resource) = model.resources.first_mut() {
@@ -120,12 +123,13 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
     let mut sorted = scrolling.clone();
     sorted.sort_unstable();
     Some(format!(
-        r#"{{"resources":{count},"first_frame_us":{},"frames":{},"median_frame_us":{},"worst_frame_us":{},"worst_search_us":{},"news_us":{},"resident_kib":{}}}"#,
+        r#"{{"resources":{count},"first_frame_us":{},"frames":{},"median_frame_us":{},"worst_frame_us":{},"worst_search_us":{},"worst_search_frame_us":{},"news_us":{},"resident_kib":{}}}"#,
         shown.as_micros(),
         scrolling.len(),
         sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
         worst(&scrolling),
         worst(&searches),
+        worst(&searching),
         news.as_micros(),
         resident(),
     ))

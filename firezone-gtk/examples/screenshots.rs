@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             }
             let preferences = Preferences::new(None, None);
             preferences.show_settings(&view::settings::rows(&configured()));
+            preferences.set_default_height(880);
             save(preferences.upcast_ref(), &directory.join("preferences.png"), &count).await;
             for (name, model) in diagnoses() {
                 let diagnostics = Diagnostics::new(&app, None);

@@ -175,6 +175,16 @@ impl App {
         self.bus.ask(Request::Examine);
     }
 
+    fn show_preferences(&self) {
+        let parent = self.gtk.active_window();
+        let window = self.preferences().unwrap_or_else(|| {
+            let window = Preferences::new(parent.as_ref(), self.settings.as_ref());
+            self.gtk.add_window(&window);
+            window
+        });
+        window.present();
+    }
+
     fn show_diagnostics(&self) {
         let parent = self.gtk.active_window();
         let window = self.of_windows().unwrap_or_else(|| {
@@ -225,7 +235,9 @@ impl App {
 
     fn complain(&self, failure: &Failure) {
         tracing::info!("{failure}");
-        self.model.borrow_mut().give_up();
+        if !matches!(failure, Failure::Invalid(_) | Failure::Locked(_)) {
+            self.model.borrow_mut().give_up();
+        }
         let text = match failure {
             Failure::NotRunning => gettext("The service is not running."),
             Failure::NotPermitted => gettext("You may not do this."),
@@ -295,11 +307,7 @@ impl App {
                     window.search();
                 }
             }
-            "preferences" => {
-                let preferences = self.preferences();
-                let parent = self.gtk.active_window();
-                preferences.unwrap_or_else(|| Preferences::new(parent.as_ref(), self.settings.as_ref())).present();
-            }
+            "preferences" => self.show_preferences(),
             "diagnostics" => self.show_diagnostics(),
             "examine" => self.examine(),
             "report" => self.bus.ask(Request::Collect),

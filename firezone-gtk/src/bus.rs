@@ -121,12 +121,13 @@ impl Bus {
 
 async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
     let mut keeper = keeper::Keeper::default();
+    let mut is_watched = false;
     if reports.send(Report::Token(keeper.load().await)).await.is_err() {
         return;
     }
     loop {
         let end = match zbus::Connection::system().await {
-            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &mut keeper).await,
+            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &mut keeper, &mut is_watched).await,
             Err(error) => {
                 tracing::debug!("no system bus: {error}");
                 daemon::End::Lost
@@ -138,7 +139,7 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
                 if reports.send(Report::News(daemon::look_at_file())).await.is_err() {
                     return;
                 }
-                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports));
+                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports, &mut is_watched));
                 if matches!(patience.await, Ok(())) {
                     return;
                 }
@@ -147,16 +148,15 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
     }
 }
 
-/// What can be done without a bus. Returns when nobody wants anything any more.
-async fn serve_alone(inbox: &mut mpsc::Receiver<Request>, reports: &Sender<Report>) {
+/// What can be done without a bus. Returns when nobody wants anything any more. Cancel-safe: it only waits for requests.
+async fn serve_alone(inbox: &mut mpsc::Receiver<Request>, reports: &Sender<Report>, is_watched: &mut bool) {
     while let Some(request) = inbox.recv().await {
-        let report = match request {
-            Request::Examine => Report::News(News::Diagnosis(examine::alone().await)),
-            Request::Watch(_) | Request::Look => continue,
-            _ => Report::Failed(Failure::NotRunning),
-        };
-        if reports.send(report).await.is_err() {
-            return;
+        match request {
+            Request::Examine => examine::start(None, reports),
+            Request::Watch(wanted) => *is_watched = wanted,
+            Request::Look => {}
+            // Whoever waits for the other end of a full channel is told in time.
+            _ => drop(reports.try_send(Report::Failed(Failure::NotRunning))),
         }
     }
 }

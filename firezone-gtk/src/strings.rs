@@ -50,8 +50,8 @@ pub fn status(code: &str) -> String {
 #[must_use]
 pub fn path(code: &str) -> String {
     match code {
-        "direct" => gettext("Directly"),
-        "relayed" => gettext("Through a relay"),
+        "direct" => gettext("Connected directly"),
+        "relayed" => gettext("Connected through a relay"),
         "connecting" => gettext("Connecting"),
         _ => String::new(),
     }

@@ -32,6 +32,8 @@ fn of_anna(program: Program<'_>) -> Program<'_> {
         .env("DISPLAY", ":98")
         .env("GDK_BACKEND", "x11")
         .env("GSK_RENDERER", "cairo")
+        // Otherwise the toolkit loads the graphics library's own renderer too, only to see that it is not wanted.
+        .env("GDK_DEBUG", "gl-disable")
         .env("GTK_A11Y", "none")
         .env("DBUS_SESSION_BUS_ADDRESS", BUS)
         // The simulated daemon is where the app and the command line look for the real one.
@@ -71,10 +73,9 @@ fn actions(stand: &Stand) -> String {
     of_anna(stand.client().program(describe)).run().map(|it| it.text()).unwrap_or_default()
 }
 
-/// What the process of this name holds in memory, in KiB.
-fn resident(stand: &Stand, name: &str) -> anyhow::Result<u64> {
-    let found = of_anna(stand.client().program("pgrep -n -u anna -x").arg(name)).check()?.text();
-    let status = std::fs::read_to_string(format!("/proc/{}/status", found.trim()))?;
+/// What this program holds in memory, in KiB.
+fn resident(program: &Running) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("find VmRSS")?;
     line.trim().trim_end_matches("kB").trim().parse().context("read VmRSS")
 }
@@ -96,7 +97,7 @@ fn the_app_stays_small_with_a_thousand_resources() -> anyhow::Result<()> {
         // It rests once its memory does: all rows are made.
         let mut last = Vec::new();
         eventually("the app has shown what there is", PATIENCE, || {
-            last.push(resident(stand, "firezone-gtk").unwrap_or_default());
+            last.push(resident(&app).unwrap_or_default());
             last.len() > 20 && last.iter().rev().take(10).all(|it| Some(it) == last.last())
         })?;
         let resident = last.last().copied().unwrap_or_default();
@@ -162,7 +163,13 @@ mod long {
             .args(["--auto-servernum", "--server-args=-screen 0 800x900x24", "dbus-run-session", "--"])
             .arg(built()?.join("examples/frames"))
             .arg("1000")
-            .envs([("GSK_RENDERER", "cairo"), ("GDK_BACKEND", "x11"), ("GTK_A11Y", "none"), ("NO_AT_BRIDGE", "1")])
+            .envs([
+                ("GSK_RENDERER", "cairo"),
+                ("GDK_DEBUG", "gl-disable"),
+                ("GDK_BACKEND", "x11"),
+                ("GTK_A11Y", "none"),
+                ("NO_AT_BRIDGE", "1"),
+            ])
             .stderr(Stdio::inherit())
             .output()
             .context("run the measurement")?;
@@ -175,6 +182,7 @@ mod long {
         assert!(of("median_frame_us") < 16_667, "{measured}");
         assert!(of("worst_frame_us") < 100_000, "{measured}");
         assert!(of("worst_search_us") < 50_000, "{measured}");
+        assert!(of("worst_search_frame_us") < 100_000, "{measured}");
         assert!(of("resident_kib") < LARGEST_KIB, "{measured}");
         Ok(())
     }
@@ -187,6 +195,7 @@ fn a_simulation_is_not_for_root() -> anyhow::Result<()> {
         let outcome = stand.client().program("firezoned --sim").run()?;
         assert_eq!(outcome.status.code(), Some(1));
         assert!(outcome.complaint().contains("root must not"), "{}", outcome.complaint());
+        stand.client().program("install -d -o anna -m 0700").arg(HOME).check()?;
         stand.start_bus()?;
         let system = "unix:path=/run/dbus/system_bus_socket";
         let outcome = of_anna(stand.client().program("firezoned --sim --sim-bus").arg(system)).run()?;

@@ -48,7 +48,7 @@ struct Daemon<'a> {
     /// One resource of each group of sites that is in use: what the paths are asked by.
     in_use: BTreeMap<Vec<String>, String>,
     /// Whether somebody looks at the paths.
-    is_watched: bool,
+    is_watched: &'a mut bool,
     reports: &'a Sender<Report>,
     keeper: &'a mut Keeper,
 }
@@ -59,8 +59,9 @@ pub(super) async fn follow(
     inbox: &mut mpsc::Receiver<Request>,
     reports: &Sender<Report>,
     keeper: &mut Keeper,
+    is_watched: &mut bool,
 ) -> End {
-    match try_follow(connection, inbox, reports, keeper).await {
+    match try_follow(connection, inbox, reports, keeper, is_watched).await {
         Ok(end) => end,
         Err(error) => {
             tracing::debug!("the bus: {error}");
@@ -74,6 +75,7 @@ async fn try_follow(
     inbox: &mut mpsc::Receiver<Request>,
     reports: &Sender<Report>,
     keeper: &mut Keeper,
+    is_watched: &mut bool,
 ) -> zbus::Result<End> {
     let client = ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let resources = ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
@@ -84,16 +86,8 @@ async fn try_follow(
     let settings = SettingsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let diagnostics = DiagnosticsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let mut setting_changes = settings.receive_changed().await?;
-    let mut daemon = Daemon {
-        client,
-        resources,
-        settings,
-        diagnostics,
-        in_use: BTreeMap::new(),
-        is_watched: false,
-        reports,
-        keeper,
-    };
+    let mut daemon =
+        Daemon { client, resources, settings, diagnostics, in_use: BTreeMap::new(), is_watched, reports, keeper };
     let mut glance = tokio::time::interval(GLANCE);
     glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     daemon.look().await;
@@ -117,7 +111,7 @@ async fn try_follow(
                 None => return Ok(End::Lost),
             },
             // Nobody announces paths: they are private, and change with every packet.
-            _ = glance.tick(), if daemon.is_watched && !daemon.in_use.is_empty() => daemon.look_at_paths().await,
+            _ = glance.tick(), if *daemon.is_watched && !daemon.in_use.is_empty() => daemon.look_at_paths().await,
             request = inbox.recv() => match request {
                 Some(request) => daemon.carry_out(request).await,
                 None => return Ok(End::Closed),
@@ -170,7 +164,7 @@ impl Daemon<'_> {
         if let Ok((_generation, list)) = in_time(self.resources.list(Filter::default())).await {
             self.in_use = in_use(&list);
             self.report(Report::News(News::Resources(list))).await;
-            if self.is_watched {
+            if *self.is_watched {
                 self.look_at_paths().await;
             }
         }
@@ -204,8 +198,7 @@ impl Daemon<'_> {
             }
             Request::Change(key, value) => self.change(key, value).await,
             Request::Examine => {
-                let diagnosis = examine::by(&self.diagnostics).await;
-                self.report(Report::News(News::Diagnosis(diagnosis))).await;
+                examine::start(Some(self.diagnostics.clone()), self.reports);
                 return;
             }
             Request::Collect => match examine::collect(&self.diagnostics).await {
@@ -216,7 +209,7 @@ impl Daemon<'_> {
                 Err(failure) => Err(failure),
             },
             Request::Watch(is_watched) => {
-                self.is_watched = is_watched;
+                *self.is_watched = is_watched;
                 if is_watched && !self.in_use.is_empty() {
                     self.look_at_paths().await;
                 }

@@ -2,17 +2,31 @@
 
 use std::{collections::BTreeMap, fs::File, io::Read as _, io::Seek as _, os::fd::OwnedFd};
 
+use async_channel::Sender;
 use dbus_api::DiagnosticsProxy;
 use rustix::fs::MemfdFlags;
 
-use super::{Failure, daemon::in_time};
-use crate::model::Diagnosis;
+use super::{Failure, Report, daemon::in_time};
+use crate::model::{Diagnosis, News};
 
 /// A report is far shorter.
 const LONGEST_REPORT: u64 = 8 << 20;
 
+/// Looks beside everything else, which need not wait for it.
+pub(super) fn start(daemon: Option<DiagnosticsProxy<'static>>, reports: &Sender<Report>) {
+    let reports = reports.clone();
+    tokio::spawn(async move {
+        let diagnosis = match daemon {
+            Some(daemon) => by(&daemon).await,
+            None => alone().await,
+        };
+        // Nobody listens any more only when the app ends.
+        let _gone = reports.send(Report::News(News::Diagnosis(diagnosis))).await;
+    });
+}
+
 /// What the daemon finds; without one, what we find ourselves.
-pub(super) async fn by(daemon: &DiagnosticsProxy<'_>) -> Diagnosis {
+async fn by(daemon: &DiagnosticsProxy<'_>) -> Diagnosis {
     match in_time(daemon.run_checks(&[], BTreeMap::new())).await {
         Ok(checks) => Diagnosis::Done { checks: checks.into_iter().map(Into::into).collect(), is_local: false },
         Err(Failure::NotRunning) => alone().await,
@@ -24,7 +38,7 @@ pub(super) async fn by(daemon: &DiagnosticsProxy<'_>) -> Diagnosis {
 }
 
 /// What everybody can see without the daemon.
-pub(super) async fn alone() -> Diagnosis {
+async fn alone() -> Diagnosis {
     Diagnosis::Failed
 }
 

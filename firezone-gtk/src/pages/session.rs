@@ -1,6 +1,9 @@
 //! There is a session: its state, and what can be reached.
 
-use std::cell::{OnceCell, RefCell};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{BTreeMap, VecDeque},
+};
 
 use adw::{prelude::*, subclass::prelude::*};
 use gettextrs::gettext;
@@ -11,6 +14,11 @@ use crate::{
     rows::{ResourceObject, ResourceRow},
     view::{resources::Row, window::SessionView},
 };
+
+/// How many rows are made in one frame: half of what a window of the usual size shows.
+const BIT: usize = 4;
+/// How many widgets the library's list makes at most.
+const WIDGETS: u32 = 208;
 
 mod imp {
     use super::*;
@@ -37,9 +45,11 @@ mod imp {
         /// The icon before the state.
         pub(super) icon: OnceCell<gtk::Image>,
         /// All resources, as shown without a search.
-        pub(super) store: OnceCell<gio::ListStore>,
+        pub(super) all: RefCell<Vec<ResourceObject>>,
         /// Those that the search finds.
-        pub(super) found: OnceCell<gtk::FilterListModel>,
+        pub(super) found: OnceCell<gio::ListStore>,
+        /// Those of them that are not in the list yet.
+        pub(super) pending: RefCell<VecDeque<ResourceObject>>,
         /// What is searched for.
         pub(super) needle: RefCell<String>,
     }
@@ -120,13 +130,6 @@ impl SessionPage {
     fn build_list(&self) {
         let imp = self.imp();
         let store = gio::ListStore::new::<ResourceObject>();
-        let page = self.downgrade();
-        let filter = gtk::CustomFilter::new(move |object| {
-            let Some(page) = page.upgrade() else { return true };
-            let needle = page.imp().needle.borrow();
-            object.downcast_ref::<ResourceObject>().is_none_or(|object| object.matches(&needle))
-        });
-        let found = gtk::FilterListModel::new(Some(store.clone()), Some(filter));
 
         let factory = gtk::SignalListItemFactory::new();
         factory.connect_setup(|_, item| {
@@ -146,35 +149,71 @@ impl SessionPage {
             }
         });
         imp.list.set_factory(Some(&factory));
-        imp.list.set_model(Some(&gtk::NoSelection::new(Some(found.clone()))));
-        let _first = imp.store.set(store);
-        let _first = imp.found.set(found);
+        imp.list.set_model(Some(&gtk::NoSelection::new(Some(store.clone()))));
+        let _first = imp.found.set(store);
     }
 
     /// Changes the list as little as possible: rows that stay are changed in place.
     fn show_rows(&self, rows: &[Row]) {
-        let Some(store) = self.imp().store.get() else { return };
-        let is_same_order = store.n_items() as usize == rows.len()
-            && rows.iter().enumerate().all(|(index, row)| object_at(store, index).is_some_and(|it| it.is(&row.id)));
+        let all = &self.imp().all;
+        let is_same_order =
+            all.borrow().len() == rows.len() && all.borrow().iter().zip(rows).all(|(object, row)| object.is(&row.id));
         if is_same_order {
-            for (index, row) in rows.iter().enumerate() {
-                if let Some(object) = object_at(store, index) {
-                    object.update(row.clone());
-                }
-            }
+            all.borrow().iter().zip(rows).for_each(|(object, row)| object.update(row.clone()));
         } else {
-            let objects: Vec<ResourceObject> = rows.iter().cloned().map(ResourceObject::new).collect();
-            store.splice(0, store.n_items(), &objects);
+            let known: BTreeMap<String, ResourceObject> =
+                all.take().into_iter().map(|object| (object.row().id, object)).collect();
+            let object = |row: &Row| match known.get(&row.id) {
+                Some(object) => {
+                    object.update(row.clone());
+                    object.clone()
+                }
+                None => ResourceObject::new(row.clone()),
+            };
+            all.replace(rows.iter().map(object).collect());
         }
+        self.find(false);
     }
 
     fn search(&self, needle: &str) {
-        let imp = self.imp();
-        imp.needle.replace(needle.to_owned());
-        if let Some(filter) = imp.found.get().and_then(gtk::FilterListModel::filter) {
-            filter.changed(gtk::FilterChange::Different);
-        }
+        self.imp().needle.replace(needle.to_owned());
+        self.find(true);
         self.show_or_hide_list();
+    }
+
+    /// Shows those of all resources that the search finds. What is new to the eye comes bit by bit, so that no frame takes
+    /// long: two bits fill the window. Everything else changes at once, so that what is looked at stays where it is.
+    fn find(&self, is_new_search: bool) {
+        let imp = self.imp();
+        let Some(list) = imp.found.get() else { return };
+        let needle = imp.needle.borrow();
+        let mut found: VecDeque<ResourceObject> =
+            imp.all.borrow().iter().filter(|object| object.matches(&needle)).cloned().collect();
+        let shown = list.iter::<ResourceObject>().flatten();
+        if shown.chain(imp.pending.borrow().iter().cloned()).eq(found.iter().cloned()) {
+            return;
+        }
+        let bit = if is_new_search || list.n_items() == 0 { BIT.min(found.len()) } else { found.len() };
+        let first: Vec<ResourceObject> = found.drain(..bit).collect();
+        list.splice(0, list.n_items(), &first);
+        let was_filling = !imp.pending.replace(found).is_empty();
+        if !was_filling && !imp.pending.borrow().is_empty() {
+            self.add_tick_callback(|page, _| page.fill());
+        }
+    }
+
+    /// One bit more of what was found, at each frame.
+    fn fill(&self) -> glib::ControlFlow {
+        let imp = self.imp();
+        let Some(list) = imp.found.get() else { return glib::ControlFlow::Break };
+        let mut pending = imp.pending.borrow_mut();
+        // So far down the list makes no widgets, so the rest costs nothing.
+        let bit = if list.n_items() < WIDGETS { BIT.min(pending.len()) } else { pending.len() };
+        let next: Vec<ResourceObject> = pending.drain(..bit).collect();
+        let is_done = pending.is_empty();
+        drop(pending);
+        list.splice(list.n_items(), 0, &next);
+        if is_done { glib::ControlFlow::Break } else { glib::ControlFlow::Continue }
     }
 
     fn show_or_hide_list(&self) {
@@ -197,10 +236,6 @@ impl SessionPage {
         }
         imp.list_stack.set_visible_child_name(if is_empty { "empty" } else { "list" });
     }
-}
-
-fn object_at(store: &gio::ListStore, index: usize) -> Option<ResourceObject> {
-    store.item(u32::try_from(index).ok()?)?.downcast().ok()
 }
 
 fn parts(item: &glib::Object) -> Option<(ResourceRow, ResourceObject)> {

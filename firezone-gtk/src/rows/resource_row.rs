@@ -91,7 +91,9 @@ impl ResourceRow {
         imp.name.set_label(&row.name);
         imp.address.set_label(&row.address);
         imp.address.set_visible(!row.address.is_empty());
-        let detail: Vec<&str> = [&row.site, &row.status_text, &row.path, &row.description]
+        // Which way packets go says that a gateway is connected, and more.
+        let status = if row.path.is_empty() { &row.status_text } else { &row.path };
+        let detail: Vec<&str> = [&row.site, status, &row.description]
             .into_iter()
             .map(String::as_str)
             .filter(|text| !text.is_empty())
@@ -113,12 +115,9 @@ impl ResourceRow {
         }
 
         imp.open.set_visible(!row.link.is_empty());
-        imp.open.set_action_name(Some("app.open-link"));
         imp.open.set_action_target(Some(&row.link));
         imp.copy.set_visible(!row.address.is_empty());
-        imp.copy.set_action_name(Some("app.copy"));
         imp.copy.set_action_target(Some(&row.address));
-        imp.favourite.set_action_name(Some("app.favourite"));
         imp.favourite.set_action_target(Some(&row.id));
         let (star, verb) = if row.is_favourite {
             ("starred-symbolic", gettext("Remove from favourites"))

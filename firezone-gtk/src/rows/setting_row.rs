@@ -64,10 +64,11 @@ fn choice(row: &SettingRow, words: &'static [&'static str], chosen: usize) -> ad
 }
 
 fn text(row: &SettingRow) -> adw::EntryRow {
-    // There is no room for a note beside an entry.
-    let title = format!("{} ({})", row.title, row.note);
+    // There is no room for a whole note beside an entry.
+    let title = format!("{} ({})", row.title, row.source);
     let widget = adw::EntryRow::builder().title(title).use_markup(false).show_apply_button(true).build();
     widget.set_text(&row.value);
+    widget.set_tooltip_text(Some(&row.note));
     let key = row.key.clone();
     widget.connect_apply(move |widget| change(widget.upcast_ref(), &key, &widget.text()));
     add_reset(row, |button| widget.add_suffix(button));

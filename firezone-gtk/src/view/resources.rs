@@ -147,9 +147,11 @@ pub(crate) mod tests {
     #[test]
     fn the_path_is_that_of_the_resources_sites_and_told_in_words() {
         let berlin = || vec!["Berlin".to_owned()];
-        for (status, path, expected) in
-            [("online", "direct", "Directly"), ("online", "relayed", "Through a relay"), ("offline", "direct", "")]
-        {
+        for (status, path, expected) in [
+            ("online", "direct", "Connected directly"),
+            ("online", "relayed", "Connected through a relay"),
+            ("offline", "direct", ""),
+        ] {
             let resource = Resource { status: status.into(), ..dns("1", "a") };
             let model = Model { paths: [(berlin(), path.to_owned())].into(), ..model(vec![resource]) };
             assert_eq!(rows(&model).remove(0).path, expected, "{status} {path}");

@@ -14,7 +14,9 @@ pub struct SettingRow {
     pub title: String,
     /// What it is: as the daemon says it where it can be typed, otherwise in words.
     pub value: String,
-    /// Who said so, whether it can be changed, and when a change counts.
+    /// Who said so.
+    pub source: String,
+    /// The same, whether it can be changed, and when a change counts.
     pub note: String,
     /// How it is changed.
     pub editor: Editor,
@@ -67,6 +69,7 @@ fn row(key: &str, setting: &Setting, may_configure: bool) -> SettingRow {
         key: key.to_owned(),
         title: title(key),
         value: if editor == Editor::Text { setting.value.clone() } else { value(key, &setting.value) },
+        source: source(setting),
         note: note(setting, may_configure),
         editor,
         can_reset: is_open && !setting.source.is_empty(),
@@ -101,13 +104,17 @@ fn value(key: &str, value: &str) -> String {
     }
 }
 
-fn note(setting: &Setting, may_configure: bool) -> String {
-    let source = match (setting.source.as_str(), setting.locked) {
+fn source(setting: &Setting) -> String {
+    match (setting.source.as_str(), setting.locked) {
         ("", _) => gettext("Default"),
         // Translators: {source} is a file and its line, a variable or an argument.
         (source, true) => gettext("Set by the administrator: {source}").replace("{source}", source),
-        (_, false) => gettext("Changed on this computer"),
-    };
+        (_, false) => gettext("Changed here"),
+    }
+}
+
+fn note(setting: &Setting, may_configure: bool) -> String {
+    let source = source(setting);
     let lock = match (setting.locked, may_configure) {
         (true, _) => gettext("Locked"),
         (false, false) => gettext("You may not change this"),
