@@ -77,6 +77,7 @@ soak: ## Run the long versions of tests: 500 random lives of 10 000 events each,
 	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
 	FIREZONE_SOAK=1 $(CARGO) test --workspace --test roaming $(AS_ROOT) -- --ignored --nocapture
 	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
+	scripts/deb-reproducible $(TARGET)/reproducible
 
 release: ## Build the programs for use
 	$(CARGO) build --locked --release --package firezoned --package firezonectl --package firezone-gtk
