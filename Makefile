@@ -127,6 +127,7 @@ install-gtk-data: # What belongs to the desktop app beside its program.
 	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg $(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg
 	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/symbolic/status/$${icon##*/}"; done
 	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
+	for text in firezone-gtk/po/*.po; do language=$${text##*/} && install -d "$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES" && msgfmt --output-file="$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES/firezone-gtk.mo" "$$text" || exit; done
 
 # Installs manual pages, each into its section.
 install_pages = $(foreach page,$(1),install -D -m 0644 $(page) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) true

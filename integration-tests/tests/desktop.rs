@@ -9,6 +9,8 @@ use integration_tests::{
 
 #[path = "desktop/browser.rs"]
 mod browser;
+#[path = "desktop/language.rs"]
+mod language;
 
 fn property(stand: &Stand, name: &str) -> String {
     let property = "busctl --system get-property dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";

@@ -40,6 +40,8 @@ pub struct Desktop {
     /// The app, once it was started.
     app: Option<Running>,
     keyring: Option<Running>,
+    /// The user's languages.
+    language: String,
     _session: Vec<Running>,
 }
 
@@ -58,7 +60,7 @@ impl Desktop {
         let bus = client.program(&format!("dbus-daemon --session --nofork --nopidfile --address=unix:path={BUS}"));
         let bus = at_desktop(bus).start("session-bus", stand.logs.open("session-bus"))?;
         eventually("the session bus is there", PATIENCE, || exists(stand, BUS))?;
-        let mut desktop = Self { app: None, keyring: None, _session: vec![display, bus] };
+        let mut desktop = Self { app: None, keyring: None, language: String::new(), _session: vec![display, bus] };
         desktop.open_keyring(stand)?;
         Ok(desktop)
     }
@@ -71,9 +73,15 @@ impl Desktop {
         eventually("the keyring is there", PATIENCE, || owns(stand, "org.freedesktop.secrets"))
     }
 
+    /// The user speaks another language from the next start of the app on.
+    pub fn speak(&mut self, language: &str) {
+        language.clone_into(&mut self.language);
+    }
+
     /// Starts the app, with or without its window.
     pub fn start_app(&mut self, stand: &Stand, arguments: &[&str]) -> anyhow::Result<()> {
         let program = arguments.iter().fold(stand.client().program("firezone-gtk"), |program, it| program.arg(*it));
+        let program = program.env("LANGUAGE", &self.language);
         self.app = Some(at_desktop(program).start("firezone-gtk", stand.logs.open("firezone-gtk"))?);
         eventually("the app is on the session bus", PATIENCE, || self.describe(stand).is_ok())
     }

@@ -1,0 +1,85 @@
+//! What the desktop app says, in all of its languages, and what desktops and shops read about it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+};
+
+use anyhow::Context as _;
+
+/// The languages that are complete.
+const LANGUAGES: [&str; 2] = ["de", "zh_CN"];
+
+fn app() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../firezone-gtk"))
+}
+
+/// Runs a command to its end, and says what it said if it failed.
+fn check(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(program).args(arguments).current_dir(app()).output();
+    let output = output.with_context(|| format!("cannot run {program}; `make tools` installs it"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(output.status.success(), "{program}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
+
+/// What is between braces.
+fn places(text: &str) -> BTreeSet<&str> {
+    text.split('{').skip(1).filter_map(|it| it.split_once('}').map(|(name, _)| name)).collect()
+}
+
+#[test]
+#[ignore = "needs gettext: make integration"]
+fn every_text_of_the_app_is_in_the_template() -> anyhow::Result<()> {
+    check("../scripts/update-translations", &["--check"])
+        .context("write it anew: scripts/update-translations")
+        .map(drop)
+}
+
+#[test]
+#[ignore = "needs gettext: make integration"]
+fn every_language_is_complete_and_keeps_what_is_filled_in() -> anyhow::Result<()> {
+    let texts = check("msgcat", &["--no-wrap", "po/firezone-gtk.pot"])?.matches("\nmsgid ").count();
+    for language in LANGUAGES {
+        let file = format!("po/{language}.po");
+        check(
+            "msgfmt",
+            &["--check-format", "--check-domain", "--check-accelerators=_", "--output-file=/dev/null", &file],
+        )?;
+        let finished = check("msgattrib", &["--translated", "--no-fuzzy", "--no-obsolete", "--no-wrap", &file])?;
+        let mut pairs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut text = String::new();
+        for line in finished.lines() {
+            match line.split_once(" \"") {
+                Some(("msgid", said)) => said.clone_into(&mut text),
+                Some((word, said)) if word.starts_with("msgstr") => {
+                    pairs.entry(text.clone()).or_default().push(said.to_owned());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(finished.matches("\nmsgid ").count(), texts, "{language} is not complete");
+        for (text, translations) in pairs.iter().filter(|(text, _)| text.len() > 1) {
+            for translation in translations {
+                assert_eq!(places(text), places(translation), "{language}: {text}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs desktop-file-utils and appstream: make integration"]
+fn desktops_and_shops_understand_what_is_said_about_the_app() -> anyhow::Result<()> {
+    check("desktop-file-validate", &["data/dev.firezone.Gtk.desktop"])?;
+    check("appstreamcli", &["validate", "--no-net", "data/dev.firezone.Gtk.metainfo.xml"])?;
+    let entry = std::fs::read_to_string(app().join("data/dev.firezone.Gtk.desktop"))?;
+    let about = std::fs::read_to_string(app().join("data/dev.firezone.Gtk.metainfo.xml"))?;
+    for language in LANGUAGES {
+        assert!(entry.contains(&format!("\nComment[{language}]=")), "{language}");
+        assert!(about.contains(&format!("<summary xml:lang=\"{language}\">")), "{language}");
+        assert!(about.contains(&format!("<p xml:lang=\"{language}\">")), "{language}");
+    }
+    Ok(())
+}
