@@ -8,11 +8,13 @@
 //! * [`status`] – the private part of the state, as a dictionary
 //! * [`state`] – the closed set of states
 //! * [`error`] – the errors, one remedy each
+//! * [`callback`] – what front ends promise each other
 //! * [`status_file`] – what the daemon leaves for those who cannot ask it
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod callback;
 pub mod client;
 pub mod diagnostics;
 pub mod dns;

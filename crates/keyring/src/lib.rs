@@ -5,8 +5,8 @@
 //! up.
 //!
 //! What the existing client of the same platform has left there is found too ([`foreign`]): whoever changes over need
-//! not sign in anew. It stays where it is until [`Keyring::forget`], or until a front end that has kept its own copy, and
-//! seen it work, calls [`Keyring::forget_foreign`].
+//! not sign in anew. It stays where it is until [`Keyring::forget`], or until a front end has seen it work and calls
+//! [`Keyring::take_over`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -107,6 +107,23 @@ impl Keyring {
         .await
     }
 
+    /// A session that began with this token has connected: if the existing client has kept a token, this one is kept in
+    /// its place, unless we have kept one already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::keep`]; then nothing is forgotten.
+    pub async fn take_over(&self, kept: &Kept) -> Result<(), Error> {
+        let foreign = self.foreign().await?;
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        if self.ours().await?.is_empty() {
+            self.keep(kept).await?;
+        }
+        self.delete(foreign).await
+    }
+
     /// Forgets what is kept, by us and by the existing client.
     ///
     /// # Errors
@@ -114,15 +131,6 @@ impl Keyring {
     /// The service does not answer, or the user does not want to unlock it.
     pub async fn forget(&self) -> Result<(), Error> {
         self.delete(self.ours().await?).await?;
-        self.forget_foreign().await
-    }
-
-    /// Forgets what the existing client has kept, once ours is known to be good.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::forget`].
-    pub async fn forget_foreign(&self) -> Result<(), Error> {
         self.delete(self.foreign().await?).await
     }
 

@@ -118,28 +118,48 @@ async fn a_token_is_kept_replaced_and_forgotten() {
     keyring.forget().await.expect("nothing to forget is no error");
 }
 
+/// What the existing client keeps.
+const THEIRS: [(&str, &str); 2] = [("service", ""), ("username", "dev.firezone.client/token")];
+
+async fn keep_like_the_existing_client(service: &SecretService<'_>) {
+    let collection = service.get_default_collection().await.unwrap();
+    let (label, kind) = ("keyring:dev.firezone.client/token@", "application/octet-stream");
+    collection.create_item(label, HashMap::from(THEIRS), b"theirs", false, kind).await.unwrap();
+}
+
+async fn theirs(service: &SecretService<'_>) -> usize {
+    service.search_items(HashMap::from(THEIRS)).await.unwrap().unlocked.len()
+}
+
 #[tokio::test]
 #[ignore = "needs dbus-daemon and gnome-keyring"]
-async fn what_the_existing_client_kept_stays_until_ours_is_good() {
+async fn what_the_existing_client_kept_stays_until_it_has_worked_and_becomes_ours() {
     let session = Session::with_keyring().await;
     let service = SecretService::connect_with_existing(EncryptionType::Dh, session.bus.clone()).await.unwrap();
-    let theirs = HashMap::from([("service", ""), ("username", "dev.firezone.client/token")]);
-    service
-        .get_default_collection()
-        .await
-        .unwrap()
-        .create_item("keyring:dev.firezone.client/token@", theirs.clone(), b"theirs", false, "application/octet-stream")
-        .await
-        .unwrap();
+    let keyring = Keyring::over(session.bus.clone()).await.unwrap();
+    keyring.take_over(&kept("whatever")).await.unwrap();
+    assert_eq!(keyring.read().await.unwrap(), None, "without anything of theirs nothing is kept");
 
+    keep_like_the_existing_client(&service).await;
+    assert_eq!(theirs(&service).await, 1);
+    keyring.take_over(&kept("theirs")).await.unwrap();
+    assert_eq!(theirs(&service).await, 0);
+    assert_eq!(keyring.read().await.unwrap(), Some(kept("theirs")));
+}
+
+#[tokio::test]
+#[ignore = "needs dbus-daemon and gnome-keyring"]
+async fn what_is_ours_already_wins() {
+    let session = Session::with_keyring().await;
+    let service = SecretService::connect_with_existing(EncryptionType::Dh, session.bus.clone()).await.unwrap();
+    keep_like_the_existing_client(&service).await;
     let keyring = Keyring::over(session.bus.clone()).await.unwrap();
     keyring.keep(&kept("ours")).await.unwrap();
     assert_eq!(keyring.read().await.unwrap(), Some(kept("ours")));
-    assert_eq!(service.search_items(theirs.clone()).await.unwrap().unlocked.len(), 1);
+    assert_eq!(theirs(&service).await, 1, "keeping ours does not show that it works");
 
-    keyring.forget_foreign().await.unwrap();
-    assert_eq!(service.search_items(theirs).await.unwrap().unlocked.len(), 0);
-    assert_eq!(keyring.read().await.unwrap(), Some(kept("ours")));
+    keyring.take_over(&kept("another")).await.unwrap();
+    assert_eq!((theirs(&service).await, keyring.read().await.unwrap()), (0, Some(kept("ours"))));
 }
 
 #[tokio::test]

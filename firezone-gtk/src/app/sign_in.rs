@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gettextrs::gettext;
-use gtk::glib;
+use gtk::{gio, glib, prelude::*};
 use portal::sign_in::{Callback, Outcome, SignedIn};
 use rand::{SeedableRng as _, rngs::StdRng};
 
@@ -71,7 +71,7 @@ impl App {
             Ok(callback) => {
                 let outcome = self.sign_in.borrow_mut().handle_callback(callback);
                 match outcome {
-                    Outcome::Ignored => tracing::info!("the end of a sign-in for which nobody waits"),
+                    Outcome::Ignored => self.pass_on(link),
                     Outcome::Aborted => {
                         self.model.borrow_mut().give_up();
                         self.open();
@@ -87,6 +87,20 @@ impl App {
             }
         }
         self.refresh();
+    }
+
+    /// The end of a sign-in that this app has not begun: perhaps somebody at a terminal has. If nobody has, it is an old one.
+    fn pass_on(&self, link: &str) {
+        use dbus_api::callback::{BUS_NAME, INTERFACE, PATH};
+        let Some(bus) = self.gtk.dbus_connection() else { return };
+        let arguments = (link,).to_variant();
+        glib::spawn_future_local(async move {
+            let flags = gio::DBusCallFlags::NO_AUTO_START;
+            let call = bus.call_future(Some(BUS_NAME), PATH, INTERFACE, "CallBack", Some(&arguments), None, flags, -1);
+            if let Err(error) = call.await {
+                tracing::info!("the end of a sign-in for which nobody waits: {error}");
+            }
+        });
     }
 
     fn finish_sign_in(&self, signed_in: SignedIn) {

@@ -133,7 +133,11 @@ impl Daemon<'_> {
     async fn look_at_session(&mut self) -> bool {
         match in_time(self.session()).await {
             Ok(session) => {
+                let is_connected = session.state == State::Connected;
                 self.report(Report::News(News::Session(Box::new(session)))).await;
+                if is_connected {
+                    self.keeper.is_connected().await;
+                }
                 true
             }
             Err(_) => {
@@ -237,7 +241,9 @@ impl Daemon<'_> {
 
     async fn connect(&mut self) -> Result<(), Failure> {
         let kept = self.keeper.token().ok_or(Failure::NoToken)?;
-        self.hand_over(kept).await
+        self.hand_over(kept).await?;
+        self.keeper.is_handed_over();
+        Ok(())
     }
 
     async fn sign_out(&mut self) -> Result<(), Failure> {

@@ -26,12 +26,26 @@ impl fmt::Debug for Kept {
 
 /// Keeps at most one token. A keyring that fails costs a remark: the session works, but the next start asks again.
 #[derive(Debug, Default)]
-pub(super) struct Keeper(Option<Kept>);
+pub(super) struct Keeper {
+    kept: Option<Kept>,
+    trial: Trial,
+}
+
+/// Whether the token is known to be good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Trial {
+    #[default]
+    Untried,
+    /// The daemon has it from us.
+    HandedOver,
+    /// A session with it has connected.
+    Passed,
+}
 
 impl Keeper {
     /// Reads what the keyring has.
     pub(super) async fn load(&mut self) -> Option<Whose> {
-        self.0 = match read().await {
+        self.kept = match read().await {
             Ok(kept) => kept,
             Err(error) => {
                 tracing::info!("nothing from the keyring: {error}");
@@ -42,33 +56,56 @@ impl Keeper {
     }
 
     pub(super) fn whose(&self) -> Option<Whose> {
-        self.0.as_ref().map(|kept| Whose { account_slug: kept.account_slug.clone() })
+        self.kept.as_ref().map(|kept| Whose { account_slug: kept.account_slug.clone() })
     }
 
     pub(super) fn token(&self) -> Option<&Kept> {
-        self.0.as_ref()
+        self.kept.as_ref()
     }
 
-    /// Keeps it, for as long as the keyring can.
+    /// Keeps what the daemon has been handed over, for as long as the keyring can.
     pub(super) async fn keep(&mut self, kept: Kept) -> Result<(), Failure> {
-        let for_keyring = keyring::Kept {
-            token: Zeroizing::new(kept.token.expose().to_owned()),
-            account_slug: kept.account_slug.clone(),
-            actor_name: kept.actor_name.clone(),
-        };
-        self.0 = Some(kept);
+        let for_keyring = for_keyring(&kept);
+        *self = Self { kept: Some(kept), trial: Trial::HandedOver };
         keyring::Keyring::open().await?.keep(&for_keyring).await?;
         Ok(())
     }
 
+    /// The daemon has the token that is kept.
+    pub(super) fn is_handed_over(&mut self) {
+        self.trial = Trial::HandedOver;
+    }
+
+    /// The session has connected: if the existing client has kept its token, that is ours from now on.
+    pub(super) async fn is_connected(&mut self) {
+        let Some(kept) = self.kept.as_ref().filter(|_| self.trial == Trial::HandedOver) else { return };
+        let kept = for_keyring(kept);
+        self.trial = Trial::Passed;
+        let done = match keyring::Keyring::open().await {
+            Ok(keyring) => keyring.take_over(&kept).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            tracing::info!("what the existing client has kept stays where it is: {error}");
+        }
+    }
+
     pub(super) async fn forget(&mut self) -> Result<(), Failure> {
-        self.0 = None;
+        *self = Self::default();
         match keyring::Keyring::open().await {
             Ok(keyring) => Ok(keyring.forget().await?),
             // Where nothing can be kept, nothing has to be forgotten.
             Err(keyring::Error::Missing) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn for_keyring(kept: &Kept) -> keyring::Kept {
+    keyring::Kept {
+        token: Zeroizing::new(kept.token.expose().to_owned()),
+        account_slug: kept.account_slug.clone(),
+        actor_name: kept.actor_name.clone(),
     }
 }
 
