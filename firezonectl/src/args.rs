@@ -4,9 +4,18 @@ use clap::Parser;
 
 use crate::{commands::Command, failure::Failure, output::Format};
 
+/// All verbs on one screen of 24 lines. What is said of all of them at length is in the manual.
+const HELP: &str = "\
+{usage-heading} firezonectl [--json | -t -f FIELD,...] COMMAND [ARGUMENT...]
+
+{subcommands}
+
+Each command has --help. JSON, scripts and exit codes: man firezonectl
+";
+
 /// Sign in to Firezone, and see what it does on this machine
 #[derive(Parser, Debug)]
-#[command(name = "firezonectl", version, about, after_help = crate::failure::summary(), max_term_width = 100)]
+#[command(name = "firezonectl", version, about, help_template = HELP, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Args {
     /// Print the answer as JSON, for programs
     #[arg(long, global = true)]
@@ -58,7 +67,13 @@ mod tests {
 
     #[test]
     fn help_fits_one_screen() {
-        let help = Args::command().render_help().to_string();
-        assert!(help.lines().count() <= 40, "{help}");
+        for help in [Args::command().render_help(), Args::command().render_long_help()] {
+            let help = help.to_string();
+            // The prompt needs a line, too.
+            assert!(help.lines().count() < 24 && help.lines().all(|line| line.len() <= 80), "{help}");
+            for verb in Args::command().get_subcommands() {
+                assert!(help.contains(&format!("  {} ", verb.get_name())), "{help}");
+            }
+        }
     }
 }

@@ -19,12 +19,6 @@ Exit codes:
   11  locked by the administrator
  130  interrupted";
 
-/// The table as one sentence, for `--help`.
-pub(crate) fn summary() -> String {
-    let entries = TABLE.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    format!("Exit codes: {}", entries.collect::<Vec<_>>().join(", "))
-}
-
 /// Why a command did not do what was asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {

@@ -3,17 +3,18 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal as _, Read, Write as _},
-    os::fd::OwnedFd,
+    io::{self, IsTerminal as _, Read as _, Write as _},
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
 };
 
 use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
 };
+use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::spinner};
 
 /// The longest token that the daemon takes.
 const LONGEST: usize = 64 * 1024;
@@ -30,23 +31,23 @@ pub(crate) fn from_stdin() -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(text)
 }
 
-/// Asks a person at the terminal, in these words. What is typed or pasted is not shown.
-pub(crate) fn from_terminal(question: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// Asks a person at the terminal, in these words. What is typed or pasted is not shown. Whoever no longer waits for this is
+/// asked no longer.
+pub(crate) async fn from_terminal(question: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage("there is no terminal to ask at; use --token-stdin".to_owned()));
     }
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-    terminal.write_all(question.as_bytes())?;
-    let text = {
-        let _silent = Silence::begin(&terminal)?;
-        read_line(&mut &terminal)
-    };
-    terminal.write_all(b"\n")?;
-    text
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let terminal = File::options().read(true).write(true).custom_flags(nonblocking).open("/dev/tty")?;
+    let _still = spinner::pause();
+    // First silence, then the question: whoever answers at once must be heard, and not shown.
+    let silent = Silence::begin(&terminal)?;
+    (&mut &*silent.terminal).write_all(question.as_bytes())?;
+    read_line(silent.terminal).await
 }
 
 /// A terminal that shows nothing, and hands over each byte as it is typed: lines of a terminal end at 4095 bytes, and
-/// tokens may be longer. The old settings come back when it is dropped.
+/// tokens may be longer. The old settings come back when it is dropped, on a new line.
 struct Silence<'a> {
     terminal: &'a File,
     before: Termios,
@@ -68,23 +69,42 @@ impl Drop for Silence<'_> {
     fn drop(&mut self) {
         // There is nobody to tell, and nothing else to try.
         let _result = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
+        let _result = (&mut &*self.terminal).write_all(b"\n");
     }
 }
 
-fn read_line(input: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    let mut byte = [0];
-    while line.len() <= LONGEST && input.read(&mut byte)? == 1 {
-        match byte[0] {
-            b'\n' | b'\r' | CTRL_D => break,
-            CTRL_C => return Err(Failure::Interrupted),
-            BACKSPACE | DELETE => {
-                line.pop();
-            }
-            byte => line.push(byte),
+async fn read_line(terminal: &File) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    // A terminal is waited for like a pipe.
+    let mut terminal = Receiver::from_file_unchecked(terminal.try_clone()?)?;
+    let mut line = Line::default();
+    loop {
+        let mut byte = Zeroizing::new([0]);
+        if terminal.read(&mut *byte).await? == 0 || line.add(byte[0])? {
+            return Ok(line.0);
         }
     }
-    Ok(line)
+}
+
+/// What was typed so far. It never moves to where its bytes would stay behind.
+struct Line(Zeroizing<Vec<u8>>);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self(Zeroizing::new(Vec::with_capacity(LONGEST + 1)))
+    }
+}
+
+impl Line {
+    /// Takes what was typed next. Says whether the line is complete.
+    fn add(&mut self, byte: u8) -> Result<bool, Failure> {
+        match byte {
+            b'\n' | b'\r' | CTRL_D => return Ok(true),
+            CTRL_C => return Err(Failure::Interrupted),
+            BACKSPACE | DELETE => drop(self.0.pop()),
+            byte => self.0.push(byte),
+        }
+        Ok(self.0.len() > LONGEST)
+    }
 }
 
 /// Puts the token into memory that nobody can change any more.
@@ -111,9 +131,18 @@ mod tests {
 
     use super::*;
 
+    fn typed(text: &[u8]) -> Result<String, Failure> {
+        let mut line = Line::default();
+        for byte in text {
+            if line.add(*byte)? {
+                break;
+            }
+        }
+        Ok(String::from_utf8(line.0.to_vec()).unwrap())
+    }
+
     #[test]
     fn what_is_typed_ends_with_the_line() {
-        let typed = |text: &[u8]| read_line(&mut &*text).map(|line| String::from_utf8(line.to_vec()).unwrap());
         assert_eq!(typed(b"n.fragment\rmore").unwrap(), "n.fragment");
         assert_eq!(typed(b"n.fragment").unwrap(), "n.fragment");
         assert_eq!(typed(b"n.fx\x7fragment\n").unwrap(), "n.fragment");

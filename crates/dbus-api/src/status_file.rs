@@ -87,3 +87,19 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub violated: Option<Vec<String>>,
 }
+
+impl From<Entry> for crate::Resource {
+    fn from(it: Entry) -> Self {
+        Self {
+            id: it.id,
+            kind: it.kind,
+            name: it.name,
+            address: it.address,
+            address_description: it.address_description,
+            sites: it.sites,
+            status: it.status,
+            refusal: it.refusal,
+            violated: it.violated,
+        }
+    }
+}

@@ -9,44 +9,59 @@ use portal::sign_in::{self, AuthUrl, Callback, Outcome, SignIn, SignedIn};
 use rand::TryRngCore as _;
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, token};
+use crate::{callback::Waiter, failure::Failure, token};
 
 /// How somebody wants to come to a token.
 #[derive(Clone, Debug)]
 pub(super) struct Wish<'a> {
     pub(super) auth_url: &'a AuthUrl,
     pub(super) account_slug: Option<&'a str>,
-    /// Whether the page shall call back, which here means that its address is pasted.
+    /// Whether the page shall call back: then the desktop app hands its address over, or it is pasted.
     pub(super) callback: bool,
     /// Whether a browser may be opened.
     pub(super) open: bool,
 }
 
-/// Asks for a token, or for the address that a browser was called back with.
-pub(super) fn ask(wish: &Wish<'_>) -> Result<SignedIn, Failure> {
-    let mut attempt = SignIn::default();
-    let page = if wish.callback {
-        let mut rng = rand::rngs::OsRng.unwrap_err();
-        Zeroizing::new(attempt.begin(wish.auth_url, wish.account_slug, Instant::now(), &mut rng).expose().to_owned())
-    } else {
+/// Asks for a token, or for the address that a browser was called back with, which the desktop app may also hand over.
+pub(super) async fn ask(wish: &Wish<'_>) -> Result<SignedIn, Failure> {
+    if !wish.callback {
         let page = wish.auth_url.paste_page(wish.account_slug).to_string();
         if wish.open {
             open(&page);
         }
-        Zeroizing::new(page)
-    };
-    let (what, prompt) = if wish.callback {
-        ("the address with which it ends (it begins with firezone-fd0020211111:)", "Address")
-    } else {
-        ("the token that it shows", "Token")
-    };
-    let intro = format!("Open this page, sign in, and paste {what}:\n\n  {}\n\n{prompt}: ", page.as_str());
-    let pasted = token::from_terminal(&Zeroizing::new(intro))?;
-    if attempt.handle_timeout(Instant::now()) {
-        return Err(Failure::TimedOut);
+        let intro = format!("Open this page, sign in, and paste the token that it shows:\n\n  {page}\n\nToken: ");
+        return understand(&text(token::from_terminal(&intro).await?)?, SignIn::default());
     }
+    let mut waiter = Waiter::begin().await;
+    let mut attempt = SignIn::default();
+    let mut rng = rand::rngs::OsRng.unwrap_err();
+    let page = attempt.begin(wish.auth_url, wish.account_slug, Instant::now(), &mut rng);
+    let by_itself = if waiter.is_some() { ", unless it goes on by itself," } else { "" };
+    let intro = Zeroizing::new(format!(
+        "Open this page, sign in, and{by_itself} paste the address with which it ends\n\
+         (it begins with {}:):\n\n  {}\n\nAddress: ",
+        sign_in::SCHEME,
+        page.expose()
+    ));
+    let handed_over = async {
+        match &mut waiter {
+            Some(waiter) => waiter.address().await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = async {
+        tokio::select! {
+            address = handed_over => Ok(address),
+            pasted = token::from_terminal(&intro) => text(pasted?),
+        }
+    };
+    let answer = tokio::time::timeout(sign_in::PATIENCE, answer).await.map_err(|_| Failure::TimedOut)??;
+    understand(&answer, attempt)
+}
+
+fn text(pasted: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
     let text = std::str::from_utf8(&pasted).map_err(|_| rejected("it is not text"))?;
-    understand(text, attempt)
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// A callback, if it looks like one; else a token.

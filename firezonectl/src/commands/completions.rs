@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use clap::ValueEnum;
 use clap_complete::{
     CompletionCandidate,
-    env::{Bash, EnvCompleter, Fish, Zsh},
+    env::{EnvCompleter, Fish, Zsh},
 };
 
 use super::resources;
@@ -24,6 +24,8 @@ Example: firezonectl completions bash > ~/.local/share/bash-completion/completio
 /// The variable by which a shell says that it completes.
 const VARIABLE: &str = "COMPLETE";
 const PROGRAM: &str = "firezonectl";
+/// The script that the library has for this shell lets it split and expand names of resources.
+const BASH: &str = include_str!("completions.bash");
 /// Nobody waits longer for a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,7 +51,7 @@ pub(super) struct Completions {
 pub(super) fn run(args: &Args) -> Result<Completions, Failure> {
     let mut script = Vec::new();
     let shell: &dyn EnvCompleter = match args.shell {
-        Shell::Bash => &Bash,
+        Shell::Bash => return Ok(Completions { script: BASH.to_owned() }),
         Shell::Zsh => &Zsh,
         Shell::Fish => &Fish,
     };

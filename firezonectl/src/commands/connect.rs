@@ -23,7 +23,11 @@ pub(super) async fn run(args: &Args, around: &mut Surroundings<'_>) -> Result<Se
     let nothing = || Failure::NotFound("no token is kept (try: firezonectl sign-in --remember)".to_owned());
     let kept = kept::read(around).await.ok_or_else(nothing)?;
     let bus = around.commanding()?;
-    let options = SignInOptions { account_slug: kept.account_slug, actor_name: kept.actor_name };
+    let options = SignInOptions { account_slug: kept.account_slug.clone(), actor_name: kept.actor_name.clone() };
     bus.sign_in(token::seal(kept.token.as_bytes())?, options).await?;
-    Session::beginning(bus, args.wait.limit()).await
+    let session = Session::beginning(bus, args.wait.limit()).await?;
+    if session.is_connected() {
+        kept::take_over(around, &kept).await;
+    }
+    Ok(session)
 }

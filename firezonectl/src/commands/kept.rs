@@ -33,6 +33,21 @@ pub(super) async fn keep(around: &mut Surroundings<'_>, kept: &Kept) {
     }
 }
 
+/// A session with this token has connected: what the existing client has kept is ours from now on.
+pub(super) async fn take_over(around: &mut Surroundings<'_>, kept: &Kept) {
+    if !around.has_keyring {
+        return;
+    }
+    let done = match Keyring::open().await {
+        Ok(keyring) => keyring.take_over(kept).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) | Err(Error::Missing) => {}
+        Err(error) => around.out.remark(&format!("{error}, so the token stays where the other client keeps it")),
+    }
+}
+
 /// Forgets what is kept. Where there is no keyring there is nothing to forget.
 pub(super) async fn forget(around: &mut Surroundings<'_>) {
     if !around.has_keyring {

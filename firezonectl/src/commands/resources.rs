@@ -50,29 +50,15 @@ pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failu
 
 /// What can be reached; a daemon that serves need not send what does not pass the filter.
 pub(super) async fn all(daemon: &Daemon, filter: Option<String>) -> Result<Vec<Resource>, Failure> {
-    Ok(match daemon {
-        Daemon::Serving(bus) => bus.resources(filter).await?.into_iter().map(Resource::from).collect(),
-        Daemon::Managed(file) => file.resources.iter().map(Resource::from).collect(),
-    })
+    let resources = match daemon {
+        Daemon::Serving(bus) => bus.resources(filter).await?,
+        Daemon::Managed(file) => file.resources.iter().cloned().map(dbus_api::Resource::from).collect(),
+    };
+    Ok(resources.into_iter().map(Resource::from).collect())
 }
 
 impl From<dbus_api::Resource> for Resource {
     fn from(it: dbus_api::Resource) -> Self {
-        Self {
-            id: it.id,
-            kind: it.kind,
-            name: it.name,
-            address: it.address,
-            address_description: it.address_description,
-            sites: it.sites,
-            status: it.status,
-        }
-    }
-}
-
-impl From<&dbus_api::status_file::Entry> for Resource {
-    fn from(it: &dbus_api::status_file::Entry) -> Self {
-        let it = it.clone();
         Self {
             id: it.id,
             kind: it.kind,

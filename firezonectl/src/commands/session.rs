@@ -23,6 +23,11 @@ impl Session {
         Self { schema: SCHEMA, state: state.as_str() }
     }
 
+    /// Whether it has come as far as it can.
+    pub(super) fn is_connected(&self) -> bool {
+        self.state == State::Connected.as_str()
+    }
+
     /// A session that has been asked for; if somebody wants to wait, once it is connected.
     pub(super) async fn beginning(bus: &Bus, limit: Option<Duration>) -> Result<Self, Failure> {
         Ok(Self::is(match limit {

@@ -11,13 +11,16 @@ use super::{
     kept,
     session::Session,
 };
-use crate::{failure::Failure, token};
+use crate::{client::Bus, failure::Failure, token};
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
 Without --token-stdin a page is opened or shown, and you paste the token that it shows; it is not shown here.
 
 Example: firezonectl sign-in --token-stdin --wait < token";
+
+/// Where people sign in, if nobody says anything else.
+const AUTH_URL: &str = "https://app.firezone.dev";
 
 /// What was typed after `sign-in`.
 #[derive(clap::Args, Debug)]
@@ -26,7 +29,7 @@ pub struct Args {
     #[arg(long)]
     token_stdin: bool,
 
-    /// Paste the address that the page calls back with, instead of a token
+    /// Let the page call back, through the desktop app or a pasted address, instead of showing a token
     #[arg(long, conflicts_with = "token_stdin")]
     callback: bool,
 
@@ -34,9 +37,9 @@ pub struct Args {
     #[arg(long)]
     no_browser: bool,
 
-    /// Where people sign in
-    #[arg(long, value_name = "URL", default_value = "https://app.firezone.dev")]
-    auth_url: AuthUrl,
+    /// Where people sign in, if not where the daemon's settings say
+    #[arg(long, value_name = "URL")]
+    auth_url: Option<AuthUrl>,
 
     /// The account, as in the address of its sign-in page
     #[arg(long, alias = "account", value_name = "SLUG")]
@@ -56,19 +59,22 @@ pub struct Args {
 
 pub(super) async fn run(args: &Args, around: &mut Surroundings<'_>) -> Result<Session, Failure> {
     let bus = around.commanding()?;
-    let kept = token(args)?;
+    let kept = token(args, bus).await?;
     let options = SignInOptions { account_slug: kept.account_slug.clone(), actor_name: kept.actor_name.clone() };
     bus.sign_in(token::seal(kept.token.as_bytes())?, options).await?;
     let session = Session::beginning(bus, args.wait.limit()).await;
     // A token that the portal has refused is worth nothing.
     if args.remember && !matches!(session, Err(Failure::TokenRejected(_))) {
         kept::keep(around, &kept).await;
+        if session.as_ref().is_ok_and(Session::is_connected) {
+            kept::take_over(around, &kept).await;
+        }
     }
     session
 }
 
 /// The token, and whom it signs in: as the browser says, or else as was typed.
-fn token(args: &Args) -> Result<Kept, Failure> {
+async fn token(args: &Args, bus: &Bus) -> Result<Kept, Failure> {
     let typed = (args.account_slug.clone(), args.actor_name.clone());
     if args.token_stdin {
         let text = token::from_stdin()?;
@@ -76,17 +82,28 @@ fn token(args: &Args) -> Result<Kept, Failure> {
         let text = text.map_err(|_| Failure::TokenRejected("it is not text".to_owned()))?;
         return Ok(Kept { token: Zeroizing::new(text.to_owned()), account_slug: typed.0, actor_name: typed.1 });
     }
+    let auth_url = match &args.auth_url {
+        Some(url) => url.clone(),
+        None => auth_url(bus).await?,
+    };
     let wish = Wish {
-        auth_url: &args.auth_url,
+        auth_url: &auth_url,
         account_slug: args.account_slug.as_deref(),
         callback: args.callback,
         open: !args.no_browser,
     };
-    let signed_in = browser::ask(&wish)?;
+    let signed_in = browser::ask(&wish).await?;
     let said = |text: String| (!text.is_empty()).then_some(text);
     Ok(Kept {
         token: Zeroizing::new(signed_in.token.expose().to_owned()),
         account_slug: said(signed_in.account_slug).or(typed.0),
         actor_name: said(signed_in.actor_name).or(typed.1),
     })
+}
+
+/// Where people sign in: as the daemon was told, which only root can do.
+async fn auth_url(bus: &Bus) -> Result<AuthUrl, Failure> {
+    let said = bus.settings().await?.remove("auth-url").map(|it| it.value).filter(|it| !it.is_empty());
+    let url = said.as_deref().unwrap_or(AUTH_URL).parse();
+    url.map_err(|error| Failure::Failed(format!("the daemon's setting auth-url is no address: {error}")))
 }

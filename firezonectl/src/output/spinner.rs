@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -9,6 +10,26 @@ use std::{
 const GRACE: Duration = Duration::from_millis(500);
 const FRAME: Duration = Duration::from_millis(120);
 const FRAMES: [&str; 4] = ["-", "\\", "|", "/"];
+
+/// Whether somebody is being asked something. There is one terminal, so there is one of this.
+static IS_PAUSED: AtomicBool = AtomicBool::new(false);
+
+/// Nothing moves for as long as this lives.
+#[derive(Debug)]
+pub struct Pause(());
+
+/// Holds still while somebody types.
+#[must_use]
+pub fn pause() -> Pause {
+    IS_PAUSED.store(true, Ordering::Relaxed);
+    Pause(())
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        IS_PAUSED.store(false, Ordering::Relaxed);
+    }
+}
 
 /// Waits for `work`, and says what is being done if that takes its time.
 pub async fn while_waiting<T>(what: Option<&str>, work: impl Future<Output = T>) -> T {
@@ -27,7 +48,7 @@ pub async fn while_waiting<T>(what: Option<&str>, work: impl Future<Output = T>)
                 }
                 return done;
             }
-            _ = frames.tick() => {
+            _ = frames.tick(), if !IS_PAUSED.load(Ordering::Relaxed) => {
                 is_shown = true;
                 draw(&format!("{} {what} \u{2026}", turn.next().unwrap_or(&"-")));
             }

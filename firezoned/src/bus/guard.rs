@@ -294,6 +294,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_says_what_each_method_needs() {
+        let page = include_str!("../../../man/dev.firezone.Client.7").replace("\\-", "-");
+        for (interface, method, action) in TABLE {
+            let section = page.split_once(&format!("\n.SS {INTERFACES}{interface}\n")).unwrap().1;
+            let entry = section.split_once(&format!("\n.B {method}(")).unwrap().1;
+            let said = entry.split_once("\nAction: ").unwrap().1.split('.').next().unwrap();
+            let needed = action.map_or("none", Action::word);
+            assert_eq!(said, needed, "{interface}.{method}");
+        }
+    }
+
+    #[test]
     fn every_method_of_the_contract_is_in_the_table() {
         let mut promised = 0;
         for (name, xml) in dbus_api::INTERFACES {

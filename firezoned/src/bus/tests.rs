@@ -477,6 +477,24 @@ async fn settings_are_changed_kept_announced_and_reset() {
 }
 
 #[tokio::test]
+async fn a_change_that_cannot_be_kept_fails() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let set = |name: &str| {
+        let value = zbus::zvariant::OwnedValue::try_from(Value::from(name)).unwrap();
+        bus.settings.set(BTreeMap::from([("name".to_owned(), value)]))
+    };
+    set("kept").await.unwrap();
+    let source = bus.settings.get().await.unwrap()["name"].source.clone();
+    let directory = std::path::Path::new(&source).parent().unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    std::fs::write(directory, "in the way").unwrap();
+
+    let refusal = set("lost").await.unwrap_err();
+    assert!(matches!(refusal, Error::Failed(_)), "{refusal:?}");
+    assert_eq!(bus.settings.get().await.unwrap()["name"].value, "kept");
+}
+
+#[tokio::test]
 async fn a_path_is_that_of_a_gateway_of_the_site() {
     let mut bus = TestBus::new(EVERYTHING).await;
     assert!(matches!(bus.diagnostics.path("nothing").await, Err(Error::NotFound(_))));

@@ -34,6 +34,7 @@ only looks for mistakes.
 "#;
 
 const TAIL: &str = r#".SH EXAMPLE
+.\" run as the configuration
 .EX
 # /etc/dev.firezone.client/firezoned.toml
 name = "build-7"

@@ -1,0 +1,216 @@
+//! What is promised: by the manual about the bus, its errors and exit statuses, and about every verb.
+
+use clap::CommandFactory as _;
+use dbus_api::Error;
+use firezonectl::args::Args;
+use zbus::DBusError as _;
+
+use crate::{connected, played::Played};
+
+/// The manual of the bus.
+fn page() -> String {
+    plain(include_str!("../../../man/dev.firezone.Client.7"))
+}
+
+/// Roff without what only a typesetter needs.
+fn plain(roff: &str) -> String {
+    roff.replace("\\-", "-").replace("\\(->", "->")
+}
+
+/// The entry of the manual that begins with these words.
+fn entry<'a>(page: &'a str, title: &str) -> Option<&'a str> {
+    let (_, rest) = page.split_once(&format!("\n.TP\n.B {title}\n"))?;
+    rest.split("\n.TP\n").next()?.split("\n.S").next()
+}
+
+/// A member of an interface as in the XML: what it is, its name, and its arguments by direction.
+struct Member {
+    interface: &'static str,
+    kind: &'static str,
+    name: String,
+    ins: Vec<String>,
+    outs: Vec<String>,
+}
+
+fn attribute<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_once(&format!(" {name}=\""))?.1.split('"').next()
+}
+
+/// Every member of every interface that is committed. The files have one element a line.
+fn members() -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for (interface, xml) in dbus_api::INTERFACES {
+        for line in xml.lines().map(str::trim) {
+            let kind = ["method", "signal", "property"].into_iter().find(|it| line.starts_with(&format!("<{it} ")));
+            let name = attribute(line, "name").unwrap_or_default().to_owned();
+            if let Some(kind) = kind {
+                let ins = attribute(line, "type").map(ToOwned::to_owned).into_iter().collect();
+                members.push(Member { interface, kind, name, ins, outs: Vec::new() });
+            } else if line.starts_with("<arg ") {
+                let member = members.last_mut().unwrap();
+                let argument = format!("{} {name}", attribute(line, "type").unwrap());
+                let is_out = attribute(line, "direction") == Some("out");
+                if is_out { member.outs.push(argument) } else { member.ins.push(argument) }
+            }
+        }
+    }
+    members
+}
+
+/// The part of the page about one interface's methods.
+fn methods_of<'a>(page: &'a str, interface: &str) -> &'a str {
+    let title = format!("\n.SS {interface}");
+    let start = page.find(&format!("{title}\n")).unwrap_or_else(|| panic!("no {interface}"));
+    page[start + title.len()..].split("\n.S").next().unwrap()
+}
+
+#[test]
+fn the_manual_of_the_bus_names_everything_that_is_promised() {
+    let page = page();
+    let mut methods = 0;
+    for it in members() {
+        let arguments = it.ins.join(", ");
+        match it.kind {
+            "method" => {
+                let outs = if it.outs.is_empty() { String::new() } else { format!(" -> {}", it.outs.join(", ")) };
+                let title = format!("{}({arguments}){outs}", it.name);
+                assert!(entry(methods_of(&page, it.interface), &title).is_some(), "{}: {title}", it.interface);
+                methods += 1;
+            }
+            "signal" => {
+                let title = format!("{}.{}({arguments})", it.interface, it.name);
+                assert!(entry(&page, &title).is_some(), "{title}");
+            }
+            _ => {
+                let title = format!("{} ({arguments})", it.name);
+                assert!(entry(&page, &title).is_some(), "{title}");
+            }
+        }
+    }
+    // And nothing else.
+    assert_eq!(page.matches("\nAction: ").count(), methods);
+}
+
+#[test]
+fn every_method_of_the_bus_has_a_command() {
+    let page = page();
+    for it in members().into_iter().filter(|it| it.kind == "method") {
+        let methods = methods_of(&page, it.interface);
+        let about = methods.split("\n.TP\n").find(|about| about.starts_with(&format!(".B {}(", it.name))).unwrap();
+        let word = |key: &str| about.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+        let command = word("Command: ").unwrap_or_else(|| panic!("{}.{}: no command", it.interface, it.name));
+        if command.starts_with("none: ") {
+            continue;
+        }
+        let mut words = command.split(' ');
+        assert_eq!(words.next(), Some("firezonectl"), "{command}");
+        let mut verb = &Args::command();
+        for word in words {
+            verb = verb.find_subcommand(word).unwrap_or_else(|| panic!("{command}: there is no {word}"));
+        }
+    }
+}
+
+/// Every error of the contract. Whoever adds one is stopped here by the compiler, and finds what else to do.
+fn errors() -> Vec<Error> {
+    let all = [
+        Error::NotAuthorized as fn(String) -> Error,
+        Error::InvalidArgs,
+        Error::InvalidToken,
+        Error::NotFound,
+        Error::Locked,
+        Error::Failed,
+        Error::LimitReached,
+        Error::Stopping,
+    ];
+    let all: Vec<Error> = all.map(|it| it("so it is".to_owned())).into();
+    for error in &all {
+        match error {
+            Error::ZBus(_)
+            | Error::NotAuthorized(_)
+            | Error::InvalidArgs(_)
+            | Error::InvalidToken(_)
+            | Error::NotFound(_)
+            | Error::Locked(_)
+            | Error::Failed(_)
+            | Error::LimitReached(_)
+            | Error::Stopping(_) => {}
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn each_error_of_the_daemon_has_an_exit_code() {
+    let played = Played::new(connected()).await;
+    let page = page();
+    let (_, promised) = page.split_once("\n.SH ERRORS\n").unwrap();
+    let promised = promised.split("\n.PP\n").next().unwrap();
+    let errors = errors();
+    assert_eq!(promised.matches("\n.TP\n").count(), errors.len(), "the manual has other errors");
+    for error in errors {
+        let name = error.name().to_string();
+        let word = name.strip_prefix("dev.firezone.Client1.Error.").unwrap();
+        let about = entry(&page, word).unwrap_or_else(|| panic!("the manual lacks {word}"));
+        let code: u8 = about.split_once("Exit status ").unwrap().1.split('.').next().unwrap().parse().unwrap();
+        assert!(about.contains("To do: "), "{word}: no remedy");
+        played.mind.0.lock().unwrap().fails_with = Some(name.clone());
+        for line in ["status", "resources", "sign-out", "reset", "dns", "dns flush", "path x", "settings", "log-level"]
+        {
+            assert_eq!(played.run(line).await.unwrap_err().code(), code, "{line}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_bus_and_of_newer_daemons_have_exit_codes_too() {
+    let played = Played::new(connected()).await;
+    for (name, code) in [
+        ("org.freedesktop.DBus.Error.ServiceUnknown", 3),
+        ("org.freedesktop.DBus.Error.NameHasNoOwner", 3),
+        ("org.freedesktop.DBus.Error.NoReply", 3),
+        ("org.freedesktop.DBus.Error.AccessDenied", 4),
+        ("org.freedesktop.DBus.Error.LimitsExceeded", 9),
+        ("dev.firezone.Client1.Error.Unheard", 1),
+    ] {
+        played.mind.0.lock().unwrap().fails_with = Some(name.to_owned());
+        assert_eq!(played.run("status").await.unwrap_err().code(), code, "{name}");
+    }
+}
+
+#[test]
+fn the_manual_of_the_bus_names_every_key_of_every_dictionary() {
+    let page = page();
+    for source in [
+        include_str!("../../../crates/dbus-api/src/client.rs"),
+        include_str!("../../../crates/dbus-api/src/status.rs"),
+        include_str!("../../../crates/dbus-api/src/resources.rs"),
+        include_str!("../../../crates/dbus-api/src/dns.rs"),
+        include_str!("../../../crates/dbus-api/src/diagnostics.rs"),
+        include_str!("../../../crates/dbus-api/src/settings.rs"),
+    ] {
+        let fields = source.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
+        for key in fields.map(|(field, _)| field.replace('_', "-")) {
+            let words = page.split(|c: char| !c.is_alphanumeric() && c != '-');
+            assert!(words.into_iter().any(|word| word == key), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_knows_every_command_and_option() {
+    let page = plain(include_str!("../../../man/firezonectl.1"));
+    let command = Args::command();
+    for verb in command.get_subcommands() {
+        assert!(
+            page.contains(&format!(".B {}\n", verb.get_name()))
+                || page.contains(&format!(".BR {} ", verb.get_name()))
+                || page.contains(&format!(".BI {} ", verb.get_name())),
+            "{}",
+            verb.get_name()
+        );
+        for option in verb.get_arguments().chain(command.get_arguments()).filter_map(|it| it.get_long()) {
+            assert!(page.contains(&format!("--{option}")), "{} --{option}", verb.get_name());
+        }
+    }
+}
