@@ -1,0 +1,148 @@
+//! The command line in the hands of scripts: its promises in every language, verbs that are said twice, and a monitor that
+//! does not lose the thread.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use integration_tests::{
+    account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
+    process::eventually,
+    stand::{Stand, tell},
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+/// Where the locale is made that these stories need.
+const LOCALES: &str = "/run/locales";
+const GERMAN: &str = "de_DE.UTF-8";
+
+/// Every verb that reads, and the schema of its answer. Words are separated by spaces.
+const READING: [(&str, &str); 13] = [
+    ("status", "status"),
+    ("resources", "resources"),
+    ("resources wiki", "resources"),
+    ("resource Lab", "resource"),
+    ("dns", "dns-status"),
+    ("dns explain wiki.corp.example", "dns-explain"),
+    ("internet", "internet"),
+    ("path Lab", "path"),
+    ("doctor", "doctor"),
+    ("settings", "settings"),
+    ("settings get name", "settings"),
+    ("wait --for connected", "wait"),
+    ("completions bash", "completions"),
+];
+
+/// What scripts ask for.
+const TERSE: [&str; 6] = [
+    "-t -f state,reason,account_slug,tunnel_ipv4,internet_resource_active status",
+    "-t -f name,address,sites,status resources",
+    "-t -f kind,name resource Lab",
+    "-t -f key,value,source,locked settings",
+    "-t -f origin,names dns",
+    "-t -f name,path path Lab",
+];
+
+fn make_german(stand: &Stand) -> anyhow::Result<()> {
+    let client = stand.client();
+    client.program("mkdir -p").arg(LOCALES).check()?;
+    let make = client.program("localedef --inputfile=de_DE --charmap=UTF-8").arg(format!("{LOCALES}/{GERMAN}"));
+    // Some definitions make it complain, about nothing of importance.
+    let made = make.run()?;
+    let comma = client.program("locale decimal_point").env("LOCPATH", LOCALES).env("LC_ALL", GERMAN).check()?.text();
+    ensure!(comma.trim() == ",", "there is no German here: {}", made.complaint());
+    Ok(())
+}
+
+fn say(stand: &Stand, language: &str, line: &str) -> anyhow::Result<(String, Option<i32>)> {
+    let program = stand.ctl("anna", line).env("LC_ALL", language).env("LANGUAGE", "de").env("LOCPATH", LOCALES);
+    let done = program.run()?;
+    ensure!(matches!(done.status.code(), Some(0 | 1)), "{line}: {}: {}", done.status, done.complaint());
+    Ok((done.text(), done.status.code()))
+}
+
+fn check(line: &str, schema: &str, answer: &str) -> anyhow::Result<()> {
+    let path = format!("{}/../firezonectl/schemas/{schema}.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let answer: Value = serde_json::from_str(answer)?;
+    let validator = jsonschema::validator_for(&schema)?;
+    let errors: Vec<String> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();
+    ensure!(errors.is_empty(), "{line}: {errors:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn what_scripts_read_is_the_same_in_every_language() -> anyhow::Result<()> {
+    tell(|stand| {
+        make_german(stand)?;
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        for (line, schema) in READING {
+            let (german, _) = say(stand, GERMAN, &format!("--json {line}"))?;
+            check(line, schema, &german)?;
+        }
+        for line in TERSE {
+            let (german, english) = (say(stand, GERMAN, line)?, say(stand, "C", line)?);
+            ensure!(german == english && !german.0.is_empty(), "{line}: {german:?}, {english:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        stand.ctl("anna", "sign-out --wait").check()?;
+        stand.ctl("anna", "disconnect --wait").check()?;
+        stand.sign_in("anna")?;
+        let since = stand.ctl("anna", "--json status").check()?.json()?["since"].clone();
+        stand.ctl("anna", &format!("sign-in --token-stdin --account-slug {ACCOUNT}")).input(CLIENT_TOKEN).check()?;
+        for verb in ["internet on", "internet on", "internet off", "internet off", "dns flush", "dns flush"] {
+            stand.ctl("anna", verb).check()?;
+        }
+        let status = stand.ctl("anna", "--json status").check()?.json()?;
+        ensure!(status["since"] == since && status["state"] == "connected", "the session has changed: {status}");
+        for verb in ["reset", "reset", "sign-out", "sign-out", "sign-out --wait"] {
+            stand.ctl("anna", verb).check()?;
+        }
+        ensure!(stand.traces()?.is_empty(), "{}", stand.traces()?);
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    tell(|stand| {
+        stand.start_bus()?;
+        let mut daemon = stand.serve_bus(stand.daemon())?;
+        let mut monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
+        eventually("the state is told", PATIENCE, || monitor.log().contains("Signed out"))?;
+        stand.sign_in("anna")?;
+        eventually("the session is told", PATIENCE, || monitor.log().count("Connected") == 1)?;
+
+        daemon.signal(Signal::SIGKILL)?;
+        daemon.wait(PATIENCE)?;
+        eventually("the end is told", PATIENCE, || monitor.log().contains("The daemon is not running"))?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        eventually("the new daemon is told", PATIENCE, || monitor.log().count("Signed out") == 2)?;
+        stand.sign_in("anna")?;
+        eventually("the new session is told", PATIENCE, || monitor.log().count("Connected") == 2)?;
+
+        // Each line tells something new.
+        let told = monitor.log().text();
+        let lines: Vec<&str> = told.lines().filter_map(|line| line.trim().split_once(' ')).map(|it| it.1).collect();
+        ensure!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{lines:?}");
+        ensure!(lines.iter().filter(|line| line.contains("resources")).count() >= 4, "{lines:?}");
+        monitor.signal(Signal::SIGINT)?;
+        monitor.wait(PATIENCE)?;
+        Ok(())
+    })
+}
