@@ -125,7 +125,7 @@ install-gtk-data: # What belongs to the desktop app beside its program.
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml $(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml $(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml
 	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg $(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg
-	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/symbolic/status/$${icon##*/}"; done
+	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/status/$${icon##*/}"; done
 	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
 	for text in firezone-gtk/po/*.po; do language=$${text##*/} && install -d "$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES" && msgfmt --output-file="$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES/firezone-gtk.mo" "$$text" || exit; done
 
