@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, ErrorKind},
-    os::fd::OwnedFd,
+    io::{self, ErrorKind, Read as _},
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::Duration,
 };
@@ -13,11 +13,11 @@ use dbus_api::{
     ClientProxy, DiagnosticsProxy, DnsProxy, ResourcePath, ResourcesProxy, Setting, SettingsProxy, SignInOptions,
     State, Status, StatusFile, resources::Filter, status_file,
 };
+use doctor::{Check, Facts};
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use rtnetlink::packet_route::rule::RuleAttribute;
 use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long a simple answer may take.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// No report is longer.
+const LONGEST_REPORT: u64 = 16 * 1024 * 1024;
 
 /// The daemon, wherever it was found.
 #[derive(Debug)]
@@ -188,6 +191,23 @@ impl Bus {
         in_time(self.diagnostics.path(resource)).await
     }
 
+    /// What the daemon sees that may be wrong on this machine.
+    pub async fn checks(&self) -> Result<Vec<Check>, Failure> {
+        let checks = in_time(self.diagnostics.run_checks(&[], BTreeMap::new())).await?;
+        Ok(checks.into_iter().map(Check::from).collect())
+    }
+
+    /// The daemon's report: a JSON document without what is private.
+    pub async fn report(&self) -> Result<String, Failure> {
+        let memory = rustix::fs::memfd_create("report", rustix::fs::MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
+        let theirs = memory.try_clone()?;
+        in_time(self.diagnostics.collect(theirs.into(), BTreeMap::new())).await?;
+        rustix::fs::seek(memory.as_fd(), rustix::fs::SeekFrom::Start(0)).map_err(io::Error::from)?;
+        let mut text = String::new();
+        fs::File::from(memory).take(LONGEST_REPORT).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
     /// Changes what is logged, for a while.
     pub async fn log(&self, filter: &str, seconds: u32) -> Result<(), Failure> {
         in_time(self.diagnostics.set_log_filter(filter, seconds)).await
@@ -312,58 +332,15 @@ async fn find_on_socket(path: &Path) -> Result<Option<Daemon>, Failure> {
     }
 }
 
-/// Other services on the system bus.
-#[derive(Clone, Copy, Debug)]
-pub struct Neighbours {
-    /// Whether polkit is there, or can be started.
-    pub polkit: bool,
-    /// Whether NetworkManager says that this network wants a page to be visited; `None` if it does not say.
-    pub captive: Option<bool>,
-}
-
-/// Who else is on the system bus; nobody if there is none.
-pub async fn neighbours() -> Option<Neighbours> {
+/// Adds who else is on the system bus; nobody if there is none.
+pub async fn neighbours(facts: &mut Facts) {
     let look = async {
         let connection = connection::Builder::system().ok()?.build().await.ok()?;
-        let bus = DBusProxy::new(&connection).await.ok()?;
-        let name = "org.freedesktop.PolicyKit1";
-        let activatable = bus.list_activatable_names().await.unwrap_or_default();
-        let is_there = bus.name_has_owner(BusName::try_from(name).ok()?).await.unwrap_or_default();
-        let polkit = is_there || activatable.iter().any(|it| it.as_str() == name);
-        Some(Neighbours { polkit, captive: captive(&connection).await })
+        facts.ask(&connection).await;
+        Some(())
     };
-    tokio::time::timeout(PATIENCE, look).await.ok().flatten()
-}
-
-/// `org.freedesktop.NetworkManager.Connectivity` (u): 0 means unknown, 2 means a captive portal.
-async fn captive(connection: &Connection) -> Option<bool> {
-    let name = "org.freedesktop.NetworkManager";
-    let bus = DBusProxy::new(connection).await.ok()?;
-    if !bus.name_has_owner(BusName::try_from(name).ok()?).await.ok()? {
-        return None;
-    }
-    let manager = zbus::Proxy::new(connection, name, "/org/freedesktop/NetworkManager", name).await.ok()?;
-    match manager.get_property::<u32>("Connectivity").await.ok()? {
-        0 => None,
-        connectivity => Some(connectivity == 2),
-    }
-}
-
-/// How many routing rules point to the daemon's tables; `None` if the kernel does not say.
-pub async fn our_rules() -> Option<usize> {
-    const TABLES: std::ops::RangeInclusive<u32> = 0x465a00..=0x465a02;
-    let (connection, handle, _) = rtnetlink::new_connection().ok()?;
-    let task = tokio::spawn(connection);
-    let mut count = 0;
-    for version in [rtnetlink::IpVersion::V4, rtnetlink::IpVersion::V6] {
-        let mut rules = handle.rule().get(version).execute();
-        while let Some(Ok(rule)) = rules.next().await {
-            let is_ours = |it: &RuleAttribute| matches!(it, RuleAttribute::Table(table) if TABLES.contains(table));
-            count += usize::from(rule.attributes.iter().any(is_ours));
-        }
-    }
-    task.abort();
-    Some(count)
+    // Whoever does not answer in time is not there.
+    drop(tokio::time::timeout(PATIENCE, look).await);
 }
 
 /// What a daemon in service mode has left; only if that daemon lives.

@@ -10,7 +10,6 @@ pub mod args;
 mod callback;
 pub mod client;
 pub mod commands;
-pub mod doctor;
 pub mod failure;
 pub mod output;
 mod status_watch;

@@ -83,6 +83,7 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("connection", &["tunnel", "dns", "portal"]),
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
+        ("doctor", &["model", "tunnel", "connection", "portal", "firezoned"]),
         ("firezonectl", &["tunnel", "connection", "firezoned", "gtk4"]),
         ("firezone-gtk", &["tunnel", "connection", "dns", "firezoned"]),
         ("firezoned", &["gtk4", "keyring"]),

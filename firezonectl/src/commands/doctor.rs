@@ -2,12 +2,12 @@
 
 use std::{fmt, path::Path};
 
+use doctor::{Check, Facts, Verdict, Whereabouts, checks, rules};
 use serde::Serialize;
 
 use super::Surroundings;
 use crate::{
     client::{self, Daemon},
-    doctor::{Check, Facts, Verdict, checks},
     failure::Failure,
     output::{SCHEMA, Show, Style, printable},
 };
@@ -37,23 +37,37 @@ pub(super) struct Examination {
 
 pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Examination, Failure> {
     let facts = facts(around).await;
-    Ok(Examination { schema: SCHEMA, checks: checks::all(&facts), quiet: args.quiet })
+    let mut checks = checks::all(&facts);
+    // The daemon sees what we do not, if it is there and lets us ask.
+    if let Ok(Daemon::Serving(bus)) = &around.daemon
+        && let Ok(theirs) = bus.checks().await
+    {
+        learn(&mut checks, theirs);
+    }
+    Ok(Examination { schema: SCHEMA, checks, quiet: args.quiet })
+}
+
+/// What cannot be told from here is as the daemon says.
+fn learn(ours: &mut [Check], theirs: Vec<Check>) {
+    for check in ours.iter_mut().filter(|it| it.result == Verdict::Skipped) {
+        if let Some(told) = theirs.iter().find(|it| it.id == check.id && it.result != Verdict::Skipped) {
+            *check = told.clone();
+        }
+    }
 }
 
 /// Everything that can be found out here and now.
 pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
-    let mut facts = Facts { rules: client::our_rules().await, ..Facts::default() };
-    if let Some(neighbours) = client::neighbours().await {
-        (facts.has_bus, facts.has_polkit, facts.captive) = (true, Some(neighbours.polkit), neighbours.captive);
-    }
+    let mut facts = Facts { rules: rules::count().await, ..Facts::default() };
+    client::neighbours(&mut facts).await;
     match &around.daemon {
         Ok(Daemon::Serving(bus)) => {
-            facts.daemon = Some(Ok(if bus.is_private { "socket" } else { "bus" }));
+            facts.daemon = if bus.is_private { Whereabouts::Socket } else { Whereabouts::Bus };
             facts.permissions = bus.permissions().await.ok();
             facts.status = bus.status().await.ok();
         }
         Ok(Daemon::Managed(file)) => {
-            facts.daemon = Some(Ok("file"));
+            facts.daemon = Whereabouts::File;
             facts.status = Some(dbus_api::Status {
                 state: file.state.clone(),
                 reason: file.reason.clone(),
@@ -62,7 +76,8 @@ pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
                 ..dbus_api::Status::default()
             });
         }
-        Err(failure) => facts.daemon = Some(Err(failure.clone())),
+        Err(Failure::NotPermitted) => facts.daemon = Whereabouts::Forbidden,
+        Err(_) => facts.daemon = Whereabouts::Nowhere,
     }
     // Files and the portal may take their time; the rest of the program need not.
     let is_unknown = facts.status.is_none();
@@ -109,5 +124,27 @@ impl Show for Examination {
     fn failure(&self) -> Option<Failure> {
         let failed = self.checks.iter().filter(|it| it.result == Verdict::Failed).count();
         (failed > 0).then(|| Failure::Failed(format!("{failed} of {} checks failed", self.checks.len())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_tells_what_cannot_be_seen_from_here() {
+        let check = |id: &str, result, evidence: &str| Check {
+            id: id.to_owned(),
+            name: String::new(),
+            result,
+            evidence: evidence.to_owned(),
+            effect: String::new(),
+            remedy: String::new(),
+        };
+        let mut ours = vec![check("FZ001", Verdict::Ok, "ours"), check("FZ002", Verdict::Skipped, "ours")];
+        let theirs = vec![check("FZ001", Verdict::Failed, "theirs"), check("FZ002", Verdict::Warning, "theirs")];
+        learn(&mut ours, theirs);
+        let evidence: Vec<_> = ours.iter().map(|it| it.evidence.as_str()).collect();
+        assert_eq!(evidence, ["ours", "theirs"]);
     }
 }

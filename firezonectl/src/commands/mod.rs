@@ -11,6 +11,7 @@ mod kept;
 mod log_level;
 mod monitor;
 mod path;
+mod report;
 mod reset;
 mod resource;
 mod resources;
@@ -70,6 +71,9 @@ pub enum Command {
     /// Look for what may be wrong on this machine
     #[command(after_help = doctor::HELP)]
     Doctor(doctor::Args),
+    /// Write down what helps others to help, without names and addresses
+    #[command(after_help = report::HELP)]
+    Report(report::Args),
     /// Print a line for each change
     #[command(after_help = monitor::HELP)]
     Monitor(monitor::Args),
@@ -143,6 +147,7 @@ pub async fn run(command: &Command, around: &mut Surroundings<'_>) -> Result<Opt
         Command::Reset(args) => Box::new(reset::run(args, around).await?),
         Command::Path(args) => Box::new(path::run(args, around).await?),
         Command::Doctor(args) => Box::new(doctor::run(args, around).await?),
+        Command::Report(args) => Box::new(report::run(args, around).await?),
         Command::Settings(args) => Box::new(settings::run(args, around).await?),
         Command::LogLevel(args) => Box::new(log_level::run(args, around).await?),
         Command::Wait(args) => Box::new(wait::run(args, around).await?),
@@ -169,7 +174,7 @@ impl Command {
             Self::Connect(_) => Some("Connecting"),
             Self::Disconnect(_) => Some("Disconnecting"),
             Self::SignOut(_) => Some("Signing out"),
-            Self::Doctor(_) => Some("Looking"),
+            Self::Doctor(_) | Self::Report(_) => Some("Looking"),
             Self::Wait(_) => Some("Waiting"),
             Self::Monitor(_) | Self::Completions(_) => None,
             Self::Status(_)

@@ -54,14 +54,7 @@ impl ClientObject {
     async fn get_status(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<Status, Error> {
         let _caller = self.guard.permit(&header).await?;
         options::none(options)?;
-        let now = self.daemon.clock.now();
-        let gateways = self.daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
-        let asked_by = self.daemon.snapshot.borrow().asked_by;
-        let asked_by = match asked_by {
-            Some(uid) => Some(peer::name(uid).await),
-            None => None,
-        };
-        Ok(Status { gateways, asked_by, ..self.daemon.snapshot.borrow().to_status(self.daemon.started) })
+        Ok(status(&self.daemon).await)
     }
 
     #[zbus(out_args("permissions"))]
@@ -97,6 +90,18 @@ impl ClientObject {
 
     #[zbus(signal)]
     pub(super) async fn status_changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
+}
+
+/// The private part of the state, as of now.
+pub(super) async fn status(daemon: &Daemon) -> Status {
+    let now = daemon.clock.now();
+    let gateways = daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
+    let asked_by = daemon.snapshot.borrow().asked_by;
+    let asked_by = match asked_by {
+        Some(uid) => Some(peer::name(uid).await),
+        None => None,
+    };
+    Status { gateways, asked_by, ..daemon.snapshot.borrow().to_status(daemon.started) }
 }
 
 /// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.

@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use dbus_api::{Error, ResourcePath};
+use dbus_api::{Check, Error, ResourcePath};
 use model::ResourceView;
-use zbus::{interface, message::Header};
+use zbus::{Connection, interface, message::Header, zvariant::OwnedFd};
 
-use super::{Daemon, client_object, guard::Guard, settings_object};
+use super::{
+    Daemon, client_object,
+    examination::Examiner,
+    guard::Guard,
+    options::{self, Options},
+    report_fd::{Memory, Unusable},
+    settings_object,
+};
 use crate::logging::Filter;
 
 /// The longest filter. Nobody writes more by hand.
@@ -19,11 +26,12 @@ const LONGEST_TIME: u32 = 24 * 60 * 60;
 pub(super) struct DiagnosticsObject {
     daemon: Daemon,
     guard: Guard,
+    examiner: Examiner,
 }
 
 impl DiagnosticsObject {
     pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard }
+        Self { daemon, guard, examiner: Examiner::default() }
     }
 
     /// The resource of this id or name, in whatever case. A name that several have is that of the first.
@@ -36,6 +44,34 @@ impl DiagnosticsObject {
 
 #[interface(name = "dev.firezone.Client1.Diagnostics")]
 impl DiagnosticsObject {
+    #[zbus(out_args("findings"))]
+    async fn run_checks(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        checks: Vec<String>,
+        options: Options,
+    ) -> Result<Vec<Check>, Error> {
+        let _caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        let checks = self.examiner.checks(&checks, &self.daemon, &self.guard, &header, connection).await?;
+        Ok(checks.into_iter().map(Check::from).collect())
+    }
+
+    async fn collect(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        report: OwnedFd,
+        options: Options,
+    ) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        let memory = Memory::new(report.into()).map_err(unusable)?;
+        let report = self.examiner.report(&self.daemon, &self.guard, &header, connection).await?;
+        memory.write(&report).map_err(unusable)
+    }
+
     #[zbus(out_args("path"))]
     async fn path(&self, #[zbus(header)] header: Header<'_>, resource: String) -> Result<ResourcePath, Error> {
         let _caller = self.guard.permit(&header).await?;
@@ -73,5 +109,16 @@ impl DiagnosticsObject {
             text => Some(text.parse::<Filter>().map_err(|error| Error::InvalidArgs(error.to_string()))?),
         };
         self.daemon.settings.log(filter, Duration::from_secs(seconds.into())).await.map_err(settings_object::refusal)
+    }
+}
+
+fn unusable(error: Unusable) -> Error {
+    let text = error.to_string();
+    match error {
+        Unusable::Kind | Unusable::ReadOnly => Error::InvalidArgs(text),
+        Unusable::Broken(error) => {
+            tracing::debug!(%error, "a caller's memory does not take a report");
+            Error::Failed(text)
+        }
     }
 }

@@ -29,8 +29,7 @@ impl DnsObject {
     #[zbus(out_args("status"))]
     async fn get_status(&self, #[zbus(header)] header: Header<'_>) -> Result<dns::DnsStatus, Error> {
         let _caller = self.guard.permit(&header).await?;
-        let view = self.daemon.question(|reply| Request::Names(NamesRequest::Status(reply))).await;
-        Ok(status(view, &self.daemon.forwarder))
+        Ok(status(&self.daemon).await)
     }
 
     #[zbus(out_args("explanation"))]
@@ -53,8 +52,14 @@ impl DnsObject {
     }
 }
 
+/// Whom we ask for names, as of now.
+pub(super) async fn status(daemon: &Daemon) -> dns::DnsStatus {
+    let view = daemon.question(|reply| Request::Names(NamesRequest::Status(reply))).await;
+    describe_all(view, &daemon.forwarder)
+}
+
 /// Without a tunnel there is nobody to ask.
-fn status(view: Option<NamesView>, forwarder: &Forwarder) -> dns::DnsStatus {
+fn describe_all(view: Option<NamesView>, forwarder: &Forwarder) -> dns::DnsStatus {
     let Some(view) = view else { return dns::DnsStatus { origin: "nobody".to_owned(), ..dns::DnsStatus::default() } };
     dns::DnsStatus {
         origin: match view.origin {

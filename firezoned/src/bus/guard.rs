@@ -11,6 +11,7 @@
 //! | `GetStatus`, `Resources.List`                 | `.read`      | yes  | yes              | password | no              | no        |
 //! | `Dns.GetStatus`, `Dns.Explain`                | `.read`      | yes  | yes              | password | no              | no        |
 //! | `Diagnostics.Path`, `Settings.Get`            | `.read`      | yes  | yes              | password | no              | no        |
+//! | `Diagnostics.RunChecks`, `.Collect`           | `.diagnose`  | yes  | yes              | password | no              | no        |
 //! | `Diagnostics.SetLogFilter`                    | `.diagnose`  | yes  | yes              | password | no              | no        |
 //! | `Settings.Set`, `Settings.Reset`              | `.configure` | yes  | yes              | password | no              | no        |
 //! | `SignIn`                                      | `.sign-in`   | yes  | yes              | password | no              | no        |
@@ -56,6 +57,8 @@ const TABLE: &[(&str, &str, Option<Action>)] = &[
     (".Dns", "Explain", Some(Action::Read)),
     (".Dns", "Flush", Some(Action::Control)),
     (".Dns", "Reapply", Some(Action::Control)),
+    (".Diagnostics", "RunChecks", Some(Action::Diagnose)),
+    (".Diagnostics", "Collect", Some(Action::Diagnose)),
     (".Diagnostics", "Path", Some(Action::Read)),
     (".Diagnostics", "SetLogFilter", Some(Action::Diagnose)),
     (".Settings", "Get", Some(Action::Read)),

@@ -8,25 +8,30 @@
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
 //!   interfaces
-//! * [`token_fd`] – a token that was handed over
+//! * [`examination`] – what the daemon sees that may be wrong, and its report
+//! * [`token_fd`], [`report_fd`] – a token that was handed over, and memory for a report
 //! * [`options`] – dictionaries of options
 //! * [`publish`] – what is broadcast
 
 mod client_object;
 mod diagnostics_object;
 mod dns_object;
+mod examination;
 pub mod guard;
 mod limits;
 mod options;
 mod peer;
 mod private;
 mod publish;
+mod report_fd;
 mod resources_object;
 mod settings_object;
 mod token_fd;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_diagnostics;
 
 use std::{io::ErrorKind, path::Path, time::Duration};
 

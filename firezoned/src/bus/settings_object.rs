@@ -53,7 +53,7 @@ impl SettingsObject {
     pub(super) async fn changed(emitter: &SignalEmitter<'_>, keys: Vec<String>) -> zbus::Result<()>;
 }
 
-fn setting(value: &Value<'_>) -> Setting {
+pub(super) fn setting(value: &Value<'_>) -> Setting {
     Setting {
         value: value.text.to_owned(),
         source: value.source.map(ToString::to_string).unwrap_or_default(),

@@ -25,15 +25,15 @@ use crate::{
     session::{NamesRequest, Reason},
 };
 
-const EVERYTHING: &[Action] = &Action::ALL;
+pub(super) const EVERYTHING: &[Action] = &Action::ALL;
 
 /// Both ends.
-struct TestBus {
+pub(super) struct TestBus {
     connection: Connection,
     client: ClientProxy<'static>,
     resources: ResourcesProxy<'static>,
     dns: DnsProxy<'static>,
-    diagnostics: DiagnosticsProxy<'static>,
+    pub(super) diagnostics: DiagnosticsProxy<'static>,
     settings: SettingsProxy<'static>,
     requests: mpsc::Receiver<Request>,
     publish: watch::Sender<Snapshot>,
@@ -42,7 +42,7 @@ struct TestBus {
 }
 
 impl TestBus {
-    async fn new(permitted: &'static [Action]) -> Self {
+    pub(super) async fn new(permitted: &'static [Action]) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
@@ -72,7 +72,7 @@ impl TestBus {
     }
 
     /// The daemon accepts one request.
-    async fn accept(&mut self) -> Request {
+    pub(super) async fn accept(&mut self) -> Request {
         self.requests.recv().await.unwrap()
     }
 }
@@ -130,6 +130,11 @@ fn token() -> OwnedFd {
     OwnedFd::from(std::os::fd::OwnedFd::from(reader))
 }
 
+pub(super) fn memory() -> OwnedFd {
+    let fd = rustix::fs::memfd_create("report", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    OwnedFd::from(fd)
+}
+
 fn interface(introspection: &str, name: &str) -> String {
     let start = introspection.find(&format!("  <interface name=\"{name}\">")).unwrap();
     let end = start + introspection[start..].find("  </interface>\n").unwrap() + "  </interface>\n".len();
@@ -177,6 +182,8 @@ async fn a_stranger_may_look_but_not_touch() {
         bus.dns.explain("a.example").await.unwrap_err(),
         bus.dns.flush().await.unwrap_err(),
         bus.dns.reapply().await.unwrap_err(),
+        bus.diagnostics.run_checks(&[], no_options()).await.unwrap_err(),
+        bus.diagnostics.collect(memory(), no_options()).await.unwrap_err(),
         bus.diagnostics.path("Wiki").await.unwrap_err(),
         bus.diagnostics.set_log_filter("debug", 1).await.unwrap_err(),
         bus.settings.get().await.unwrap_err(),
@@ -203,6 +210,8 @@ async fn each_method_needs_its_own_action() {
         (Action::Read, "Explain"),
         (Action::Control, "Flush"),
         (Action::Control, "Reapply"),
+        (Action::Diagnose, "RunChecks"),
+        (Action::Diagnose, "Collect"),
         (Action::Read, "Path"),
         (Action::Diagnose, "SetLogFilter"),
         (Action::Read, "Get"),
@@ -221,6 +230,8 @@ async fn each_method_needs_its_own_action() {
             "Explain" => bus.dns.explain("a.example").await.map(drop),
             "Flush" => bus.dns.flush().await,
             "Reapply" => bus.dns.reapply().await,
+            "RunChecks" => bus.diagnostics.run_checks(&[], BTreeMap::new()).await.map(drop),
+            "Collect" => bus.diagnostics.collect(memory(), BTreeMap::new()).await,
             "Path" => bus.diagnostics.path("Wiki").await.map(drop),
             "SetLogFilter" => bus.diagnostics.set_log_filter("debug", 1).await,
             "Get" => bus.settings.get().await.map(drop),
@@ -492,33 +503,4 @@ async fn a_change_that_cannot_be_kept_fails() {
     let refusal = set("lost").await.unwrap_err();
     assert!(matches!(refusal, Error::Failed(_)), "{refusal:?}");
     assert_eq!(bus.settings.get().await.unwrap()["name"].value, "kept");
-}
-
-#[tokio::test]
-async fn a_path_is_that_of_a_gateway_of_the_site() {
-    let mut bus = TestBus::new(EVERYTHING).await;
-    assert!(matches!(bus.diagnostics.path("nothing").await, Err(Error::NotFound(_))));
-    let diagnostics = bus.diagnostics.clone();
-    let call = tokio::spawn(async move { diagnostics.path("wIKI").await });
-    let Request::Paths(reply) = bus.accept().await else { panic!("not a question about paths") };
-    let view = |gateway, site| tunnel::PathView {
-        gateway: model::GatewayId::from_u128(gateway),
-        site: Some(SiteId::from_u128(site)),
-        path: None,
-    };
-    reply.send(vec![view(1, 8), view(2, 7)]).unwrap();
-    let path = call.await.unwrap().unwrap();
-    assert_eq!((path.path.as_str(), path.site.as_deref()), ("connecting", Some("Berlin")));
-    assert_eq!(path.gateway, Some(model::GatewayId::from_u128(2).to_string()));
-}
-
-#[tokio::test]
-async fn a_filter_that_makes_no_sense_is_refused() {
-    let bus = TestBus::new(EVERYTHING).await;
-    bus.diagnostics.set_log_filter("debug,tunnel=trace", 60).await.unwrap();
-    bus.diagnostics.set_log_filter("", 0).await.unwrap();
-    for (filter, seconds) in [("a=b=c=", 1), (&*"x".repeat(2000), 1), ("debug", u32::MAX)] {
-        let refusal = bus.diagnostics.set_log_filter(filter, seconds).await.unwrap_err();
-        assert!(matches!(refusal, Error::InvalidArgs(_)), "{refusal:?}");
-    }
 }

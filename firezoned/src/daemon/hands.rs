@@ -61,6 +61,7 @@ impl Hands {
             Effect::TunnelResolvers(resolvers) => self.tell_tunnel(dataplane::Command::SystemResolvers(resolvers)),
             Effect::TunnelInternetResource(on) => self.tell_tunnel(dataplane::Command::InternetResource(on)),
             Effect::AskPaths(reply) => self.tell_tunnel(dataplane::Command::Paths(reply)),
+            Effect::AskCounters(reply) => self.tell_tunnel(dataplane::Command::Counters(reply)),
             Effect::Names(request) => self.names_request(request),
 
             Effect::OpenLink { token, public_key, resolvers } => {

@@ -18,3 +18,19 @@ pub struct Counters {
     /// Datagrams for an address family that has no socket.
     pub udp_no_socket: u64,
 }
+
+impl Counters {
+    /// All reasons by their names in status output, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("tun_unreadable", self.tun_unreadable),
+            ("tun_invalid", self.tun_invalid),
+            ("tun_write_failed", self.tun_write_failed),
+            ("udp_unusable", self.udp_unusable),
+            ("udp_receive_failed", self.udp_receive_failed),
+            ("udp_send_failed", self.udp_send_failed),
+            ("udp_no_socket", self.udp_no_socket),
+        ]
+        .into_iter()
+    }
+}

@@ -21,6 +21,7 @@ mod udp;
 pub(crate) mod watched;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::IpAddr,
     thread,
@@ -79,8 +80,8 @@ pub enum Command {
     Explain(dns::Domain, oneshot::Sender<tunnel::NameView>),
     /// Forget what other resolvers said.
     FlushNames,
-    /// What was dropped?
-    Counters(oneshot::Sender<(tunnel::Counters, Counters)>),
+    /// How many packets were dropped, by reason?
+    Counters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Says goodbye to all peers, and ends. [`Event::Stopped`] is the last event.
     Stop,
 }

@@ -208,7 +208,9 @@ impl Worker {
             }
             Command::FlushNames => self.tunnel.flush_names(),
             Command::Counters(reply) => {
-                let _ = reply.send((self.tunnel.counters(), self.edge.counters));
+                let inside = self.tunnel.counters();
+                let inside = inside.iter().map(|(reason, count)| (reason.name(), count));
+                let _ = reply.send(inside.chain(self.edge.counters.iter()).collect());
             }
             Command::Stop => {}
         }

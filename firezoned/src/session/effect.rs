@@ -1,5 +1,7 @@
 //! What a session wants done.
 
+use std::collections::BTreeMap;
+
 use model::{FromPortal, PublicKey, Resolver, Secret, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::PathView;
@@ -26,6 +28,8 @@ pub enum Effect {
     TunnelInternetResource(bool),
     /// Somebody wants to know the connections.
     AskPaths(oneshot::Sender<Vec<PathView>>),
+    /// Somebody wants to know what was dropped.
+    AskCounters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Somebody wants something about names.
     Names(NamesRequest),
 

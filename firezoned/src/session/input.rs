@@ -1,5 +1,7 @@
 //! What can happen to a session.
 
+use std::collections::BTreeMap;
+
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
@@ -88,6 +90,8 @@ pub enum Request {
     SetInternetResource(bool, Reply),
     /// The connections to gateways. Without a tunnel the answer never comes: the sender is dropped.
     Paths(oneshot::Sender<Vec<PathView>>),
+    /// How many packets went no further, by reason. Without a tunnel the answer never comes: the sender is dropped.
+    Counters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Something about names.
     Names(NamesRequest),
 }

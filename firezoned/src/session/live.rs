@@ -201,6 +201,7 @@ impl Live {
                 }
             }
             Request::Paths(reply) => cx.emit(Effect::AskPaths(reply)),
+            Request::Counters(reply) => cx.emit(Effect::AskCounters(reply)),
             Request::Names(request) => cx.emit(Effect::Names(request)),
         }
         Outcome::On(self)

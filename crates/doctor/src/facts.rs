@@ -10,14 +10,28 @@ use std::{
 
 use dbus_api::Status;
 
-use crate::failure::Failure;
-
 /// How long the portal may take to answer a knock.
 const KNOCK: Duration = Duration::from_secs(3);
 /// Where the portal is, unless the daemon says otherwise.
 const PORTAL: (&str, u16) = ("api.firezone.dev", 443);
 /// The daemon's interface.
 pub const INTERFACE: &str = "firezone0";
+
+/// Where a daemon was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Whereabouts {
+    /// It serves the system bus.
+    Bus,
+    /// It serves its private socket, because there is no system bus.
+    Socket,
+    /// It serves nobody: service mode. It has left a file.
+    File,
+    /// It is there, but not for this caller.
+    Forbidden,
+    /// It does not run.
+    #[default]
+    Nowhere,
+}
 
 /// Everything that the checks look at.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +40,8 @@ pub struct Facts {
     pub has_bus: bool,
     /// Whether polkit is there or can be started; `None` without a bus.
     pub has_polkit: Option<bool>,
-    /// Where the daemon was found: `bus`, `socket`, `file`; or why not.
-    pub daemon: Option<Result<&'static str, Failure>>,
+    /// Where the daemon was found.
+    pub daemon: Whereabouts,
     /// What the caller may do.
     pub permissions: Option<BTreeMap<String, String>>,
     /// The private part of the state.

@@ -2,8 +2,7 @@
 
 use dbus_api::State;
 
-use super::{Check, Facts, Verdict};
-use crate::failure::Failure;
+use crate::{Check, Facts, Verdict, Whereabouts};
 
 /// CAP_NET_ADMIN, capabilities(7).
 const NET_ADMIN: u64 = 1 << 12;
@@ -47,9 +46,16 @@ const CHECKS: [Row; 17] = [
 pub fn all(facts: &Facts) -> Vec<Check> {
     let check = |(id, name, check): &Row| {
         let (result, evidence, effect, remedy) = check(facts);
+        let [id, name, effect, remedy] = [*id, *name, effect, remedy].map(str::to_owned);
         Check { id, name, result, evidence, effect, remedy }
     };
     CHECKS.iter().map(check).collect()
+}
+
+/// Whether there is a check of this number.
+#[must_use]
+pub fn is_known(id: &str) -> bool {
+    CHECKS.iter().any(|(known, ..)| *known == id)
 }
 
 fn ok(evidence: impl Into<String>) -> Finding {
@@ -69,21 +75,21 @@ fn failed(evidence: impl Into<String>, effect: &'static str, remedy: &'static st
 }
 
 fn bus(facts: &Facts) -> Finding {
-    match (&facts.daemon, facts.has_bus) {
-        (Some(Ok("bus")), _) => ok("the daemon serves the system bus"),
-        (Some(Ok("socket")), _) => ok("there is no system bus; the daemon serves its private socket"),
-        (Some(Ok(_)), _) => ok("service mode: the daemon serves no bus"),
-        (Some(Err(Failure::NotPermitted)), _) => failed(
+    match (facts.daemon, facts.has_bus) {
+        (Whereabouts::Bus, _) => ok("the daemon serves the system bus"),
+        (Whereabouts::Socket, _) => ok("there is no system bus; the daemon serves its private socket"),
+        (Whereabouts::File, _) => ok("service mode: the daemon serves no bus"),
+        (Whereabouts::Forbidden, _) => failed(
             "the daemon is there, but not for you",
             "you cannot see or command anything",
             "ask an administrator to add you to the group firezone",
         ),
-        (_, true) => failed(
+        (Whereabouts::Nowhere, true) => failed(
             "nobody owns dev.firezone.Client",
             "there is no tunnel",
             "systemctl start firezone-client; if that fails: journalctl --unit firezone-client",
         ),
-        (_, false) => failed(
+        (Whereabouts::Nowhere, false) => failed(
             "there is neither a system bus nor a private socket",
             "there is no tunnel",
             "start the system bus, or firezoned directly (in a container)",
@@ -119,9 +125,9 @@ fn group(facts: &Facts) -> Finding {
 }
 
 fn service_mode(facts: &Facts) -> Finding {
-    match (&facts.daemon, facts.has_token_file) {
-        (Some(Ok("file")), _) => ok("this machine signs in with a token of its own; nobody else can"),
-        (Some(Ok(_)), true) => warning(
+    match (facts.daemon, facts.has_token_file) {
+        (Whereabouts::File, _) => ok("this machine signs in with a token of its own; nobody else can"),
+        (Whereabouts::Bus | Whereabouts::Socket, true) => warning(
             "there is a token file, but the daemon takes commands",
             "after its next start the daemon will be in service mode",
             "remove /etc/dev.firezone.client/token, or restart the daemon",
@@ -338,108 +344,4 @@ fn captive(facts: &Facts) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use dbus_api::{Gateway, Status};
-
-    use super::*;
-
-    fn healthy() -> Facts {
-        Facts {
-            has_bus: true,
-            has_polkit: Some(true),
-            daemon: Some(Ok("bus")),
-            permissions: Some([("sign-in".to_owned(), "yes".to_owned())].into()),
-            status: Some(Status {
-                state: "connected".to_owned(),
-                portal: "joined".to_owned(),
-                gateways: vec![Gateway { path: "direct".to_owned(), ..Gateway::default() }],
-                ..Status::default()
-            }),
-            captive: Some(false),
-            rules: Some(6),
-            members: Some(vec!["anna".to_owned()]),
-            is_member: true,
-            has_tun: true,
-            capabilities: Some(NET_ADMIN),
-            tunnel_mtu: Some(1280),
-            nameservers: vec!["127.0.0.53".to_owned()],
-            upstream: vec!["192.0.2.1".to_owned()],
-            clock_is_kept: true,
-            now: EARLIEST + 1,
-            way_out: Some(("eth0".to_owned(), 1500)),
-            ipv6: Some(true),
-            ..Facts::default()
-        }
-    }
-
-    fn not_ok(facts: &Facts) -> Vec<(&'static str, Verdict)> {
-        all(facts).into_iter().filter(|it| it.result != Verdict::Ok).map(|it| (it.id, it.result)).collect()
-    }
-
-    #[test]
-    fn a_healthy_machine_has_nothing_to_complain_about() {
-        assert_eq!(not_ok(&healthy()), []);
-    }
-
-    #[test]
-    fn each_trouble_has_its_check() {
-        use Verdict::{Failed, Warning};
-        let with = |change: fn(&mut Facts)| {
-            let mut facts = healthy();
-            change(&mut facts);
-            not_ok(&facts)
-        };
-        assert_eq!(with(|it| it.has_polkit = Some(false)), [("FZ002", Failed)]);
-        assert_eq!(
-            with(|it| { it.permissions = Some([("sign-in".to_owned(), "no".to_owned())].into()) }),
-            [("FZ003", Warning)]
-        );
-        assert_eq!(with(|it| it.has_token_file = true), [("FZ004", Warning)]);
-        assert_eq!(with(|it| it.has_tun = false), [("FZ005", Failed)]);
-        assert_eq!(with(|it| it.capabilities = Some(1)), [("FZ006", Failed)]);
-        assert_eq!(with(|it| it.tunnel_mtu = None), [("FZ007", Failed)]);
-        assert_eq!(with(|it| it.rules = Some(0)), [("FZ007", Failed)]);
-        assert_eq!(with(|it| it.wildcard_53 = Some("udp")), [("FZ008", Warning)]);
-        assert_eq!(with(|it| it.nameservers = vec!["192.0.2.1".to_owned()]), [("FZ009", Warning)]);
-        assert_eq!(with(|it| it.now = 0), [("FZ012", Failed)]);
-        assert_eq!(with(|it| it.ipv6 = None), [("FZ014", Warning)]);
-        assert_eq!(with(|it| it.way_out = Some(("ppp0".to_owned(), 1280))), [("FZ015", Warning)]);
-        assert_eq!(with(|it| it.others = vec!["wg0".to_owned()]), [("FZ016", Warning)]);
-        assert_eq!(with(|it| it.captive = Some(true)), [("FZ017", Failed)]);
-    }
-
-    #[test]
-    fn a_dead_daemon_is_seen_with_what_it_has_left() {
-        let facts = Facts {
-            has_bus: true,
-            has_polkit: Some(true),
-            daemon: Some(Err(Failure::NotRunning)),
-            nameservers: vec!["100.100.111.1".to_owned()],
-            rules: Some(6),
-            knock: Some(Err("api.firezone.dev: refused".to_owned())),
-            members: Some(vec![]),
-            has_tun: true,
-            now: EARLIEST,
-            way_out: Some(("eth0".to_owned(), 1500)),
-            ..Facts::default()
-        };
-        let found = not_ok(&facts);
-        for id in ["FZ001", "FZ009", "FZ011"] {
-            assert!(found.contains(&(id, Verdict::Failed)), "{id} in {found:?}");
-        }
-        assert!(found.contains(&("FZ007", Verdict::Warning)), "{found:?}");
-    }
-
-    #[test]
-    fn whatever_is_wrong_has_evidence() {
-        for facts in [healthy(), Facts::default()] {
-            for check in all(&facts) {
-                assert!(!check.evidence.is_empty(), "{check:?}");
-                assert!(
-                    check.result != Verdict::Failed || !(check.effect.is_empty() || check.remedy.is_empty()),
-                    "{check:?}"
-                );
-            }
-        }
-    }
-}
+mod tests;

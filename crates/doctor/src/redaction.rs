@@ -1,0 +1,92 @@
+//! Facts without what is private, so that whatever the checks say about them is not private either.
+
+use dbus_api::{Gateway, Status, Warning};
+
+use crate::Facts;
+
+/// Stands for what was there.
+const SOMETHING: &str = "redacted";
+/// Addresses that every client has: systemd-resolved's and the sentinels.
+const COMMON: [&str; 3] = ["127.0.0.53", "100.100.111.", "fd00:2021:1111:8000:100:100:111:"];
+/// The interface of another Firezone client, which is a product's name and nobody's.
+const KNOWN_TUNNELS: [&str; 1] = ["tun-firezone"];
+
+impl Facts {
+    /// The same facts, without people, addresses and names.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let Self {
+            has_bus,
+            has_polkit,
+            daemon,
+            permissions,
+            status,
+            captive,
+            rules,
+            members,
+            is_member,
+            has_token_file,
+            has_tun,
+            capabilities,
+            tunnel_mtu,
+            wildcard_53,
+            nameservers,
+            upstream,
+            clock_is_kept,
+            now,
+            way_out,
+            ipv6,
+            others,
+            knock,
+        } = self;
+        Self {
+            has_bus: *has_bus,
+            has_polkit: *has_polkit,
+            daemon: *daemon,
+            permissions: permissions.clone(),
+            status: status.as_ref().map(only_codes),
+            captive: *captive,
+            rules: *rules,
+            members: members.as_ref().map(|all| all.iter().map(|_| SOMETHING.to_owned()).collect()),
+            is_member: *is_member,
+            has_token_file: *has_token_file,
+            has_tun: *has_tun,
+            capabilities: *capabilities,
+            tunnel_mtu: *tunnel_mtu,
+            wildcard_53: *wildcard_53,
+            nameservers: nameservers.iter().map(|it| address(it)).collect(),
+            upstream: upstream.iter().map(|it| address(it)).collect(),
+            clock_is_kept: *clock_is_kept,
+            now: *now,
+            // A name may hold the hardware's address.
+            way_out: way_out.as_ref().map(|(_, mtu)| ("the interface".to_owned(), *mtu)),
+            ipv6: *ipv6,
+            others: others.iter().map(|it| tunnel(it)).collect(),
+            knock: knock.as_ref().map(|outcome| outcome.clone().map_err(|_| "it does not answer".to_owned())),
+        }
+    }
+}
+
+/// What programs need of a status: no account, no addresses, no texts.
+fn only_codes(status: &Status) -> Status {
+    Status {
+        generation: status.generation,
+        state: status.state.clone(),
+        reason: status.reason.clone(),
+        since: status.since,
+        portal: status.portal.clone(),
+        portal_error: status.portal_error.clone(),
+        gateways: status.gateways.iter().map(|it| Gateway { id: SOMETHING.to_owned(), ..it.clone() }).collect(),
+        warnings: status.warnings.iter().map(|it| Warning { code: it.code.clone(), text: String::new() }).collect(),
+        ..Status::default()
+    }
+}
+
+fn address(text: &str) -> String {
+    let is_common = COMMON.iter().any(|it| text.starts_with(it));
+    if is_common { text } else { SOMETHING }.to_owned()
+}
+
+fn tunnel(name: &str) -> String {
+    if KNOWN_TUNNELS.contains(&name) { name } else { "a tunnel" }.to_owned()
+}

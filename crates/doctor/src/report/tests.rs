@@ -1,0 +1,213 @@
+use dbus_api::{Device, Warning, dns};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use super::*;
+use crate::Whereabouts;
+
+/// Makes texts that must not be seen again, and remembers them.
+struct Secrets {
+    rng: StdRng,
+    made: Vec<String>,
+}
+
+impl Secrets {
+    fn new(seed: u64) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), made: Vec::new() }
+    }
+
+    /// A text in one of the forms that private things have.
+    fn text(&mut self) -> String {
+        let core: String = (0..12).map(|_| char::from(self.rng.random_range(b'a'..=b'z'))).collect();
+        let text = match self.rng.random_range(0..6) {
+            0 => format!("{core}.corp.example"),
+            1 => format!("Wiki of {core} \"\\ \u{fc}"),
+            2 => format!("{:08x}-0000-4000-8000-{core}", self.rng.random::<u32>()),
+            3 => format!("10.{core}.0.0/16"),
+            4 => format!("https://{core}/?token={core}"),
+            _ => core.clone(),
+        };
+        self.made.push(core);
+        text
+    }
+
+    fn maybe(&mut self) -> Option<String> {
+        self.rng.random_bool(0.7).then(|| self.text())
+    }
+
+    fn some(&mut self) -> Vec<String> {
+        (0..self.rng.random_range(0..4)).map(|_| self.text()).collect()
+    }
+
+    fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.rng.random_range(0..words.len())]
+    }
+
+    fn number(&mut self) -> u64 {
+        self.rng.random_range(0..1_000_000)
+    }
+
+    fn chance(&mut self) -> bool {
+        self.rng.random_bool(0.5)
+    }
+
+    /// A daemon's whole knowledge, in which everything private is one of these texts.
+    fn material(&mut self) -> Material {
+        let sites = self.some();
+        Material {
+            made_by: "test 0".to_owned(),
+            facts: self.facts(),
+            status: self.chance().then(|| self.status()),
+            resources: (0..self.rng.random_range(0..5)).map(|_| self.resource(&sites)).collect(),
+            settings: ["api-url", "token-path", "id", "name", "log-filter", "something-new"]
+                .map(|key| (key.to_owned(), self.setting()))
+                .into(),
+            dns: self.chance().then(|| self.dns()),
+            dropped: [("filtered", self.number()), ("expired", 0)].into(),
+        }
+    }
+
+    fn status(&mut self) -> Status {
+        Status {
+            state: self.pick(&["connected", "connecting", "signed-out"]).to_owned(),
+            reason: self.pick(&["", "token_rejected"]).to_owned(),
+            since: Some(self.number()),
+            account_slug: self.maybe(),
+            actor_name: self.maybe(),
+            tunnel_ipv4: self.maybe(),
+            tunnel_ipv6: self.maybe(),
+            portal: self.pick(&["joined", "away"]).to_owned(),
+            portal_error: self.chance().then(|| "portal_tls".to_owned()),
+            gateways: (0..self.rng.random_range(0..3))
+                .map(|_| dbus_api::Gateway {
+                    id: self.text(),
+                    path: self.pick(&["direct", "relayed", "connecting"]).to_owned(),
+                    last_handshake: Some(self.number()),
+                    ..dbus_api::Gateway::default()
+                })
+                .collect(),
+            devices: (0..self.rng.random_range(0..3))
+                .map(|_| Device {
+                    id: self.text(),
+                    name: self.maybe(),
+                    tunnel_ipv4: self.text(),
+                    tunnel_ipv6: self.text(),
+                    pools: self.some(),
+                })
+                .collect(),
+            warnings: (0..self.rng.random_range(0..3))
+                .map(|_| Warning {
+                    code: self.pick(&["dns-not-served", "gateways-offline"]).to_owned(),
+                    text: self.text(),
+                })
+                .collect(),
+            ..Status::default()
+        }
+    }
+
+    fn resource(&mut self, sites: &[String]) -> Resource {
+        Resource {
+            id: self.text(),
+            kind: self.pick(&["dns", "cidr", "internet"]).to_owned(),
+            name: self.text(),
+            address: self.maybe(),
+            address_description: self.maybe(),
+            sites: sites.iter().take(2).cloned().collect(),
+            status: self.pick(&["online", "offline", "unknown"]).to_owned(),
+        }
+    }
+
+    fn setting(&mut self) -> Setting {
+        let source = self.text();
+        let source = ["--flag".to_owned(), format!("/etc/{source}.toml:3"), source]
+            .get(self.rng.random_range(0..3))
+            .cloned()
+            .unwrap();
+        Setting { value: self.text(), source, ..Setting::default() }
+    }
+
+    fn dns(&mut self) -> DnsStatus {
+        DnsStatus {
+            origin: "host".to_owned(),
+            servers: (0..self.rng.random_range(0..3))
+                .map(|_| dns::Server {
+                    sentinel: self.text(),
+                    upstream: self.text(),
+                    protocol: self.pick(&["plain", "tls"]).to_owned(),
+                    server_name: self.maybe(),
+                    via: "host".to_owned(),
+                    failure: Some("timed-out".to_owned()),
+                })
+                .collect(),
+            search_domain: self.maybe(),
+            names: self.number(),
+        }
+    }
+
+    fn facts(&mut self) -> Facts {
+        let everywhere = [Whereabouts::Bus, Whereabouts::Socket, Whereabouts::File, Whereabouts::Nowhere];
+        Facts {
+            has_bus: self.chance(),
+            daemon: everywhere[self.rng.random_range(0..everywhere.len())],
+            status: self.chance().then(|| self.status()),
+            members: Some(self.some()),
+            nameservers: self.some(),
+            upstream: self.some(),
+            way_out: self.chance().then(|| (self.text(), 1280)),
+            others: self.some(),
+            knock: self.chance().then(|| Err(self.text())),
+            capabilities: self.chance().then_some(0),
+            has_tun: self.chance(),
+            now: self.number(),
+            ..Facts::default()
+        }
+    }
+}
+
+#[test]
+fn nothing_private_is_in_a_report() {
+    for seed in 0..2_000 {
+        let mut secrets = Secrets::new(seed);
+        let material = secrets.material();
+        let text = Report::of(&material).to_json().unwrap();
+        for secret in &secrets.made {
+            assert!(!text.contains(secret.as_str()), "seed {seed}: {secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_helps_is_in_a_report() {
+    let site = || vec!["Berlin".to_owned()];
+    let resource = |kind: &str, sites| Resource { kind: kind.to_owned(), sites, ..Resource::default() };
+    let gateway = dbus_api::Gateway { path: "relayed".to_owned(), sent_bytes: Some(7), ..dbus_api::Gateway::default() };
+    let material = Material {
+        status: Some(Status { state: "connected".to_owned(), gateways: vec![gateway], ..Status::default() }),
+        resources: vec![resource("dns", site()), resource("cidr", vec!["Paris".to_owned(), "Berlin".to_owned()])],
+        settings: [
+            ("dns-control".to_owned(), Setting { value: "auto".to_owned(), ..Setting::default() }),
+            (
+                "internet-resource".to_owned(),
+                Setting { value: "true".to_owned(), source: "/etc/a.toml:1".to_owned(), ..Setting::default() },
+            ),
+        ]
+        .into(),
+        dropped: [("filtered", 3), ("expired", 0)].into(),
+        ..Material::default()
+    };
+    let report = Report::of(&material);
+    assert_eq!(report.session.as_ref().unwrap().state, "connected");
+    assert_eq!((report.gateways[0].name.as_str(), report.gateways[0].sent_bytes), ("gateway-1", Some(7)));
+    assert_eq!(report.resources[1].sites, ["site-2", "site-1"]);
+    assert_eq!(report.settings["internet-resource"].value.as_deref(), Some("true"));
+    assert_eq!(report.settings["internet-resource"].source, "file");
+    assert_eq!(report.dropped, [("filtered".to_owned(), 3)].into());
+    assert_eq!(report.checks.len(), 17);
+    assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
+}
+
+#[test]
+fn the_distribution_is_named_as_it_names_itself() {
+    assert_eq!(distribution("PRETTY_NAME=\"x\"\nID=debian\nVERSION_ID=\"12\"\n"), "debian 12");
+    assert_eq!(distribution("ID=arch\n"), "arch");
+    assert_eq!(distribution(""), "");
+}
