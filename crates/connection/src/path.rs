@@ -1,6 +1,9 @@
 //! The way that the packets of a connection take.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use model::RelayId;
 
@@ -15,6 +18,8 @@ pub struct Path {
     pub remote: SocketAddr,
     /// When the last WireGuard handshake was completed.
     pub last_handshake: Option<Instant>,
+    /// How long the last connectivity check of this path took there and back; `None` before one was answered.
+    pub round_trip: Option<Duration>,
     /// Bytes of IP packets sent to the peer.
     pub sent: u64,
     /// Bytes of IP packets received from the peer.

@@ -326,7 +326,8 @@ impl Connection {
         };
         let (local, remote) = way.ends();
         let (sent, received) = self.tunnel.traffic();
-        Some(Path { route, local, remote, last_handshake: self.tunnel.last_handshake(), sent, received })
+        let (last_handshake, round_trip) = (self.tunnel.last_handshake(), self.agent.round_trip());
+        Some(Path { route, local, remote, last_handshake, round_trip, sent, received })
     }
 
     fn way(&self) -> Option<Way> {

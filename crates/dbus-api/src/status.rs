@@ -67,6 +67,9 @@ pub struct Gateway {
     /// Seconds since the last handshake.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub last_handshake: Option<u64>,
+    /// Microseconds that the last connectivity check of the path took there and back.
+    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
+    pub round_trip_microseconds: Option<u64>,
     /// Bytes sent to it.
     #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
     pub sent_bytes: Option<u64>,

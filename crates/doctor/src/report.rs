@@ -108,6 +108,8 @@ pub struct Gateway {
     pub path: String,
     /// Seconds since the last handshake.
     pub last_handshake: Option<u64>,
+    /// Microseconds that the last connectivity check of the path took there and back.
+    pub round_trip_microseconds: Option<u64>,
     /// Bytes sent to it.
     pub sent_bytes: Option<u64>,
     /// Bytes received from it.
@@ -249,6 +251,7 @@ fn gateway(name: String, it: &dbus_api::Gateway) -> Gateway {
         name,
         path: it.path.clone(),
         last_handshake: it.last_handshake,
+        round_trip_microseconds: it.round_trip_microseconds,
         sent_bytes: it.sent_bytes,
         received_bytes: it.received_bytes,
     }

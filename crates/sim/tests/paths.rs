@@ -7,7 +7,7 @@ use std::time::Duration;
 use connection::{Event, Node, Route, Sealed};
 use model::{ClientId, PeerId, message::IceRole};
 
-use sim::{CLIENT, GATEWAY, World, gateway, packet, secs};
+use sim::{CLIENT, GATEWAY, Link, World, gateway, packet, secs};
 
 fn route(world: &World) -> Option<Route> {
     world.hosts[CLIENT].node.path(gateway()).map(|path| path.route)
@@ -176,4 +176,14 @@ fn two_new_networks_in_a_row_are_like_one() {
     world.authorize();
     world.run_for(secs(3));
     assert!(world.has(CLIENT, &Event::Established(gateway())));
+}
+
+#[test]
+fn a_path_knows_its_round_trip() {
+    let slow = Link::good(Duration::from_millis(20));
+    let mut world = World::new(33).with_relays().over(CLIENT, slow).over(GATEWAY, slow).connected();
+    world.run_for(secs(30));
+    let path = world.hosts[CLIENT].node.path(gateway()).unwrap();
+    // There and back, over two cables each.
+    assert_eq!(path.round_trip, Some(Duration::from_millis(80)));
 }

@@ -36,6 +36,7 @@ pub(super) struct Path {
     gateway: Option<String>,
     site: Option<String>,
     last_handshake_seconds: Option<u64>,
+    round_trip_microseconds: Option<u64>,
     sent_bytes: Option<u64>,
     received_bytes: Option<u64>,
 }
@@ -50,6 +51,7 @@ pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Path, 
         gateway: it.gateway,
         site: it.site,
         last_handshake_seconds: it.last_handshake,
+        round_trip_microseconds: it.round_trip_microseconds,
         sent_bytes: it.sent_bytes,
         received_bytes: it.received_bytes,
     })
@@ -66,6 +68,9 @@ impl Show for Path {
         if let Some(gateway) = &self.gateway {
             let site = self.site.as_deref().map(|site| format!(" in {}", printable(site))).unwrap_or_default();
             writeln!(out, "  gateway         {gateway}{site}")?;
+        }
+        if let Some(time) = self.round_trip_microseconds {
+            writeln!(out, "  round trip      {}", words::short_time(time))?;
         }
         if let Some(seconds) = self.last_handshake_seconds {
             writeln!(out, "  last handshake  {} ago", words::duration(seconds))?;

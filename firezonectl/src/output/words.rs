@@ -60,6 +60,13 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// A time that is shorter than a second, or a little longer.
+#[must_use]
+pub fn short_time(microseconds: u64) -> String {
+    let tenths = microseconds / 100;
+    if tenths >= 1000 { format!("{} ms", tenths / 10) } else { format!("{}.{} ms", tenths / 10, tenths % 10) }
+}
+
 /// A time with one unit.
 #[must_use]
 pub fn duration(seconds: u64) -> String {
@@ -87,6 +94,11 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn short_times() {
+        assert_eq!([0, 999, 12_345, 150_000].map(short_time), ["0.0 ms", "0.9 ms", "12.3 ms", "150 ms"]);
     }
 
     #[test]

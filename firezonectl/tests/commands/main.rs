@@ -71,6 +71,7 @@ fn connected() -> Status {
             last_handshake: Some(75),
             sent_bytes: Some(2048),
             received_bytes: Some(3_500_000),
+            ..Gateway::default()
         }],
         devices: vec![Device {
             id: "c11e0000-0000-4000-8000-000000000001".to_owned(),

@@ -257,6 +257,7 @@ impl FakeDiagnostics {
             gateway: Some("9f0c1d2e-0000-4000-8000-000000000001".to_owned()),
             site: Some("Berlin".to_owned()),
             last_handshake: Some(75),
+            round_trip_microseconds: Some(12_345),
             sent_bytes: Some(2048),
             received_bytes: Some(4096),
         })

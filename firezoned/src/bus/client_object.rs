@@ -116,6 +116,9 @@ pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
         }
         .to_owned(),
         last_handshake: path.and_then(|path| path.last_handshake).map(|at| now.saturating_duration_since(at).as_secs()),
+        round_trip_microseconds: path
+            .and_then(|path| path.round_trip)
+            .map(|time| time.as_micros().try_into().unwrap_or(u64::MAX)),
         sent_bytes: path.map(|path| path.sent),
         received_bytes: path.map(|path| path.received),
     }

@@ -88,6 +88,7 @@ impl DiagnosticsObject {
             path: gateway.as_ref().map_or_else(|| "none".to_owned(), |it| it.path.clone()),
             site: view.and_then(site).map(|it| it.name.clone()),
             last_handshake: gateway.as_ref().and_then(|it| it.last_handshake),
+            round_trip_microseconds: gateway.as_ref().and_then(|it| it.round_trip_microseconds),
             sent_bytes: gateway.as_ref().and_then(|it| it.sent_bytes),
             received_bytes: gateway.as_ref().and_then(|it| it.received_bytes),
             gateway: gateway.map(|it| it.id),

@@ -89,6 +89,8 @@ impl Hands {
             Effect::Names(NamesRequest::Flush(reply) | NamesRequest::Reapply(reply)) => reply.accept(),
             // Nobody answers names here: as without a tunnel.
             Effect::Names(NamesRequest::Status(_) | NamesRequest::Explain(..)) => {}
+            // Nothing goes anywhere, so nothing is dropped.
+            Effect::AskCounters(_) => {}
 
             Effect::OpenLink { .. } => self.open_link(now),
             Effect::CloseLink => {

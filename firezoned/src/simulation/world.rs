@@ -117,6 +117,7 @@ impl World {
             route,
             local: SocketAddr::new(Ipv4Addr::new(192, 0, 2, 10).into(), 51820),
             remote: SocketAddr::new(Ipv4Addr::new(198, 51, 100, 20).into(), 51820),
+            round_trip: Some(Duration::from_micros(1_000 + 7_300 * (age % 11))),
             last_handshake: now.checked_sub(Duration::from_secs(age % 120)),
             sent: 40_000 + age * 900 * (number as u64 + 1),
             received: 900_000 + age * 21_000 * (number as u64 + 1),

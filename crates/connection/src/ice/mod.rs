@@ -169,6 +169,11 @@ impl Agent {
         self.agent.remote_candidates().any(|it| it.addr() == address && it.kind() == CandidateKind::Relayed)
     }
 
+    /// How long the last answered check of the chosen path took there and back.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.agent.nominated_pair_rtt()
+    }
+
     /// Whether `message` is for us and made by somebody who knows the credentials.
     pub(crate) fn accepts(&self, message: &Message<'_>) -> bool {
         self.agent.accepts_message(&message.0)
