@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs::File, io::Write as _, os::unix::fs::PermissionsExt as _};
 
 use clap::Parser as _;
-use dbus_api::{Check, Error, StatusFile};
+use dbus_api::{Check, Error};
 use doctor::{Material, Report};
 use firezonectl::{
     args::Args,
@@ -119,7 +119,7 @@ async fn its_answer_is_as_described() {
     let schema: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let (there, _other_end) = daemon(true).await;
-    for (name, daemon) in [("a", there), ("b", Daemon::Managed(Box::new(StatusFile::default())))] {
+    for (name, daemon) in [("a", there), ("b", Daemon::Managed(Box::default()))] {
         let answer = run(&format!("--json report {}/{name}", directory.path().display()), daemon).await.unwrap();
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         let errors: Vec<String> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();

@@ -84,8 +84,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Adds what files say. `root` is `/`, except in tests.
-    pub fn read(&mut self, root: &Path) {
+    /// Adds what files say, and what the clock says. `root` is `/`, except in tests.
+    pub fn read(&mut self, root: &Path, now: SystemTime) {
         let at = |path: &str| root.join(path);
         let text = |path: &str| fs::read_to_string(at(path)).unwrap_or_default();
         let group = text("etc/group");
@@ -105,7 +105,7 @@ impl Facts {
         self.nameservers = nameservers(&text("etc/resolv.conf"));
         self.upstream = nameservers(&text("run/systemd/resolve/resolv.conf"));
         self.clock_is_kept = at("run/systemd/timesync/synchronized").exists() || at("run/chrony").exists();
-        self.now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         self.way_out = default_route(&text("proc/net/route")).map(|name| {
             let mtu = mtu(root, &name).unwrap_or_default();
             (name, mtu)
@@ -219,7 +219,7 @@ mod tests {
         write("sys/class/net/wg0/uevent", "DEVTYPE=wireguard\nINTERFACE=wg0\n");
 
         let mut facts = Facts::default();
-        facts.read(root.path());
+        facts.read(root.path(), SystemTime::UNIX_EPOCH);
         assert_eq!(facts.members, Some(vec!["anna".to_owned(), "ben".to_owned()]));
         assert_eq!(facts.nameservers, ["100.100.111.1", "1.1.1.1"]);
         assert!(facts.has_tun && !facts.has_token_file);

@@ -1,6 +1,6 @@
 //! `doctor`: what may be wrong on this machine.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, time::SystemTime};
 
 use doctor::{Check, Facts, Verdict, Whereabouts, checks, rules};
 use serde::Serialize;
@@ -82,7 +82,7 @@ pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
     // Files and the portal may take their time; the rest of the program need not.
     let is_unknown = facts.status.is_none();
     let read = tokio::task::spawn_blocking(move || {
-        facts.read(Path::new("/"));
+        facts.read(Path::new("/"), SystemTime::now());
         if is_unknown {
             facts.knock();
         }

@@ -1,6 +1,10 @@
 //! What the daemon sees that may be wrong on this machine, and what helps somebody else to find out.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use dbus_api::Error;
 use doctor::{Check, Facts, Material, Report, Whereabouts, checks, rules};
@@ -87,7 +91,7 @@ async fn facts(daemon: &Daemon, guard: &Guard, header: &Header<'_>, connection: 
     // Files may take their time; the daemon need not.
     let asked = facts.clone();
     let read = tokio::task::spawn_blocking(move || {
-        facts.read(Path::new("/"));
+        facts.read(Path::new("/"), SystemTime::now());
         facts
     });
     match tokio::time::timeout(PATIENCE, read).await {
