@@ -113,6 +113,7 @@ impl Secrets {
             address_description: self.maybe(),
             sites: sites.iter().take(2).cloned().collect(),
             status: self.pick(&["online", "offline", "unknown"]).to_owned(),
+            ..Resource::default()
         }
     }
 
