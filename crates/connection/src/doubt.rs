@@ -6,6 +6,9 @@
 //! closer. If nothing comes back on the direct path while the relayed one answers, it withholds the address behind the
 //! direct path and takes back, with the peer, everything that leads there; both then use the relay. Later it offers the
 //! address again, and keeps trying until the direct path is back.
+//!
+//! The same is done with all direct paths if the peer answers checks, but two handshakes in a row not: an answer to a check
+//! takes the way of the check, all else takes the way that the peer believes in.
 
 use std::{
     net::SocketAddr,
@@ -23,6 +26,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 const RECENT: Duration = Duration::from_secs(4);
 /// How long an address is withheld, and then from one try to the next.
 const PAUSE: Duration = Duration::from_secs(30);
+/// The same if direct paths carry checks, but no handshakes: only trying tells, and that costs the peer's answers. Peers with
+/// the agent of the crate `is` also do not forget an address that they are told to forget a second time.
+const LONG_PAUSE: Duration = Duration::from_secs(1_000);
 
 /// What speaks for and against the direct path, and what is withheld because of it.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Doubt {
     /// When a path through our relay last did so.
     heard_by_relay: Option<Instant>,
     withheld: Vec<Withheld>,
+    /// Whether direct paths carried checks, but no handshakes.
+    is_disappointed: bool,
 }
 
 #[derive(Debug)]
@@ -45,7 +53,7 @@ struct Withheld {
 
 impl Doubt {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { heard: now, heard_by_relay: None, withheld: Vec::new() }
+        Self { heard: now, heard_by_relay: None, withheld: Vec::new(), is_disappointed: false }
     }
 
     /// From now on the path is used, or looked at closely.
@@ -63,15 +71,43 @@ impl Doubt {
         self.heard_by_relay = Some(now);
     }
 
+    /// Whether nothing is heard on the present path.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) >= SILENCE
+    }
+
+    /// Whether the present path answered just now.
+    pub(crate) fn is_answered(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) < RECENT
+    }
+
+    /// Whether a path through our relay answered just now.
+    pub(crate) fn is_answered_by_relay(&self, now: Instant) -> bool {
+        self.heard_by_relay.is_some_and(|at| now.saturating_duration_since(at) < RECENT)
+    }
+
     /// Whether only the direct path is silent.
     pub(crate) fn is_justified(&self, now: Instant) -> bool {
-        let since = |at| now.saturating_duration_since(at);
-        since(self.heard) >= SILENCE && self.heard_by_relay.is_some_and(|at| since(at) < RECENT)
+        self.is_silent(now) && self.is_answered_by_relay(now)
+    }
+
+    /// Direct paths carry checks, but no handshakes. They are left alone for longer than others.
+    pub(crate) fn despair_of_direct_paths(&mut self) {
+        self.is_disappointed = true;
+    }
+
+    /// A direct path carried a handshake.
+    pub(crate) fn hope_for_direct_paths(&mut self) {
+        self.is_disappointed = false;
+    }
+
+    fn pause(&self) -> Duration {
+        if self.is_disappointed { LONG_PAUSE } else { PAUSE }
     }
 
     /// Withholds an address that leads nowhere. Returns what the peer has to hear.
     pub(crate) fn withhold(&mut self, base: SocketAddr, agent: &mut Agent, now: Instant) -> Withdrawal {
-        let again_at = now + PAUSE;
+        let again_at = now + self.pause();
         let (suspension, withdrawal) = agent.suspend(base, now);
         match self.withheld.iter_mut().find(|withheld| withheld.base == base) {
             // Again silent, soon after it was offered; the first list is still complete.
@@ -94,8 +130,9 @@ impl Doubt {
     /// Tries again what is due. Returns what the peer has to hear.
     pub(crate) fn handle_timeout(&mut self, agent: &mut Agent, now: Instant) -> Vec<Announcement> {
         let mut offers = Vec::new();
+        let pause = self.pause();
         for withheld in self.withheld.iter_mut().filter(|withheld| withheld.again_at <= now) {
-            withheld.again_at = now + PAUSE;
+            withheld.again_at = now + pause;
             if withheld.is_offered {
                 agent.probe(&withheld.suspension);
             } else {
@@ -104,6 +141,14 @@ impl Doubt {
             }
         }
         offers
+    }
+
+    /// What must never be the case, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let mut bases: Vec<_> = self.withheld.iter().map(|withheld| withheld.base).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        (bases.len() < self.withheld.len()).then_some("an address is withheld twice")
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Due> {

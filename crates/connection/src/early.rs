@@ -50,6 +50,13 @@ impl EarlyCandidates {
         self.0.retain(|_, waiting| waiting.until > now);
     }
 
+    /// What must never be the case, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let is_too_much =
+            self.0.len() > EARLY_PEERS || self.0.values().any(|it| it.candidates.len() > REMOTE_CANDIDATES);
+        is_too_much.then_some("too many candidates wait for their peer")
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Due> {
         self.0.values().map(|waiting| Due { at: waiting.until, why: "early candidates" }).min()
     }

@@ -8,6 +8,7 @@
 //! * `demux` – what kind of message a datagram is
 //! * `peer` – one connection and its life; `way` – where its datagrams go
 //! * `doubt` – what happens when a direct path dies without a word
+//! * `past` – what is remembered of a peer from one connection to the next
 //! * `relay` – the STUN/TURN client
 //! * `ice` – candidates and connectivity checks
 //! * `wireguard` – sessions; the only place that knows which engine is inside
@@ -21,6 +22,7 @@ mod ice;
 mod limits;
 mod node;
 mod outbox;
+mod past;
 mod path;
 mod peer;
 #[cfg(test)]
@@ -34,4 +36,5 @@ mod wireguard;
 
 pub use node::{Drops, NoRelays, Node, Params, Sealed};
 pub use path::{Path, Route};
+pub use peer::Failure;
 pub use transmit::{Due, Event, Transmit};

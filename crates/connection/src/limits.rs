@@ -16,6 +16,12 @@ pub(crate) const EARLY_PEERS: usize = 64;
 pub(crate) const REMOTE_CANDIDATES: usize = 128;
 /// How long such candidates are kept.
 pub(crate) const EARLY_CANDIDATES_LIFETIME: Duration = Duration::from_secs(5);
+/// Candidates of ours of which a peer may know. Beyond: the oldest is forgotten.
+pub(crate) const TOLD_CANDIDATES: usize = 64;
+/// Peers of which something is remembered after their connection. Beyond: the one that is gone for longest is forgotten.
+pub(crate) const FORMER_PEERS: usize = 64;
+/// Numbers of removed connections. Beyond: the oldest is forgotten.
+pub(crate) const RETIRED_NUMBERS: usize = 1_024;
 /// WireGuard sessions per peer. Beyond: the oldest is dropped, but never the one in use.
 pub(crate) const SESSIONS: usize = 8;
 /// Handshake messages per second that are answered without a cookie.

@@ -14,8 +14,9 @@ use crate::{
     Due, Event, Path, Transmit, demux,
     early::EarlyCandidates,
     ice::{Message, Profile},
-    limits::{DATAGRAM, RETIRED_NUMBERS_LIFETIME},
+    limits::{DATAGRAM, RETIRED_NUMBERS, RETIRED_NUMBERS_LIFETIME, push_bounded},
     outbox::Outbox,
+    past::Past,
     peer::{self, Connection, News},
     relay::{self, Relays, channel_data},
     way::{Post, Way},
@@ -36,6 +37,7 @@ pub struct Node {
     peers: BTreeMap<PeerId, Connection>,
     by_number: BTreeMap<Number, PeerId>,
     early: EarlyCandidates,
+    past: Past,
     /// Numbers of connections that are gone, so that their late messages reach nobody else.
     retired: VecDeque<(Number, Instant)>,
     outbox: Outbox,
@@ -128,6 +130,7 @@ impl Node {
             peers: BTreeMap::new(),
             by_number: BTreeMap::new(),
             early: EarlyCandidates::default(),
+            past: Past::default(),
             retired: VecDeque::new(),
             outbox: Outbox::default(),
             events: VecDeque::new(),
@@ -240,8 +243,9 @@ impl Node {
     /// We are in a new network: drops all connections without a word, takes a new key, and starts all relays anew.
     pub fn reset(&mut self, now: Instant) {
         self.outbox.clear();
-        self.events.retain(|event| matches!(event, Event::Closed(_) | Event::Failed(_)));
+        self.events.retain(|event| matches!(event, Event::Closed(_) | Event::Failed(..)));
         self.early.clear();
+        self.past.clear();
         self.by_number.clear();
         self.events.extend(std::mem::take(&mut self.peers).into_keys().map(Event::Closed));
         self.identity = self.identity.renewed(&mut self.rng);
@@ -294,7 +298,17 @@ impl Node {
         if !numbers_match {
             return Some("connections and their numbers do not match");
         }
-        self.relays.broken_invariant()
+        if self.retired.len() > RETIRED_NUMBERS {
+            return Some("too many numbers of former connections");
+        }
+        let rooms = [self.relays.broken_invariant(), self.past.broken_invariant(), self.early.broken_invariant()];
+        rooms.into_iter().flatten().next().or_else(|| self.peers.values().find_map(Connection::broken_invariant))
+    }
+
+    /// Since when the connections are undecided that are neither established nor failed.
+    #[doc(hidden)]
+    pub fn undecided(&self) -> impl Iterator<Item = (PeerId, Instant)> + '_ {
+        self.peers.iter().filter_map(|(peer, connection)| Some((*peer, connection.undecided_since()?)))
     }
 
     fn with_peer<T>(&mut self, peer: PeerId, act: impl FnOnce(&mut Connection, &mut Post<'_>) -> T) -> Option<T> {
@@ -321,6 +335,7 @@ impl Node {
         tracing::debug!(%peer, %relay, "New connection");
         let mut connection = Connection::new(params, number, relay, profile, identity, rng, now);
         connection.use_relay(relay, &self.relays.candidates(relay), now);
+        connection.take_back(self.past.told(peer, connection.params()));
         self.by_number.insert(number, peer);
         self.peers.insert(peer, connection);
         Ok(())
@@ -329,7 +344,9 @@ impl Node {
     fn forget(&mut self, peer: PeerId, now: Instant) {
         if let Some(connection) = self.peers.remove(&peer) {
             self.by_number.remove(&connection.number());
-            self.retired.push_back((connection.number(), now));
+            push_bounded(&mut self.retired, (connection.number(), now), RETIRED_NUMBERS);
+            let params = connection.params().clone();
+            self.past.left(peer, &params, connection.into_told());
         }
     }
 
@@ -474,23 +491,30 @@ impl Node {
     }
 
     fn drive_peers(&mut self, now: Instant) {
-        let Self { peers, relays, outbox, rng, identity, events, .. } = self;
+        let Self { peers, relays, outbox, rng, identity, events, past, .. } = self;
         let mut failed = Vec::new();
         for (peer, connection) in peers {
             for news in connection.drive(&mut Post { relays, outbox, rng, identity }, now) {
                 match news {
-                    News::Established => events.push_back(Event::Established(*peer)),
+                    News::Established => {
+                        past.established(*peer);
+                        events.push_back(Event::Established(*peer));
+                    }
                     News::Ready => events.push_back(Event::SessionReady(*peer)),
                     News::Failed(why) => {
                         tracing::debug!(%peer, ?why, "Connection failed");
-                        failed.push(*peer);
+                        failed.push((*peer, why));
                     }
                 }
             }
         }
-        for peer in failed {
+        for (peer, why) in failed {
             self.forget(peer, now);
-            self.events.push_back(Event::Failed(peer));
+            self.events.push_back(Event::Failed(peer, why));
+            if self.past.failed(peer, why, now) {
+                tracing::info!(%peer, "A gateway cannot be reached again and again; only a new key can help");
+                self.events.push_back(Event::NewKeyNeeded(peer));
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use std::{
 use ip_packet::Ecn;
 use model::PeerId;
 
+use crate::Failure;
+
 /// A UDP payload to be sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transmit {
@@ -53,7 +55,10 @@ pub enum Event {
     /// The first time that packets can travel on this connection: there are a path and a session.
     Established(PeerId),
     /// The connection is gone because the peer could not be reached, or not any more.
-    Failed(PeerId),
+    Failed(PeerId, Failure),
+    /// Connections with this gateway fail again and again, and nothing but a new key can help: follows [`Failed`](Self::Failed)
+    /// and asks for a [`reset`](crate::Node::reset) with new sockets. Not said again for a while if that was of no use.
+    NewKeyNeeded(PeerId),
     /// The connection is gone because we wanted it.
     Closed(PeerId),
     /// Packets for which [`Sealed::NotYet`](crate::Sealed::NotYet) was the answer can be sent now.

@@ -14,6 +14,9 @@ use crate::{Link, Machine, Nat, Relay};
 /// Datagrams at one moment beyond which a machine is said to spin.
 const TOO_MANY_AT_ONCE: u32 = 100_000;
 
+/// By which STUN is known.
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
+
 /// How long a datagram takes from one relay to another.
 const BETWEEN_RELAYS: Duration = Duration::from_millis(2);
 
@@ -30,8 +33,16 @@ pub struct Net {
     pub relays: Vec<Relay>,
     /// Whether datagrams between two machines arrive, other than through a relay.
     pub direct: bool,
+    /// From which machine, other than through a relay, nothing arrives.
+    pub mute: Option<usize>,
+    /// Whether nothing but connectivity checks arrives, other than through a relay.
+    pub checks_only: bool,
+    /// What somebody on the way does not let through, on all ways. Content is what was sent from one end to the other.
+    pub forbidden: Option<fn(&[u8]) -> bool>,
     /// Whether nothing at all arrives.
     pub dark: bool,
+    /// Datagrams that each machine sent.
+    pub departed: Vec<u64>,
     /// Datagrams that arrived somewhere.
     pub delivered: u64,
     /// Datagrams that did not.
@@ -89,7 +100,11 @@ impl Net {
             nats: Vec::new(),
             relays: Vec::new(),
             direct: true,
+            mute: None,
+            checks_only: false,
+            forbidden: None,
             dark: false,
+            departed: vec![0; sites],
             delivered: 0,
             losses: Losses::default(),
             under_way: BTreeMap::new(),
@@ -151,6 +166,7 @@ impl Net {
     /// A datagram leaves a machine.
     fn leave(&mut self, site: usize, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
         let Site { link, nat } = self.sites[site];
+        self.departed[site] += 1;
         let Some(delay) = link.delay(length(to, &payload), &mut self.rng) else {
             self.losses.link += 1;
             return;
@@ -175,7 +191,7 @@ impl Net {
     fn deliver<M: Machine>(&mut self, machines: &mut [M]) {
         while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let mut flight = entry.remove();
-            if self.dark {
+            if self.dark || self.forbidden.is_some_and(|is_forbidden| is_forbidden(content(&flight.payload))) {
                 self.losses.blocked += 1;
                 continue;
             }
@@ -188,7 +204,9 @@ impl Net {
                 continue;
             }
             let Some((site, local)) = self.receiver(machines, &flight) else { continue };
-            if flight.origin != Origin::Relay && !self.direct {
+            let is_mute = matches!(flight.origin, Origin::Site(site) if self.mute == Some(site));
+            let is_refused = self.checks_only && flight.payload.get(4..8) != Some(&MAGIC_COOKIE);
+            if flight.origin != Origin::Relay && (is_mute || is_refused || !self.direct) {
                 self.losses.blocked += 1;
                 continue;
             }
@@ -262,6 +280,14 @@ fn wake<M: Machine>(machines: &mut [M], now: Instant) {
             let due = machine.poll_timeout();
             assert!(due.is_none_or(|due| due.at > now), "a deadline that has passed: {due:?}, now {now:?}");
         }
+    }
+}
+
+/// What is inside a relay's envelope, or the datagram itself.
+fn content(datagram: &[u8]) -> &[u8] {
+    match datagram {
+        [0x40..=0x4F, _, _, _, inner @ ..] => inner,
+        bare => bare,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Event, Node, Params, Path, Route, Sealed};
+use connection::{Event, Failure, Node, Params, Path, Route, Sealed};
 use ip_packet::IpPacket;
 use model::{ClientId, GatewayId, IceCredentials, PeerId, PresharedKey, PublicKey, RelayId, message::IceRole};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -18,6 +18,9 @@ pub type Side = usize;
 pub const CLIENT: Side = 0;
 /// The one that is asked.
 pub const GATEWAY: Side = 1;
+
+/// A tunnel without any session is given up after this, so a connection that is not established has failed by then.
+const LONGEST_INDECISION: Duration = secs(540);
 
 /// Where most stories begin.
 #[derive(Debug)]
@@ -237,6 +240,13 @@ impl World {
         self.hosts[side].node.path(self.hosts[side].peer)
     }
 
+    /// Why a host's node said that the connection is gone, each time that it did.
+    #[must_use]
+    pub fn failures(&self, side: Side) -> Vec<Failure> {
+        let why = |event: &Event| if let Event::Failed(_, why) = event { Some(*why) } else { None };
+        self.hosts[side].events.iter().filter_map(why).collect()
+    }
+
     /// Whether a host reaches the other without any relay.
     #[must_use]
     pub fn is_direct(&self, side: Side) -> bool {
@@ -279,7 +289,10 @@ impl World {
     /// What must never be the case, if it is. Deadlines are looked at whenever a machine has been woken.
     #[must_use]
     pub fn broken_invariant(&self) -> Option<String> {
-        self.hosts.iter().find_map(Machine::broken_invariant)
+        let is_overdue = |since: &(PeerId, Instant)| self.net.now - since.1 > LONGEST_INDECISION;
+        let overdue = self.hosts.iter().find_map(|host| host.node.undecided().find(is_overdue));
+        let overdue = overdue.map(|(peer, _)| format!("the connection with {peer} neither is established nor fails"));
+        overdue.or_else(|| self.hosts.iter().find_map(Machine::broken_invariant))
     }
 
     /// What the portal and the layer above do with an event.
@@ -297,9 +310,13 @@ impl World {
                     let _outcome = self.send(side, packet);
                 }
             }
-            Event::Failed(_) | Event::Closed(_) => {
+            Event::Failed(..) | Event::Closed(_) => {
                 self.portal.forget(side);
                 self.hosts[side].kept.clear();
+            }
+            Event::NewKeyNeeded(_) => {
+                let now = self.net.now;
+                self.hosts[side].node.reset(now);
             }
             _ => {}
         }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-use connection::{Event, Params, Route, Sealed};
+use connection::{Drops, Event, Failure, Params, Route, Sealed};
 use ip_packet::{Ecn, control};
 use model::{IceCredentials, PresharedKey, PublicKey, RelayId, message::IceRole};
 
-use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs};
+use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs, udp_packet};
 
 #[test]
 fn the_same_parameters_keep_the_connection_and_everything_is_announced_again() {
@@ -124,10 +124,10 @@ fn a_peer_with_another_preshared_key_is_given_up_after_twenty_seconds() {
     let params = world.params(CLIENT);
     world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
     world.run_for(secs(19));
-    assert!(!world.has(CLIENT, &Event::Failed(gateway())));
+    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::Unresponsive)));
     assert!(!world.has(CLIENT, &Event::Established(gateway())));
     world.run_for(secs(3));
-    assert!(world.has(CLIENT, &Event::Failed(gateway())));
+    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::Unresponsive)));
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn a_peer_that_vanishes_is_noticed() {
     world.net.relays.clear();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(16));
-    assert!(!world.has(CLIENT, &Event::Failed(gateway())));
+    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::Unreachable)));
     world.run_for(secs(6));
-    assert!(world.has(CLIENT, &Event::Failed(gateway())));
+    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::Unreachable)));
 }
 
 #[test]
@@ -233,14 +233,69 @@ fn a_direct_path_that_appears_later_is_used() {
 
 #[test]
 fn congestion_marks_travel_with_the_packet() {
+    let all = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
     let mut world = World::new(16).with_relays().connected();
-    assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(1), world.net.now), Sealed::Sent);
-    let transmit = world.hosts[CLIENT].node.poll_transmit().unwrap();
-    assert_eq!(transmit.ecn, Ecn::Ect0);
     let (from, to) = (world.hosts[CLIENT].addresses[0], world.hosts[GATEWAY].addresses[0]);
-    let mut payload = transmit.payload;
-    let (_, received) = world.hosts[GATEWAY].node.open(to, from, Ecn::Ce, &mut payload, world.net.now).unwrap();
-    assert_eq!(received.ecn(), Ecn::Ce);
+    for inner in all {
+        for outer in all {
+            let packet = udp_packet([100, 64, 0, 1].into(), [100, 64, 0, 2].into(), 1, inner, 32);
+            assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet, world.net.now), Sealed::Sent);
+            let mut transmit = world.hosts[CLIENT].node.poll_transmit().unwrap();
+            assert_eq!(transmit.ecn, inner);
+            let node = &mut world.hosts[GATEWAY].node;
+            let (_, received) = node.open(to, from, outer, &mut transmit.payload, world.net.now).unwrap();
+            // Only the news that there is congestion is taken over, and only for packets that understand it.
+            let marked = outer == Ecn::Ce && matches!(inner, Ecn::Ect0 | Ecn::Ect1);
+            assert_eq!(received.ecn(), if marked { Ecn::Ce } else { inner }, "{inner:?} in {outer:?}");
+        }
+    }
+    world.run_for(secs(5));
+    assert_eq!(world.hosts[CLIENT].node.drops(), Drops::default());
+}
+
+#[test]
+fn what_is_not_about_a_packet_carries_no_congestion_mark() {
+    let mut world = World::new(16).with_relays();
+    world.authorize();
+    while let Some(transmit) = world.hosts[CLIENT].node.poll_transmit() {
+        assert_eq!(transmit.ecn, Ecn::NotEct);
+    }
+}
+
+#[test]
+fn a_handshake_may_be_complete_before_a_path_is_chosen() {
+    let mut world = World::new(18).with_relays();
+    world.net.forbidden = Some(chooses_a_path);
+    world.authorize();
+    world.run_for(secs(3));
+    let client = world.hosts[GATEWAY].peer;
+    assert!(world.path(CLIENT).is_some() && world.path(GATEWAY).is_none());
+    assert!(!world.has(GATEWAY, &Event::Established(client)), "nowhere to send to");
+    assert!(!world.has(CLIENT, &Event::Established(gateway())), "the answer waits for a path");
+    world.net.forbidden = None;
+    world.run_for(secs(2));
+    assert!(world.has(GATEWAY, &Event::Established(client)));
+    assert!(world.has(CLIENT, &Event::Established(gateway())));
+    assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+}
+
+/// A check with USE-CANDIDATE.
+fn chooses_a_path(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[0, 1]) && datagram.windows(4).any(|it| it == [0, 0x25, 0, 0])
+}
+
+/// No relay answers in the new network, so nobody says where we are.
+#[test]
+fn a_connection_without_an_address_of_ours_is_given_up_after_ten_seconds() {
+    let mut world = World::new(19).with_relays();
+    world.net.relays[0].is_up = false;
+    world.client_moves_to(vec![address("198.51.100.10:52625")]);
+    world.authorize();
+    world.run_for(secs(11));
+    assert_eq!(world.failures(CLIENT), [Failure::Nowhere]);
+    assert!(world.has(CLIENT, &Event::NoRelays));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn announced(world: &World, side: usize) -> Vec<String> {
 }
 
 fn has_failed(world: &World, side: usize) -> bool {
-    world.has(side, &Event::Failed(world.hosts[side].peer))
+    world.hosts[side].events.iter().any(|event| matches!(event, Event::Failed(..)))
 }
 
 /// Two hosts that are both clients, of which the second controls.

@@ -64,10 +64,11 @@ fn every_connection_is_established_or_fails() {
     }
 }
 
-/// Seeds that once showed a fault.
+/// Seeds that once showed a fault: connections for which nobody said where we are, and gateways that went on sending to an
+/// address that was gone. Those that took longer are among the lives below, 1017 for one.
 #[test]
 fn former_faults_do_not_come_back() {
-    for (seed, steps) in [] {
+    for (seed, steps) in [(1008, 500), (1053, 1_500), (1175, 500), (1252, 1_500), (1296, 1_000), (1020, 2_000)] {
         live(seed, steps);
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-use sim::{CLIENT, GATEWAY, Habits, World, packet, secs};
+use sim::{CLIENT, GATEWAY, Habits, NatKind, World, packet, secs};
 
 /// Whether packets travel, both ways.
 fn carries(world: &mut World) -> bool {
@@ -118,4 +118,13 @@ fn credentials_that_expire_in_place_end_the_use_of_the_relay() {
     let asked: usize = world.net.relays[0].asked.values().sum();
     world.run_for(secs(1_000));
     assert_eq!(world.net.relays[0].asked.values().sum::<usize>(), asked, "nothing more is sent");
+}
+
+#[test]
+fn a_relay_that_sees_us_elsewhere_is_asked_again() {
+    let mut world = World::new(9).behind(CLIENT, NatKind::PortRestricted).with_relays();
+    assert_eq!(world.net.relays[0].answered("allocate", 0), 2);
+    world.net.nats[0].reboot();
+    world.run_for(secs(30));
+    assert_eq!(world.net.relays[0].answered("allocate", 0), 3);
 }

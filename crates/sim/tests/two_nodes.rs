@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
 
-use connection::{Event, Route, Sealed};
+use connection::{Event, Failure, Route, Sealed};
 use model::RelayId;
 use sim::{CLIENT, GATEWAY, Habits, World, packet, secs};
 
@@ -71,7 +71,7 @@ fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
     let mut world = World::new(6).with_relays();
     world.portal.up = false;
     world.authorize();
-    let failed = Event::Failed(world.hosts[CLIENT].peer);
+    let failed = Event::Failed(world.hosts[CLIENT].peer, Failure::Silent);
     world.run_for(secs(9));
     assert!(!world.has(CLIENT, &failed));
     world.run_for(secs(1));

@@ -262,6 +262,7 @@ fn from_tunnel(event: tunnel::Event) -> Option<Input> {
         tunnel::Event::ToPortal(message) => Input::ToPortal(message),
         tunnel::Event::GatewaysOffline(resource) => Input::GatewaysOffline(resource),
         tunnel::Event::GatewayVersionMismatch(resource) => Input::GatewayVersionMismatch(resource),
+        tunnel::Event::NewKeyNeeded => Input::NewKeyNeeded,
         tunnel::Event::NewPublicKey(key) => Input::NewPublicKey(key),
         // Answered by the packet thread itself.
         tunnel::Event::Decided { .. } => return None,

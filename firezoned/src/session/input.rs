@@ -32,6 +32,8 @@ pub enum Input {
     TunnelClosed,
     /// The packet thread is gone, unasked.
     TunnelDied,
+    /// A gateway cannot be reached again and again; what is left to be tried is a new key and new sockets.
+    NewKeyNeeded,
     /// The packet thread has a new key; the portal must know.
     NewPublicKey(PublicKey),
     /// Our end of the tunnel is different now.

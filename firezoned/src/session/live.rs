@@ -76,7 +76,7 @@ impl Live {
     pub(super) fn handle(mut self, input: Input, cx: &mut Context) -> Outcome {
         match input {
             Input::Request(request) => return self.request(request, cx),
-            Input::Reset | Input::NetworkChanged => self.reset(cx),
+            Input::Reset | Input::NetworkChanged | Input::NewKeyNeeded => self.reset(cx),
             Input::Stop => return self.end(Next::Stop, cx),
             Input::Begin(account) if account.token != self.account.token => {
                 return self.end(Next::SignIn(account), cx);

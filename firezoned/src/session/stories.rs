@@ -394,6 +394,14 @@ fn what_a_superseded_connection_has_said_is_not_heard() {
 }
 
 #[test]
+fn a_tunnel_that_needs_a_new_key_gets_one() {
+    let mut world = World::connected();
+    world.feed(Input::NewKeyNeeded);
+    world.feed(Input::NewPublicKey(key(2)));
+    assert_eq!(world.done(), ["reset tunnel", "reconnect"]);
+}
+
+#[test]
 fn reset_works_any_number_of_times() {
     let mut world = World::connected();
     for _ in 0..5 {

@@ -317,8 +317,9 @@ impl FarEnd {
                 }
                 Event::NoRelays => self.effects.push_back(Effect::ToPortal("no_relays", json!({}))),
                 Event::Established(peer) => tracing::info!(%peer, path = ?self.node.path(peer), "established"),
-                Event::Failed(peer) => tracing::info!(%peer, "failed"),
-                Event::Closed(_) | Event::SessionReady(_) => {}
+                Event::Failed(peer, why) => tracing::info!(%peer, ?why, "failed"),
+                // Peers of a gateway are clients, and those take the new key.
+                Event::Closed(_) | Event::SessionReady(_) | Event::NewKeyNeeded(_) => {}
                 Event::Candidates { .. } | Event::InvalidateCandidates { .. } => {}
             }
         }

@@ -8,7 +8,7 @@ use std::{
 use is::{Candidate, CandidateKind, Protocol};
 
 /// Candidates that one run of [`optimistic`] may add.
-const OPTIMISTIC_LIMIT: usize = 2;
+pub(super) const OPTIMISTIC_LIMIT: usize = 2;
 
 /// An address at which we can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

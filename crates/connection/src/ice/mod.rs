@@ -1,7 +1,7 @@
 //! Connectivity checks (RFC 8445) of one connection, around the agent of the crate `is`.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -23,6 +23,12 @@ pub(crate) use timing::{Patience, Profile};
 
 use crate::limits::{CANDIDATE_PAIRS, REMOTE_CANDIDATES};
 
+/// Those that the peer told us, and what was guessed from the last one.
+const MOST_REMOTE: usize = REMOTE_CANDIDATES + candidates::OPTIMISTIC_LIMIT;
+
+/// When the agent of the crate `is` wants to be woken if there is nothing to be checked.
+const NOTHING_TO_CHECK: Duration = Duration::from_secs(3);
+
 /// The checks of one connection.
 ///
 /// Driving it is like driving any machine here; deadlines are in [`poll_timeout`](Self::poll_timeout).
@@ -31,6 +37,7 @@ pub(crate) struct Agent {
     agent: IceAgent,
     checks: VecDeque<Check>,
     due: Option<Instant>,
+    last_run: Instant,
 }
 
 /// What the checks found out.
@@ -93,7 +100,7 @@ impl Agent {
         agent.set_timing_advance(Duration::ZERO);
         agent.set_max_candidate_pairs(CANDIDATE_PAIRS);
         agent.set_local_preference(local_preference);
-        let mut this = Self { agent, checks: VecDeque::new(), due: None };
+        let mut this = Self { agent, checks: VecDeque::new(), due: None, last_run: now };
         this.set_patience(patience);
         this.handle_timeout(now);
         this
@@ -164,6 +171,36 @@ impl Agent {
         }
     }
 
+    /// What must never be the case between two calls, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        if self.agent.remote_candidates().count() > MOST_REMOTE {
+            return Some("a peer has too many candidates");
+        }
+        (!self.checks.is_empty()).then_some("a check was not sent")
+    }
+
+    /// Whether an address of ours is known.
+    pub(crate) fn has_local(&self) -> bool {
+        self.agent.local_candidates().next().is_some()
+    }
+
+    /// Whether an address of the peer is known.
+    pub(crate) fn has_remote(&self) -> bool {
+        self.agent.remote_candidates().next().is_some()
+    }
+
+    /// Whether we can be reached where the announcement says.
+    pub(crate) fn is_ours(&self, announcement: &Announcement) -> bool {
+        let address = candidates::parse(&announcement.text).map(|candidate| candidate.addr());
+        self.agent.local_candidates().any(|known| Some(known.addr()) == address)
+    }
+
+    /// The addresses of this host from which something is sent to the peer.
+    pub(crate) fn bases(&self) -> BTreeSet<SocketAddr> {
+        let own = |it: &Candidate| it.kind() != CandidateKind::Relayed;
+        self.agent.local_candidates().filter(own).map(|it| it.local()).collect()
+    }
+
     /// Whether the peer told us that `address` is one that a relay lends it.
     pub(crate) fn is_on_relay(&self, address: SocketAddr) -> bool {
         self.agent.remote_candidates().any(|it| it.addr() == address && it.kind() == CandidateKind::Relayed)
@@ -181,12 +218,19 @@ impl Agent {
 
     /// Handles a message that this agent [accepts](Self::accepts).
     pub(crate) fn handle_message(&mut self, local: SocketAddr, from: SocketAddr, message: Message<'_>, now: Instant) {
+        if self.agent.remote_candidates().count() >= MOST_REMOTE
+            && !self.agent.remote_candidates().any(|it| it.addr() == from)
+        {
+            tracing::debug!("Ignored a check from yet another address of the peer");
+            return;
+        }
         let packet = StunPacket { proto: Protocol::Udp, source: from, destination: local, message: message.0 };
         self.agent.handle_packet(now, packet);
         self.handle_timeout(now);
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.last_run = now;
         // The agent sends one check per call, so each pair may need one.
         for _ in 0..=2 * CANDIDATE_PAIRS {
             self.agent.handle_timeout(now);
@@ -225,7 +269,18 @@ impl Agent {
             let (local, remote) = (transmit.source, transmit.destination);
             self.checks.push_back(Check { local, remote, payload: transmit.contents.into() });
         }
-        self.due = self.agent.poll_timeout();
+        let due = self.agent.poll_timeout();
+        // Without anything to be checked it wants to be woken all the same.
+        self.due = due.filter(|due| *due != self.last_run + NOTHING_TO_CHECK || self.has_pairs());
+    }
+
+    /// Whether some address of ours and some of the peer's could make a path.
+    fn has_pairs(&self) -> bool {
+        let has = |is_v4: bool| {
+            self.agent.local_candidates().any(|it| it.addr().is_ipv4() == is_v4)
+                && self.agent.remote_candidates().any(|it| it.addr().is_ipv4() == is_v4)
+        };
+        has(true) || has(false)
     }
 }
 
@@ -243,6 +298,11 @@ impl<'a> Message<'a> {
 }
 
 impl Announcement {
+    /// Whether the peer has found out about the address by itself.
+    pub(crate) fn is_peer_reflexive(&self) -> bool {
+        candidates::parse(&self.text).is_some_and(|candidate| candidate.kind() == CandidateKind::PeerReflexive)
+    }
+
     fn of(candidate: &Candidate) -> Self {
         Self { priority: candidate.prio(), text: candidate.to_sdp_string() }
     }

@@ -361,8 +361,12 @@ impl Allocation {
     }
 
     fn handle_binding(&mut self, local: SocketAddr, from: SocketAddr, answer: &Answer, rng: &mut StdRng, now: Instant) {
-        self.note_seen(local, answer.mapped());
-        if self.active.is_some() {
+        let was_moved = self.note_seen(local, answer.mapped());
+        if let Some(active) = self.active {
+            // A router has forgotten us. To the relay we are somebody else now, to whom it lends nothing.
+            if was_moved && active.relay == from {
+                self.probe(rng, now);
+            }
             return;
         }
         self.active = Some(Active { relay: from, local, keep_alive: now + KEEP_ALIVE });
@@ -370,15 +374,17 @@ impl Allocation {
         self.send(Transaction::new(request, from, now), rng);
     }
 
-    fn note_seen(&mut self, host: SocketAddr, mapped: Option<SocketAddr>) {
+    /// Notes how a relay sees us. Returns whether it saw us elsewhere before.
+    fn note_seen(&mut self, host: SocketAddr, mapped: Option<SocketAddr>) -> bool {
         let mapped = mapped.filter(|mapped| mapped.is_ipv4() == host.is_ipv4());
         let seen = Seen { host, mapped };
-        let Some(known) = self.seen.get_mut(usize::from(host.is_ipv6())) else { return };
+        let Some(known) = self.seen.get_mut(usize::from(host.is_ipv6())) else { return false };
         if *known == Some(seen) {
-            return;
+            return false;
         }
-        *known = Some(seen);
+        let before = known.replace(seen);
         self.events.extend(seen.candidates().map(Event::Found));
+        before.is_some()
     }
 
     fn handle_allocated(&mut self, answer: &Answer, rng: &mut StdRng, now: Instant) {

@@ -39,6 +39,8 @@ pub(crate) struct Timers {
     /// When the present session is doubted unless the peer says something.
     doubt_at: Option<Instant>,
     keepalive_at: Option<Instant>,
+    /// When the peer last said something authentic.
+    heard_at: Option<Instant>,
 }
 
 /// What is due.
@@ -58,12 +60,19 @@ pub(crate) enum Attempt {
 impl Timers {
     pub(crate) fn new(rng: &mut impl Rng, now: Instant) -> Self {
         let (renewed, jitter) = (now, jitter(rng));
-        Self { renewed, jitter, attempt: None, rekey_at: None, doubt_at: None, keepalive_at: None }
+        Self { renewed, jitter, attempt: None, rekey_at: None, doubt_at: None, keepalive_at: None, heard_at: None }
     }
 
     /// Whether a handshake is going on.
     pub(crate) fn is_trying(&self) -> bool {
         self.attempt.is_some()
+    }
+
+    /// How long a handshake has been going on, and how long of it nothing has been heard.
+    pub(crate) fn unanswered(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let (since, _) = self.attempt?;
+        let silent_since = self.heard_at.map_or(since, |heard| heard.max(since));
+        Some((now.saturating_duration_since(since), now.saturating_duration_since(silent_since)))
     }
 
     /// An initiation was sent.
@@ -101,6 +110,7 @@ impl Timers {
     /// Something authentic was received, perhaps on the `current` session.
     pub(crate) fn received(&mut self, current: Option<&Session>, has_packet: bool, now: Instant) {
         self.doubt_at = None;
+        self.heard_at = Some(now);
         if has_packet {
             self.keepalive_at.get_or_insert(now + KEEPALIVE);
             if let Some(session) = current {

@@ -1,6 +1,6 @@
 //! The WireGuard tunnel to one peer: its sessions, and the handshakes that make them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::{PresharedKey, PublicKey};
 use rand::Rng;
@@ -87,6 +87,11 @@ impl Tunnel {
     /// Whether something can be sent to the peer now.
     pub(crate) fn can_seal(&self, now: Instant) -> bool {
         self.current.and_then(|index| self.session(index)).is_some_and(|session| session.is_for_sending(now))
+    }
+
+    /// How long a handshake has been going on, and how long of it the peer has been silent.
+    pub(crate) fn unanswered(&self, now: Instant) -> Option<(Duration, Duration)> {
+        self.timers.unanswered(now)
     }
 
     /// When the last handshake was completed.

@@ -151,13 +151,14 @@ impl Tunnel {
                 }
             }
             connection::Event::SessionReady(peer) => self.send_held(peer, now),
-            connection::Event::Failed(PeerId::Gateway(gateway)) => {
-                tracing::debug!(%gateway, "the gateway cannot be reached (any more)");
+            connection::Event::Failed(PeerId::Gateway(gateway), why) => {
+                tracing::debug!(%gateway, ?why, "the gateway cannot be reached (any more)");
                 for resource in self.lose_gateway(gateway, now) {
                     self.ask_portal(Target::Resource(resource));
                 }
             }
             connection::Event::Closed(PeerId::Gateway(gateway)) => self.forget_gateway(gateway),
+            connection::Event::NewKeyNeeded(_) => self.events.push_back(Event::NewKeyNeeded),
             connection::Event::NoRelays => {
                 if self.relay_plea.handle_lost(now) {
                     self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
@@ -171,8 +172,8 @@ impl Tunnel {
                     self.send_held(PeerId::Client(client), now);
                 }
             }
-            connection::Event::Failed(PeerId::Client(client)) => {
-                tracing::debug!(%client, "the client cannot be reached (any more)");
+            connection::Event::Failed(PeerId::Client(client), why) => {
+                tracing::debug!(%client, ?why, "the client cannot be reached (any more)");
                 self.forget_client(client);
             }
             connection::Event::Closed(PeerId::Client(client)) => self.forget_client(client),

@@ -103,6 +103,8 @@ pub enum Event {
     GatewaysOffline(ResourceId),
     /// The resource's gateways and we are too far apart in version. Said once per resource.
     GatewayVersionMismatch(ResourceId),
+    /// A gateway cannot be reached again and again, and nothing but a [`reset`](Tunnel::reset) can help, with new sockets.
+    NewKeyNeeded,
     /// The portal has to know us by this key from now on.
     NewPublicKey(PublicKey),
 }

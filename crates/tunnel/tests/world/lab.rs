@@ -339,7 +339,8 @@ impl Gateway {
                 }
                 connection::Event::InvalidateCandidates { .. }
                 | connection::Event::Established(_)
-                | connection::Event::Failed(_)
+                | connection::Event::Failed(..)
+                | connection::Event::NewKeyNeeded(_)
                 | connection::Event::Closed(_)
                 | connection::Event::NoRelays => {}
             }

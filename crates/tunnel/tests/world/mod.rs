@@ -197,7 +197,10 @@ impl Client {
                 Event::Devices(devices) => self.devices.push(devices),
                 Event::ToPortal(message) => self.to_portal.push(message),
                 Event::Decided { id, decision } => self.decided.push((id, decision)),
-                other @ (Event::GatewaysOffline(_) | Event::GatewayVersionMismatch(_) | Event::NewPublicKey(_)) => {
+                other @ (Event::GatewaysOffline(_)
+                | Event::GatewayVersionMismatch(_)
+                | Event::NewKeyNeeded
+                | Event::NewPublicKey(_)) => {
                     self.others.push(other);
                 }
             }

@@ -1,5 +1,8 @@
 //! The connection to one peer and its life: connecting, connected, idle, failed.
 
+mod news;
+mod path;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     net::SocketAddr,
@@ -14,16 +17,16 @@ use crate::{
     Due, Params, Path, Route, Sealed,
     doubt::Doubt,
     ice::{self, Agent, Announcement, Health, LocalCandidate, Message, Profile},
-    limits::{EARLY_MESSAGES, push_bounded},
+    limits::{EARLY_MESSAGES, TOLD_CANDIDATES, push_bounded},
     relay::Relays,
     way::{Post, Way},
     wireguard::{Attempt, Identity, Introduction, Number, Opened, Refused, Tunnel},
 };
+pub use news::Failure;
+pub(crate) use news::{News, Received};
 
-/// A peer that does not tell us a single address within this time is not there.
+/// Who does not know a single address of the peer, or of its own, after this time will not know one later.
 const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(10);
-/// New candidates of the peer may still be on their way through the portal when the last path has died.
-const DISCONNECT_GRACE: Duration = Duration::from_secs(2);
 /// A connection without packets for this long is idle. Longer than a dead path needs to be found while active.
 const IDLE_AFTER: Duration = Duration::from_secs(20);
 /// Handshakes that only refresh what already works are not repeated within this time.
@@ -42,15 +45,20 @@ pub(crate) struct Connection {
     state: State,
     health: Health,
     doubt: Doubt,
-    /// Until when the peer has to have told us an address.
+    /// Until when we have to know an address of the peer and one of ours.
     candidates_due: Option<Instant>,
     /// Until when there has to be hope again.
     recovery_due: Option<Instant>,
     last_proactive_handshake: Option<Instant>,
+    /// Whether there is a new path, for which a session has to be made.
+    wants_handshake: bool,
+    begun: Instant,
     established: bool,
     ready: bool,
     announce: BTreeSet<Announcement>,
     withdraw: BTreeSet<Announcement>,
+    /// What the peer ever heard of us. Full: the oldest is forgotten.
+    told: VecDeque<Announcement>,
 }
 
 #[derive(Debug)]
@@ -61,37 +69,6 @@ enum State {
     Connected { way: Way, last_use: Instant },
     /// There is a path, but nothing travels on it.
     Idle { way: Way },
-}
-
-/// What a connection wants to be known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum News {
-    /// There are a path and a session for the first time.
-    Established,
-    /// Packets can be sent, and could not before.
-    Ready,
-    /// It is over.
-    Failed(Failure),
-}
-
-/// Why a connection is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Failure {
-    /// The peer did not tell us a single address.
-    Silent,
-    /// There is no path left.
-    Unreachable,
-    /// The peer does not complete handshakes.
-    Unresponsive,
-}
-
-/// What became of a received WireGuard message.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// It contained this packet.
-    Packet(IpPacket),
-    /// It was for the connection itself.
-    Control,
 }
 
 impl Connection {
@@ -119,10 +96,13 @@ impl Connection {
             candidates_due: Some(now + CANDIDATE_TIMEOUT),
             recovery_due: None,
             last_proactive_handshake: None,
+            wants_handshake: false,
+            begun: now,
             established: false,
             ready: false,
             announce: BTreeSet::new(),
             withdraw: BTreeSet::new(),
+            told: VecDeque::new(),
         }
     }
 
@@ -166,7 +146,27 @@ impl Connection {
             self.withdraw.retain(|withdrawn| withdrawn.text != announcement.text);
             self.announce.insert(announcement);
             self.wake(now);
+            self.expect_candidates();
         }
+    }
+
+    /// The peer may still believe in these addresses of ours, which it heard of on an earlier connection.
+    pub(crate) fn take_back(&mut self, stale: Vec<Announcement>) {
+        for announcement in stale.into_iter().filter(|announcement| !self.agent.is_ours(announcement)) {
+            // It can only forget what it was told, and some addresses it found out by itself.
+            if announcement.is_peer_reflexive() {
+                self.announce.insert(announcement.clone());
+            }
+            self.withdraw.insert(announcement);
+        }
+    }
+
+    /// What the peer may know of us.
+    pub(crate) fn into_told(mut self) -> VecDeque<Announcement> {
+        for announcement in self.agent.announcements() {
+            remember(&mut self.told, announcement);
+        }
+        self.told
     }
 
     pub(crate) fn remove_local(&mut self, candidate: LocalCandidate, now: Instant) {
@@ -183,13 +183,19 @@ impl Connection {
                 tracing::debug!("Ignored a candidate of a peer");
                 continue;
             };
-            self.candidates_due = None;
+            self.expect_candidates();
             self.wake(now);
             for address in channels {
                 if let Some(relay) = self.relay {
                     post.bind_channel(relay, address, now);
                 }
             }
+        }
+    }
+
+    fn expect_candidates(&mut self) {
+        if self.agent.has_local() && self.agent.has_remote() {
+            self.candidates_due = None;
         }
     }
 
@@ -242,6 +248,9 @@ impl Connection {
         match self.tunnel.open(message, post.identity, post.rng, now)? {
             Opened::Control => Ok(Received::Control),
             Opened::Answer(answer) => {
+                if let Some(Way::Direct { .. }) = self.way() {
+                    self.doubt.hope_for_direct_paths();
+                }
                 self.send_control(answer, post, now);
                 Ok(Received::Control)
             }
@@ -277,16 +286,21 @@ impl Connection {
         if self.fall_asleep(now) {
             self.check_connectivity(post, now);
         }
+        if self.drive_tunnel(post, now) == Attempt::GivenUp {
+            return vec![News::Failed(Failure::Unresponsive)];
+        }
         while let Some(check) = self.agent.poll_transmit() {
             let way = self.way_between(check.local, check.remote, post.relays);
             post.send(way, &check.payload, now);
         }
-        if self.drive_tunnel(post, now) == Attempt::GivenUp {
-            return vec![News::Failed(Failure::Unresponsive)];
+        // Behind the check that tells the peer of the path, so that it answers on that one.
+        if std::mem::take(&mut self.wants_handshake) {
+            self.handshake_proactively(post, now);
         }
         let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if passed(self.candidates_due) {
-            return vec![News::Failed(Failure::Silent)];
+            let why = if self.agent.has_remote() { Failure::Nowhere } else { Failure::Silent };
+            return vec![News::Failed(why)];
         }
         if passed(self.recovery_due) {
             return vec![News::Failed(Failure::Unreachable)];
@@ -300,7 +314,7 @@ impl Connection {
             self.agent.poll_timeout().map(due("connectivity check")),
             self.tunnel.poll_timeout(),
             self.doubt.poll_timeout(),
-            self.candidates_due.map(due("peer without candidates")),
+            self.candidates_due.map(due("connection without candidates")),
             self.recovery_due.map(due("peer without a path")),
             self.idle_due().map(due("idle connection")),
         ]
@@ -310,6 +324,9 @@ impl Connection {
 
     /// What the peer has to hear of our candidates since the last time, best first: new ones, and ones that are gone.
     pub(crate) fn take_signals(&mut self) -> (Vec<String>, Vec<String>) {
+        for announcement in &self.announce {
+            remember(&mut self.told, announcement.clone());
+        }
         let texts = |set: &mut BTreeSet<Announcement>| {
             std::mem::take(set).into_iter().rev().map(|announcement| announcement.text).collect()
         };
@@ -359,7 +376,11 @@ impl Connection {
     /// Does what the tunnel has to do by itself.
     fn drive_tunnel(&mut self, post: &mut Post<'_>, now: Instant) -> Attempt {
         loop {
+            let unanswered = self.tunnel.unanswered(now);
             let (attempt, message) = self.tunnel.handle_timeout(post.identity, post.rng, now);
+            if let Some((age, silence)) = unanswered.filter(|_| attempt == Attempt::Initiate) {
+                self.miss_answer(age, silence, post, now);
+            }
             if let Some(message) = message {
                 self.send_control(message, post, now);
             }
@@ -367,70 +388,6 @@ impl Connection {
                 return attempt;
             }
         }
-    }
-
-    fn handle_nomination(&mut self, local: SocketAddr, remote: SocketAddr, post: &mut Post<'_>, now: Instant) {
-        let way = self.way_between(local, remote, post.relays);
-        if self.way() == Some(way) {
-            return;
-        }
-        tracing::debug!(number = ?self.number, ?way, "New path");
-        self.leave(way, now);
-        let before = std::mem::replace(&mut self.state, State::Idle { way });
-        match before {
-            State::Connecting { early } => {
-                self.state = State::Connected { way, last_use: now };
-                for message in early {
-                    post.send(way, &message, now);
-                }
-            }
-            State::Connected { last_use, .. } => self.state = State::Connected { way, last_use },
-            State::Idle { .. } => {}
-        }
-        self.handshake_proactively(post, now);
-    }
-
-    /// A path answered, perhaps not the present one.
-    fn heard(&mut self, way: Way, now: Instant) {
-        if self.way() == Some(way) {
-            self.doubt.heard(now);
-        } else if matches!(way, Way::Relayed { .. }) {
-            self.doubt.heard_by_relay(now);
-            if matches!(self.state, State::Connected { .. }) {
-                self.leave_dead_path(now);
-            }
-        }
-    }
-
-    /// The present path is given up for another.
-    fn leave(&mut self, for_way: Way, now: Instant) {
-        match for_way {
-            Way::Direct { local, .. } => self.doubt.trust(local),
-            Way::Relayed { .. } => self.leave_dead_path(now),
-        }
-        self.doubt.begin(now);
-    }
-
-    /// Takes back the address behind a direct path of which nothing is heard, so that both sides use another.
-    fn leave_dead_path(&mut self, now: Instant) {
-        let Some(Way::Direct { local, .. }) = self.way() else { return };
-        if self.params.role != IceRole::Controlling || !self.doubt.is_justified(now) {
-            return;
-        }
-        tracing::debug!(number = ?self.number, "The direct path is silent");
-        let withdrawal = self.doubt.withhold(local, &mut self.agent, now);
-        self.announce.retain(|announced| !withdrawal.gone.contains(announced));
-        self.announce.extend(withdrawal.unsaid);
-        self.withdraw.extend(withdrawal.gone);
-    }
-
-    fn handle_health(&mut self, health: Health, now: Instant) {
-        tracing::debug!(number = ?self.number, ?health, "Connectivity");
-        self.health = health;
-        self.recovery_due = match health {
-            Health::Checking | Health::Connected => None,
-            Health::Disconnected => self.recovery_due.or(Some(now + DISCONNECT_GRACE)),
-        };
     }
 
     /// The side that chooses the path also makes sure that there is a session on it.
@@ -481,6 +438,23 @@ impl Connection {
         }
     }
 
+    /// Since when it is undecided whether this connection can be used.
+    pub(crate) fn undecided_since(&self) -> Option<Instant> {
+        (!self.established).then_some(self.begun)
+    }
+
+    /// What must never be the case between two calls, if it is.
+    pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
+        let too_many_wait = matches!(&self.state, State::Connecting { early } if early.len() > EARLY_MESSAGES);
+        if too_many_wait || self.told.len() > TOLD_CANDIDATES {
+            return Some("a queue of a connection is too long");
+        }
+        if !self.announce.is_empty() || !self.withdraw.is_empty() || self.wants_handshake {
+            return Some("something was left undone");
+        }
+        self.agent.broken_invariant().or_else(|| self.doubt.broken_invariant())
+    }
+
     /// Whether one more packet changes nothing but counters, so that nobody else has to be asked.
     pub(crate) fn is_calm(&self) -> bool {
         self.ready && matches!(self.state, State::Connected { .. })
@@ -500,5 +474,11 @@ impl Connection {
             news.push(News::Ready);
         }
         news
+    }
+}
+
+fn remember(told: &mut VecDeque<Announcement>, announcement: Announcement) {
+    if !told.iter().any(|known| known.text == announcement.text) {
+        push_bounded(told, announcement, TOLD_CANDIDATES);
     }
 }
