@@ -10,6 +10,7 @@ use integration_tests::{
     topology::Traffic,
     transfer::disturbed,
 };
+use nix::sys::signal::Signal;
 
 /// How long a download may stand still when its relay is gone.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -55,6 +56,24 @@ fn another_relay_takes_over_a_running_download() -> anyhow::Result<()> {
         println!("longest silence: {:?}", transfer.longest_silence);
         assert!(transfer.longest_silence < LIMIT, "{transfer:?}");
         Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_daemon_that_was_killed_is_lent_an_address_again() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.net.block_direct()?;
+        let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        // The relay still lends what it lent; the next daemon comes from the same address and port.
+        daemon.signal(Signal::SIGKILL)?;
+        daemon.wait(Duration::from_secs(5))?;
+
+        let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
+        stand.is_connected()?;
+        stand.download(PRIVATE_NAME, 1, 4)
     })
 }
 

@@ -339,6 +339,8 @@ impl Allocation {
             Some(438) => answer.nonce().is_some_and(|nonce| self.credentials.nonce() != Some(nonce)),
             // RFC 8489 section 9.2.4 demands this answer to a request that has an integrity, but no nonce.
             Some(400) => !had_nonce && self.credentials.name_us() && self.credentials.nonce().is_none(),
+            // Some relays look for what they lend to our address before they look at who asks.
+            Some(437) => !had_nonce && self.lease.is_none() && transaction.request == Request::Allocate,
             Some(_) | None => false,
         }
     }

@@ -352,6 +352,27 @@ fn a_left_over_allocation_is_deleted_first() {
 }
 
 #[test]
+fn a_relay_that_does_not_look_who_asks_lends_again_after_a_restart() {
+    let mut story = Story::with(&[V4]);
+    story.bound();
+    let (relay, request) = story.take();
+    story.deliver(relay, refusal(&request, 437));
+    assert_eq!(story.asked(), ["delete"]);
+    story.challenged();
+    assert_eq!(story.asked(), ["delete"]);
+    story.succeed(|answer| answer.add_attribute(Lifetime::from_u32(0)));
+    assert_eq!(story.asked(), ["allocate"]);
+    // From now on it has to say who it is.
+    let (relay, request) = story.take();
+    story.deliver(relay, refusal(&request, 437));
+    assert!(story.requests.is_empty());
+    let mut genuine = answer_to(&request, MessageClass::SuccessResponse);
+    ALLOCATED(&mut genuine);
+    story.deliver(relay, signed(genuine));
+    assert!(story.allocation.lends(at(LENT_V4)));
+}
+
+#[test]
 fn a_relay_that_has_forgotten_us_is_asked_again() {
     let mut story = Story::allocated();
     story.live_until(300.0);
