@@ -48,6 +48,7 @@ async fn a_path_says_how() {
         "\
 Wiki: relayed
   gateway         9f0c1d2e-0000-4000-8000-000000000001 in Berlin
+  round trip      12.3 ms
   last handshake  1 min ago
   traffic         2.0 KiB sent, 4.0 KiB received
 "
