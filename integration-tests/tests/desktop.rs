@@ -11,6 +11,8 @@ use integration_tests::{
 mod browser;
 #[path = "desktop/language.rs"]
 mod language;
+#[path = "desktop/walk.rs"]
+mod walk;
 
 fn property(stand: &Stand, name: &str) -> String {
     let property = "busctl --system get-property dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";

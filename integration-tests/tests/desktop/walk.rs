@@ -1,0 +1,92 @@
+//! Without eyes and without a mouse: what is on the pages of the main window has names, and the keyboard gets there.
+
+use std::collections::BTreeSet;
+
+use integration_tests::{
+    desktop::{
+        APP, Desktop,
+        accessibility::{Accessibility, Is, Node, describe},
+    },
+    stand::{Stand, tell},
+};
+
+/// More presses of the tabulator than any page has stops.
+const STOPS: usize = 24;
+
+/// What is wrong with what the keyboard can rest on.
+fn nameless(nodes: &[Node]) -> Vec<String> {
+    let is_class = |name: &str| ["Gtk", "Adw", "Firezone"].iter().any(|it| name.starts_with(it) && !name.contains(' '));
+    let has_no_name = |node: &&Node| node.name.trim().is_empty() || (is_class(&node.name) && node.role != "window");
+    nodes
+        .iter()
+        .filter(|node| node.is(Is::Focusable))
+        .filter(|node| has_no_name(node) || matches!(node.role.as_str(), "" | "widget" | "unknown"))
+        .map(|node| format!("{} {:?}", node.role, node.name))
+        .collect()
+}
+
+/// All that can be used, by role and name. The search has a key of its own, and is not there before.
+fn usable(nodes: &[Node]) -> BTreeSet<(String, String)> {
+    nodes
+        .iter()
+        .filter(|node| node.is(Is::Focusable) && node.is(Is::Sensitive))
+        .filter(|node| matches!(node.role.as_str(), "button" | "switch" | "text box"))
+        // The keyboard has keys of the window manager for these.
+        .filter(|node| !node.description.ends_with(" the window"))
+        .map(|node| (node.role.clone(), node.name.clone()))
+        .collect()
+}
+
+/// Goes from stop to stop and back again until everything was reached.
+fn reach_everything(stand: &Stand, desktop: &Desktop, person: &Accessibility, page: &str) -> anyhow::Result<()> {
+    let mut left = usable(&person.tree(APP)?);
+    for keys in ["Tab", "shift+Tab"] {
+        for _ in 0..STOPS {
+            let nodes = person.tree(APP)?;
+            let mut focused = nodes.iter().filter(|node| node.is(Is::Focused)).peekable();
+            if focused.peek().is_none() {
+                // The library's entries have the keyboard inside, where it is not told.
+                left.retain(|(role, _)| role != "text box");
+            }
+            for node in focused {
+                left.remove(&(node.role.clone(), node.name.clone()));
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            desktop.press(stand, keys)?;
+        }
+    }
+    anyhow::bail!("{page}: the keyboard does not get to {left:?}\n{}", describe(&person.tree(APP)?))
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn sign_in_and_session_have_names_and_the_keyboard_gets_everywhere() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let mut desktop = Desktop::log_in(stand)?;
+        let person = desktop.accessibility(stand)?;
+        let mut wrong = Vec::new();
+        let mut look = |page: &str| -> anyhow::Result<()> {
+            wrong.extend(nameless(&person.tree(APP)?).into_iter().map(|what| format!("{page}: {what}")));
+            Ok(())
+        };
+        desktop.start_app(stand, &[])?;
+        person.find(APP, "label", "The service is not running")?;
+        reach_everything(stand, &desktop, &person, "problem")?;
+
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        person.find(APP, "button", "Sign in with the browser")?;
+        look("sign-in")?;
+        reach_everything(stand, &desktop, &person, "sign-in")?;
+
+        stand.sign_in("anna")?;
+        person.find(APP, "label", "Company wiki")?;
+        look("session")?;
+        reach_everything(stand, &desktop, &person, "session")?;
+
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    })
+}
