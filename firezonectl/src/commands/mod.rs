@@ -56,7 +56,7 @@ pub enum Command {
     /// Show one of them
     #[command(after_help = resource::HELP)]
     Resource(resource::Args),
-    /// Show whom this machine asks for names, and why it gets its answers
+    /// Show whom this machine asks for names, and why
     #[command(after_help = dns::HELP)]
     Dns(dns::Args),
     /// Switch the Internet resource on or off
