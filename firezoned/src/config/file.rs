@@ -55,9 +55,7 @@ impl Places {
 /// The files of the directory by name, as far as they are meant for us. Hidden ones are editors' and package managers'.
 fn drop_ins(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut paths = Vec::new();
@@ -132,9 +130,7 @@ fn understand(key: &str, value: &DeValue<'_>) -> Result<(&'static setting::Setti
 fn text(path: &Path, owners: &[u32]) -> Result<Option<String>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let file = match File::open(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(unreadable)?,
     };
     let facts = file.metadata().map_err(unreadable)?;
