@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context as _, bail, ensure};
 use integration_tests::{
     account::CLIENT_TOKEN,
-    process::Finished,
+    process::{Finished, Running},
     stand::{Stand, tell},
 };
 
@@ -58,6 +58,16 @@ fn shell(stand: &Stand, script: &str) -> anyhow::Result<Finished> {
     stand.client().program("sh -c").arg(format!("cd {HOME} && {script}")).env("HOME", HOME).as_user("anna").run()
 }
 
+/// A daemon on the system bus, and a person with a token at home.
+fn serve(stand: &mut Stand) -> anyhow::Result<Running> {
+    stand.start_bus()?;
+    let daemon = stand.serve_bus(stand.daemon())?;
+    let client = stand.client();
+    client.program("install -d -o anna -m 0700").arg(HOME).check()?;
+    client.write(&format!("{HOME}/token"), CLIENT_TOKEN)?;
+    Ok(daemon)
+}
+
 /// Some examples end what others need.
 fn is_connected(stand: &Stand) -> anyhow::Result<()> {
     if !stand.ctl("anna", "status --quiet").run()?.status.success() {
@@ -96,11 +106,7 @@ fn run(stand: &Stand, Example { page, how, text }: &Example) -> anyhow::Result<(
 #[ignore = "needs root: make integration"]
 fn every_page_is_true_where_it_shows_examples() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
-        let client = stand.client();
-        client.program("install -d -o anna -m 0700").arg(HOME).check()?;
-        client.write(&format!("{HOME}/token"), CLIENT_TOKEN)?;
+        let _daemon = serve(stand)?;
         let mut count = 0;
         for example in pages()?.iter().map(|page| examples(page)).collect::<anyhow::Result<Vec<_>>>()?.iter().flatten()
         {
@@ -129,11 +135,8 @@ const OTHERWISE: [(&str, i32); 2] = [
 #[ignore = "needs root: make integration"]
 fn every_verb_is_true_where_its_help_shows_an_example() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = serve(stand)?;
         let client = stand.client();
-        client.program("install -d -o anna -m 0700").arg(HOME).check()?;
-        client.write(&format!("{HOME}/token"), CLIENT_TOKEN)?;
         shell(stand, "mkdir -p ~/.local/share/bash-completion/completions")?;
         let help = client.program("firezonectl --help").check()?.text();
         let verbs = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());

@@ -486,3 +486,22 @@ async fn settings_are_changed_kept_announced_and_reset() {
     bus.settings.reset(vec!["internet-resource".to_owned()]).await.unwrap();
     assert_eq!(bus.settings.get().await.unwrap()["internet-resource"].source, "");
 }
+
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_fails() {
+    let bus = TestBus::new(EVERYTHING).await;
+    let set = |name: &str| {
+        let value = zbus::zvariant::OwnedValue::try_from(Value::from(name)).unwrap();
+        bus.settings.set(BTreeMap::from([("name".to_owned(), value)]))
+    };
+    set("kept").await.unwrap();
+    let source = bus.settings.get().await.unwrap()["name"].source.clone();
+    let directory = std::path::Path::new(&source).parent().unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
+    // Nothing can be made there, not even by root.
+    std::os::unix::fs::symlink("nowhere/at/all", directory).unwrap();
+
+    let refusal = set("lost").await.unwrap_err();
+    assert!(matches!(refusal, Error::Failed(_)), "{refusal:?}");
+    assert_ne!(bus.settings.get().await.unwrap()["name"].value, "lost");
+}
