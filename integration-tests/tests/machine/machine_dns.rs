@@ -11,6 +11,8 @@ use integration_tests::{
     topology::{CLIENT, PORTAL, RESOLVER},
 };
 
+use super::machine_kill::{STAYS_DOWN, is_killed};
+
 /// For names to be right again after a disturbance.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -323,15 +325,26 @@ fn names_are_right(kind: Kind) -> anyhow::Result<()> {
 
         machine.sign_in("anna")?;
         inside(&machine, &kind, "signed in again")?;
-        let process = machine.property(UNIT, "MainPID")?;
-        machine.program(&format!("kill -9 {process}")).check()?;
+        let drop_in = format!("/etc/systemd/system/{UNIT}.d/test.conf");
+        machine.write(&drop_in, STAYS_DOWN)?;
+        machine.systemctl("daemon-reload")?;
+        kill(&machine)?;
+        assert!(is_killed(&machine)?, "not killed");
+        is_as_before(&machine, &before, "killed")?;
+        machine.program("rm").arg(&drop_in).check()?;
+        machine.systemctl("daemon-reload")?;
+        machine.systemctl(&format!("start {UNIT}"))?;
+        machine.sign_in("anna")?;
+        inside(&machine, &kind, "after the kill")?;
+
+        // As the unit is meant to be, it starts the daemon again, which goes on with the session.
+        let process = kill(&machine)?;
         eventually("the daemon runs again", PATIENCE, || {
             let now = machine.property(UNIT, "MainPID").unwrap_or_default();
             now != "0" && now != process && machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
         })?;
-        is_as_before(&machine, &before, "killed")?;
-        machine.sign_in("anna")?;
-        inside(&machine, &kind, "after the kill")?;
+        inside(&machine, &kind, "started again")?;
+        outside(&machine, "started again")?;
 
         (kind.readdress)(&machine)?;
         inside(&machine, &kind, "with another address")?;
@@ -351,6 +364,13 @@ fn names_are_right(kind: Kind) -> anyhow::Result<()> {
         assert!(machine.look_up(PRIVATE_NAME)?.is_empty(), "the name is still there");
         Ok(())
     })
+}
+
+/// Kills the daemon. Returns which process it was.
+fn kill(machine: &Machine) -> anyhow::Result<String> {
+    let process = machine.property(UNIT, "MainPID")?;
+    machine.program(&format!("kill -9 {process}")).check()?;
+    Ok(process)
 }
 
 /// Names of resources are found, or a warning says why not.

@@ -28,7 +28,7 @@ const LEAST: usize = 20;
 const TRACE: &str = "/run/log/trace";
 
 /// Keeps the machine as its unit leaves it.
-const STAYS_DOWN: &str = "[Service]\nRestart=no\n";
+pub(super) const STAYS_DOWN: &str = "[Service]\nRestart=no\n";
 
 #[test]
 #[ignore = "needs root: make integration"]
@@ -123,7 +123,8 @@ fn session(machine: &Machine) -> anyhow::Result<()> {
     machine.sign_out("anna")
 }
 
-fn is_killed(machine: &Machine) -> anyhow::Result<bool> {
+/// Waits until the unit is down. Returns whether that is because its process was killed.
+pub(super) fn is_killed(machine: &Machine) -> anyhow::Result<bool> {
     eventually("the unit is down", PATIENCE, || {
         machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "failed" || state == "inactive")
     })?;
