@@ -13,7 +13,7 @@ use dbus_api::{
     ClientProxy, DiagnosticsProxy, DnsProxy, ResourcePath, ResourcesProxy, Setting, SettingsProxy, SignInOptions,
     State, Status, StatusFile, resources::Filter, status_file,
 };
-use doctor::{Check, Facts};
+use doctor::Check;
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -330,17 +330,6 @@ async fn find_on_socket(path: &Path) -> Result<Option<Daemon>, Failure> {
         Ok(Err(error)) => Err(failure(error)),
         Err(_) => Err(Failure::TimedOut),
     }
-}
-
-/// Adds who else is on the system bus; nobody if there is none.
-pub async fn neighbours(facts: &mut Facts) {
-    let look = async {
-        let connection = connection::Builder::system().ok()?.build().await.ok()?;
-        facts.ask(&connection).await;
-        Some(())
-    };
-    // Whoever does not answer in time is not there.
-    drop(tokio::time::timeout(PATIENCE, look).await);
 }
 
 /// What a daemon in service mode has left; only if that daemon lives.

@@ -114,15 +114,13 @@ impl Facts {
         self.ipv6 = (!is_off).then(|| has_ipv6_route(&text("proc/net/ipv6_route")));
         self.others = other_tunnels(&at("sys/class/net"));
     }
+}
 
-    /// Knocks at the portal, for as long as nobody knows better.
-    pub fn knock(&mut self) {
-        let addresses = PORTAL.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", PORTAL.0));
-        self.knock = Some(addresses.and_then(|mut addresses| {
-            let address = addresses.next().ok_or_else(|| format!("{} has no address", PORTAL.0))?;
-            TcpStream::connect_timeout(&address, KNOCK).map(drop).map_err(|error| format!("{}: {error}", PORTAL.0))
-        }));
-    }
+/// Knocks at the portal, for as long as nobody knows better. Blocks for some seconds, or as long as resolvers need.
+pub(crate) fn knock() -> Result<(), String> {
+    let addresses = PORTAL.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", PORTAL.0))?;
+    let address = addresses.into_iter().next().ok_or_else(|| format!("{} has no address", PORTAL.0))?;
+    TcpStream::connect_timeout(&address, KNOCK).map(drop).map_err(|error| format!("{}: {error}", PORTAL.0))
 }
 
 /// What the daemon's process may do.

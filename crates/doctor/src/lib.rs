@@ -5,6 +5,7 @@
 //!
 //! * [`facts`] – what files below `/proc`, `/sys`, `/etc` and `/run` say; reading only, no privileges
 //! * [`neighbours`], [`rules`] – what other services and the kernel say
+//! * [`look`] – all of these at once
 //! * [`checks`] – what all of that means, from the facts alone
 //! * [`report`] – everything that helps, and nothing that is private
 
@@ -13,6 +14,7 @@
 
 pub mod checks;
 pub mod facts;
+mod look;
 pub mod neighbours;
 mod redaction;
 pub mod report;
@@ -21,6 +23,7 @@ pub mod rules;
 use serde::{Deserialize, Serialize};
 
 pub use facts::{Facts, Whereabouts};
+pub use look::{look, look_from_outside};
 pub use report::{Material, Report};
 
 /// How a check has ended.

@@ -1,13 +1,13 @@
 //! `doctor`: what may be wrong on this machine.
 
-use std::{fmt, path::Path, time::SystemTime};
+use std::fmt;
 
-use doctor::{Check, Facts, Verdict, Whereabouts, checks, rules};
+use doctor::{Check, Facts, Verdict, Whereabouts, checks};
 use serde::Serialize;
 
 use super::Surroundings;
 use crate::{
-    client::{self, Daemon},
+    client::Daemon,
     failure::Failure,
     output::{SCHEMA, Show, Style, printable},
 };
@@ -58,17 +58,16 @@ fn learn(ours: &mut [Check], theirs: Vec<Check>) {
 
 /// Everything that can be found out here and now.
 pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
-    let mut facts = Facts { rules: rules::count().await, ..Facts::default() };
-    client::neighbours(&mut facts).await;
+    let mut known = Facts::default();
     match &around.daemon {
         Ok(Daemon::Serving(bus)) => {
-            facts.daemon = if bus.is_private { Whereabouts::Socket } else { Whereabouts::Bus };
-            facts.permissions = bus.permissions().await.ok();
-            facts.status = bus.status().await.ok();
+            known.daemon = if bus.is_private { Whereabouts::Socket } else { Whereabouts::Bus };
+            known.permissions = bus.permissions().await.ok();
+            known.status = bus.status().await.ok();
         }
         Ok(Daemon::Managed(file)) => {
-            facts.daemon = Whereabouts::File;
-            facts.status = Some(dbus_api::Status {
+            known.daemon = Whereabouts::File;
+            known.status = Some(dbus_api::Status {
                 state: file.state.clone(),
                 reason: file.reason.clone(),
                 portal: file.portal.clone(),
@@ -76,19 +75,10 @@ pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
                 ..dbus_api::Status::default()
             });
         }
-        Err(Failure::NotPermitted) => facts.daemon = Whereabouts::Forbidden,
-        Err(_) => facts.daemon = Whereabouts::Nowhere,
+        Err(Failure::NotPermitted) => known.daemon = Whereabouts::Forbidden,
+        Err(_) => {}
     }
-    // Files and the portal may take their time; the rest of the program need not.
-    let is_unknown = facts.status.is_none();
-    let read = tokio::task::spawn_blocking(move || {
-        facts.read(Path::new("/"), SystemTime::now());
-        if is_unknown {
-            facts.knock();
-        }
-        facts
-    });
-    read.await.unwrap_or_default()
+    ::doctor::look_from_outside(known).await
 }
 
 impl Show for Examination {

@@ -1,13 +1,9 @@
 //! What the daemon sees that may be wrong on this machine, and what helps somebody else to find out.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
 use dbus_api::Error;
-use doctor::{Check, Facts, Material, Report, Whereabouts, checks, rules};
+use doctor::{Check, Facts, Material, Report, Whereabouts, checks};
 use tokio::sync::Mutex;
 use zbus::{Connection, message::Header};
 
@@ -17,9 +13,6 @@ use super::{
     settings_object,
 };
 use crate::{session::Request, snapshot};
-
-/// How long other services, and then files, may take. Whoever does not answer in time is not there.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks around, one look at a time: it costs more than other answers.
 #[derive(Clone, Debug, Default)]
@@ -78,24 +71,11 @@ async fn facts(daemon: &Daemon, guard: &Guard, header: &Header<'_>, connection: 
     // On a bus everybody has a name.
     let is_private = connection.unique_name().is_none();
     let may_sign_in = guard.preview(header, Action::SignIn).await;
-    let mut facts = Facts {
+    let known = Facts {
         daemon: if is_private { Whereabouts::Socket } else { Whereabouts::Bus },
         permissions: Some([(Action::SignIn.word().to_owned(), may_sign_in.word().to_owned())].into()),
         status: Some(client_object::status(daemon).await),
         ..Facts::default()
     };
-    if !is_private && tokio::time::timeout(PATIENCE, facts.ask(connection)).await.is_err() {
-        tracing::debug!("other services do not answer in time");
-    }
-    facts.rules = tokio::time::timeout(PATIENCE, rules::count()).await.ok().flatten();
-    // Files may take their time; the daemon need not.
-    let asked = facts.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        facts.read(Path::new("/"), SystemTime::now());
-        facts
-    });
-    match tokio::time::timeout(PATIENCE, read).await {
-        Ok(Ok(facts)) => facts,
-        Ok(Err(_)) | Err(_) => asked,
-    }
+    doctor::look(known, (!is_private).then_some(connection)).await
 }
