@@ -240,6 +240,17 @@ impl Node {
         self.settle(now);
     }
 
+    /// Nobody will use this node any more: gives back what relays lend us. Call it after the connections are closed, and
+    /// drain [`poll_transmit`](Self::poll_transmit) once more.
+    ///
+    /// The rules leave it open whether a client does so (RFC 8656, section 7, has the means). It spares the relay an
+    /// address, and the next start of ours an answer that the address is still lent.
+    pub fn give_back_relays(&mut self, now: Instant) {
+        for transmit in self.relays.give_back(&mut self.rng, now) {
+            self.outbox.push(transmit);
+        }
+    }
+
     /// We are in a new network: drops all connections without a word, takes a new key, and starts all relays anew.
     pub fn reset(&mut self, now: Instant) {
         self.outbox.clear();

@@ -15,13 +15,15 @@ use std::{
 };
 
 use connection::{Event, Node, Route, Sealed};
-use ip_packet::Ecn;
+use ip_packet::{Ecn, control};
 use model::{Relay, RelayId};
 
 use sim::{CLIENT, GATEWAY, address, client, credentials_of, gateway, packet};
 
 const INSIDE: &str = "FIREZONE_TEST_INSIDE";
 const NAMESPACE: &str = "fz-conn-coturn";
+/// The first bytes of a request for a lease to be renewed or ended.
+const REFRESH: [u8; 2] = [0, 4];
 
 #[test]
 #[ignore = "needs root and coturn"]
@@ -70,6 +72,32 @@ fn an_allocation_of_coturn_is_refreshed() {
     });
 }
 
+#[test]
+#[ignore = "needs root and coturn"]
+fn an_address_of_coturn_is_given_back() {
+    in_namespace("an_address_of_coturn_is_given_back", "return", || {
+        let mut stand = Stand::new(&["203.0.113.1:3478"], &["192.0.2.10:52625"], &["192.0.2.20:52625"]);
+        stand.exchange_packets();
+        stand.ends[CLIENT].node.close(gateway(), &control::goodbye(), Instant::now());
+        stand.ends[CLIENT].node.give_back_relays(Instant::now());
+        let said = stand.ends[GATEWAY].received + 1;
+        stand.run_until(Duration::from_secs(3), |stand| stand.ends[GATEWAY].received == said);
+        assert_eq!(stand.ends[GATEWAY].received, said, "the goodbye goes before");
+
+        // It takes coturn a second to forget an address that was given back.
+        stand.run_until(Duration::from_secs(3), |_| false);
+
+        // Another one on the same socket. If something were still lent to it, that would have to be deleted first.
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let end = &mut stand.ends[CLIENT];
+        end.node = Node::new(Instant::now(), unix, [3; 32]);
+        end.node.update_relays(&[], &[relay_entry(&["203.0.113.1:3478"])], Instant::now());
+        end.refreshes = 0;
+        stand.run_until(Duration::from_secs(1), |_| false);
+        assert_eq!(stand.ends[CLIENT].refreshes, 0);
+    });
+}
+
 struct Stand {
     ends: Vec<End>,
     _coturn: Coturn,
@@ -80,6 +108,8 @@ struct End {
     sockets: Vec<UdpSocket>,
     events: Vec<Event>,
     received: usize,
+    /// How often a relay was asked to keep an address for us, or to take it back.
+    refreshes: usize,
 }
 
 struct Coturn(Child);
@@ -100,7 +130,13 @@ impl Stand {
             for socket in &sockets {
                 socket.set_nonblocking(true).unwrap();
             }
-            End { node: Node::new(Instant::now(), unix, [seed; 32]), sockets, events: Vec::new(), received: 0 }
+            End {
+                node: Node::new(Instant::now(), unix, [seed; 32]),
+                sockets,
+                events: Vec::new(),
+                received: 0,
+                refreshes: 0,
+            }
         };
         let mut ends = vec![end(1, client_addresses), end(2, gateway_addresses)];
         let entry = relay_entry(relay);
@@ -196,6 +232,7 @@ impl End {
             let socket = self.sockets.iter().find(|it| it.local_addr().unwrap().is_ipv4() == to.is_ipv4());
             let Some(socket) = socket.filter(|_| !forbidden.contains(&to)) else { continue };
             for datagram in transmit.payload.chunks(transmit.segment) {
+                self.refreshes += usize::from(datagram.starts_with(&REFRESH));
                 socket.send_to(datagram, to).unwrap();
             }
         }

@@ -6,7 +6,7 @@ use connection::{Drops, Event, Failure, Params, Route, Sealed};
 use ip_packet::{Ecn, control};
 use model::{IceCredentials, PresharedKey, PublicKey, RelayId, message::IceRole};
 
-use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs, udp_packet};
+use sim::{CLIENT, GATEWAY, Habits, World, address, gateway, packet, secs, udp_packet};
 
 #[test]
 fn the_same_parameters_keep_the_connection_and_everything_is_announced_again() {
@@ -151,6 +151,30 @@ fn goodbye_is_said_through_the_tunnel() {
     assert_eq!(world.hosts[GATEWAY].received, [control::goodbye()]);
     assert!(world.has(CLIENT, &Event::Closed(gateway())));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Unknown);
+}
+
+#[test]
+fn goodbye_goes_through_the_relay_before_its_address_is_given_back() {
+    for habits in [Habits::OFFICIAL, Habits::COTURN] {
+        let mut world = World::new(12).relay_only();
+        world.net.relays[0].habits = habits;
+        let mut world = world.with_relays().connected();
+        assert_eq!(world.net.relays[0].clients(), 2);
+        let now = world.net.now;
+        let node = &mut world.hosts[CLIENT].node;
+        node.close(gateway(), &control::goodbye(), now);
+        node.give_back_relays(now);
+        world.run_for(secs(1));
+        assert_eq!(world.hosts[GATEWAY].received, [control::goodbye()], "{habits:?}");
+        assert_eq!(world.net.relays[0].clients(), 1, "{habits:?}");
+        assert!(world.hosts[CLIENT].node.poll_timeout().is_none(), "nothing is left to do");
+        assert!(!world.has(CLIENT, &Event::NoRelays), "nobody is asked for other relays");
+        // Whoever comes next from the same port is lent an address at once.
+        world.introduce_relays(&[]);
+        world.run_for(secs(1));
+        assert_eq!(world.net.relays[0].clients(), 2, "{habits:?}");
+        assert_eq!(world.net.relays[0].answered("allocate", 437), 0, "{habits:?}");
+    }
 }
 
 #[test]

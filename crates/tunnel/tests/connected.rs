@@ -180,8 +180,11 @@ fn stopping_says_goodbye_to_everybody() {
     lab.run_for(secs(3));
     assert_eq!(lab.gateways[1].received.len(), 1, "two gateways of one site are fine");
 
+    assert_eq!(lab.relay.clients(), 3);
     lab.client.tunnel.stop(lab.client.now);
     lab.run_for(secs(1));
+
+    assert_eq!(lab.relay.clients(), 2, "what the relay lent is given back");
 
     assert_eq!(lab.gateways.iter().map(|gateway| gateway.goodbyes()).collect::<Vec<_>>(), [1, 1]);
 }

@@ -90,6 +90,18 @@ impl Relays {
         }
     }
 
+    /// Gives back what the relays lend us, and forgets them. What has to be sent for that is returned.
+    pub(crate) fn give_back(&mut self, rng: &mut StdRng, now: Instant) -> Vec<Transmit> {
+        let mut last = Vec::new();
+        for (_, mut allocation) in std::mem::take(&mut self.known) {
+            allocation.give_back(rng, now);
+            last.extend(std::iter::from_fn(|| allocation.poll_transmit()));
+        }
+        self.by_address.clear();
+        self.events.clear();
+        last
+    }
+
     /// Removes relays from which nothing can be expected any more.
     pub(crate) fn remove_useless(&mut self) -> Vec<RelayId> {
         let useless: Vec<_> =

@@ -230,7 +230,7 @@ impl Tunnel {
         self.settle(now);
     }
 
-    /// The session ends: says goodbye to everybody.
+    /// The session ends: says goodbye to everybody, and gives back what relays lend us.
     pub fn stop(&mut self, now: Instant) {
         for gateway in self.peers.ids() {
             self.close_gateway(gateway, now);
@@ -239,6 +239,7 @@ impl Tunnel {
             self.close_client(client, now);
         }
         self.settle(now);
+        self.node.give_back_relays(now);
     }
 
     /// The names that have addresses, for the next session.

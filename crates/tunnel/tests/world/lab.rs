@@ -24,7 +24,7 @@ pub(crate) struct Lab {
     pub(crate) gateways: Vec<Gateway>,
     /// Whether a router marks what it may mark.
     pub(crate) is_congested: bool,
-    relay: Relay,
+    pub(crate) relay: Relay,
     wire: VecDeque<Datagram>,
 }
 

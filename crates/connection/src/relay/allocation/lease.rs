@@ -1,4 +1,4 @@
-//! The addresses that the relay lends us: asked for, renewed at half of their life, lost.
+//! The addresses that the relay lends us: asked for, renewed at half of their life, lost, given back.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,7 +11,7 @@ use super::{Allocation, Event};
 use crate::{
     ice::LocalCandidate,
     relay::{
-        stun::{Answer, Refresh, Request},
+        stun::{Answer, Refresh, RefreshManner, Request},
         transaction::Transaction,
     },
 };
@@ -92,6 +92,23 @@ impl Allocation {
             self.invalidate();
             self.allocate(rng, now);
         }
+    }
+
+    /// Tells the relay that we are leaving, so that others can have what it lends us. Nobody waits for the answer: if
+    /// this gets lost, the allocation ends by itself some minutes later.
+    ///
+    /// A relay that was never asked for a renewal has not yet said in which manner it wants to be asked, so it is told
+    /// in both. It refuses one of them, which does no harm.
+    pub(crate) fn give_back(&mut self, rng: &mut StdRng, now: Instant) {
+        let (Some(_), Some(active)) = (self.lease, self.active) else { return };
+        self.invalidate();
+        let usual = self.manner.refresh;
+        let manners = [Some(usual), (usual != RefreshManner::Plain).then_some(RefreshManner::Plain)];
+        for manner in manners.into_iter().flatten() {
+            self.manner.refresh = manner;
+            self.transmit(&mut Transaction::new(Request::Refresh(Refresh::Delete), active.relay, now), rng);
+        }
+        self.manner.refresh = usual;
     }
 
     /// The relay lends us nothing any more. What it told us about our own addresses stays true.

@@ -100,3 +100,42 @@ fn only_a_suspended_relay_is_revived() {
     story.allocation.revive(&mut story.rng, story.now);
     assert!(story.requests.is_empty() && story.allocation.lends(at(LENT_V4)));
 }
+
+#[test]
+fn what_is_lent_is_given_back_once_and_nobody_waits_for_the_answer() {
+    let mut story = Story::allocated();
+    story.bind("198.51.100.20:4000");
+    story.requests.clear();
+    for _ in 0..2 {
+        story.allocation.give_back(&mut story.rng, story.now);
+        story.collect();
+    }
+    assert_eq!((story.asked(), story.lost()), (vec!["delete", "delete"], 2), "in each manner once");
+    for is_plain in [false, true] {
+        let (_, last) = story.take();
+        assert_eq!(nonce_of(&last), Some("first nonce"));
+        assert_eq!(last.attributes().all(|it| !matches!(it, Attribute::RequestedTransport(_))), is_plain);
+    }
+    story.run_until(3_600.0);
+    assert!(story.requests.is_empty());
+}
+
+#[test]
+fn a_relay_that_wants_refreshes_plain_gets_its_address_back_plain() {
+    let mut story = Story::allocated();
+    story.live_until(300.0);
+    story.fail(420);
+    story.succeed(|answer| answer.add_attribute(Lifetime::from_u32(600)));
+    story.allocation.give_back(&mut story.rng, story.now);
+    story.collect();
+    assert_eq!(story.asked(), ["delete"]);
+}
+
+#[test]
+fn where_nothing_is_lent_nothing_is_given_back() {
+    let mut story = Story::with(&[V4]);
+    story.requests.clear();
+    story.allocation.give_back(&mut story.rng, story.now);
+    story.collect();
+    assert!(story.requests.is_empty());
+}
