@@ -185,3 +185,34 @@ fn a_flood_of_candidates_is_bounded() {
     let checks = std::iter::from_fn(|| agent.poll_transmit()).count();
     assert!(checks <= CANDIDATE_PAIRS, "{checks}");
 }
+
+#[test]
+fn without_a_pair_nobody_is_woken() {
+    let mut agent = agent(IceRole::Controlling);
+    agent.add_local(LocalCandidate::Host(at("192.0.2.10:52625"))).unwrap();
+    agent.add_remote("candidate:1 1 udp 1 2001:db8::20 4000 typ host").unwrap();
+    agent.handle_timeout(epoch());
+    assert!(agent.poll_transmit().is_none());
+    assert_eq!(agent.poll_timeout(), None);
+    agent.add_remote("candidate:1 1 udp 1 198.51.100.20 4000 typ host").unwrap();
+    agent.handle_timeout(epoch());
+    assert!(agent.poll_transmit().is_some());
+    assert!(agent.poll_timeout().is_some());
+}
+
+#[test]
+fn an_address_that_was_seen_before_it_was_announced_is_checked_once() {
+    let mut agent = agent(IceRole::Controlled);
+    agent.add_local(LocalCandidate::Host(at("192.0.2.20:52625"))).unwrap();
+    let request = bytes(REQUEST);
+    let message = Message::parse(&request).unwrap();
+    agent.handle_message(at("192.0.2.20:52625"), at("198.51.100.7:52625"), message, epoch());
+    let kinds = |agent: &Agent| agent.agent.remote_candidates().map(|it| it.kind()).collect::<Vec<_>>();
+    assert_eq!(kinds(&agent), [CandidateKind::PeerReflexive]);
+    assert_eq!(std::iter::from_fn(|| agent.poll_transmit()).count(), 2, "an answer, and a check in return");
+
+    agent.add_remote("candidate:1 1 udp 1686109951 198.51.100.7 52625 typ srflx raddr 0.0.0.0 rport 0").unwrap();
+    assert_eq!(kinds(&agent), [CandidateKind::ServerReflexive]);
+    agent.handle_timeout(epoch());
+    assert!(agent.poll_transmit().is_none(), "a new pair would be checked at once");
+}

@@ -282,3 +282,6 @@ fn addresses(relay: &Relay) -> Vec<SocketAddr> {
 fn is_unchanged(known: &Allocation, relay: &Relay) -> bool {
     known.addresses() == addresses(relay) && known.credentials().are(&relay.username, &relay.password)
 }
+
+#[cfg(test)]
+mod tests;
