@@ -9,7 +9,7 @@ use super::{completions, resources};
 use crate::{
     client::Daemon,
     failure::Failure,
-    output::{SCHEMA, Show, Style, printable},
+    output::{SCHEMA, Show, Style, printable, words},
 };
 
 /// Shown below the options.
@@ -44,7 +44,7 @@ pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<resources::Resou
 }
 
 impl Show for Resource {
-    fn human(&self, out: &mut dyn fmt::Write, _style: &Style) -> fmt::Result {
+    fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
         let it = &self.resource;
         writeln!(out, "{}", printable(&it.name))?;
         if let Some(address) = &it.address {
@@ -56,6 +56,12 @@ impl Show for Resource {
         writeln!(out, "  kind         {}", printable(&it.kind))?;
         writeln!(out, "  sites        {}", printable(&it.sites.join(", ")))?;
         writeln!(out, "  status       {}", printable(&it.status))?;
+        if let Some(code) = &it.refusal {
+            let violated: Vec<&str> = it.violated.iter().map(|it| words::condition(it)).collect();
+            let violated = if violated.is_empty() { String::new() } else { format!(": {}", violated.join(", ")) };
+            let why = format!("{}{violated}", words::refusal(code));
+            writeln!(out, "  {}      {}", style.warning("refused"), printable(&why))?;
+        }
         writeln!(out, "  id           {}", printable(&it.id))
     }
 

@@ -39,6 +39,10 @@ pub(super) struct Resource {
     pub(super) sites: Vec<String>,
     /// `online`, `offline` or `unknown`.
     pub(super) status: String,
+    /// Why the portal did not let us use it when it was asked last: `forbidden`, `version-mismatch`, `not-found`, `other`.
+    pub(super) refusal: Option<String>,
+    /// Which conditions are violated, in the portal's words.
+    pub(super) violated: Vec<String>,
 }
 
 pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failure> {
@@ -67,6 +71,8 @@ impl From<dbus_api::Resource> for Resource {
             address_description: it.address_description,
             sites: it.sites,
             status: it.status,
+            refusal: it.refusal,
+            violated: it.violated.unwrap_or_default(),
         }
     }
 }
@@ -81,7 +87,9 @@ impl Show for Resources {
             .iter()
             .map(|it| {
                 let address = it.address.clone().unwrap_or_else(|| it.kind.clone());
-                [it.name.clone(), address, it.sites.join(", "), it.status.clone()]
+                let status =
+                    it.refusal.as_ref().map_or_else(|| it.status.clone(), |_| format!("{}, refused", it.status));
+                [it.name.clone(), address, it.sites.join(", "), status]
             })
             .collect();
         style.table(out, ["NAME", "ADDRESS", "SITE", "STATUS"], &rows)

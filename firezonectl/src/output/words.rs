@@ -42,6 +42,31 @@ pub fn remedy(state: State, reason: &str, mode: &str) -> Option<&'static str> {
     }
 }
 
+/// Why the portal does not let us use a resource. Codes of a newer daemon are shown as they are.
+#[must_use]
+pub fn refusal(code: &str) -> &str {
+    match code {
+        "forbidden" => "no policy permits it now",
+        "version-mismatch" => "its gateways and this client are of versions that do not go together",
+        "not-found" => "the portal does not know it any more",
+        "other" => "the portal does not say why",
+        other => other,
+    }
+}
+
+/// A condition of a policy that is not met, in the portal's word for it. Others are shown as they are.
+#[must_use]
+pub fn condition(code: &str) -> &str {
+    match code {
+        "remote_ip" => "the address that you come from",
+        "remote_ip_location_region" => "the region that you are in",
+        "auth_provider_id" | "provider_id" => "the way that you signed in",
+        "current_utc_datetime" => "the time",
+        "client_verified" => "this device is not verified",
+        other => other,
+    }
+}
+
 /// A size with at most three digits.
 #[must_use]
 pub fn size(bytes: u64) -> String {

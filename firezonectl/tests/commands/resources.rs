@@ -31,6 +31,32 @@ async fn one_resource_is_found_by_name_or_id() {
 }
 
 #[tokio::test]
+async fn a_resource_says_why_it_was_refused() {
+    let played = Played::new(connected()).await;
+    let refused = |refusal: &str, violated: &[&str]| {
+        let mut all = resources();
+        all[1].refusal = Some(refusal.to_owned());
+        all[1].violated = Some(violated.iter().map(ToString::to_string).collect()).filter(|it: &Vec<_>| !it.is_empty());
+        played.mind.0.lock().unwrap().resources = all;
+    };
+    for (refusal, violated, told) in [
+        ("forbidden", &["current_utc_datetime", "moon_phase"][..], "no policy permits it now: the time, moon_phase"),
+        ("forbidden", &[], "no policy permits it now"),
+        ("not-found", &[], "the portal does not know it any more"),
+        ("a-newer-reason", &[], "a-newer-reason"),
+    ] {
+        refused(refusal, violated);
+        let text = played.run("resource Wiki").await.unwrap();
+        assert!(text.contains(&format!("  refused      {told}\n")), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&played.run("--json resource Wiki").await.unwrap()).unwrap();
+        assert_eq!((&json["refusal"], &json["violated"]), (&refusal.into(), &violated.into()));
+    }
+    assert!(played.run("resources wiki").await.unwrap().ends_with("Berlin  online, refused\n"));
+    assert_eq!(played.run("-t -f name,refusal,violated resources wiki").await.unwrap(), "Wiki:a-newer-reason:\n");
+    assert!(!played.run("resource Internet").await.unwrap().contains("refused"));
+}
+
+#[tokio::test]
 async fn the_internet_resource_can_be_switched_and_read() {
     let played = Played::new(connected()).await;
     assert_eq!(played.run("internet").await.unwrap(), "The Internet resource is off\n");
@@ -73,6 +99,8 @@ async fn resources_for_programs() {
                 "address_description": null,
                 "sites": ["Berlin"],
                 "status": "online",
+                "refusal": null,
+                "violated": [],
             }],
         })
     );

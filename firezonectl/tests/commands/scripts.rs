@@ -47,6 +47,8 @@ async fn the_json_of_every_verb_is_as_described() {
     };
     let played = Played::new(connected()).await;
     played.mind.0.lock().unwrap().resources = resources();
+    played.mind.0.lock().unwrap().resources[1].refusal = Some("forbidden".to_owned());
+    played.mind.0.lock().unwrap().resources[1].violated = Some(vec!["remote_ip".to_owned()]);
     played.mind.0.lock().unwrap().dns = crate::dns::status();
     played.mind.0.lock().unwrap().explanation = crate::dns::explanation();
     for (line, schema) in [
