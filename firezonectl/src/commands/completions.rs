@@ -3,15 +3,11 @@
 use std::{fmt, time::Duration};
 
 use clap::ValueEnum;
-use clap_complete::{
-    CompletionCandidate,
-    env::{EnvCompleter, Fish, Zsh},
-};
+use clap_complete::CompletionCandidate;
 
 use super::resources;
 use crate::{
     client::Daemon,
-    failure::Failure,
     output::{Show, Style},
 };
 
@@ -21,11 +17,11 @@ The shell asks firezonectl for each word, so names of resources are those of now
 
 Example: firezonectl completions bash > ~/.local/share/bash-completion/completions/firezonectl";
 
-/// The variable by which a shell says that it completes.
-const VARIABLE: &str = "COMPLETE";
-const PROGRAM: &str = "firezonectl";
-/// The script that the library has for this shell lets it split and expand names of resources.
+/// The scripts that the library has pass words on as they are quoted, so names of resources that need quotation marks are
+/// not found; that for bash splits and expands what it is answered, too.
 const BASH: &str = include_str!("completions.bash");
+const ZSH: &str = include_str!("completions.zsh");
+const FISH: &str = include_str!("completions.fish");
 /// Nobody waits longer for a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -45,18 +41,17 @@ enum Shell {
 /// A script for a shell.
 #[derive(Debug)]
 pub(super) struct Completions {
-    script: String,
+    script: &'static str,
 }
 
-pub(super) fn run(args: &Args) -> Result<Completions, Failure> {
-    let mut script = Vec::new();
-    let shell: &dyn EnvCompleter = match args.shell {
-        Shell::Bash => return Ok(Completions { script: BASH.to_owned() }),
-        Shell::Zsh => &Zsh,
-        Shell::Fish => &Fish,
-    };
-    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
-    Ok(Completions { script: String::from_utf8_lossy(&script).into_owned() })
+pub(super) fn run(args: &Args) -> Completions {
+    Completions {
+        script: match args.shell {
+            Shell::Bash => BASH,
+            Shell::Zsh => ZSH,
+            Shell::Fish => FISH,
+        },
+    }
 }
 
 /// The names of the resources, for a shell. Whatever goes wrong, there are none.
@@ -69,12 +64,14 @@ pub(super) fn resources() -> Vec<CompletionCandidate> {
         };
         runtime.block_on(async { tokio::time::timeout(PATIENCE, names).await }).ok().flatten()
     };
-    names().unwrap_or_default().into_iter().map(|it| CompletionCandidate::new(it.name)).collect()
+    // What shells are told is one candidate a line.
+    let names = names().unwrap_or_default().into_iter().map(|it| it.name);
+    names.filter(|it| !it.contains(char::is_control)).map(CompletionCandidate::new).collect()
 }
 
 impl Show for Completions {
     fn human(&self, out: &mut dyn fmt::Write, _style: &Style) -> fmt::Result {
-        out.write_str(&self.script)
+        out.write_str(self.script)
     }
 
     fn json(&self) -> serde_json::Result<serde_json::Value> {

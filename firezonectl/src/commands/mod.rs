@@ -151,7 +151,7 @@ pub async fn run(command: &Command, around: &mut Surroundings<'_>) -> Result<Opt
         Command::Settings(args) => Box::new(settings::run(args, around).await?),
         Command::LogLevel(args) => Box::new(log_level::run(args, around).await?),
         Command::Wait(args) => Box::new(wait::run(args, around).await?),
-        Command::Completions(args) => Box::new(completions::run(args)?),
+        Command::Completions(args) => Box::new(completions::run(args)),
         Command::Monitor(_) => {
             monitor::run(around).await?;
             return Ok(None);

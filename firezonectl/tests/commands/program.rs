@@ -32,7 +32,7 @@ const BUS: &str = r#"<busconfig>
 pub(crate) struct Machine {
     pub(crate) mind: Mind,
     address: String,
-    home: tempfile::TempDir,
+    pub(crate) home: tempfile::TempDir,
     _bus: Child,
 }
 
@@ -127,17 +127,22 @@ impl Machine {
         command
     }
 
-    /// The program at a terminal.
+    /// Our program at a terminal.
     fn at_terminal(&self, line: &str) -> Command {
+        self.any_at_terminal(&format!("firezonectl {line}"))
+    }
+
+    /// A program at a terminal.
+    pub(crate) fn any_at_terminal(&self, line: &str) -> Command {
         let mut command = self.program("script");
-        command.args(["--quiet", "--return", "--command", &format!("firezonectl {line}"), "/dev/null"]);
+        command.args(["--quiet", "--return", "--command", line, "/dev/null"]);
         command.stdin(Stdio::piped());
         command
     }
 }
 
 /// What a program prints, while it runs.
-struct Talk {
+pub(crate) struct Talk {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
@@ -145,14 +150,14 @@ struct Talk {
 }
 
 impl Talk {
-    fn begin(mut command: Command) -> Self {
+    pub(crate) fn begin(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         Self { child, input, output, heard: String::new() }
     }
 
     /// Listens until this is said.
-    async fn until(&mut self, words: &str) {
+    pub(crate) async fn until(&mut self, words: &str) {
         let mut bytes = [0; 4096];
         while !self.heard.contains(words) {
             let read = tokio::time::timeout(PATIENCE, self.output.read(&mut bytes)).await;
@@ -162,7 +167,7 @@ impl Talk {
         }
     }
 
-    async fn say(&mut self, words: &str) {
+    pub(crate) async fn say(&mut self, words: &str) {
         self.input.write_all(words.as_bytes()).await.unwrap();
     }
 
