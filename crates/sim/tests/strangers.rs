@@ -76,6 +76,8 @@ fn what_is_too_long_is_dropped() {
     datagram[0] = 4;
     assert_eq!(receive(&mut world, from, &datagram), (None, false));
     assert_eq!(world.hosts[GATEWAY].node.drops().too_long, 1);
+    assert_eq!(receive(&mut world, from, &datagram[..1316]), (None, false));
+    assert_eq!(world.hosts[GATEWAY].node.drops().too_long, 1, "it is looked at, and belongs to nobody");
 }
 
 #[test]
