@@ -1,9 +1,10 @@
 //! `dev.firezone.Client1`: the session and its status.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use connection::Route;
 use dbus_api::{Error, Gateway, Status};
+use futures_util::future;
 use tunnel::PathView;
 use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
 
@@ -31,9 +32,10 @@ impl ClientObject {
 #[interface(name = "dev.firezone.Client1")]
 impl ClientObject {
     async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
-        let caller = self.guard.permit(&header).await?;
+        let caller = Arc::new(self.guard.permit(&header).await?);
         let options = options::sign_in(options)?;
-        let token = token_fd::read(token.into()).await.map_err(|error| Error::InvalidToken(error.to_string()))?;
+        let token = token_fd::read(token.into(), Arc::clone(&caller)).await;
+        let token = token.map_err(|error| Error::InvalidToken(error.to_string()))?;
         let account = Account { token, slug: options.account_slug, actor: options.actor_name };
         self.daemon.ask(|reply| Request::SignIn(account, reply.by(caller.uid))).await
     }
@@ -59,13 +61,11 @@ impl ClientObject {
 
     #[zbus(out_args("permissions"))]
     async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, String>, Error> {
-        let _caller = self.guard.permit(&header).await?;
-        let mut permissions = BTreeMap::new();
-        for action in Action::ALL {
-            let verdict = self.guard.preview(&header, action).await;
-            permissions.insert(action.word().to_owned(), verdict.word().to_owned());
-        }
-        Ok(permissions)
+        let caller = self.guard.permit(&header).await?;
+        let verdicts = Action::ALL.map(|action| self.guard.preview(&caller, &header, action));
+        let verdicts = future::join_all(verdicts).await;
+        let words = Action::ALL.iter().zip(verdicts);
+        Ok(words.map(|(action, verdict)| (action.word().to_owned(), verdict.word().to_owned())).collect())
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

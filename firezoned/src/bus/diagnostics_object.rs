@@ -52,9 +52,9 @@ impl DiagnosticsObject {
         checks: Vec<String>,
         options: Options,
     ) -> Result<Vec<Check>, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let caller = self.guard.permit(&header).await?;
         options::none(options)?;
-        let checks = self.examiner.checks(&checks, &self.daemon, &self.guard, &header, connection).await?;
+        let checks = self.examiner.checks(&checks, &self.daemon, &self.guard, &caller, &header, connection).await?;
         Ok(checks.into_iter().map(Check::from).collect())
     }
 
@@ -65,10 +65,10 @@ impl DiagnosticsObject {
         report: OwnedFd,
         options: Options,
     ) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let caller = self.guard.permit(&header).await?;
         options::none(options)?;
         let memory = Memory::new(report.into()).map_err(unusable)?;
-        let report = self.examiner.report(&self.daemon, &self.guard, &header, connection).await?;
+        let report = self.examiner.report(&self.daemon, &self.guard, &caller, &header, connection).await?;
         memory.write(&report).map_err(unusable)
     }
 

@@ -9,7 +9,7 @@ use zbus::{Connection, message::Header};
 
 use super::{
     Daemon, client_object, dns_object,
-    guard::{Action, Guard},
+    guard::{Action, Caller, Guard},
     settings_object,
 };
 use crate::{session::Request, snapshot};
@@ -27,6 +27,7 @@ impl Examiner {
         wanted: &[String],
         daemon: &Daemon,
         guard: &Guard,
+        caller: &Caller,
         header: &Header<'_>,
         connection: &Connection,
     ) -> Result<Vec<Check>, Error> {
@@ -34,7 +35,7 @@ impl Examiner {
             return Err(Error::NotFound(format!("there is no check {}", unknown.escape_debug())));
         }
         let _turn = self.busy.lock().await;
-        let facts = facts(daemon, guard, header, connection).await;
+        let facts = facts(daemon, guard, caller, header, connection).await;
         let all = checks::all(&facts).into_iter();
         Ok(all.filter(|it| wanted.is_empty() || wanted.contains(&it.id)).collect())
     }
@@ -44,11 +45,12 @@ impl Examiner {
         &self,
         daemon: &Daemon,
         guard: &Guard,
+        caller: &Caller,
         header: &Header<'_>,
         connection: &Connection,
     ) -> Result<String, Error> {
         let _turn = self.busy.lock().await;
-        let facts = facts(daemon, guard, header, connection).await;
+        let facts = facts(daemon, guard, caller, header, connection).await;
         let settings = daemon.settings.get().await.map_err(settings_object::refusal)?;
         let settings = settings.values().map(|it| (it.setting.key.to_owned(), settings_object::setting(&it))).collect();
         let resources = daemon.snapshot.borrow().resources.iter().map(snapshot::resource).collect();
@@ -67,10 +69,10 @@ impl Examiner {
 }
 
 /// Everything that can be found out here and now.
-async fn facts(daemon: &Daemon, guard: &Guard, header: &Header<'_>, connection: &Connection) -> Facts {
+async fn facts(daemon: &Daemon, guard: &Guard, caller: &Caller, header: &Header<'_>, connection: &Connection) -> Facts {
     // On a bus everybody has a name.
     let is_private = connection.unique_name().is_none();
-    let may_sign_in = guard.preview(header, Action::SignIn).await;
+    let may_sign_in = guard.preview(caller, header, Action::SignIn).await;
     let known = Facts {
         daemon: if is_private { Whereabouts::Socket } else { Whereabouts::Bus },
         permissions: Some([(Action::SignIn.word().to_owned(), may_sign_in.word().to_owned())].into()),

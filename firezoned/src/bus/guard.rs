@@ -21,7 +21,7 @@
 //!
 //! "Password" means an administrator's, and only if the message allows to ask for one; otherwise it means no.
 //! Which method needs which action is [`TABLE`]; what is not in it is refused. Before anybody is asked, [`limits`] see to
-//! it that no caller has too many calls in the works.
+//! it that no caller has too many calls in the works, and [`turns`] that nobody's calls keep polkit from those of others.
 
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 use super::{
     limits::{Limits, Place, Who},
     peer::Peer,
+    turns::Turns,
 };
 
 /// How long polkit may take to look something up, including its own start.
@@ -110,6 +111,7 @@ pub enum Verdict {
 pub struct Guard {
     judge: Judge,
     limits: Limits,
+    turns: Turns,
 }
 
 /// Who decides.
@@ -156,23 +158,23 @@ impl Guard {
     pub async fn polkit(bus: &Connection) -> zbus::Result<Self> {
         let authority = AuthorityProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
         let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { judge: Judge::Polkit { authority, bus }, limits: Limits::default() })
+        Ok(Self { judge: Judge::Polkit { authority, bus }, limits: Limits::default(), turns: Turns::default() })
     }
 
     /// A guard of what is made up: all may everything.
     pub(super) async fn simulated(bus: &Connection) -> zbus::Result<Self> {
         let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { judge: Judge::Simulated { bus }, limits: Limits::default() })
+        Ok(Self { judge: Judge::Simulated { bus }, limits: Limits::default(), turns: Turns::default() })
     }
 
     /// A guard of one connection on the private socket. `limits` are shared by all of them.
     pub(super) fn peer(peer: Peer, limits: Limits) -> Self {
-        Self { judge: Judge::Peer(peer), limits }
+        Self { judge: Judge::Peer(peer), limits, turns: Turns::default() }
     }
 
     #[cfg(test)]
     pub(super) fn only(permitted: &'static [Action]) -> Self {
-        Self { judge: Judge::Only(permitted), limits: Limits::default() }
+        Self { judge: Judge::Only(permitted), limits: Limits::default(), turns: Turns::default() }
     }
 
     /// Lets the sender of this message call what it calls, or says why not.
@@ -181,7 +183,7 @@ impl Guard {
         let Some(action) = needed(header)? else { return Ok(caller) };
         // dbus(1): a caller that sets this flag has time for a person to be asked.
         let interactive = header.primary().flags().contains(Flags::AllowInteractiveAuth);
-        match self.judge(header, action, interactive).await {
+        match self.judge(&caller, header, action, interactive).await {
             Ok(Verdict::Yes) => Ok(caller),
             Ok(Verdict::Challenge | Verdict::No) => {
                 Err(dbus_api::Error::NotAuthorized(format!("{} is not permitted", action.id())))
@@ -194,8 +196,8 @@ impl Guard {
     }
 
     /// What the sender of this message would be told, without bothering anybody. No polkit means no.
-    pub async fn preview(&self, header: &Header<'_>, action: Action) -> Verdict {
-        self.judge(header, action, false).await.unwrap_or(Verdict::No)
+    pub async fn preview(&self, caller: &Caller, header: &Header<'_>, action: Action) -> Verdict {
+        self.judge(caller, header, action, false).await.unwrap_or(Verdict::No)
     }
 
     /// Finds out whose call this is, and takes a place for it: first among the calls of this sender, which costs nothing
@@ -217,9 +219,25 @@ impl Guard {
         Ok(Caller { uid, _places: [first, second] })
     }
 
-    async fn judge(&self, header: &Header<'_>, action: Action, interactive: bool) -> Result<Verdict, Unanswered> {
+    async fn judge(
+        &self,
+        caller: &Caller,
+        header: &Header<'_>,
+        action: Action,
+        interactive: bool,
+    ) -> Result<Verdict, Unanswered> {
         match &self.judge {
-            Judge::Polkit { authority, .. } => ask(authority, header, action, interactive).await,
+            Judge::Polkit { authority, .. } => {
+                let turns = self.turns.of(caller.uid);
+                let turn = turns.quick().await;
+                let verdict = ask(authority, header, action, false).await?;
+                drop(turn);
+                if verdict != Verdict::Challenge || !interactive {
+                    return Ok(verdict);
+                }
+                let _turn = turns.dialog().await;
+                ask(authority, header, action, true).await
+            }
             Judge::Peer(peer) => Ok(peer.verdict().await),
             Judge::Simulated { .. } => Ok(Verdict::Yes),
             #[cfg(test)]

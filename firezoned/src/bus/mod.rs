@@ -4,7 +4,7 @@
 //! daemon or disagree with it. Each method permits, then asks.
 //!
 //! * [`guard`] – caller and method → yes or no; the permission table
-//! * [`limits`] – how many calls of one caller may be in the works
+//! * [`limits`], [`turns`] – how many calls of one caller may be in the works, and how many of them with polkit
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
 //!   interfaces
@@ -27,6 +27,7 @@ mod report_fd;
 mod resources_object;
 mod settings_object;
 mod token_fd;
+mod turns;
 
 #[cfg(test)]
 mod tests;

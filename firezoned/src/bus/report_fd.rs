@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::fs::{FileType, OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat, ftruncate};
+use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, ftruncate};
 
 /// Why the descriptor is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,9 @@ pub(super) struct Memory(OwnedFd);
 impl Memory {
     /// Looks at the descriptor, without touching what it stands for.
     pub(super) fn new(fd: OwnedFd) -> Result<Self, Unusable> {
-        let is_file = FileType::from_raw_mode(fstat(&fd).map_err(io::Error::from)?.st_mode) == FileType::RegularFile;
-        // Only memory has seals (fcntl(2)), and files on a tmpfs, which are memory too.
-        let Some(seals) = is_file.then(|| fcntl_get_seals(&fd).ok()).flatten() else { return Err(Unusable::Kind) };
+        // Only memory has seals (fcntl(2)), and files on a tmpfs, which are memory too. The kernel knows it without asking
+        // a file system, which might be the caller's.
+        let Ok(seals) = fcntl_get_seals(&fd) else { return Err(Unusable::Kind) };
         let flags = fcntl_getfl(&fd).map_err(io::Error::from)?;
         let is_open = matches!(flags & OFlags::RWMODE, OFlags::WRONLY | OFlags::RDWR) && !flags.contains(OFlags::PATH);
         let forbidden = SealFlags::WRITE | SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK;

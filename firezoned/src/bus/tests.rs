@@ -8,6 +8,7 @@ use dbus_api::{
 };
 use futures_util::StreamExt as _;
 use model::{ResourceView, Site, SiteId, Status, view::Kind};
+use tempfile::TempDir;
 use tokio::{
     net::UnixStream,
     sync::{mpsc, watch},
@@ -39,14 +40,16 @@ pub(super) struct TestBus {
     publish: watch::Sender<Snapshot>,
     _server: Connection,
     _publisher: Publisher,
+    _files: TempDir,
 }
 
 impl TestBus {
     pub(super) async fn new(permitted: &'static [Action]) -> Self {
+        let files = tempfile::tempdir().unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
-        let daemon = Daemon { started: Duration::from_secs(1_000_000), ..daemon(sender, snapshot) };
+        let daemon = Daemon { started: Duration::from_secs(1_000_000), ..daemon(&files, sender, snapshot) };
         let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p();
         let server = Objects::new(&daemon, &Guard::only(permitted)).put_before(server).unwrap().build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
@@ -68,6 +71,7 @@ impl TestBus {
             publish,
             _server: server,
             _publisher: publisher,
+            _files: files,
         }
     }
 
@@ -77,15 +81,12 @@ impl TestBus {
     }
 }
 
-/// A daemon whose settings are in files of its own.
-fn daemon(requests: mpsc::Sender<Request>, snapshot: watch::Receiver<Snapshot>) -> Daemon {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("firezoned-bus-tests-{}", std::process::id()));
+/// A daemon whose settings are in `files`.
+fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Receiver<Snapshot>) -> Daemon {
     let places = Places {
-        main: directory.join("none.toml"),
-        drop_ins: directory.join("none.d"),
-        stored: directory.join(format!("{number}/settings.toml")),
+        main: files.path().join("none.toml"),
+        drop_ins: files.path().join("none.d"),
+        stored: files.path().join("stored/settings.toml"),
         owner: nix::unistd::geteuid().as_raw(),
     };
     let settings = Settings::start(crate::args::Args::default(), places, None, requests.clone());
@@ -427,7 +428,7 @@ async fn the_private_socket_has_the_same_objects() {
     let path = directory.path().join("run/bus");
     let (_publish, snapshot) = watch::channel(connected());
     let (requests, mut inbox) = mpsc::channel(4);
-    let daemon = daemon(requests, snapshot);
+    let daemon = daemon(&directory, requests, snapshot);
     let socket = PrivateSocket::serve(&path, daemon.clone()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);

@@ -3,16 +3,26 @@
 //! Secrets do not travel in messages, which bus monitors can see. But a descriptor from a stranger can be anything: an
 //! endless device, a file on a server that is gone, a pipe that nobody closes. So only two kinds are taken, a pipe and a
 //! memfd that is sealed, and both are read with limits.
+//!
+//! What a descriptor stands for is shared with whoever handed it over: they could empty the pipe between our look and our
+//! read, or clear a flag that says not to wait. So a thread of its own reads it, which may wait as long as they please. It
+//! holds the place of its call ([`super::limits`]), so that nobody can have many of them.
 
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use model::Secret;
-use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
-use tokio::{io::AsyncReadExt as _, net::unix::pipe};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat},
+    io::Errno,
+    pipe::fcntl_getpipe_size,
+};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 /// The longest text that is taken.
@@ -37,13 +47,18 @@ pub(super) enum Unusable {
     Broken(#[from] io::Error),
 }
 
-/// Reads the token, once.
-pub(super) async fn read(fd: OwnedFd) -> Result<Secret, Unusable> {
-    let bytes = match FileType::from_raw_mode(fstat(&fd).map_err(io::Error::from)?.st_mode) {
-        FileType::Fifo => tokio::time::timeout(PATIENCE, from_pipe(fd)).await.map_err(|_| Unusable::TooSlow)??,
-        FileType::RegularFile if is_sealed(&fd) => from_memory(&fd)?,
-        _ => return Err(Unusable::Kind),
-    };
+/// Reads the token, once. `held` is kept until nothing waits for the descriptor any more.
+pub(super) async fn read(fd: OwnedFd, held: impl Send + 'static) -> Result<Secret, Unusable> {
+    let (result, outcome) = oneshot::channel();
+    thread::Builder::new().name("token".to_owned()).spawn(move || {
+        let bytes = take(&fd, Instant::now() + PATIENCE);
+        drop(fd);
+        drop(held);
+        // Whoever has waited in vain does not take it any more.
+        drop(result.send(bytes));
+    })?;
+    let outcome = tokio::time::timeout(PATIENCE, outcome).await.map_err(|_| Unusable::TooSlow)?;
+    let bytes = outcome.map_err(|_| io::Error::other("the reading thread died"))??;
     let text = std::str::from_utf8(&bytes).map_err(|_| Unusable::NotText)?.trim();
     if text.is_empty() {
         return Err(Unusable::Empty);
@@ -55,12 +70,50 @@ pub(super) async fn read(fd: OwnedFd) -> Result<Secret, Unusable> {
     Ok(Secret::from(text))
 }
 
-async fn from_pipe(fd: OwnedFd) -> Result<Zeroizing<Vec<u8>>, Unusable> {
-    let pipe = pipe::Receiver::from_owned_fd(fd).map_err(|_| Unusable::Kind)?;
+/// What is in it, if it is of a kind that we take. Which kind it is, the kernel says without asking a file system, which
+/// might be the caller's.
+fn take(fd: &OwnedFd, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unusable> {
+    let is_readable = fcntl_getfl(fd).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::WRONLY);
+    match fcntl_getpipe_size(fd) {
+        Ok(_) if is_readable => from_pipe(fd, until),
+        Err(_) if is_readable && is_sealed(fd) => from_memory(fd),
+        _ => Err(Unusable::Kind),
+    }
+}
+
+/// Everything up to the end of the pipe.
+fn from_pipe(fd: &OwnedFd, until: Instant) -> Result<Zeroizing<Vec<u8>>, Unusable> {
     // All of it at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
-    pipe.take(LONGEST as u64 + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() > LONGEST { Err(Unusable::TooLong) } else { Ok(bytes) }
+    let mut bytes = Zeroizing::new(vec![0; LONGEST + 1]);
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        wait(fd, until)?;
+        match rustix::io::read(fd, rest) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
+    if filled > LONGEST {
+        return Err(Unusable::TooLong);
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Waits until there is something in the pipe, or nobody who could write.
+fn wait(fd: &OwnedFd, until: Instant) -> Result<(), Unusable> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Unusable::TooSlow)?;
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(Unusable::TooSlow),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
 }
 
 /// Memory that nobody can change or shrink any more: reading it neither blocks nor fails.
@@ -85,7 +138,7 @@ fn from_memory(fd: impl AsFd) -> Result<Zeroizing<Vec<u8>>, Unusable> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Write as _};
+    use std::{fs::File, io::Write as _, sync::Arc};
 
     use rustix::fs::{MemfdFlags, fcntl_add_seals, memfd_create};
 
@@ -107,51 +160,79 @@ mod tests {
         reader.into()
     }
 
+    async fn token_in(fd: OwnedFd) -> Result<Secret, Unusable> {
+        read(fd, ()).await
+    }
+
     #[tokio::test]
     async fn a_token_is_trimmed() {
         for fd in [memory(b"  n.fragment\r\n", SEALS), pipe_with(b"\tn.fragment \n")] {
-            assert_eq!(read(fd).await.unwrap().expose(), "n.fragment");
+            assert_eq!(token_in(fd).await.unwrap().expose(), "n.fragment");
         }
     }
 
     #[tokio::test]
     async fn an_empty_token_is_none() {
         for fd in [memory(b"", SEALS), memory(b" \n", SEALS), pipe_with(b""), pipe_with(b"\n\n")] {
-            assert!(matches!(read(fd).await, Err(Unusable::Empty)));
+            assert!(matches!(token_in(fd).await, Err(Unusable::Empty)));
         }
     }
 
     #[tokio::test]
     async fn what_cannot_be_a_header_is_no_token() {
         for content in [&b"\xff\xfe"[..], b"two words", b"line\nline", "t\u{f6}ken".as_bytes()] {
-            assert!(matches!(read(memory(content, SEALS)).await, Err(Unusable::NotText)));
+            assert!(matches!(token_in(memory(content, SEALS)).await, Err(Unusable::NotText)));
         }
     }
 
     #[tokio::test]
     async fn sixty_four_kibibytes_are_the_limit() {
         let longest = vec![b'x'; LONGEST];
-        assert_eq!(read(memory(&longest, SEALS)).await.unwrap().expose().len(), LONGEST);
+        assert_eq!(token_in(memory(&longest, SEALS)).await.unwrap().expose().len(), LONGEST);
         let longer = vec![b'x'; LONGEST + 1];
-        assert!(matches!(read(memory(&longer, SEALS)).await, Err(Unusable::TooLong)));
+        assert!(matches!(token_in(memory(&longer, SEALS)).await, Err(Unusable::TooLong)));
         let huge = memfd_create("token", MemfdFlags::ALLOW_SEALING).unwrap();
         rustix::fs::ftruncate(&huge, 1 << 40).unwrap();
         fcntl_add_seals(&huge, SEALS).unwrap();
-        assert!(matches!(read(huge).await, Err(Unusable::TooLong)));
+        assert!(matches!(token_in(huge).await, Err(Unusable::TooLong)));
     }
 
     #[tokio::test]
     async fn an_endless_pipe_is_cut_off() {
         let (reader, mut writer) = io::pipe().unwrap();
         let endless = std::thread::spawn(move || while writer.write_all(&[b'x'; 4096]).is_ok() {});
-        assert!(matches!(read(reader.into()).await, Err(Unusable::TooLong)));
+        assert!(matches!(token_in(reader.into()).await, Err(Unusable::TooLong)));
         endless.join().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pipe_that_nobody_closes_is_given_up() {
         let (reader, _writer) = io::pipe().unwrap();
-        assert!(matches!(read(reader.into()).await, Err(Unusable::TooSlow)));
+        assert!(matches!(token_in(reader.into()).await, Err(Unusable::TooSlow)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_has_us_wait_keeps_their_own_place_and_nothing_else() {
+        let (reader, writer) = io::pipe().unwrap();
+        let caller = OwnedFd::from(reader);
+        let ours = caller.try_clone().unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        let place = Arc::new(());
+        let reading = read(ours, Arc::clone(&place));
+        // They share what our descriptor stands for, flags included.
+        rustix::io::ioctl_fionbio(&caller, false).unwrap();
+        assert!(matches!(reading.await, Err(Unusable::TooSlow)));
+        assert_eq!(Arc::strong_count(&place), 2, "somebody still waits for the pipe");
+        drop(writer);
+        while Arc::strong_count(&place) > 1 {
+            thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_into_which_one_writes_is_no_token() {
+        let (_reader, writer) = io::pipe().unwrap();
+        assert!(matches!(token_in(writer.into()).await, Err(Unusable::Kind)));
     }
 
     #[tokio::test]
@@ -168,7 +249,7 @@ mod tests {
             memory(b"token", SealFlags::empty()),
             socket.into(),
         ] {
-            assert!(matches!(read(fd).await, Err(Unusable::Kind)));
+            assert!(matches!(token_in(fd).await, Err(Unusable::Kind)));
         }
     }
 }

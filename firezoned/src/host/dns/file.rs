@@ -233,6 +233,11 @@ pub(super) enum FileError {
 }
 
 impl FileError {
+    /// The thread that was at it is gone.
+    pub(super) fn died<T>(error: tokio::task::JoinError) -> Result<T, Self> {
+        Err(Self::Write(io::Error::other(error)))
+    }
+
     /// Whether trying again makes no sense until somebody changes the file's protection.
     pub(super) fn is_read_only(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};

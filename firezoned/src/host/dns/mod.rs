@@ -136,10 +136,10 @@ impl Dns {
         match (method, want) {
             (Method::ResolvConf, Some(dns)) if dns.port.is_none() => {
                 self.forget_link(link, applied).await;
-                self.report(self.file.configure(dns), applied);
+                self.report(self.configure_file(dns.clone()).await, applied);
             }
             (Method::Resolved, Some(dns)) => {
-                self.report(self.file.revert(), applied);
+                self.report(self.revert_file().await, applied);
                 // Without a link there is a warning already.
                 if let Some(link) = link {
                     let outcome = self.resolved.configure(link, dns).await;
@@ -153,7 +153,7 @@ impl Dns {
                     Method::ResolvConf | Method::Resolved | Method::HandsOff => {}
                 }
                 self.forget_link(link, applied).await;
-                self.report(self.file.revert(), applied);
+                self.report(self.revert_file().await, applied);
             }
         }
     }
@@ -165,6 +165,17 @@ impl Dns {
             let outcome = self.resolved.revert(link).await;
             Self::report_resolved(outcome.map(usize::from), applied);
         }
+    }
+
+    /// Files, and whoever writes them for us, may take seconds; nobody else shall wait for that.
+    async fn configure_file(&self, dns: DnsConfig) -> Result<Outcome, FileError> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || file.configure(&dns)).await.unwrap_or_else(FileError::died)
+    }
+
+    async fn revert_file(&self) -> Result<Outcome, FileError> {
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || file.revert()).await.unwrap_or_else(FileError::died)
     }
 
     fn report(&self, outcome: Result<Outcome, FileError>, applied: &mut Applied) {
