@@ -49,6 +49,16 @@ impl Bus {
         Ok(bus)
     }
 
+    /// Has polkit answer nobody for now, or go on.
+    pub fn pause_polkit(&self, host: &Host, pause: bool) -> anyhow::Result<()> {
+        let signal = if pause { "STOP" } else { "CONT" };
+        let ask = "busctl --system call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus \
+                   GetConnectionUnixProcessID s org.freedesktop.PolicyKit1";
+        let answer = host.program(ask).check()?.text();
+        let process = answer.trim().trim_start_matches("u ").to_owned();
+        host.program(&format!("kill -{signal}")).arg(process).check().map(drop)
+    }
+
     /// Ends polkit, and sees to it that nobody starts it again.
     pub fn stop_polkit(&mut self, host: &Host) -> anyhow::Result<()> {
         host.write(POLKIT_SERVICE, "[D-BUS Service]\nName=org.freedesktop.PolicyKit1\nExec=/bin/false\nUser=root\n")?;

@@ -5,6 +5,7 @@
 //! * [`netns`], [`process`], [`logs`] – hosts, programs, and what they write
 //! * [`topology`] – the little internet: who is where, and who can reach whom
 //! * [`bus`] – a private system bus with polkit
+//! * [`permissions`] – who may what, by asking
 //! * [`transfer`] – a download whose pauses are measured while something happens to the network
 //! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
 //! * [`desktop`] – the session of a person: display, keyring, browser, and what assistive programs see
@@ -23,6 +24,7 @@ pub mod leaks;
 pub mod logs;
 pub mod machine;
 pub mod netns;
+pub mod permissions;
 pub mod portal;
 pub mod process;
 pub mod stand;

@@ -184,6 +184,22 @@ impl Stand {
         }
     }
 
+    /// Has polkit on the client answer nobody for now, or go on.
+    pub fn pause_polkit(&self, pause: bool) -> anyhow::Result<()> {
+        self.bus.as_ref().map_or(Ok(()), |bus| bus.pause_polkit(&self.net.client, pause))
+    }
+
+    /// The process of the daemon, as it says itself.
+    pub fn daemon_process(&self) -> anyhow::Result<u64> {
+        let file = self.client().read("/run/dev.firezone.client/status.json")?;
+        serde_json::from_str::<Value>(&file)?["pid"].as_u64().context("the daemon does not say its process")
+    }
+
+    /// Somebody at the daemon's bus.
+    pub fn caller(&self, user: &str, deed: &str) -> Program<'_> {
+        self.net.client.program(&format!("bus-caller {deed}")).as_user(user)
+    }
+
     /// Moves a lever of the portal, as a developer would with curl.
     pub fn portal(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut curl = self.net.portal.program(&format!(

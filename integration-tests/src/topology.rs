@@ -56,7 +56,8 @@ const GATEWAY_INSIDE: Place =
     Place { v4: Ipv4Addr::new(10, 20, 0, 1), v6: Ipv6Addr::new(0xfdcc, 0x20, 0, 0, 0, 0, 0, 1) };
 
 /// What we have built.
-const PROGRAMS: [&str; 6] = ["firezoned", "firezonectl", "firezone-gtk", "dev-portal", "dev-gateway", "dev-server"];
+const PROGRAMS: [&str; 7] =
+    ["firezoned", "firezonectl", "firezone-gtk", "dev-portal", "dev-gateway", "dev-server", "bus-caller"];
 
 /// The hosts, cabled up.
 #[derive(Debug)]

@@ -135,9 +135,97 @@ fn who_listens_on_the_bus_learns_nothing_private() -> anyhow::Result<()> {
         })?;
 
         let heard = monitor.log().text();
+        assert!(!heard.contains("member=SignIn"), "bob has heard what others say");
         for secret in [ACCOUNT, PRIVATE_NAME, "wiki", "Lab", "10.20.", "fdcc:", "100.64.", CLIENT_TOKEN, "portal."] {
             assert!(!heard.contains(secret), "bob has heard {secret:?}:\n{heard}");
         }
+        Ok(())
+    })
+}
+
+/// Everything that was said on the bus, byte for byte, up to now.
+const CAPTURE: &str = "/run/lab/capture";
+
+/// What is never said on the bus, not even to whoever may know everything: the token, and what else opens doors.
+const SECRETS: [&str; 3] = [CLIENT_TOKEN, "anna-is-allowed", "relay-password-of"];
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        let said = |text: &str| {
+            let count = stand.client().program("grep --text --count --fixed-strings -e").arg(text).arg(CAPTURE).run();
+            count.is_ok_and(|count| count.status.success())
+        };
+        let monitor = stand.client().program("sh -c").arg(format!("exec busctl --system capture > {CAPTURE}"));
+        let _monitor = monitor.start("busctl", stand.logs.open("busctl"))?;
+        eventually("root listens", Duration::from_secs(10), || {
+            drop(state(stand));
+            said("signed-out")
+        })?;
+
+        stand.sign_in("anna")?;
+        stand.ctl("anna", "status").check()?;
+        stand.ctl("anna", "resources").check()?;
+        stand.ctl("anna", "settings get").check()?;
+        stand.ctl("anna", "doctor").run()?;
+        stand.ctl("anna", "report /tmp/report").check()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        stand.ctl("anna", "sign-out --wait=10").check()?;
+        assert_eq!(state(stand)?, "signed-out");
+        // Sent after everything else, and heard: so everything was heard.
+        let last = "dev.firezone.Client1.Dns Explain s the-last-word.example";
+        stand.client().program(&format!("{CALL} {last}")).as_user("anna").check()?;
+        eventually("root has heard all of it", Duration::from_secs(10), || said("the-last-word"))?;
+
+        for heard in ["SignIn", "SignOut", "Collect", ACCOUNT, "wiki"] {
+            assert!(said(heard), "root has not heard {heard:?}, so what was not heard means nothing");
+        }
+        for secret in SECRETS {
+            assert!(!said(secret), "root has heard {secret:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn busctl_alone_is_enough_to_read_to_switch_and_to_sign_out() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.daemon())?;
+        // The one thing that it cannot: hand a descriptor over.
+        stand.sign_in("anna")?;
+
+        let call = |method: &str| -> anyhow::Result<String> {
+            Ok(stand.client().program(&format!("{CALL} {method}")).as_user("anna").check()?.text())
+        };
+        let status = call("dev.firezone.Client1 GetStatus a{sv} 0")?;
+        for word in ["\"connected\"", ACCOUNT] {
+            assert!(status.contains(word), "{status}");
+        }
+        let resources = call("dev.firezone.Client1.Resources List a{sv} 0")?;
+        for word in [PRIVATE_NAME, "\"Lab\"", "\"Berlin\""] {
+            assert!(resources.contains(word), "{resources}");
+        }
+        let one = call("dev.firezone.Client1.Resources List a{sv} 1 name s wiki")?;
+        assert!(one.contains(PRIVATE_NAME) && !one.contains("\"Lab\""), "{one}");
+
+        let property = "busctl --system get-property dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";
+        let is_active = || -> anyhow::Result<String> {
+            let property = stand.client().program(property).as_user("anna").arg("InternetResourceActive");
+            Ok(property.check()?.text().trim().to_owned())
+        };
+        for (word, shown) in [("true", "b true"), ("false", "b false")] {
+            call(&format!("dev.firezone.Client1.Resources SetInternetResource ba{{sv}} {word} 0"))?;
+            eventually("it is switched", Duration::from_secs(10), || is_active().is_ok_and(|is| is == shown))?;
+        }
+
+        call("dev.firezone.Client1 SignOut a{sv} 0")?;
+        eventually("signed out", Duration::from_secs(10), || state(stand).is_ok_and(|state| state == "signed-out"))?;
+        assert_eq!(stand.traces()?, "", "something was left behind");
         Ok(())
     })
 }

@@ -116,6 +116,13 @@ impl Machine {
         self.write("/etc/default/firezone-client", &settings)
     }
 
+    /// Puts one of our programs there that no package installs.
+    pub fn bring(&self, program: &str) -> anyhow::Result<()> {
+        let place = self.files.join("usr/local/bin").join(program);
+        let install = self.host.program("install -D --mode=755").arg(programs()?.join(program).display().to_string());
+        install.arg(place.display().to_string()).check().map(drop)
+    }
+
     /// Adds a person who may command the tunnel.
     pub fn add_member(&self, name: &str) -> anyhow::Result<()> {
         self.inside("useradd --no-create-home --groups firezone").arg(name).check().map(drop)

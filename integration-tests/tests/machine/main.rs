@@ -6,4 +6,5 @@ mod machine_headless;
 mod machine_kill;
 mod machine_online;
 mod machine_packages;
+mod machine_permissions;
 mod machine_unit;
