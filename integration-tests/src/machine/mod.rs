@@ -84,10 +84,19 @@ impl Drop for On {
 impl Machine {
     /// A machine with nothing but Debian, switched off. Names are in `/etc/resolv.conf`, a plain file.
     pub fn new(stand: &Stand) -> anyhow::Result<Self> {
-        let tree = the_tree()?;
+        Self::above(&the_tree()?, stand)
+    }
+
+    /// The same with what a desktop app needs, and a screen.
+    pub fn with_desktop(stand: &Stand) -> anyhow::Result<Self> {
+        let built = programs()?;
+        Self::above(&tree::ready_with_desktop(built.parent().unwrap_or(&built))?, stand)
+    }
+
+    fn above(tree: &Path, stand: &Stand) -> anyhow::Result<Self> {
         let host = stand.client().clone();
         let files = Path::new(FILES).join("machine");
-        host.in_files(|| overlay(&tree, &files))??;
+        host.in_files(|| overlay(tree, &files))??;
 
         let machine = Self { host, logs: stand.logs.clone(), files: files.join("root"), on: None };
         machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;

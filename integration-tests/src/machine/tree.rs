@@ -18,6 +18,9 @@ const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,pr
 /// What is there in addition. Their installation scripts want a system that is complete.
 const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
 
+/// What is needed for a desktop app, and a screen that shows nothing. Only machines with a desktop have it.
+const DESKTOP: &str = "dbus-user-session libadwaita-1-0 libgtk-4-1 libglib2.0-bin xvfb";
+
 /// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`].
 const ASIDE: &str = "openresolv";
 
@@ -33,26 +36,53 @@ const EDITION: u32 = 2;
 
 /// The tree, made if it is not there yet. `target` is where it is kept.
 pub(super) fn ready(target: &Path) -> anyhow::Result<PathBuf> {
-    let suite = std::env::var("FIREZONE_MACHINE_SUITE").unwrap_or_else(|_| SUITE.to_owned());
+    let suite = suite();
+    kept(target, &suite, &contents(), |draft| make(&suite, draft).context("cannot make a Debian to boot"))
+}
+
+/// The same with what a desktop app needs.
+pub(super) fn ready_with_desktop(target: &Path) -> anyhow::Result<PathBuf> {
+    let below = ready(target)?;
+    kept(target, &format!("{}-desktop", suite()), &format!("{}{DESKTOP}\n", contents()), |draft| {
+        run(Command::new("cp").args(["--archive", "--reflink=auto"]).args([&below, draft]))?;
+        add(draft, &install(DESKTOP)).context("cannot add what a desktop app needs")
+    })
+}
+
+fn suite() -> String {
+    std::env::var("FIREZONE_MACHINE_SUITE").unwrap_or_else(|_| SUITE.to_owned())
+}
+
+/// All that is in a tree.
+fn contents() -> String {
+    format!("{EDITION}\n{FIRST}\n{SECOND}\n{ASIDE}\n{DISABLED}\n")
+}
+
+/// The tree of a name with what is wanted in it, made as a draft if it is not there yet.
+fn kept(
+    target: &Path,
+    name: &str,
+    wanted: &str,
+    make: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<PathBuf> {
     let machines = target.join("machines");
     fs::create_dir_all(&machines)?;
     // Tests run at the same time, and in several processes.
-    let lock = File::create(machines.join(format!("{suite}.lock")))?;
+    let lock = File::create(machines.join(format!("{name}.lock")))?;
     lock.lock()?;
 
-    let (tree, stamp) = (machines.join(&suite), machines.join(format!("{suite}.stamp")));
-    let wanted = format!("{EDITION}\n{FIRST}\n{SECOND}\n{ASIDE}\n{DISABLED}\n");
+    let (tree, stamp) = (machines.join(name), machines.join(format!("{name}.stamp")));
     if tree.exists() && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(tree);
     }
-    let draft = machines.join(format!("{suite}.new"));
+    let draft = machines.join(format!("{name}.new"));
     for old in [&draft, &tree] {
         if old.exists() {
             run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(old))?;
         }
     }
-    tracing::info!("making a Debian to boot; this takes a minute or two, once");
-    make(&suite, &draft).context("cannot make a Debian to boot")?;
+    tracing::info!("making the files of machines that boot; this takes a minute or two, once");
+    make(&draft)?;
     fs::rename(&draft, &tree)?;
     fs::write(&stamp, wanted)?;
     Ok(tree)
@@ -64,18 +94,9 @@ fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
     debootstrap.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     run(debootstrap.args(["debootstrap", "--variant=minbase", "--include", FIRST, suite]).arg(tree))?;
 
-    // Nothing may start, and names are looked up as outside.
-    let guard = tree.join("usr/sbin/policy-rc.d");
-    fs::write(&guard, "#!/bin/sh\nexit 101\n")?;
-    fs::set_permissions(&guard, fs::Permissions::from_mode(0o755))?;
-    lend(tree, "resolv.conf")?;
-    lend(tree, "hosts")?;
     let install = format!(
-        "set -e; export DEBIAN_FRONTEND=noninteractive; \
-         apt-get -qq update; \
-         mkdir -p {PACKAGES}; cd {PACKAGES}; chown _apt .; apt-get -qq download {ASIDE}; \
-         apt-get -qq install --yes --no-install-recommends {SECOND}; \
-         apt-get -qq clean; rm -rf /var/lib/apt/lists/*; \
+        "mkdir -p {PACKAGES}; cd {PACKAGES}; chown _apt .; apt-get -qq update; apt-get -qq download {ASIDE}; \
+         {}; \
          systemctl --quiet disable {DISABLED}; \
          cd /etc/stunnel; \
          openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout ca.key -out ca.crt -subj /CN=stand; \
@@ -83,16 +104,37 @@ fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
          -addext subjectAltName=DNS:{DOT}; \
          openssl x509 -req -in {DOT}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -copy_extensions copy \
          -out {DOT}.crt; \
-         cat ca.crt >> /etc/ssl/certs/ca-certificates.crt"
+         cat ca.crt >> /etc/ssl/certs/ca-certificates.crt",
+        install(SECOND)
     );
+    add(tree, &install)?;
+    fs::write(tree.join("etc/hostname"), "machine\n")?;
+    Ok(())
+}
+
+/// Commands that install packages and leave nothing else.
+fn install(packages: &str) -> String {
+    format!(
+        "apt-get -qq update; apt-get -qq install --yes --no-install-recommends {packages}; \
+         apt-get -qq clean; rm -rf /var/lib/apt/lists/*"
+    )
+}
+
+/// Lets a shell add something to a tree.
+fn add(tree: &Path, commands: &str) -> anyhow::Result<()> {
+    // Nothing may start, and names are looked up as outside.
+    let guard = tree.join("usr/sbin/policy-rc.d");
+    fs::write(&guard, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(&guard, fs::Permissions::from_mode(0o755))?;
+    lend(tree, "resolv.conf")?;
+    lend(tree, "hosts")?;
     let mut chroot = Command::new("unshare");
     chroot.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c"]);
     chroot.arg("mount -t proc proc \"$1/proc\" && exec chroot \"$1\" sh -c \"$2\"").arg("sh");
-    run(chroot.arg(tree).arg(install))?;
+    run(chroot.arg(tree).arg(format!("set -e; export DEBIAN_FRONTEND=noninteractive; {commands}")))?;
 
     fs::remove_file(&guard)?;
     fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
-    fs::write(tree.join("etc/hostname"), "machine\n")?;
     replace(&tree.join("etc/resolv.conf"), "")
 }
 

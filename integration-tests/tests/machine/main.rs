@@ -1,5 +1,6 @@
 //! Stories on a Debian that boots. The long ones begin with `every`, and are told by `make test-machine` only.
 
+mod machine_app;
 mod machine_dns;
 mod machine_gateway;
 mod machine_headless;
