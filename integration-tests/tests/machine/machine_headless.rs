@@ -158,6 +158,25 @@ fn a_server_of_packages_is_connected_before_anybody_logs_in() -> anyhow::Result<
         let status = machine.program("firezonectl status --json").check()?.json()?;
         assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
         assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
+
+        let desktop =
+            machine.program("sh -c").arg("dpkg --install /root/packages/firezone-gtk_*[0-9]_*.deb 2>&1").run()?;
+        assert!(!desktop.status.success());
+        assert!(desktop.text().contains("conflicting packages - not installing firezone-gtk"), "{}", desktop.text());
+        machine.reaches_the_server()?;
+
+        // Without the package it is a server until its token goes, which only its administrator takes.
+        machine.dpkg("--purge firezone-headless")?;
+        machine.unit_says("Connected")?;
+        let refused = machine.program("firezonectl sign-out").run()?;
+        assert_eq!(refused.status.code(), Some(6), "{}", refused.complaint());
+        machine.reaches_the_server()?;
+        assert_eq!(machine.read(TOKEN)?.trim(), CLIENT_TOKEN, "the administrator's token stays");
+        machine.program(&format!("rm {TOKEN}")).check()?;
+        machine.systemctl(&format!("restart {UNIT}"))?;
+        machine.program(&format!("busctl status {BUS_NAME}")).check()?;
+        let status = machine.program("firezonectl status --json").run()?.json()?;
+        assert_eq!((&status["mode"], &status["state"]), (&"user".into(), &"signed-out".into()));
         Ok(())
     })
 }
