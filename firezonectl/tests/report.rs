@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs::File, io::Write as _, os::unix::fs::Permiss
 
 use clap::Parser as _;
 use dbus_api::{Check, Error};
-use doctor::{Material, Report};
+use doctor::{LogLine, Material, Report};
 use firezonectl::{
     args::Args,
     client::Daemon,
@@ -57,7 +57,9 @@ impl FakeDiagnostics {
         if !self.0 {
             return Err(Error::NotAuthorized("no".to_owned()));
         }
-        let text = Report::of(&Material { made_by: "firezoned".to_owned(), ..Material::default() }).to_json().unwrap();
+        let log = vec![LogLine::new(7, "INFO", "firezoned::daemon", 326)];
+        let text =
+            Report::of(&Material { made_by: "firezoned".to_owned(), log, ..Material::default() }).to_json().unwrap();
         File::from(std::os::fd::OwnedFd::from(report)).write_all(text.as_bytes()).unwrap();
         Ok(())
     }
@@ -88,7 +90,10 @@ async fn a_report_is_written_once_and_for_its_owner() {
     let line = format!("report {}", file.display());
     let (there, _other_end) = daemon(true).await;
     let shown = run(&line, there).await.unwrap();
-    assert!(shown.contains("checks     17") && !shown.contains("this machine only"), "{shown}");
+    assert!(
+        shown.contains("checks     17") && shown.contains("log         1") && !shown.contains("this machine only"),
+        "{shown}"
+    );
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&file).unwrap();
     assert_eq!(Report::from_json(&text).unwrap().made_by, "firezoned");

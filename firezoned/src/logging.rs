@@ -1,11 +1,15 @@
 //! Where the daemon says what it does: the journal if systemd has connected us to it, standard error otherwise.
 
+mod recent;
+
 use std::{fmt, io::Write as _, os::fd::AsFd as _, str::FromStr};
 
 use anyhow::Context as _;
 use tracing_subscriber::{
     EnvFilter, Registry, filter::ParseError, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
+
+pub(crate) use recent::lines as recent;
 
 /// Some libraries are chatty about what is ordinary to us. Whoever wants to hear them names them.
 const QUIET: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,str0m=warn,is=warn,rustls=warn";
@@ -21,7 +25,7 @@ pub struct Logs(reload::Handle<EnvFilter, Registry>);
 /// Starts to log.
 pub fn start(filter: &Filter) -> anyhow::Result<Logs> {
     let (layer, handle) = reload::Layer::new(filter.to_env_filter());
-    let registry = tracing_subscriber::registry().with(layer);
+    let registry = tracing_subscriber::registry().with(layer).with(recent::Recent);
     match journal() {
         Some(journal) => registry.with(journal).try_init(),
         None => registry

@@ -14,6 +14,7 @@
 
 pub mod checks;
 pub mod facts;
+mod log;
 mod look;
 pub mod neighbours;
 mod redaction;
@@ -23,6 +24,7 @@ pub mod rules;
 use serde::{Deserialize, Serialize};
 
 pub use facts::{Facts, Whereabouts};
+pub use log::LogLine;
 pub use look::{look, look_from_outside};
 pub use report::{Material, Report};
 

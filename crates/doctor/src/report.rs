@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use dbus_api::{Resource, Setting, Status, dns::DnsStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::{Check, Facts, checks};
+use crate::{Check, Facts, LogLine, checks};
 
 /// The number of the format. Keys are only added under the same number.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +36,8 @@ pub struct Material {
     pub dns: Option<DnsStatus>,
     /// Packets that went no further, by reason. Reasons are words of ours.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// What the daemon has logged lately, oldest first.
+    pub log: Vec<LogLine>,
 }
 
 /// The report.
@@ -62,6 +64,8 @@ pub struct Report {
     pub dns: Option<Dns>,
     /// Packets that went no further, by reason; those that never occurred are left out.
     pub dropped: BTreeMap<String, u64>,
+    /// What the daemon has logged lately, oldest first, without the texts.
+    pub log: Vec<LogLine>,
     /// What may be wrong on this machine.
     pub checks: Vec<Check>,
 }
@@ -179,7 +183,7 @@ impl Report {
     /// What of this may be given away.
     #[must_use]
     pub fn of(material: &Material) -> Self {
-        let Material { made_by, facts, status, resources, settings, dns, dropped } = material;
+        let Material { made_by, facts, status, resources, settings, dns, dropped, log } = material;
         let (mut gateways, mut sites) = (Numbers::new("gateway"), Numbers::new("site"));
         let paths = status.iter().flat_map(|it| &it.gateways);
         let facts = Facts { status: status.clone().or_else(|| facts.status.clone()), ..facts.clone() };
@@ -198,6 +202,7 @@ impl Report {
                 .filter(|it| *it.1 > 0)
                 .map(|(reason, count)| ((*reason).to_owned(), *count))
                 .collect(),
+            log: log.clone(),
             checks: checks::all(&facts.redacted()),
         }
     }

@@ -98,6 +98,7 @@ fn parts(report: &Report) -> Vec<Part> {
         part("settings", report.settings.len(), "who has set each; values only if they are words of ours"),
         part("dns", report.dns.iter().len(), "how resolvers are asked, and what went wrong"),
         part("dropped", report.dropped.len(), "how many packets went no further, by reason"),
+        part("log", report.log.len(), "what the daemon has logged lately: when and where in its source, without texts"),
         part("checks", report.checks.len(), "what doctor says, without names and addresses"),
     ]
 }

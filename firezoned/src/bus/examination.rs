@@ -12,7 +12,7 @@ use super::{
     guard::{Action, Caller, Guard},
     settings_object,
 };
-use crate::{session::Request, snapshot};
+use crate::{logging, session::Request, snapshot};
 
 /// Looks around, one look at a time: it costs more than other answers.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,7 @@ impl Examiner {
             dns: Some(dns_object::status(daemon).await),
             // Nothing without a tunnel.
             dropped: daemon.question(Request::Counters).await.unwrap_or_default(),
+            log: logging::recent(),
         };
         Report::of(&material).to_json().map_err(|error| Error::Failed(error.to_string()))
     }

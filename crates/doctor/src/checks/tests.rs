@@ -41,31 +41,53 @@ fn a_healthy_machine_has_nothing_to_complain_about() {
     assert_eq!(not_ok(&healthy()), []);
 }
 
+/// What is changed about a healthy machine, and what is said then.
+type Trouble = (fn(&mut Facts), &'static [(&'static str, Verdict)]);
+
+fn status(facts: &mut Facts) -> &mut Status {
+    facts.status.get_or_insert_default()
+}
+
 #[test]
 fn each_trouble_has_its_check() {
     use Verdict::{Failed, Warning};
-    let with = |change: fn(&mut Facts)| {
+    let troubles: &[Trouble] = &[
+        (|it| it.daemon = Whereabouts::Nowhere, &[("FZ001", Failed)]),
+        (|it| it.daemon = Whereabouts::Forbidden, &[("FZ001", Failed)]),
+        (|it| it.has_polkit = Some(false), &[("FZ002", Failed)]),
+        (|it| it.permissions = Some([("sign-in".to_owned(), "no".to_owned())].into()), &[("FZ003", Warning)]),
+        (|it| (it.permissions, it.members) = (None, None), &[("FZ003", Failed)]),
+        (|it| it.has_token_file = true, &[("FZ004", Warning)]),
+        (|it| it.has_tun = false, &[("FZ005", Failed)]),
+        (|it| it.capabilities = Some(1), &[("FZ006", Failed)]),
+        (|it| it.tunnel_mtu = None, &[("FZ007", Failed)]),
+        (|it| it.rules = Some(0), &[("FZ007", Failed)]),
+        (|it| it.wildcard_53 = Some("udp"), &[("FZ008", Warning)]),
+        (|it| it.nameservers = vec!["192.0.2.1".to_owned()], &[("FZ009", Warning)]),
+        (|it| (it.nameservers, it.upstream) = (vec![], vec![]), &[("FZ009", Warning), ("FZ010", Failed)]),
+        (|it| (status(it).portal, status(it).portal_error) = refused("portal_tls"), &[("FZ011", Failed)]),
+        (|it| (status(it).portal, status(it).portal_error) = refused("portal_unreachable"), &[("FZ011", Failed)]),
+        (|it| it.now = 0, &[("FZ012", Failed)]),
+        (|it| status(it).gateways[0].path = "connecting".to_owned(), &[("FZ013", Warning)]),
+        (|it| it.ipv6 = None, &[("FZ014", Warning)]),
+        (|it| it.way_out = Some(("ppp0".to_owned(), 1280)), &[("FZ015", Warning)]),
+        (|it| it.way_out = None, &[("FZ015", Failed)]),
+        (|it| it.others = vec!["wg0".to_owned()], &[("FZ016", Warning)]),
+        (|it| it.captive = Some(true), &[("FZ017", Failed)]),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for (number, (change, found)) in troubles.iter().enumerate() {
         let mut facts = healthy();
         change(&mut facts);
-        not_ok(&facts)
-    };
-    assert_eq!(with(|it| it.has_polkit = Some(false)), [("FZ002", Failed)]);
-    assert_eq!(
-        with(|it| { it.permissions = Some([("sign-in".to_owned(), "no".to_owned())].into()) }),
-        [("FZ003", Warning)]
-    );
-    assert_eq!(with(|it| it.has_token_file = true), [("FZ004", Warning)]);
-    assert_eq!(with(|it| it.has_tun = false), [("FZ005", Failed)]);
-    assert_eq!(with(|it| it.capabilities = Some(1)), [("FZ006", Failed)]);
-    assert_eq!(with(|it| it.tunnel_mtu = None), [("FZ007", Failed)]);
-    assert_eq!(with(|it| it.rules = Some(0)), [("FZ007", Failed)]);
-    assert_eq!(with(|it| it.wildcard_53 = Some("udp")), [("FZ008", Warning)]);
-    assert_eq!(with(|it| it.nameservers = vec!["192.0.2.1".to_owned()]), [("FZ009", Warning)]);
-    assert_eq!(with(|it| it.now = 0), [("FZ012", Failed)]);
-    assert_eq!(with(|it| it.ipv6 = None), [("FZ014", Warning)]);
-    assert_eq!(with(|it| it.way_out = Some(("ppp0".to_owned(), 1280))), [("FZ015", Warning)]);
-    assert_eq!(with(|it| it.others = vec!["wg0".to_owned()]), [("FZ016", Warning)]);
-    assert_eq!(with(|it| it.captive = Some(true)), [("FZ017", Failed)]);
+        assert_eq!(not_ok(&facts), *found, "trouble {number}");
+        seen.extend(found.iter().map(|it| it.0));
+    }
+    let every: Vec<&str> = CHECKS.iter().map(|it| it.0).collect();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), every, "a check that no trouble reaches");
+}
+
+fn refused(why: &str) -> (String, Option<String>) {
+    ("connecting".to_owned(), Some(why.to_owned()))
 }
 
 #[test]

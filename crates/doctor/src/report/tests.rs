@@ -63,7 +63,17 @@ impl Secrets {
                 .into(),
             dns: self.chance().then(|| self.dns()),
             dropped: [("filtered", self.number()), ("expired", 0)].into(),
+            log: vec![self.line()],
         }
+    }
+
+    fn line(&mut self) -> LogLine {
+        let mut line = LogLine::new(self.number(), "INFO", "firezoned::daemon", 1);
+        for field in ["message", "error", "name"] {
+            line.text(field, &self.text());
+        }
+        line.text("reason", self.pick(&["portal_tls", ""]));
+        line
     }
 
     fn status(&mut self) -> Status {
