@@ -12,7 +12,10 @@ const OVERHEAD: u32 = 32 + 8 + 40 + 4;
 /// No machine that runs this has an earlier clock: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
 /// Sentinels, to which the host's resolvers point while there is a tunnel.
-const SENTINELS: [&str; 2] = ["100.100.111.", "fd00:2021:1111:8000:"];
+pub(crate) const SENTINELS: [&str; 2] = ["100.100.111.", "fd00:2021:1111:8000:"];
+
+/// Where systemd-resolved answers.
+const RESOLVED: &str = "127.0.0.53";
 
 /// What one check has to say: verdict, evidence, effect, remedy.
 type Finding = (Verdict, String, &'static str, &'static str);
@@ -183,24 +186,41 @@ fn routes(facts: &Facts) -> Finding {
 
 fn port_53(facts: &Facts) -> Finding {
     let code = |code: &str| facts.status.as_ref().is_some_and(|it| it.warnings.iter().any(|it| it.code == code));
-    match facts.wildcard_53 {
-        _ if code("dns-not-served") => failed(
+    let taken = facts.wildcard_53.map(|table| format!("somebody listens on port 53 of all addresses ({table})"));
+    match (taken, facts.names_port) {
+        _ if code("dns-not-served") || code("dns-port-taken") => failed(
             "the daemon cannot listen for names",
             "names of resources are not known",
             "stop the program that listens on port 53 of all addresses (ss -tulpn)",
         ),
-        Some(table) => warning(
-            format!("somebody listens on port 53 of all addresses ({table})"),
-            "the daemon may have to use another port, or cannot serve names",
+        _ if code("dns-port-not-permitted") => failed(
+            "the daemon may not listen on port 53",
+            "names of resources are not known",
+            "start it by its unit, or as root; in a container: --cap-add NET_BIND_SERVICE",
+        ),
+        (Some(taken), Some(port)) if port != 53 && asks_resolved(facts) => {
+            ok(format!("{taken}; systemd-resolved asks the daemon on port {port}"))
+        }
+        (Some(taken), None) if asks_resolved(facts) => {
+            ok(format!("{taken}; systemd-resolved can ask the daemon on another"))
+        }
+        (Some(taken), _) => warning(
+            taken,
+            "the daemon cannot serve names to programs that read /etc/resolv.conf",
             "let that program listen on its own addresses only (dnsmasq: bind-interfaces)",
         ),
-        None => ok("nobody is in the way"),
+        (None, _) => ok("nobody is in the way"),
     }
+}
+
+/// Whether programs ask systemd-resolved, which can be told on which port the daemon is.
+fn asks_resolved(facts: &Facts) -> bool {
+    facts.nameservers.iter().any(|it| it == RESOLVED)
 }
 
 fn dns_control(facts: &Facts) -> Finding {
     let ours = facts.nameservers.iter().any(|it| SENTINELS.iter().any(|sentinel| it.starts_with(sentinel)));
-    let resolved = facts.nameservers.iter().any(|it| it == "127.0.0.53");
+    let resolved = asks_resolved(facts);
     let connected = state(facts).is_some_and(|it| matches!(it, State::Connected | State::Reconnecting));
     match (connected, ours, resolved) {
         (true, true, _) => ok("/etc/resolv.conf names the daemon"),
@@ -222,7 +242,7 @@ fn dns_control(facts: &Facts) -> Finding {
 fn resolvers(facts: &Facts) -> Finding {
     let foreign = |all: &[String]| {
         let is_foreign = |it: &&String| !SENTINELS.iter().any(|sentinel| it.starts_with(sentinel));
-        all.iter().filter(is_foreign).filter(|it| *it != "127.0.0.53").count()
+        all.iter().filter(is_foreign).filter(|it| *it != RESOLVED).count()
     };
     match foreign(&facts.nameservers) + foreign(&facts.upstream) {
         0 if facts.nameservers.is_empty() => {

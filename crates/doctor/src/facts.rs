@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{TcpStream, ToSocketAddrs as _},
+    net::{IpAddr, TcpStream, ToSocketAddrs as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use dbus_api::Status;
+
+use crate::checks::SENTINELS;
 
 /// How long the portal may take to answer a knock.
 const KNOCK: Duration = Duration::from_secs(3);
@@ -65,6 +67,8 @@ pub struct Facts {
     pub tunnel_mtu: Option<u32>,
     /// Whether somebody listens on port 53 of all addresses.
     pub wildcard_53: Option<&'static str>,
+    /// On which port the daemon answers names, if it does.
+    pub names_port: Option<u16>,
     /// Whom programs ask for names.
     pub nameservers: Vec<String>,
     /// Whom systemd-resolved asks.
@@ -102,6 +106,7 @@ impl Facts {
         self.capabilities = capabilities(&at("proc"));
         self.tunnel_mtu = mtu(root, INTERFACE);
         self.wildcard_53 = wildcard_53(root);
+        self.names_port = ["udp", "udp6"].iter().find_map(|table| names_port(&text(&format!("proc/net/{table}"))));
         self.nameservers = nameservers(&text("etc/resolv.conf"));
         self.upstream = nameservers(&text("run/systemd/resolve/resolv.conf"));
         self.clock_is_kept = at("run/systemd/timesync/synchronized").exists() || at("run/chrony").exists();
@@ -152,6 +157,27 @@ fn wildcard_53(root: &Path) -> Option<&'static str> {
     })
 }
 
+/// The port of a socket on a sentinel. The kernel writes addresses as words in its own byte order.
+fn names_port(table: &str) -> Option<u16> {
+    table.lines().find_map(|line| {
+        let (address, port) = line.split_whitespace().nth(1)?.split_once(':')?;
+        let word = |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+        let ip = match address.len() {
+            8 => IpAddr::from(word(0)?),
+            32 => {
+                let mut bytes = [0; 16];
+                for (index, place) in bytes.chunks_exact_mut(4).enumerate() {
+                    place.copy_from_slice(&word(index * 8)?);
+                }
+                IpAddr::from(bytes)
+            }
+            _ => return None,
+        };
+        let is_sentinel = SENTINELS.iter().any(|it| ip.to_string().starts_with(it));
+        is_sentinel.then(|| u16::from_str_radix(port, 16).ok())?
+    })
+}
+
 fn nameservers(text: &str) -> Vec<String> {
     let servers = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     servers.filter_map(|rest| rest.split_whitespace().next()).map(str::to_owned).collect()
@@ -193,6 +219,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_port_of_a_sentinel_is_found_in_both_families() {
+        let words = |bytes: [u8; 16]| -> String {
+            let word = |it: &[u8]| format!("{:08X}", u32::from_ne_bytes(it.try_into().unwrap()));
+            bytes.chunks_exact(4).map(word).collect()
+        };
+        let line = |ip: &str| {
+            let ip: std::net::Ipv6Addr = ip.parse().unwrap();
+            format!("  sl  local rem st\n 7: {}:0035 0:0 07 0\n", words(ip.octets()))
+        };
+        assert_eq!(names_port(&line("fd00:2021:1111:8000:100:100:111:0")), Some(53));
+        assert_eq!(names_port(&line("fd00:2021:1111::7")), None);
+        assert_eq!(names_port("  sl  local rem st\n 1: 6464:0035\n 2: zzzzzzzz:0035\n 3: \n"), None);
+    }
+
+    #[test]
     fn files_become_facts() {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
@@ -205,7 +246,13 @@ mod tests {
         write("dev/net/tun", "");
         write("proc/42/comm", "firezoned\n");
         write("proc/42/status", "Name:\tfirezoned\nCapEff:\t0000000000001400\n");
-        write("proc/net/udp", "  sl  local rem st\n 1: 00000000:0035 00000000:0000 07 0\n");
+        let sentinel = u32::from_ne_bytes([100, 100, 111, 1]);
+        write(
+            "proc/net/udp",
+            &format!(
+                "  sl  local rem st\n 1: 00000000:0035 00000000:0000 07 0\n 2: {sentinel:08X}:13BD 00000000:0000 07 0\n"
+            ),
+        );
         write(
             "proc/net/route",
             "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\neth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\n",
@@ -223,6 +270,7 @@ mod tests {
         assert!(facts.has_tun && !facts.has_token_file);
         assert_eq!(facts.capabilities, Some(0x1400));
         assert_eq!(facts.wildcard_53, Some("udp"));
+        assert_eq!(facts.names_port, Some(5053));
         assert_eq!(facts.way_out, Some(("eth0".to_owned(), 1500)));
         assert_eq!(facts.ipv6, Some(false));
         assert_eq!(facts.tunnel_mtu, Some(1280));

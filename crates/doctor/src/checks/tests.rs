@@ -62,7 +62,16 @@ fn each_trouble_has_its_check() {
         (|it| it.capabilities = Some(1), &[("FZ006", Failed)]),
         (|it| it.tunnel_mtu = None, &[("FZ007", Failed)]),
         (|it| it.rules = Some(0), &[("FZ007", Failed)]),
-        (|it| it.wildcard_53 = Some("udp"), &[("FZ008", Warning)]),
+        (
+            |it| {
+                it.wildcard_53 = Some("udp");
+                it.nameservers = vec!["100.100.111.1".to_owned()];
+            },
+            &[("FZ008", Warning)],
+        ),
+        (|it| warned(it, "dns-port-taken"), &[("FZ008", Failed)]),
+        (|it| warned(it, "dns-port-not-permitted"), &[("FZ008", Failed)]),
+        (|it| warned(it, "dns-not-served"), &[("FZ008", Failed)]),
         (|it| it.nameservers = vec!["192.0.2.1".to_owned()], &[("FZ009", Warning)]),
         (|it| (it.nameservers, it.upstream) = (vec![], vec![]), &[("FZ009", Warning), ("FZ010", Failed)]),
         (|it| (status(it).portal, status(it).portal_error) = refused("portal_tls"), &[("FZ011", Failed)]),
@@ -86,8 +95,27 @@ fn each_trouble_has_its_check() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), every, "a check that no trouble reaches");
 }
 
+fn warned(facts: &mut Facts, code: &str) {
+    let warning = dbus_api::Warning { code: code.to_owned(), ..Default::default() };
+    facts.status.as_mut().unwrap().warnings = vec![warning];
+}
+
 fn refused(why: &str) -> (String, Option<String>) {
     ("connecting".to_owned(), Some(why.to_owned()))
+}
+
+#[test]
+fn somebody_on_port_53_is_no_trouble_where_systemd_resolved_asks_on_another_port() {
+    let evidence = |facts: &Facts| {
+        assert_eq!(not_ok(facts), []);
+        all(facts).into_iter().find(|it| it.id == "FZ008").unwrap().evidence
+    };
+    let mut facts = Facts { wildcard_53: Some("udp"), names_port: Some(5053), ..healthy() };
+    assert!(evidence(&facts).ends_with("on port 5053"));
+
+    facts.names_port = None;
+    facts.status.as_mut().unwrap().state = "signed-out".to_owned();
+    assert!(evidence(&facts).ends_with("on another"));
 }
 
 #[test]
