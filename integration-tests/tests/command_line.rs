@@ -123,7 +123,7 @@ fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
         let mut daemon = stand.serve_bus(stand.daemon())?;
-        let mut monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
+        let monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
         eventually("the state is told", PATIENCE, || monitor.log().contains("Signed out"))?;
         stand.sign_in("anna")?;
         eventually("the session is told", PATIENCE, || monitor.log().count("Connected") == 1)?;
@@ -141,8 +141,6 @@ fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
         let lines: Vec<&str> = told.lines().filter_map(|line| line.trim().split_once(' ')).map(|it| it.1).collect();
         ensure!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{lines:?}");
         ensure!(lines.iter().filter(|line| line.contains("resources")).count() >= 4, "{lines:?}");
-        monitor.signal(Signal::SIGINT)?;
-        monitor.wait(PATIENCE)?;
-        Ok(())
+        monitor.stop().map(drop)
     })
 }
