@@ -258,7 +258,10 @@ impl Worker {
 
     async fn noticed(&mut self, event: Event) {
         let input = match event {
-            Event::NetworkChanged => Some(Input::NetworkChanged),
+            Event::NetworkChanged => {
+                self.forwarder.forget_connections();
+                Some(Input::NetworkChanged)
+            }
             Event::NetworkLost => Some(Input::NetworkLost),
             Event::CaptivePortal(captive) => Some(Input::CaptivePortal(captive)),
             Event::Asleep(asleep) => Some(Input::Asleep(asleep)),

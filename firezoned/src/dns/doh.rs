@@ -19,7 +19,7 @@ use hyper::{
     client::conn::{http1, http2},
     header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::{DohUrl, Resolver};
 use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
@@ -44,6 +44,9 @@ const LONGEST: usize = 65_535;
 const MOST_ADDRESSES: usize = 8;
 /// How long one address of a server may take before the next one is tried.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How long an HTTP/2 server may be silent while we wait for its answer before we ask whether it is still there, and how
+/// long it may take to say so.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
 /// After a failed attempt to connect, queries fail at once for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -87,8 +90,13 @@ impl Https {
         let mut known = self.host_resolvers.lock().unwrap_or_else(PoisonError::into_inner);
         if **known != *resolvers {
             *known = resolvers.into();
-            self.servers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget();
         }
+    }
+
+    /// Ends all connections: those of a network that is gone hang for as long as somebody asks on them.
+    pub(super) fn forget(&self) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Asks. If a connection that was there before ends meanwhile, which servers may do at any time, a new one is made.
@@ -141,7 +149,9 @@ impl Https {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         let io = TokioIo::new(stream);
         Ok(if is_http2 {
-            let (requests, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            let mut client = http2::Builder::new(TokioExecutor::new());
+            client.timer(TokioTimer::new()).keep_alive_interval(LOOK_AFTER).keep_alive_timeout(LOOK_AFTER);
+            let (requests, connection) = client.handshake(io).await?;
             Connection::new(Requests::Http2(requests), connection)
         } else {
             let (requests, connection) = http1::handshake(io).await?;

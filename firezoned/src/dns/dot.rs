@@ -71,8 +71,17 @@ struct Job {
 /// The queries on their way, by the id that they have on the connection.
 #[derive(Debug, Default)]
 struct InFlight {
-    queries: BTreeMap<u16, (u16, Reply)>,
+    queries: BTreeMap<u16, Waiting>,
     next: u16,
+}
+
+/// A query on its way.
+#[derive(Debug)]
+struct Waiting {
+    /// The id that its asker gave it.
+    asked: u16,
+    since: Instant,
+    reply: Reply,
 }
 
 impl Streams {
@@ -116,6 +125,12 @@ impl Streams {
                 None
             }
         }
+    }
+
+    /// Ends all connections: those of a network that is gone hang for as long as somebody asks on them.
+    pub(super) fn forget(&self) {
+        lock(&self.open).clear();
+        lock(&self.open_only).clear();
     }
 
     /// The connection with a resolver, and whether it was not there before.
@@ -179,13 +194,17 @@ async fn connect(sockets: Sockets, roots: &Roots, resolver: &Resolver) -> Result
     Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
 
-/// Carries queries there and answers back. Every future here is cancel-safe: a receive from a channel, a read into a
+/// Carries queries there and answers back. A resolver of which nothing was heard since a query, until its asker lost
+/// patience, is not asked on this connection again: the way there may be another one today. Every future here is cancel-safe: a receive from a channel, a read into a
 /// buffer that outlives it, and a timer.
 async fn converse(mut stream: TlsStream<TcpStream>, inbox: &mut mpsc::Receiver<Job>) -> io::Result<()> {
     let mut in_flight = InFlight::default();
     let mut received = Vec::new();
+    let mut heard = Instant::now();
     loop {
-        in_flight.forget_those_who_gave_up();
+        if in_flight.forget_those_who_gave_up() > Some(heard) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         tokio::select! {
             job = inbox.recv(), if in_flight.queries.len() < IN_FLIGHT => {
                 let Some(job) = job else { return Ok(()) };
@@ -197,6 +216,7 @@ async fn converse(mut stream: TlsStream<TcpStream>, inbox: &mut mpsc::Receiver<J
                 if read? == 0 {
                     return Ok(());
                 }
+                heard = Instant::now();
                 while let Some(message) = take_message(&mut received) {
                     in_flight.answer(message);
                 }
@@ -222,7 +242,7 @@ impl InFlight {
         let asked = id_of(&job.query);
         match framed(&with_id(job.query, id)) {
             Ok(message) => {
-                self.queries.insert(id, (asked, job.reply));
+                self.queries.insert(id, Waiting { asked, since: Instant::now(), reply: job.reply });
                 Some(message)
             }
             Err(error) => {
@@ -233,13 +253,22 @@ impl InFlight {
     }
 
     fn answer(&mut self, message: Vec<u8>) {
-        if let Some((asked, reply)) = self.queries.remove(&id_of(&message)) {
+        if let Some(Waiting { asked, reply, .. }) = self.queries.remove(&id_of(&message)) {
             let _gone = reply.send(Ok(with_id(message, asked)));
         }
     }
 
-    fn forget_those_who_gave_up(&mut self) {
-        self.queries.retain(|_, (_, reply)| !reply.is_closed());
+    /// Returns when the latest of them was asked.
+    fn forget_those_who_gave_up(&mut self) -> Option<Instant> {
+        let mut latest = None;
+        self.queries.retain(|_, query| {
+            let gave_up = query.reply.is_closed();
+            if gave_up {
+                latest = latest.max(Some(query.since));
+            }
+            !gave_up
+        });
+        latest
     }
 }
 

@@ -147,6 +147,12 @@ impl Forwarder {
         self.0.https.set_host_resolvers(resolvers);
     }
 
+    /// The network is another one: all connections are made anew.
+    pub fn forget_connections(&self) {
+        self.0.streams.forget();
+        self.0.https.forget();
+    }
+
     /// Whether this name was made up to find out whether a resolver asks us in turn. It exists nowhere.
     pub(super) fn is_made_up(&self, name: &str) -> bool {
         self.0.circle.as_ref().is_some_and(|circle| circle.is_made_up(name))

@@ -272,6 +272,49 @@ fn a_connection_that_the_resolver_has_closed_is_made_again() {
     });
 }
 
+/// A resolver that is silent on its first connection after one answer, as if the way there had gone.
+async fn vanishing(mut stream: TlsStream<TcpStream>, number: u32) {
+    while let Some(query) = read_framed(&mut stream).await {
+        write_framed(&mut stream, &response(&query)).await;
+        if number == 0 {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[test]
+fn connections_of_another_network_are_not_used() {
+    run(async {
+        let mut world = World::new(&[]);
+        let server = strict(world.serve(vanishing).await, Some(NAME));
+        world.ask(1, &server).await.unwrap();
+        let hangs = world.ask(2, &server);
+        let changes = async { world.forwarder.forget_connections() };
+        assert_eq!(tokio::join!(hangs, changes).0.unwrap().0, response(&query(2).1));
+        assert_eq!(world.connections(), 2);
+
+        let mut world = World::new(&[]);
+        let server = url(world.serve(|stream, _| http(stream, true)).await);
+        world.knows_the_name().await;
+        world.ask(1, &server).await.unwrap();
+        world.forwarder.forget_connections();
+        world.ask(2, &server).await.unwrap();
+        assert_eq!(world.connections(), 2);
+    });
+}
+
+#[test]
+fn a_connection_on_which_nothing_more_comes_costs_one_query() {
+    run(async {
+        let mut world = World::with(Limits { host: Duration::from_secs(1), tunnel: PATIENT }, &[]);
+        let server = strict(world.serve(vanishing).await, Some(NAME));
+        world.ask(1, &server).await.unwrap();
+        assert!(matches!(world.ask(2, &server).await, Err(NoAnswer::TimedOut)));
+        world.ask(3, &server).await.unwrap();
+        assert_eq!(world.connections(), 2);
+    });
+}
+
 #[test]
 fn a_resolver_with_a_certificate_of_somebody_else_is_not_asked() {
     run(async {
