@@ -181,7 +181,8 @@ mod long {
         // A stall that is seen is several frames long, of which there are sixty in a second.
         assert!(of("median_frame_us") < 16_667, "{measured}");
         assert!(of("worst_frame_us") < 100_000, "{measured}");
-        // Below 50 ms is what we want; this is what a busy machine with a development build keeps.
+        // What a search costs until the frame that shows what it finds; and what a busy machine makes of that.
+        assert!(of("worst_search_work_us") < 50_000, "{measured}");
         assert!(of("worst_search_us") < 250_000, "{measured}");
         assert!(of("worst_search_frame_us") < 100_000, "{measured}");
         assert!(of("resident_kib") < LARGEST_KIB, "{measured}");

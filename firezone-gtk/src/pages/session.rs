@@ -1,7 +1,7 @@
 //! There is a session: its state, and what can be reached.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, VecDeque},
 };
 
@@ -12,12 +12,20 @@ use gtk::{gio, glib};
 use crate::{
     accessible,
     rows::{ResourceObject, ResourceRow},
-    view::{resources::Row, window::SessionView},
+    view::{
+        resources::{self, Row},
+        window::SessionView,
+    },
 };
 
 /// How many rows are made in one frame: half of what a window of the usual size shows.
 const BIT: usize = 4;
-/// How many widgets the library's list makes at most.
+/// How many rows come fast; the others are out of sight.
+const IN_SIGHT: u32 = 16;
+/// How many of those are made in one frame. To take a row away costs as much as to make it, and whoever types fast should
+/// not wait for rows that nobody has seen.
+const SMALL_BIT: usize = 2;
+/// How many rows the library's list makes at most.
 const WIDGETS: u32 = 208;
 
 mod imp {
@@ -50,7 +58,9 @@ mod imp {
         pub(super) found: OnceCell<gio::ListStore>,
         /// Those of them that are not in the list yet.
         pub(super) pending: RefCell<VecDeque<ResourceObject>>,
-        /// What is searched for.
+        /// Whether what a search has found was not painted yet.
+        pub(super) is_fresh: Cell<bool>,
+        /// What is searched for, as keys have it.
         pub(super) needle: RefCell<String>,
     }
 
@@ -176,7 +186,7 @@ impl SessionPage {
     }
 
     fn search(&self, needle: &str) {
-        self.imp().needle.replace(needle.to_owned());
+        self.imp().needle.replace(resources::needle(needle));
         self.find(true);
         self.show_or_hide_list();
     }
@@ -196,6 +206,7 @@ impl SessionPage {
         let bit = if is_new_search || list.n_items() == 0 { BIT.min(found.len()) } else { found.len() };
         let first: Vec<ResourceObject> = found.drain(..bit).collect();
         list.splice(0, list.n_items(), &first);
+        imp.is_fresh.set(is_new_search);
         let was_filling = !imp.pending.replace(found).is_empty();
         if !was_filling && !imp.pending.borrow().is_empty() {
             self.add_tick_callback(|page, _| page.fill());
@@ -206,9 +217,18 @@ impl SessionPage {
     fn fill(&self) -> glib::ControlFlow {
         let imp = self.imp();
         let Some(list) = imp.found.get() else { return glib::ControlFlow::Break };
+        // The first of what was found is to be seen as soon as it can be.
+        if imp.is_fresh.take() {
+            return glib::ControlFlow::Continue;
+        }
         let mut pending = imp.pending.borrow_mut();
         // So far down the list makes no widgets, so the rest costs nothing.
-        let bit = if list.n_items() < WIDGETS { BIT.min(pending.len()) } else { pending.len() };
+        let bit = match list.n_items() {
+            ..IN_SIGHT => BIT,
+            IN_SIGHT..WIDGETS => SMALL_BIT,
+            WIDGETS.. => pending.len(),
+        };
+        let bit = bit.min(pending.len());
         let next: Vec<ResourceObject> = pending.drain(..bit).collect();
         let is_done = pending.is_empty();
         drop(pending);
@@ -220,7 +240,7 @@ impl SessionPage {
         let imp = self.imp();
         let is_empty = imp.found.get().is_none_or(|found| found.n_items() == 0);
         if is_empty {
-            let (title, icon) = if imp.needle.borrow().trim().is_empty() {
+            let (title, icon) = if imp.needle.borrow().is_empty() {
                 (gettext("Nothing to reach yet"), "firezone-unknown-symbolic")
             } else {
                 (gettext("Nothing found"), "system-search-symbolic")

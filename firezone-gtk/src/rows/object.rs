@@ -14,6 +14,8 @@ mod imp {
     pub struct ResourceObject {
         /// What is shown.
         pub(super) row: RefCell<Row>,
+        /// What a search looks through.
+        pub(super) key: RefCell<String>,
         /// Grows with each change of the row, for those who watch.
         #[property(get, set)]
         revision: Cell<u32>,
@@ -37,6 +39,7 @@ glib::wrapper! {
 impl ResourceObject {
     pub(crate) fn new(row: Row) -> Self {
         let this: Self = glib::Object::new();
+        this.imp().key.replace(row.key());
         this.imp().row.replace(row);
         this
     }
@@ -49,12 +52,14 @@ impl ResourceObject {
         self.imp().row.borrow().id == id
     }
 
+    /// Whether a search for this finds it; see [`crate::view::resources::needle`].
     pub(crate) fn matches(&self, needle: &str) -> bool {
-        self.imp().row.borrow().matches(needle)
+        self.imp().key.borrow().contains(needle)
     }
 
     pub(crate) fn update(&self, row: Row) {
         if *self.imp().row.borrow() != row {
+            self.imp().key.replace(row.key());
             self.imp().row.replace(row);
             self.set_revision(self.revision().wrapping_add(1));
         }

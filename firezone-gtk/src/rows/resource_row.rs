@@ -1,6 +1,6 @@
 //! How one resource looks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 
 use adw::subclass::prelude::*;
 use gettextrs::gettext;
@@ -24,11 +24,15 @@ mod imp {
         #[template_child]
         pub(super) detail: TemplateChild<gtk::Label>,
         #[template_child]
-        pub(super) open: TemplateChild<gtk::Button>,
-        #[template_child]
         pub(super) copy: TemplateChild<gtk::Button>,
         #[template_child]
         pub(super) favourite: TemplateChild<gtk::Button>,
+        /// The button for the link of a resource that has one. Most have none, and rows are many.
+        pub(super) open: OnceCell<gtk::Button>,
+        /// Whether the item of the list has its name: it is not there yet when the row is made.
+        pub(super) is_item_named: Cell<bool>,
+        /// Whether the button says that this is a favourite, for those who do not see the star.
+        pub(super) is_named_favourite: Cell<bool>,
         /// What is shown, and the ear for its changes.
         pub(super) bound: RefCell<Option<(ResourceObject, glib::SignalHandlerId)>>,
     }
@@ -37,7 +41,7 @@ mod imp {
     impl ObjectSubclass for ResourceRow {
         const NAME: &'static str = "FirezoneResourceRow";
         type Type = super::ResourceRow;
-        type ParentType = adw::Bin;
+        type ParentType = gtk::Box;
 
         fn class_init(class: &mut Self::Class) {
             class.bind_template();
@@ -50,14 +54,14 @@ mod imp {
 
     impl ObjectImpl for ResourceRow {}
     impl WidgetImpl for ResourceRow {}
-    impl BinImpl for ResourceRow {}
+    impl BoxImpl for ResourceRow {}
 }
 
 glib::wrapper! {
     /// One resource in the list.
     pub struct ResourceRow(ObjectSubclass<imp::ResourceRow>)
-        @extends adw::Bin, gtk::Widget,
-        @implements gtk::Buildable, gtk::ConstraintTarget;
+        @extends gtk::Box, gtk::Widget,
+        @implements gtk::Buildable, gtk::ConstraintTarget, gtk::Orientable;
 }
 
 impl Default for ResourceRow {
@@ -67,6 +71,17 @@ impl Default for ResourceRow {
 }
 
 impl ResourceRow {
+    /// Calls the item of the list by what is written in the row.
+    fn name_item(&self) {
+        let imp = self.imp();
+        if !imp.is_item_named.get()
+            && let Some(item) = self.parent()
+        {
+            accessible::name_by(&item, &[&imp.name, &imp.address, &imp.detail]);
+            imp.is_item_named.set(true);
+        }
+    }
+
     /// Shows this resource, and each change of it.
     pub(crate) fn bind(&self, object: &ResourceObject) {
         self.unbind();
@@ -78,6 +93,7 @@ impl ResourceRow {
         });
         self.imp().bound.replace(Some((object.clone(), watch)));
         self.show_row(&object.row());
+        self.name_item();
     }
 
     pub(crate) fn unbind(&self) {
@@ -109,13 +125,11 @@ impl ResourceRow {
         imp.status_icon.set_icon_name(Some(icon));
         imp.status_icon.set_css_classes(&[class]);
         imp.status_icon.set_tooltip_text(Some(&row.status_text));
-        accessible::name(&*imp.status_icon, &row.status_text);
-        if let Some(item) = self.parent() {
-            accessible::name(&item, &[&row.name, &row.address, &detail].map(String::as_str).join(" "));
-        }
 
-        imp.open.set_visible(!row.link.is_empty());
-        imp.open.set_action_target(Some(&row.link));
+        if let Some(open) = self.open_button(!row.link.is_empty()) {
+            open.set_visible(!row.link.is_empty());
+            open.set_action_target(Some(&row.link));
+        }
         imp.copy.set_visible(!row.address.is_empty());
         imp.copy.set_action_target(Some(&row.address));
         imp.favourite.set_action_target(Some(&row.id));
@@ -126,6 +140,28 @@ impl ResourceRow {
         };
         imp.favourite.set_icon_name(star);
         imp.favourite.set_tooltip_text(Some(&verb));
-        accessible::name(&*imp.favourite, &verb);
+        // A name costs more than everything else here, and most rows have that of the layout.
+        if imp.is_named_favourite.replace(row.is_favourite) != row.is_favourite {
+            accessible::name(&*imp.favourite, &verb);
+        }
+    }
+
+    /// The button that opens a link, if there is one or has to be.
+    fn open_button(&self, is_needed: bool) -> Option<&gtk::Button> {
+        let imp = self.imp();
+        if is_needed && imp.open.get().is_none() {
+            let button = gtk::Button::from_icon_name("web-browser-symbolic");
+            let label = gettext("Open in the browser");
+            button.set_valign(gtk::Align::Center);
+            button.set_tooltip_text(Some(&label));
+            button.add_css_class("flat");
+            // An action without a target of its kind would be warned about.
+            button.set_action_target(Some(""));
+            button.set_action_name(Some("app.open-link"));
+            accessible::name(&button, &label);
+            self.insert_child_after(&button, imp.copy.prev_sibling().as_ref());
+            let _first = imp.open.set(button);
+        }
+        imp.open.get()
     }
 }

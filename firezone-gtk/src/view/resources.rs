@@ -37,15 +37,18 @@ pub struct Row {
 }
 
 impl Row {
-    /// What a search finds.
+    /// All that a search looks at, ready to be looked through at each key that is pressed.
     #[must_use]
-    pub fn matches(&self, needle: &str) -> bool {
-        let needle = needle.trim().to_lowercase();
-        needle.is_empty()
-            || [&self.name, &self.address, &self.description, &self.site]
-                .iter()
-                .any(|text| text.to_lowercase().contains(&needle))
+    pub fn key(&self) -> String {
+        // No needle has a line break, so none is found across two texts.
+        [&self.name, &self.address, &self.description, &self.site].map(String::as_str).join("\n").to_lowercase()
     }
+}
+
+/// What is searched for, as [`Row::key`] has it.
+#[must_use]
+pub fn needle(typed: &str) -> String {
+    typed.trim().to_lowercase()
 }
 
 /// The Internet resource, if there is one.
@@ -162,7 +165,7 @@ pub(crate) mod tests {
     fn a_search_looks_at_all_that_is_shown() {
         let row = rows(&model(vec![dns("1", "Wiki")])).remove(0);
         for (needle, found) in [("", true), ("wIkI", true), (" .EXAMPLE ", true), ("berlin", true), ("munich", false)] {
-            assert_eq!(row.matches(needle), found, "{needle}");
+            assert_eq!(row.key().contains(&super::needle(needle)), found, "{needle}");
         }
     }
 }
