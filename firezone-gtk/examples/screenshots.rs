@@ -1,4 +1,5 @@
-//! Takes pictures of every page, made of invented models: `make screenshots`. Needs a display, and nothing else.
+//! Takes pictures of every page, made of invented models: `make screenshots`; or shows one, for tests. Needs a display,
+//! and nothing else.
 
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to whoever runs it")]
 
@@ -11,22 +12,29 @@ use firezone_gtk::{
     diagnostics::{Diagnostics, ReportWindow},
     model::{Attempt, Check, Daemon, Diagnosis, Model, Session, Verdict},
     preferences::Preferences,
-    view,
+    strings, view,
     window::Window,
 };
-use gtk::{gio, glib, gsk};
+use gtk::{gdk, gio, glib, gsk};
 
 /// Long enough for transitions to end.
 const SETTLED: Duration = Duration::from_millis(500);
+/// How often a window is looked at that is not on the screen yet. Displays may take their time.
+const LOOKS: u32 = 40;
+/// Large text, as the desktops' switch makes it: 150 % of 96 dots per inch, in 1024ths.
+const LARGE: i32 = 96 * 1024 * 3 / 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(directory), Some(style)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: screenshots DIRECTORY light|dark");
+    let (Some(place), Some(style)) = (arguments.next(), arguments.next()) else {
+        eprintln!("usage: screenshots DIRECTORY light|dark|large-text\n       screenshots show PAGE");
         return ExitCode::from(2);
     };
-    let directory = PathBuf::from(directory);
-    let app = adw::Application::builder().application_id("dev.firezone.Gtk.Screenshots").build();
+    strings::speak();
+    let app = adw::Application::builder()
+        .application_id("dev.firezone.Gtk.Screenshots")
+        .flags(gio::ApplicationFlags::NON_UNIQUE)
+        .build();
     let failures = Rc::new(Cell::new(0));
     let count = failures.clone();
     app.connect_activate(move |app| {
@@ -35,31 +43,26 @@ fn main() -> ExitCode {
         }
         // So that buttons look as they do where they work.
         actions::install(app, |_, _| {});
-        let scheme = if style == "dark" { adw::ColorScheme::ForceDark } else { adw::ColorScheme::ForceLight };
-        adw::StyleManager::default().set_color_scheme(scheme);
-        let (app, directory, count) = (app.clone(), directory.clone(), count.clone());
+        if place == "show" {
+            match pages().into_iter().find(|(name, _)| *name == style).and_then(|(_, page)| page.window(app)) {
+                Some(window) => {
+                    app.add_window(&window);
+                    window.present();
+                }
+                None => count.set(count.get() + 1),
+            }
+            return;
+        }
+        dress_up(&style);
+        let (app, directory, count) = (app.clone(), PathBuf::from(&place), count.clone());
         let hold = app.hold();
         glib::spawn_future_local(async move {
-            for (name, model) in models() {
-                let is_active = model.session().is_some_and(|session| session.internet_resource_active);
-                if let Some(action) = app.lookup_action(actions::INTERNET).and_downcast::<gio::SimpleAction>() {
-                    action.set_state(&is_active.to_variant());
+            for (name, page) in pages() {
+                match page.window(&app) {
+                    Some(window) => save(&window, &directory.join(format!("{name}.png")), &count).await,
+                    None => count.set(count.get() + 1),
                 }
-                let window = Window::new(&app);
-                window.show_view(&view::window::view(&model));
-                save(window.upcast_ref(), &directory.join(format!("{name}.png")), &count).await;
             }
-            let preferences = Preferences::new(None, None);
-            preferences.show_settings(&view::settings::rows(&configured()));
-            preferences.set_default_height(880);
-            save(preferences.upcast_ref(), &directory.join("preferences.png"), &count).await;
-            for (name, model) in diagnoses() {
-                let diagnostics = Diagnostics::new(&app, None);
-                diagnostics.show_view(&view::diagnostics::view(&model));
-                save(diagnostics.upcast_ref(), &directory.join(format!("{name}.png")), &count).await;
-            }
-            let report = ReportWindow::new(&app, None, REPORT);
-            save(report.upcast_ref(), &directory.join("report.png"), &count).await;
             drop(hold);
             app.quit();
         });
@@ -68,16 +71,80 @@ fn main() -> ExitCode {
     if failures.get() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn dress_up(style: &str) {
+    let scheme = if style == "dark" { adw::ColorScheme::ForceDark } else { adw::ColorScheme::ForceLight };
+    adw::StyleManager::default().set_color_scheme(scheme);
+    if style == "large-text"
+        && let Some(settings) = gtk::Settings::default()
+    {
+        settings.set_gtk_xft_dpi(LARGE);
+    }
+}
+
+/// What there is to see.
+enum Page {
+    Main(Box<Model>),
+    Preferences(Box<Model>),
+    Diagnostics(Box<Model>),
+    Report,
+    About,
+    Shortcuts,
+}
+
+/// All pages, with the names of their pictures.
+fn pages() -> Vec<(&'static str, Page)> {
+    let main = models().into_iter().map(|(name, model)| (name, Page::Main(Box::new(model))));
+    let diagnostics = diagnoses().into_iter().map(|(name, model)| (name, Page::Diagnostics(Box::new(model))));
+    let others = [
+        ("preferences", Page::Preferences(Box::new(configured()))),
+        ("report", Page::Report),
+        ("about", Page::About),
+        ("shortcuts", Page::Shortcuts),
+    ];
+    main.chain(diagnostics).chain(others).collect()
+}
+
+impl Page {
+    /// The window with this page, not shown yet.
+    fn window(&self, app: &adw::Application) -> Option<gtk::Window> {
+        match self {
+            Self::Main(model) => {
+                let is_active = model.session().is_some_and(|session| session.internet_resource_active);
+                if let Some(action) = app.lookup_action(actions::INTERNET).and_downcast::<gio::SimpleAction>() {
+                    action.set_state(&is_active.to_variant());
+                }
+                let window = Window::new(app);
+                window.show_view(&view::window::view(model));
+                Some(window.upcast())
+            }
+            Self::Preferences(model) => {
+                let preferences = Preferences::new(None, None);
+                preferences.show_settings(&view::settings::rows(model));
+                preferences.set_default_height(880);
+                Some(preferences.upcast())
+            }
+            Self::Diagnostics(model) => {
+                let diagnostics = Diagnostics::new(app, None);
+                diagnostics.show_view(&view::diagnostics::view(model));
+                Some(diagnostics.upcast())
+            }
+            Self::Report => Some(ReportWindow::new(app, None, REPORT).upcast()),
+            Self::About => Some(app::dialogs::about(None).upcast()),
+            Self::Shortcuts => app::dialogs::shortcuts(None).map(Cast::upcast),
+        }
+    }
+}
+
 async fn save(window: &gtk::Window, path: &std::path::Path, failures: &Cell<u32>) {
     window.present();
-    glib::timeout_future(SETTLED).await;
-    let picture = gtk::WidgetPaintable::new(Some(window));
-    let snapshot = gtk::Snapshot::new();
-    picture.snapshot(&snapshot, f64::from(window.width()), f64::from(window.height()));
-    let texture = snapshot.to_node().and_then(|node| {
-        let renderer: gsk::Renderer = window.native()?.renderer()?;
-        Some(renderer.render_texture(node, None))
-    });
+    let mut texture = None;
+    for _ in 0..LOOKS {
+        glib::timeout_future(SETTLED).await;
+        texture = paint(window);
+        if texture.is_some() {
+            break;
+        }
+    }
     match texture.map(|texture| texture.save_to_png(path)) {
         Some(Ok(())) => println!("{}", path.display()),
         _ => {
@@ -86,6 +153,15 @@ async fn save(window: &gtk::Window, path: &std::path::Path, failures: &Cell<u32>
         }
     }
     window.destroy();
+}
+
+/// What is on the screen, if anything is yet.
+fn paint(window: &gtk::Window) -> Option<gdk::Texture> {
+    let picture = gtk::WidgetPaintable::new(Some(window));
+    let snapshot = gtk::Snapshot::new();
+    picture.snapshot(&snapshot, f64::from(window.width()), f64::from(window.height()));
+    let renderer: gsk::Renderer = window.native()?.renderer()?;
+    Some(renderer.render_texture(snapshot.to_node()?, None))
 }
 
 const REPORT: &str = r#"{

@@ -1,6 +1,6 @@
 //! The app as a whole: one instance per user, one model, and the one place where it changes.
 
-mod dialogs;
+pub mod dialogs;
 mod sign_in;
 
 use std::{

@@ -1,12 +1,9 @@
 //! `firezone-gtk`: the desktop app.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser;
-use firezone_gtk::{app, autostart};
+use firezone_gtk::{app, autostart, strings};
 
 /// Sign in to Firezone, and see what you can reach
 #[derive(Debug, Parser)]
@@ -36,7 +33,7 @@ fn main() -> ExitCode {
         (true, _) => done(autostart::register()),
         (_, true) => done(autostart::unregister()),
         (false, false) => {
-            speak();
+            strings::speak();
             let links: Vec<String> = args.link.into_iter().collect();
             match app::run(&links, args.background).get() {
                 0 => ExitCode::SUCCESS,
@@ -58,25 +55,4 @@ fn done(outcome: std::io::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The user's language, which GTK chooses when it starts. Without translations all is English.
-fn speak() {
-    const DOMAIN: &str = "firezone-gtk";
-    let outcome = gettextrs::bindtextdomain(DOMAIN, translations(DOMAIN))
-        .and_then(|_| gettextrs::bind_textdomain_codeset(DOMAIN, "UTF-8"))
-        .and_then(|_| gettextrs::textdomain(DOMAIN));
-    if let Err(error) = outcome {
-        tracing::debug!("no translations: {error}");
-    }
-}
-
-/// Where translations are installed: in one of the directories of data, as everything else.
-fn translations(domain: &str) -> PathBuf {
-    let directories = std::env::var("XDG_DATA_DIRS").unwrap_or_default();
-    let places = directories.split(':').filter(|it| it.starts_with('/')).map(|it| Path::new(it).join("locale"));
-    places
-        .chain(["/usr/local/share/locale".into()])
-        .find(|place| place.join("de/LC_MESSAGES").join(format!("{domain}.mo")).is_file())
-        .unwrap_or_else(|| "/usr/share/locale".into())
 }

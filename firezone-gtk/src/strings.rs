@@ -1,7 +1,31 @@
-//! Codes of the daemon, as sentences. All texts of the app are marked for translation where they stand.
+//! The language of the user, and codes of the daemon as sentences. All texts of the app are marked for translation where
+//! they stand.
+
+use std::path::{Path, PathBuf};
 
 use dbus_api::State;
 use gettextrs::gettext;
+
+/// The user's language, which GTK chooses when it starts. Without translations all is English.
+pub fn speak() {
+    const DOMAIN: &str = "firezone-gtk";
+    let outcome = gettextrs::bindtextdomain(DOMAIN, translations(DOMAIN))
+        .and_then(|_| gettextrs::bind_textdomain_codeset(DOMAIN, "UTF-8"))
+        .and_then(|_| gettextrs::textdomain(DOMAIN));
+    if let Err(error) = outcome {
+        tracing::debug!("no translations: {error}");
+    }
+}
+
+/// Where translations are installed: in one of the directories of data, as everything else.
+fn translations(domain: &str) -> PathBuf {
+    let directories = std::env::var("XDG_DATA_DIRS").unwrap_or_default();
+    let places = directories.split(':').filter(|it| it.starts_with('/')).map(|it| Path::new(it).join("locale"));
+    places
+        .chain(["/usr/local/share/locale".into()])
+        .find(|place| place.join("de/LC_MESSAGES").join(format!("{domain}.mo")).is_file())
+        .unwrap_or_else(|| "/usr/share/locale".into())
+}
 
 /// Where the session is, in one or two words.
 #[must_use]

@@ -6,7 +6,8 @@ use gettextrs::gettext;
 use crate::APP_ID;
 
 /// Who we are.
-pub(super) fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
+#[must_use]
+pub fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
     let about = adw::AboutWindow::builder()
         .modal(true)
         .application_name("Firezone")
@@ -20,8 +21,9 @@ pub(super) fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
     about
 }
 
-/// The keys.
-pub(super) fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
+/// The keys; nothing only if the program was built without its layouts.
+#[must_use]
+pub fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
     let builder = gtk::Builder::from_resource("/dev/firezone/Gtk/ui/shortcuts.ui");
     let window: gtk::ShortcutsWindow = builder.object("shortcuts")?;
     window.set_transient_for(parent);

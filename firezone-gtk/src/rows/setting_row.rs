@@ -77,7 +77,8 @@ fn text(row: &SettingRow) -> adw::EntryRow {
 
 fn plain(row: &SettingRow) -> adw::ActionRow {
     let widget = adw::ActionRow::builder().title(&row.title).subtitle(&row.note).use_markup(false).build();
-    widget.set_subtitle_lines(2);
+    // Where a setting comes from is worth all the lines that it needs.
+    widget.set_subtitle_lines(0);
     widget
 }
 
