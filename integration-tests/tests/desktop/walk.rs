@@ -1,17 +1,53 @@
 //! Without eyes and without a mouse: what is on the pages of the main window has names, and the keyboard gets there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
+use anyhow::Context as _;
 use integration_tests::{
     desktop::{
-        APP, Desktop,
+        APP, Desktop, HOME, PATIENCE,
         accessibility::{Accessibility, Is, Node, describe},
+        at_desktop,
     },
+    process::eventually,
     stand::{Stand, tell},
 };
 
 /// More presses of the tabulator than any page has stops.
-const STOPS: usize = 24;
+const STOPS: usize = 40;
+/// The program that shows one page, whatever it takes to get there.
+const PICTURES: &str = "screenshots";
+/// Every page, as that program calls it.
+const PAGES: [&str; 26] = [
+    "loading",
+    "problem-service",
+    "problem-service-mode",
+    "problem-group",
+    "sign-in",
+    "sign-in-expired",
+    "sign-in-by-bob",
+    "sign-in-kept",
+    "sign-in-browser",
+    "waiting-network",
+    "captive-portal",
+    "connecting",
+    "session",
+    "session-warning",
+    "session-empty",
+    "reconnecting",
+    "signing-out",
+    "diagnostics",
+    "diagnostics-fine",
+    "diagnostics-running",
+    "diagnostics-local",
+    "preferences",
+    "report",
+    "about",
+    "shortcuts",
+    "session-many",
+];
+/// The library's own windows, and one in which a tabulator goes a long way.
+const NOT_BY_TABULATOR: [&str; 3] = ["about", "shortcuts", "session-many"];
 
 /// What is wrong with what the keyboard can rest on.
 fn nameless(nodes: &[Node]) -> Vec<String> {
@@ -38,11 +74,16 @@ fn usable(nodes: &[Node]) -> BTreeSet<(String, String)> {
 }
 
 /// Goes from stop to stop and back again until everything was reached.
-fn reach_everything(stand: &Stand, desktop: &Desktop, person: &Accessibility, page: &str) -> anyhow::Result<()> {
-    let mut left = usable(&person.tree(APP)?);
+fn reach_everything(
+    stand: &Stand,
+    desktop: &Desktop,
+    person: &Accessibility,
+    (program, page): (&str, &str),
+) -> anyhow::Result<()> {
+    let mut left = usable(&person.tree(program)?);
     for keys in ["Tab", "shift+Tab"] {
         for _ in 0..STOPS {
-            let nodes = person.tree(APP)?;
+            let nodes = person.tree(program)?;
             let mut focused = nodes.iter().filter(|node| node.is(Is::Focused)).peekable();
             if focused.peek().is_none() {
                 // The library's entries have the keyboard inside, where it is not told.
@@ -57,7 +98,7 @@ fn reach_everything(stand: &Stand, desktop: &Desktop, person: &Accessibility, pa
             desktop.press(stand, keys)?;
         }
     }
-    anyhow::bail!("{page}: the keyboard does not get to {left:?}\n{}", describe(&person.tree(APP)?))
+    anyhow::bail!("{page}: the keyboard does not get to {left:?}\n{}", describe(&person.tree(program)?))
 }
 
 #[test]
@@ -74,18 +115,53 @@ fn sign_in_and_session_have_names_and_the_keyboard_gets_everywhere() -> anyhow::
         };
         desktop.start_app(stand, &[])?;
         person.find(APP, "label", "The service is not running")?;
-        reach_everything(stand, &desktop, &person, "problem")?;
+        reach_everything(stand, &desktop, &person, (APP, "problem"))?;
 
         let _daemon = stand.serve_bus(stand.daemon())?;
         person.find(APP, "button", "Sign in with the browser")?;
         look("sign-in")?;
-        reach_everything(stand, &desktop, &person, "sign-in")?;
+        reach_everything(stand, &desktop, &person, (APP, "sign-in"))?;
 
         stand.sign_in("anna")?;
         person.find(APP, "label", "Company wiki")?;
         look("session")?;
-        reach_everything(stand, &desktop, &person, "session")?;
+        reach_everything(stand, &desktop, &person, (APP, "session"))?;
 
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn all_pages_have_names_and_the_keyboard_gets_everywhere() -> anyhow::Result<()> {
+    tell(|stand| {
+        let desktop = Desktop::log_in(stand)?;
+        let person = desktop.accessibility(stand)?;
+        let program = std::env::current_exe()?;
+        let program = program.parent().and_then(Path::parent).context("find the built programs")?.join("examples");
+        stand.client().program("install -m 0755").arg(program.join(PICTURES).to_string_lossy()).arg(HOME).check()?;
+        let mut wrong = Vec::new();
+        for page in PAGES {
+            let show = stand.client().program(&format!("{HOME}/{PICTURES} show {page}"));
+            let mut shown = at_desktop(show).start(PICTURES, stand.logs.open(PICTURES))?;
+            let mut last = Vec::new();
+            eventually(&format!("{page} is there and rests"), PATIENCE, || {
+                let now = person.tree(PICTURES).unwrap_or_default();
+                let rests = now.len() > 2 && now.iter().map(|it| &it.name).eq(last.iter().map(|it: &Node| &it.name));
+                last = now;
+                rests
+            })?;
+            wrong.extend(nameless(&last).into_iter().map(|what| format!("{page}: {what}")));
+            if !NOT_BY_TABULATOR.contains(&page)
+                && let Err(error) = reach_everything(stand, &desktop, &person, (PICTURES, page))
+            {
+                wrong.push(format!("{error:#}"));
+            }
+            shown.signal(nix::sys::signal::Signal::SIGKILL)?;
+            shown.wait(PATIENCE)?;
+            eventually(&format!("{page} is gone"), PATIENCE, || person.tree(PICTURES).is_ok_and(|it| it.is_empty()))?;
+        }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     })
