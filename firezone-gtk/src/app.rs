@@ -6,6 +6,7 @@ mod sign_in;
 use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
+    time::Duration,
 };
 
 use adw::prelude::*;
@@ -29,6 +30,8 @@ use crate::{
 
 /// Where people sign in if the daemon does not say.
 const AUTH_URL: &str = "https://app.firezone.dev";
+/// How long a tray may take to appear, or to come back, before the window takes its place.
+const WITHOUT_TRAY: Duration = Duration::from_secs(5);
 /// How many reports or choices may wait for the main thread.
 const QUEUE: usize = 64;
 
@@ -46,6 +49,8 @@ struct App {
     connects_by_itself: Cell<bool>,
     /// Keeps the app alive while its window is closed.
     hold: RefCell<Option<gio::ApplicationHoldGuard>>,
+    /// Whether somebody shows the tray.
+    is_in_tray: Cell<bool>,
     /// Itself, for what happens later.
     this: Weak<App>,
 }
@@ -72,10 +77,12 @@ pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
     let activate = slot.clone();
     let stays_hidden = Cell::new(is_background);
     gtk.connect_activate(move |_| {
-        if let Some(app) = activate.borrow().as_ref()
-            && !stays_hidden.take()
-        {
-            app.open();
+        if let Some(app) = activate.borrow().as_ref() {
+            if stays_hidden.take() {
+                app.outlive_window(false);
+            } else {
+                app.open();
+            }
         }
     });
     let open = slot.clone();
@@ -122,6 +129,7 @@ impl App {
             tray: RefCell::default(),
             to_us,
             hold: RefCell::new(None),
+            is_in_tray: Cell::new(false),
             this: this.clone(),
         });
         let this = Rc::downgrade(&app);
@@ -235,7 +243,7 @@ impl App {
 
     fn complain(&self, failure: &Failure) {
         tracing::info!("{failure}");
-        if !matches!(failure, Failure::Invalid(_) | Failure::Locked(_)) {
+        if !matches!(failure, Failure::Invalid(_) | Failure::Locked(_) | Failure::Keyring(_)) {
             self.model.borrow_mut().give_up();
         }
         let text = match failure {
@@ -379,9 +387,23 @@ impl App {
         }
     }
 
-    /// While somebody shows the tray, closing the window does not end the app. Without a tray nobody would find it again.
+    /// While somebody shows the tray, the app needs no window. Without a tray nobody would find it again: then the window
+    /// takes its place, unless another tray comes soon.
     fn outlive_window(&self, is_shown: bool) {
-        self.hold.replace(is_shown.then(|| self.gtk.hold()));
+        self.is_in_tray.set(is_shown);
+        if is_shown {
+            self.hold.replace(Some(self.gtk.hold()));
+            return;
+        }
+        let (this, hold) = (self.this.clone(), self.gtk.hold());
+        self.hold.take();
+        glib::timeout_add_local_once(WITHOUT_TRAY, move || {
+            let Some(app) = this.upgrade() else { return };
+            if !app.is_in_tray.get() && !app.window().is_some_and(|window| window.is_visible()) {
+                app.open();
+            }
+            drop(hold);
+        });
     }
 }
 
