@@ -9,6 +9,7 @@ use gtk::{gio, glib};
 
 pub use self::report::ReportWindow;
 use crate::{
+    accessible,
     rows::check_row,
     view::diagnostics::{CheckRow, View},
 };
@@ -95,6 +96,7 @@ impl Diagnostics {
         {
             self.fill(group, checks);
         }
+        accessible::name_containers(self, &view.title);
         imp.view.replace(Some(view.clone()));
     }
 

@@ -64,6 +64,7 @@ impl ReportWindow {
     pub fn new(app: &adw::Application, parent: Option<&gtk::Window>, text: &str) -> Self {
         let this: Self = glib::Object::builder().property("application", app).property("transient-for", parent).build();
         this.imp().text.buffer().set_text(text);
+        crate::accessible::name_containers(&this, &this.title().unwrap_or_default());
         this
     }
 

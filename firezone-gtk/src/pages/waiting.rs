@@ -50,6 +50,6 @@ impl WaitingPage {
         imp.status.set_title(&view.title);
         imp.status.set_description(Some(&glib::markup_escape_text(&view.text)));
         imp.cancel.set_visible(view.can_cancel);
-        accessible::name_containers(self, &view.title);
+        accessible::name_containers(self, if view.title.is_empty() { "Firezone" } else { &view.title });
     }
 }

@@ -3,7 +3,7 @@
 use adw::prelude::*;
 use gettextrs::gettext;
 
-use crate::view::diagnostics::CheckRow;
+use crate::{accessible, view::diagnostics::CheckRow};
 
 /// The widget for a check. What needs no action needs no more than a line.
 pub(crate) fn build(row: &CheckRow) -> gtk::Widget {
@@ -24,6 +24,7 @@ pub(crate) fn build(row: &CheckRow) -> gtk::Widget {
             widget.add_row(&part(&title, text));
         }
     }
+    accessible::name(&widget, &row.title);
     widget.set_expanded(row.class == "state-offline");
     widget.upcast()
 }
@@ -43,5 +44,7 @@ fn part(title: &str, text: &str) -> gtk::ListBoxRow {
     column.append(&heading);
     column.append(&body);
     column.add_css_class("check-part");
-    gtk::ListBoxRow::builder().child(&column).activatable(false).selectable(false).build()
+    let row = gtk::ListBoxRow::builder().child(&column).activatable(false).selectable(false).build();
+    accessible::name(&row, &format!("{title}: {text}"));
+    row
 }

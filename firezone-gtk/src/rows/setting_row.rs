@@ -3,7 +3,10 @@
 use adw::prelude::*;
 use gettextrs::gettext;
 
-use crate::view::settings::{self, Editor, SettingRow};
+use crate::{
+    accessible,
+    view::settings::{self, Editor, SettingRow},
+};
 
 /// The widget for a setting. What is changed in it becomes an action; what it shows does not change by that.
 pub(crate) fn build(row: &SettingRow) -> gtk::Widget {
@@ -51,6 +54,7 @@ fn choice(row: &SettingRow, words: &'static [&'static str], chosen: usize) -> ad
     let texts: Vec<String> = words.iter().map(|word| settings::choice(word)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let widget = adw::ComboRow::builder().title(&row.title).subtitle(&row.note).use_markup(false).build();
+    accessible::name(&widget, &row.title);
     widget.set_model(Some(&gtk::StringList::new(&texts)));
     widget.set_selected(u32::try_from(chosen).unwrap_or_default());
     let key = row.key.clone();

@@ -46,19 +46,37 @@ const PAGES: [&str; 26] = [
     "shortcuts",
     "session-many",
 ];
+/// What the library makes by itself, and leaves without a name at its oldest version: whole windows, and what is hidden in
+/// others.
+const LIBRARYS: [(&str, &str); 5] = [
+    ("about", ""),
+    ("shortcuts", ""),
+    ("preferences", "list \"GtkListView\""),
+    ("preferences", "search box \"GtkSearchEntry\""),
+    ("preferences", "tab \"GtkLabel\""),
+];
 /// The library's own windows, and one in which a tabulator goes a long way.
 const NOT_BY_TABULATOR: [&str; 3] = ["about", "shortcuts", "session-many"];
 
 /// What is wrong with what the keyboard can rest on.
 fn nameless(nodes: &[Node]) -> Vec<String> {
-    let is_class = |name: &str| ["Gtk", "Adw", "Firezone"].iter().any(|it| name.starts_with(it) && !name.contains(' '));
-    let has_no_name = |node: &&Node| node.name.trim().is_empty() || (is_class(&node.name) && node.role != "window");
-    nodes
-        .iter()
-        .filter(|node| node.is(Is::Focusable))
-        .filter(|node| has_no_name(node) || matches!(node.role.as_str(), "" | "widget" | "unknown"))
-        .map(|node| format!("{} {:?}", node.role, node.name))
-        .collect()
+    let is_class = |name: &str| {
+        ["Gtk", "Adw", "Firezone"].iter().any(|it| name.starts_with(it) && name != *it && !name.contains(' '))
+    };
+    let has_no_name = |node: &Node| node.name.trim().is_empty() || (is_class(&node.name) && node.role != "window");
+    let mut wrong = Vec::new();
+    // What a row offers to choose from is a list of the library's own, whose items are called by what is in them.
+    let mut choices = None;
+    for node in nodes.iter().filter(|node| node.is(Is::Focusable)) {
+        if choices.is_some_and(|depth| node.depth > depth) && node.role == "list item" {
+            continue;
+        }
+        choices = (node.name == "GtkListView").then_some(node.depth);
+        if has_no_name(node) || matches!(node.role.as_str(), "" | "widget" | "unknown") {
+            wrong.push(format!("{} {:?}", node.role, node.name));
+        }
+    }
+    wrong
 }
 
 /// All that can be used, by role and name. The search has a key of its own, and is not there before.
@@ -134,6 +152,23 @@ fn sign_in_and_session_have_names_and_the_keyboard_gets_everywhere() -> anyhow::
 
 #[test]
 #[ignore = "needs root: make integration"]
+fn in_the_background_without_a_tray_the_window_comes_and_looks_for_problems_alone() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let mut desktop = Desktop::log_in(stand)?;
+        let person = desktop.accessibility(stand)?;
+        desktop.start_app(stand, &["--background"])?;
+        person.find(APP, "label", "The service is not running")?;
+        person.click(APP, "button", "Look for problems")?;
+        let what = "The service does not run, so only what everybody can see was looked at.";
+        person.find(APP, "label", what)?;
+        assert!(desktop.app()?.is_running());
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
 fn all_pages_have_names_and_the_keyboard_gets_everywhere() -> anyhow::Result<()> {
     tell(|stand| {
         let desktop = Desktop::log_in(stand)?;
@@ -152,7 +187,9 @@ fn all_pages_have_names_and_the_keyboard_gets_everywhere() -> anyhow::Result<()>
                 last = now;
                 rests
             })?;
-            wrong.extend(nameless(&last).into_iter().map(|what| format!("{page}: {what}")));
+            let is_ours = |what: &String| !LIBRARYS.iter().any(|(of, it)| *of == page && (it.is_empty() || it == what));
+            let ours = nameless(&last).into_iter().filter(is_ours);
+            wrong.extend(ours.map(|what| format!("{page}: {what}")));
             if !NOT_BY_TABULATOR.contains(&page)
                 && let Err(error) = reach_everything(stand, &desktop, &person, (PICTURES, page))
             {
