@@ -132,14 +132,14 @@ impl From<dbus_api::Check> for Check {
 
 impl From<doctor::Check> for Check {
     fn from(it: doctor::Check) -> Self {
-        let doctor::Check { id, name, result, evidence, effect, remedy, .. } = it;
+        let doctor::Check { id, name, result, evidence, effect, remedy } = it;
         let verdict = match result {
             doctor::Verdict::Ok => Verdict::Ok,
             doctor::Verdict::Warning => Verdict::Warning,
             doctor::Verdict::Failed => Verdict::Failed,
             doctor::Verdict::Skipped => Verdict::Skipped,
         };
-        Self { id: id.to_string(), name: name.to_string(), verdict, evidence, effect, remedy }
+        Self { id, name, verdict, evidence, effect, remedy }
     }
 }
 
