@@ -171,7 +171,8 @@ fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
         stand.ctl("anna", "resources").check()?;
         stand.ctl("anna", "settings get").check()?;
         stand.ctl("anna", "doctor").run()?;
-        stand.ctl("anna", "report /tmp/report").check()?;
+        stand.client().program("install --directory --owner=anna /run/lab/anna").check()?;
+        stand.ctl("anna", "report /run/lab/anna/report").check()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         stand.ctl("anna", "sign-out --wait=10").check()?;
         assert_eq!(state(stand)?, "signed-out");
