@@ -77,7 +77,10 @@ fn receive(server: Ipv4Addr, mebibytes: usize, progress: &Progress) -> anyhow::R
     loop {
         let outcome = stream.read(&mut buffer);
         let silence = last.elapsed();
-        longest = longest.max(silence);
+        // Until the first byte the server makes up its answer, which takes it seconds when that is long.
+        if !received.is_empty() {
+            longest = longest.max(silence);
+        }
         match outcome {
             Ok(0) => break,
             Ok(length) => {
