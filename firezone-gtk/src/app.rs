@@ -214,10 +214,9 @@ impl App {
                 }
             }
             Report::Token(whose) => {
-                let mut model = self.model.borrow_mut();
-                model.has_token = whose.is_some();
-                if model.account_slug.is_empty() {
-                    model.account_slug = whose.and_then(|whose| whose.account_slug).unwrap_or_default();
+                let consequence = self.model.borrow_mut().keep(whose);
+                if let Some(consequence) = consequence {
+                    self.follow_up(consequence);
                 }
             }
             Report::Collected(text) => {

@@ -12,7 +12,7 @@ use std::{thread, time::Duration};
 use async_channel::Sender;
 use tokio::sync::mpsc;
 
-use crate::model::News;
+use crate::model::{News, Whose};
 pub use keeper::Kept;
 
 /// How many requests may wait; more are refused, which nobody's fingers can bring about.
@@ -56,13 +56,6 @@ pub enum Report {
     Collected(String),
     /// Something did not work; it concerns nothing else.
     Failed(Failure),
-}
-
-/// Whom a kept token signs in.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Whose {
-    /// The account.
-    pub account_slug: Option<String>,
 }
 
 /// Why a request did not work.
@@ -120,14 +113,12 @@ impl Bus {
 }
 
 async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
-    let mut keeper = keeper::Keeper::default();
+    let keeper = keeper::Keeper::new(reports.clone());
     let mut is_watched = false;
-    if reports.send(Report::Token(keeper.load().await)).await.is_err() {
-        return;
-    }
+    keeper.load().await;
     loop {
         let end = match zbus::Connection::system().await {
-            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &mut keeper, &mut is_watched).await,
+            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &keeper, &mut is_watched).await,
             Err(error) => {
                 tracing::debug!("no system bus: {error}");
                 daemon::End::Lost

@@ -164,6 +164,13 @@ pub enum Attempt {
     HandedOver,
 }
 
+/// Whom a kept token signs in.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Whose {
+    /// The account.
+    pub account_slug: Option<String>,
+}
+
 /// What the bus thread has to tell.
 #[derive(Clone, PartialEq, Debug)]
 pub enum News {
@@ -283,6 +290,17 @@ impl Model {
         self.attempt = Attempt::HandedOver;
         self.is_ours = true;
         self.signed_out_here = false;
+    }
+
+    /// Whether a token is kept. One that is found late, because the keyring was locked, is used as if it had been there.
+    pub fn keep(&mut self, whose: Option<Whose>) -> Option<Consequence> {
+        let was_there = std::mem::replace(&mut self.has_token, whose.is_some());
+        if self.account_slug.is_empty() {
+            self.account_slug = whose.and_then(|whose| whose.account_slug).unwrap_or_default();
+        }
+        let idle = self.session().filter(|it| it.state == State::SignedOut && it.reason.is_empty() && it.may_command);
+        let is_found = self.has_token && !was_there && idle.is_some() && self.attempt == Attempt::None;
+        is_found.then_some(Consequence::HandOver)
     }
 
     /// The end of the session is asked for from here.
@@ -425,6 +443,22 @@ mod tests {
         model.update(session(State::Connected, ""));
         model.update(News::Absent);
         assert_eq!(model.update(session(State::SignedOut, "")), [Consequence::HandOver]);
+    }
+
+    #[test]
+    fn a_token_of_a_keyring_that_opens_late_is_handed_over_then() {
+        let whose = || Some(Whose { account_slug: Some("example".into()) });
+        let mut model = Model::default();
+        assert_eq!(model.update(session(State::SignedOut, "")), []);
+        assert_eq!(model.keep(None), None);
+        assert_eq!(model.keep(whose()), Some(Consequence::HandOver));
+        assert_eq!(model.keep(whose()), None, "it is there already");
+        assert_eq!(model.account_slug, "example");
+
+        // Whoever has begun to sign in meanwhile goes on.
+        let mut model = Model { attempt: Attempt::HandedOver, ..Model::default() };
+        model.update(session(State::SignedOut, ""));
+        assert_eq!(model.keep(whose()), None);
     }
 
     #[test]

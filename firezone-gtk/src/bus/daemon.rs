@@ -50,7 +50,7 @@ struct Daemon<'a> {
     /// Whether somebody looks at the paths.
     is_watched: &'a mut bool,
     reports: &'a Sender<Report>,
-    keeper: &'a mut Keeper,
+    keeper: &'a Keeper,
 }
 
 /// Reports all that happens, and does what is asked.
@@ -58,7 +58,7 @@ pub(super) async fn follow(
     connection: &Connection,
     inbox: &mut mpsc::Receiver<Request>,
     reports: &Sender<Report>,
-    keeper: &mut Keeper,
+    keeper: &Keeper,
     is_watched: &mut bool,
 ) -> End {
     match try_follow(connection, inbox, reports, keeper, is_watched).await {
@@ -74,7 +74,7 @@ async fn try_follow(
     connection: &Connection,
     inbox: &mut mpsc::Receiver<Request>,
     reports: &Sender<Report>,
-    keeper: &mut Keeper,
+    keeper: &Keeper,
     is_watched: &mut bool,
 ) -> zbus::Result<End> {
     let client = ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
@@ -136,7 +136,7 @@ impl Daemon<'_> {
                 let is_connected = session.state == State::Connected;
                 self.report(Report::News(News::Session(Box::new(session)))).await;
                 if is_connected {
-                    self.keeper.is_connected().await;
+                    self.keeper.is_connected();
                 }
                 true
             }
@@ -196,7 +196,10 @@ impl Daemon<'_> {
             Request::SignIn(kept) => self.sign_in(*kept).await,
             Request::Connect => self.connect().await,
             Request::SignOut => self.sign_out().await,
-            Request::Forget => self.keeper.forget().await,
+            Request::Forget => {
+                self.keeper.forget();
+                Ok(())
+            }
             Request::SetInternet(active) => {
                 in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
             }
@@ -233,23 +236,23 @@ impl Daemon<'_> {
         self.report(Report::Token(self.keeper.whose())).await;
     }
 
-    /// The session comes first: a keyring that asks for a password must not delay it.
     async fn sign_in(&mut self, kept: Kept) -> Result<(), Failure> {
         self.hand_over(&kept).await?;
-        self.keeper.keep(kept).await
+        self.keeper.keep(kept);
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {
         let kept = self.keeper.token().ok_or(Failure::NoToken)?;
-        self.hand_over(kept).await?;
+        self.hand_over(&kept).await?;
         self.keeper.is_handed_over();
         Ok(())
     }
 
     async fn sign_out(&mut self) -> Result<(), Failure> {
         let session = in_time(self.client.sign_out(BTreeMap::new())).await;
-        let token = self.keeper.forget().await;
-        session.and(token)
+        self.keeper.forget();
+        session
     }
 
     async fn hand_over(&self, kept: &Kept) -> Result<(), Failure> {

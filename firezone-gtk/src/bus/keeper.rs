@@ -1,11 +1,18 @@
 //! The token: in memory for this session, and in the keyring for the next.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
+use async_channel::Sender;
 use model::Secret;
+use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 use zeroize::Zeroizing;
 
-use super::{Failure, Whose};
+use super::{Failure, Report};
+use crate::model::Whose;
 
 /// A token and whom it signs in.
 #[derive(Clone)]
@@ -24,11 +31,26 @@ impl fmt::Debug for Kept {
     }
 }
 
-/// Keeps at most one token. A keyring that fails costs a remark: the session works, but the next start asks again.
-#[derive(Debug, Default)]
+/// How long the first look at the daemon waits for the keyring, which mostly answers at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Keeps at most one token: in memory at once, in the keyring when that has time. It may ask its owner for a password, or
+/// say nothing; only what is about the keyring waits for it. One that fails costs a remark: the session works, but the
+/// next start asks again.
+#[derive(Debug)]
 pub(super) struct Keeper {
+    memory: Arc<Mutex<Memory>>,
+    /// The keyring does one thing after the other.
+    turn: Arc<AsyncMutex<()>>,
+    reports: Sender<Report>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
     kept: Option<Kept>,
     trial: Trial,
+    /// Whether what the keyring had at the start does not count any more.
+    is_settled: bool,
 }
 
 /// Whether the token is known to be good.
@@ -43,62 +65,107 @@ enum Trial {
 }
 
 impl Keeper {
-    /// Reads what the keyring has.
-    pub(super) async fn load(&mut self) -> Option<Whose> {
-        self.kept = match read().await {
-            Ok(kept) => kept,
-            Err(error) => {
+    pub(super) fn new(reports: Sender<Report>) -> Self {
+        Self { memory: Arc::default(), turn: Arc::default(), reports }
+    }
+
+    /// Reads what the keyring has, and reports it. Does not wait for somebody who has to type a password.
+    pub(super) async fn load(&self) {
+        let (memory, reports) = (Arc::clone(&self.memory), self.reports.clone());
+        let reading = self.in_turn(async move {
+            let found = read().await.unwrap_or_else(|error| {
                 tracing::info!("nothing from the keyring: {error}");
                 None
-            }
-        };
-        self.whose()
+            });
+            let whose = {
+                let mut memory = lock(&memory);
+                if !std::mem::replace(&mut memory.is_settled, true) {
+                    memory.kept = found;
+                }
+                memory.whose()
+            };
+            let _gone = reports.send(Report::Token(whose)).await;
+        });
+        let _late = tokio::time::timeout(AT_ONCE, reading).await;
     }
 
     pub(super) fn whose(&self) -> Option<Whose> {
-        self.kept.as_ref().map(|kept| Whose { account_slug: kept.account_slug.clone() })
+        lock(&self.memory).whose()
     }
 
-    pub(super) fn token(&self) -> Option<&Kept> {
-        self.kept.as_ref()
+    pub(super) fn token(&self) -> Option<Kept> {
+        lock(&self.memory).kept.clone()
     }
 
     /// Keeps what the daemon has been handed over, for as long as the keyring can.
-    pub(super) async fn keep(&mut self, kept: Kept) -> Result<(), Failure> {
+    pub(super) fn keep(&self, kept: Kept) {
         let for_keyring = for_keyring(&kept);
-        *self = Self { kept: Some(kept), trial: Trial::HandedOver };
-        keyring::Keyring::open().await?.keep(&for_keyring).await?;
-        Ok(())
+        *lock(&self.memory) = Memory { kept: Some(kept), trial: Trial::HandedOver, is_settled: true };
+        self.report_failure(async move { keyring::Keyring::open().await?.keep(&for_keyring).await });
     }
 
     /// The daemon has the token that is kept.
-    pub(super) fn is_handed_over(&mut self) {
-        self.trial = Trial::HandedOver;
+    pub(super) fn is_handed_over(&self) {
+        lock(&self.memory).trial = Trial::HandedOver;
     }
 
     /// The session has connected: if the existing client has kept its token, that is ours from now on.
-    pub(super) async fn is_connected(&mut self) {
-        let Some(kept) = self.kept.as_ref().filter(|_| self.trial == Trial::HandedOver) else { return };
-        let kept = for_keyring(kept);
-        self.trial = Trial::Passed;
-        let done = match keyring::Keyring::open().await {
-            Ok(keyring) => keyring.take_over(&kept).await,
-            Err(error) => Err(error),
+    pub(super) fn is_connected(&self) {
+        let mut memory = lock(&self.memory);
+        let Some(kept) = memory.kept.as_ref().filter(|_| memory.trial == Trial::HandedOver).map(for_keyring) else {
+            return;
         };
-        if let Err(error) = done {
-            tracing::info!("what the existing client has kept stays where it is: {error}");
-        }
+        memory.trial = Trial::Passed;
+        self.in_turn(async move {
+            let done = match keyring::Keyring::open().await {
+                Ok(keyring) => keyring.take_over(&kept).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
+                tracing::info!("what the existing client has kept stays where it is: {error}");
+            }
+        });
     }
 
-    pub(super) async fn forget(&mut self) -> Result<(), Failure> {
-        *self = Self::default();
-        match keyring::Keyring::open().await {
-            Ok(keyring) => Ok(keyring.forget().await?),
-            // Where nothing can be kept, nothing has to be forgotten.
-            Err(keyring::Error::Missing) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    pub(super) fn forget(&self) {
+        *lock(&self.memory) = Memory { is_settled: true, ..Memory::default() };
+        self.report_failure(async {
+            match keyring::Keyring::open().await {
+                Ok(keyring) => keyring.forget().await,
+                // Where nothing can be kept, nothing has to be forgotten.
+                Err(keyring::Error::Missing) => Ok(()),
+                Err(error) => Err(error),
+            }
+        });
     }
+
+    fn report_failure(&self, job: impl Future<Output = Result<(), keyring::Error>> + Send + 'static) {
+        let reports = self.reports.clone();
+        self.in_turn(async move {
+            if let Err(error) = job.await {
+                let _gone = reports.send(Report::Failed(Failure::Keyring(error))).await;
+            }
+        });
+    }
+
+    /// What is begun first is done first.
+    fn in_turn(&self, job: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let turn = Arc::clone(&self.turn);
+        tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            job.await;
+        })
+    }
+}
+
+impl Memory {
+    fn whose(&self) -> Option<Whose> {
+        self.kept.as_ref().map(|kept| Whose { account_slug: kept.account_slug.clone() })
+    }
+}
+
+fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn for_keyring(kept: &Kept) -> keyring::Kept {

@@ -24,6 +24,8 @@ fn locked(row: &SettingRow) -> adw::ActionRow {
     value.set_ellipsize(gtk::pango::EllipsizeMode::Middle);
     value.set_tooltip_text(Some(&row.value));
     value.set_max_width_chars(24);
+    // A long note beside it must not leave dots only.
+    value.set_width_chars(row.value.chars().count().min(14).try_into().unwrap_or(14));
     value.set_selectable(true);
     value.add_css_class("dim-label");
     let lock: gtk::Image = named("GtkImage", &gettext("Locked"));

@@ -73,6 +73,11 @@ impl Desktop {
         eventually("the keyring is there", PATIENCE, || owns(stand, "org.freedesktop.secrets"))
     }
 
+    /// The process of the keyring.
+    pub fn keyring(&mut self) -> anyhow::Result<&mut Running> {
+        self.keyring.as_mut().context("nobody has opened a keyring")
+    }
+
     /// The user speaks another language from the next start of the app on.
     pub fn speak(&mut self, language: &str) {
         language.clone_into(&mut self.language);
@@ -155,6 +160,15 @@ pub fn owns(stand: &Stand, name: &str) -> bool {
     let call = "gdbus call --session --dest org.freedesktop.DBus --object-path /org/freedesktop/DBus \
                 --method org.freedesktop.DBus.NameHasOwner";
     at_desktop(stand.client().program(call).arg(name)).run().is_ok_and(|answer| answer.text().contains("true"))
+}
+
+/// Whether the keyring has something of ours.
+#[must_use]
+pub fn keeps_something(stand: &Stand) -> bool {
+    let search = "gdbus call --session --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets \
+                  --method org.freedesktop.Secret.Service.SearchItems";
+    let search = stand.client().program(search).arg("{'application': 'dev.firezone.Client'}");
+    at_desktop(search).run().is_ok_and(|answer| answer.text().contains("/collection/"))
 }
 
 fn exists(stand: &Stand, path: &str) -> bool {

@@ -6,6 +6,7 @@ use integration_tests::{
     desktop::{
         APP, Desktop, PATIENCE,
         accessibility::{Accessibility, Is},
+        keeps_something,
     },
     portal::config::Resource,
     process::eventually,
@@ -140,6 +141,28 @@ fn a_person_signs_in_with_the_browser_uses_what_is_there_and_signs_out() -> anyh
         desktop.act(stand, "quit")?;
         assert!(desktop.app()?.wait(PATIENCE)?.success());
         Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn a_silent_keyring_keeps_nobody_from_signing_in_and_out() -> anyhow::Result<()> {
+    at_the_desktop(|stand, desktop, person| {
+        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        desktop.keyring()?.signal(Signal::SIGSTOP)?;
+        desktop.start_app(stand, &[])?;
+        person.click(APP, "button", SIGN_IN)?;
+        is(stand, "connected")?;
+
+        // It is told when it answers again.
+        desktop.keyring()?.signal(Signal::SIGCONT)?;
+        eventually("the token is kept", PATIENCE, || keeps_something(stand))?;
+        desktop.keyring()?.signal(Signal::SIGSTOP)?;
+        person.click(APP, "button", "Sign out")?;
+        is(stand, "signed-out")?;
+        person.find(APP, "button", SIGN_IN)?;
+        desktop.keyring()?.signal(Signal::SIGCONT)?;
+        eventually("the token is forgotten", PATIENCE, || !keeps_something(stand))
     })
 }
 
