@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use connection::Sealed;
 use ip_packet::{Ecn, IpPacket};
 use model::PeerId;
 
-use sim::{CLIENT, GATEWAY, World, address, gateway, packet, secs};
+use sim::{CLIENT, GATEWAY, World, address, gateway, ms, packet, secs};
 
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
@@ -140,4 +146,44 @@ fn noise_is_dropped() {
     }
     world.run_for(secs(1));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
+}
+
+/// The latest initiation, and how many cookies were sent.
+static INITIATION: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static COOKIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks at what is sent, behind the headers of channels; forbids nothing.
+fn watch(message: &[u8]) -> bool {
+    match message.first_chunk() {
+        Some([1, 0, 0, 0]) if message.len() == 148 => *INITIATION.lock().unwrap() = message.to_vec(),
+        Some([3, 0, 0, 0]) if message.len() == 64 => _ = COOKIES.fetch_add(1, Ordering::Relaxed),
+        _ => {}
+    }
+    false
+}
+
+#[test]
+fn a_busy_gateway_is_reached_through_a_relay_with_its_cookie() {
+    let mut world = World::new(6).relay_only();
+    world.net.forbidden = Some(watch);
+    let mut world = world.with_relays().connected();
+    let replayed = INITIATION.lock().unwrap().clone();
+    assert_eq!(replayed.len(), 148);
+
+    // Somebody keeps the gateway busy while the session has to be renewed, and until it would have ended.
+    world.run_for(secs(115));
+    let until = world.net.now + secs(80);
+    while world.net.now < until {
+        for _ in 0..101 {
+            receive(&mut world, address("198.51.100.99:4444"), &replayed);
+        }
+        let _outcome = world.send(CLIENT, packet(1));
+        world.run_for(ms(50));
+    }
+
+    assert!(COOKIES.load(Ordering::Relaxed) > 0, "the gateway was never busy");
+    world.hosts[GATEWAY].received.clear();
+    assert_eq!(world.send(CLIENT, packet(2)), Sealed::Sent);
+    world.run_for(secs(1));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(2)]);
 }
