@@ -4,7 +4,7 @@
 
 use connection::{Event, Failure, Route, Sealed};
 use model::RelayId;
-use sim::{CLIENT, GATEWAY, Habits, World, packet, secs};
+use sim::{CLIENT, GATEWAY, Habits, World, ms, packet, secs};
 
 #[test]
 fn a_direct_connection_carries_packets_both_ways() {
@@ -38,6 +38,30 @@ fn ipv6_is_preferred() {
     let world = World::new(3).dual_stack().with_relays().connected();
     let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
     assert!(path.local.is_ipv6() && path.remote.is_ipv6());
+}
+
+#[test]
+fn a_way_is_taken_before_its_address_is_announced() {
+    let mut world = World::new(14).with_relays();
+    world.portal.latency = secs(1);
+    for side in [GATEWAY, CLIENT] {
+        let (peer, params) = (world.hosts[side].peer, world.params(side));
+        world.hosts[side].node.upsert(peer, params, world.net.now).unwrap();
+        world.run_for(ms(500));
+    }
+
+    // The client has heard of the gateway's addresses now, and the gateway hears of the client's in half a second.
+    world.run_for(ms(400));
+    assert!(world.is_direct(GATEWAY), "{:?}", world.path(GATEWAY));
+    let _outcome = world.send(CLIENT, packet(1));
+    world.run_for(ms(50));
+    assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
+
+    world.run_for(secs(2));
+    assert!(world.is_direct(GATEWAY) && world.is_direct(CLIENT));
+    assert_eq!(world.send(GATEWAY, packet(2)), Sealed::Sent);
+    world.run_for(ms(50));
+    assert_eq!(world.hosts[CLIENT].received, [packet(2)]);
 }
 
 #[test]
