@@ -12,7 +12,7 @@ use rtnetlink::packet_route::rule::RuleMessage;
 use super::address;
 use super::family::Family;
 use super::link::{self, Link};
-use super::netlink::{Create, Netlink, Order, Refusal};
+use super::netlink::{Create, Netlink, Refusal};
 use super::others;
 use super::plan::{Change, Have, UPSTREAM_INTERFACE};
 use super::routes::Found;
@@ -116,28 +116,29 @@ impl Kernel {
         Ok((rules, preceding))
     }
 
-    /// Makes changes in turn, and says what came of each. What is there already, or gone already, is as wished.
-    pub(super) async fn make(&mut self, changes: &[&Change]) -> Vec<Result<(), Refusal>> {
-        let orders = changes.iter().map(|change| match change {
-            Change::StopInventingAddresses(index) => Order::change(link::no_invented_addresses(*index)),
-            Change::ConfigureLink(index) => Order::change(link::configuration(*index)),
-            Change::LinkUp(index) => Order::change(link::up(*index)),
-            Change::AddAddress(network, index) => Order::create(address::creation(*network, *index), Create::New),
-            Change::AddRoute(route) => Order::create(route.creation(), Create::New),
-            Change::ReplaceRoute(route) => Order::create(route.creation(), Create::Replacing),
-            Change::AddRule(rule) => Order::create(rule.creation(), Create::New),
-            Change::RemoveRule(rule) => Order::change(rule.removal()),
-            Change::RemoveRoute(route) => Order::change(route.removal()),
-            Change::RemoveAddress(network, index) => Order::change(address::removal(*network, *index)),
-            Change::LinkDown(index) => Order::change(link::down(*index)),
-        });
-        let verdicts = self.netlink.carry_out(orders).await;
-        let as_wished = |(change, verdict): (&&Change, Result<(), Refusal>)| match verdict {
-            Err(Refusal::Exists) => Ok(()),
-            Err(Refusal::Gone) if change.removes() => Ok(()),
-            verdict => verdict,
+    /// Makes one change. What is there already, or gone already, is as wished.
+    pub(super) async fn make(&mut self, change: &Change) -> Result<(), Refusal> {
+        let outcome = match change {
+            Change::StopInventingAddresses(index) => self.netlink.change(link::no_invented_addresses(*index)).await,
+            Change::ConfigureLink(index) => self.netlink.change(link::configuration(*index)).await,
+            Change::LinkUp(index) => self.netlink.change(link::up(*index)).await,
+            Change::AddAddress(network, index) => {
+                self.netlink.create(address::creation(*network, *index), Create::New).await
+            }
+            Change::AddRoute(route) => self.netlink.create(route.creation(), Create::New).await,
+            Change::ReplaceRoute(route) => self.netlink.create(route.creation(), Create::Replacing).await,
+            Change::AddRule(rule) => self.netlink.create(rule.creation(), Create::New).await,
+            Change::RemoveRule(rule) => removed(self.netlink.change(rule.removal()).await),
+            Change::RemoveRoute(route) => removed(self.netlink.change(route.removal()).await),
+            Change::RemoveAddress(network, index) => {
+                removed(self.netlink.change(address::removal(*network, *index)).await)
+            }
+            Change::LinkDown(index) => removed(self.netlink.change(link::down(*index)).await),
         };
-        changes.iter().zip(verdicts).map(as_wished).collect()
+        match outcome {
+            Err(Refusal::Exists) => Ok(()),
+            outcome => outcome,
+        }
     }
 }
 
@@ -148,6 +149,13 @@ fn usable(links: &[Link]) -> BTreeMap<u32, String> {
         .filter(|link| link.is_working() && !link.loopback && link.name != UPSTREAM_INTERFACE)
         .map(|link| (link.index, link.name.clone()))
         .collect()
+}
+
+fn removed(outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+    match outcome {
+        Err(Refusal::Gone) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// A kernel without IPv6, or without policy routing, has no routes or rules of that kind.

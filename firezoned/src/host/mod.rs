@@ -48,10 +48,6 @@ pub use watch::Watch;
 /// The tunnel interface.
 pub const INTERFACE: &str = "firezone0";
 
-/// So many routes are changed before the kernel's verdicts are read. A verdict takes less than 1 KiB of a socket's buffer,
-/// which holds 208 KiB unless somebody has made it smaller.
-const ROUTES_AT_ONCE: usize = 64;
-
 /// The one owner of what we change on this host.
 #[derive(Debug)]
 pub struct Host {
@@ -157,34 +153,27 @@ impl Host {
     /// Returns the families that this host does not have.
     async fn carry_out(&mut self, changes: &[Change], applied: &mut Applied) -> BTreeSet<Family> {
         let mut missing: BTreeSet<Family> = BTreeSet::new();
-        let mut rest = changes;
-        while !rest.is_empty() {
-            let routes = rest.iter().take(ROUTES_AT_ONCE).take_while(|change| change.is_route()).count();
-            let (next, later) = rest.split_at(routes.max(1));
-            rest = later;
-            let makes_sense = |change: &&Change| change.family().is_none_or(|family| !missing.contains(&family));
-            let next: Vec<&Change> = next.iter().filter(makes_sense).collect();
-            let verdicts = self.kernel.make(&next).await;
-            for (change, verdict) in next.into_iter().zip(verdicts) {
-                match (change, verdict) {
-                    (_, Ok(())) => {
-                        tracing::debug!(?change, "changed");
-                        applied.changes += 1;
+        for change in changes {
+            if change.family().is_some_and(|family| missing.contains(&family)) {
+                continue;
+            }
+            match (change, self.kernel.make(change).await) {
+                (_, Ok(())) => {
+                    tracing::debug!(?change, "changed");
+                    applied.changes += 1;
+                }
+                // Kernels before this knob invent an address; it does no harm.
+                (Change::StopInventingAddresses(_), Err(refusal)) => {
+                    tracing::debug!(%refusal, "addresses are invented")
+                }
+                (_, Err(refusal)) => {
+                    tracing::debug!(?change, %refusal, "refused");
+                    applied.warn(warnings::refused(change, refusal));
+                    if let (Change::AddAddress(..), Some(family)) = (change, change.family()) {
+                        missing.insert(family);
                     }
-                    // Kernels before this knob invent an address; it does no harm.
-                    (Change::StopInventingAddresses(_), Err(refusal)) => {
-                        tracing::debug!(%refusal, "addresses are invented");
-                    }
-                    (_, Err(refusal)) => {
-                        tracing::debug!(?change, %refusal, "refused");
-                        applied.warn(warnings::refused(change, refusal));
-                        if let (Change::AddAddress(..), Some(family)) = (change, change.family()) {
-                            missing.insert(family);
-                        }
-                        if refusal == Refusal::Silent {
-                            rest = &[];
-                            break;
-                        }
+                    if refusal == Refusal::Silent {
+                        break;
                     }
                 }
             }

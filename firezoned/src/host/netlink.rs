@@ -1,4 +1,4 @@
-//! rtnetlink: questions and orders on one socket, in turn, each with a time limit; and the kernel's news on another.
+//! rtnetlink: questions and orders on one socket, one at a time, each with a time limit; and the kernel's news on another.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
 
 use super::routes::Found;
 use super::rules::Rule;
@@ -33,28 +32,6 @@ pub(super) enum Create {
     New,
     /// Whatever has its place makes room.
     Replacing,
-}
-
-/// Something that the kernel shall do.
-#[derive(Debug)]
-pub(super) struct Order {
-    what: RouteNetlinkMessage,
-    flags: u16,
-}
-
-impl Order {
-    pub(super) fn create(what: RouteNetlinkMessage, how: Create) -> Self {
-        let how = match how {
-            Create::New => NLM_F_EXCL,
-            Create::Replacing => NLM_F_REPLACE,
-        };
-        Self { what, flags: NLM_F_CREATE | how }
-    }
-
-    /// An order that creates nothing: changes a link or removes something.
-    pub(super) fn change(what: RouteNetlinkMessage) -> Self {
-        Self { what, flags: 0 }
-    }
 }
 
 /// The process's socket to rtnetlink. Requests take `&mut self`: the kernel refuses a second dump on the same socket
@@ -90,33 +67,18 @@ impl Netlink {
         Ok(found)
     }
 
-    /// Carries out orders in turn, and waits for the kernel's verdict on each. All of them are on their way before the
-    /// first verdict is read; keep them so few that the verdicts fit the socket's buffer.
-    pub(super) async fn carry_out(&mut self, orders: impl IntoIterator<Item = Order>) -> Vec<Result<(), Refusal>> {
-        let asked: Vec<_> = orders
-            .into_iter()
-            .map(|order| {
-                let mut request = NetlinkMessage::from(order.what);
-                request.header.flags = NLM_F_REQUEST | NLM_F_ACK | order.flags;
-                self.handle.request(request).map_err(|_| Refusal::Silent)
-            })
-            .collect();
+    /// Carries out one order and waits for the kernel's verdict.
+    pub(super) async fn create(&mut self, what: RouteNetlinkMessage, how: Create) -> Result<(), Refusal> {
+        let how = match how {
+            Create::New => NLM_F_EXCL,
+            Create::Replacing => NLM_F_REPLACE,
+        };
+        self.order(what, NLM_F_CREATE | how).await
+    }
 
-        let deadline = Instant::now() + PATIENCE;
-        let mut verdicts = Vec::with_capacity(asked.len());
-        for answers in asked {
-            let verdict = async {
-                let mut answers = answers?;
-                while let Some(answer) = answers.next().await {
-                    if let NetlinkPayload::Error(verdict) = answer.payload {
-                        Refusal::of(verdict.raw_code())?;
-                    }
-                }
-                Ok(())
-            };
-            verdicts.push(timeout_at(deadline, verdict).await.unwrap_or(Err(Refusal::Silent)));
-        }
-        verdicts
+    /// An order that creates nothing: changes a link or removes something.
+    pub(super) async fn change(&mut self, what: RouteNetlinkMessage) -> Result<(), Refusal> {
+        self.order(what, 0).await
     }
 
     async fn dump_once(
@@ -140,6 +102,22 @@ impl Netlink {
             }
         }
         Ok(dump)
+    }
+
+    async fn order(&mut self, what: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+        let mut request = NetlinkMessage::from(what);
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut answers = self.handle.request(request).map_err(|_| Refusal::Silent)?;
+
+        let verdict = async {
+            while let Some(answer) = answers.next().await {
+                if let NetlinkPayload::Error(verdict) = answer.payload {
+                    Refusal::of(verdict.raw_code())?;
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, verdict).await.map_err(|_| Refusal::Silent)?
     }
 }
 

@@ -63,16 +63,6 @@ impl Change {
             Self::ConfigureLink(_) | Self::LinkUp(_) | Self::LinkDown(_) => None,
         }
     }
-
-    /// Whether it only takes something away.
-    pub(super) fn removes(&self) -> bool {
-        matches!(self, Self::RemoveRule(_) | Self::RemoveRoute(_) | Self::RemoveAddress(..) | Self::LinkDown(_))
-    }
-
-    /// Whether it is about a route. There may be thousands, and none of them depends on what came of another.
-    pub(super) fn is_route(&self) -> bool {
-        matches!(self, Self::AddRoute(_) | Self::ReplaceRoute(_) | Self::RemoveRoute(_))
-    }
 }
 
 /// The changes in the order in which they are safe: first all that adds, then all that takes away. DNS is switched between
