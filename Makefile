@@ -128,6 +128,14 @@ install-gtk-data: # What belongs to the desktop app beside its program.
 	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/status/$${icon##*/}"; done
 	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
 	for text in firezone-gtk/po/*.po; do language=$${text##*/} && install -d "$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES" && msgfmt --output-file="$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES/firezone-gtk.mo" "$$text" || exit; done
+	$(if $(DESTDIR),,$(call tell_desktop,$(PREFIX)/share))
+
+# What a desktop knows of schemas, links and icons. Packages leave it to the system on which they are installed.
+define tell_desktop
+	glib-compile-schemas $(1)/glib-2.0/schemas
+	if command -v update-desktop-database >/dev/null; then update-desktop-database --quiet $(1)/applications; fi
+	if command -v gtk-update-icon-cache >/dev/null; then gtk-update-icon-cache --quiet --force --ignore-theme-index $(1)/icons/hicolor; fi
+endef
 
 # Installs manual pages, each into its section.
 install_pages = $(foreach page,$(1),install -D -m 0644 $(page) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) true

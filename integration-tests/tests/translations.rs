@@ -74,6 +74,7 @@ fn every_language_is_complete_and_keeps_what_is_filled_in() -> anyhow::Result<()
 fn desktops_and_shops_understand_what_is_said_about_the_app() -> anyhow::Result<()> {
     check("desktop-file-validate", &["data/dev.firezone.Gtk.desktop"])?;
     check("appstreamcli", &["validate", "--no-net", "data/dev.firezone.Gtk.metainfo.xml"])?;
+    check("glib-compile-schemas", &["--strict", "--dry-run", "data"])?;
     let entry = std::fs::read_to_string(app().join("data/dev.firezone.Gtk.desktop"))?;
     let about = std::fs::read_to_string(app().join("data/dev.firezone.Gtk.metainfo.xml"))?;
     for language in LANGUAGES {

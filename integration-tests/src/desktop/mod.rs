@@ -179,13 +179,10 @@ fn data() -> PathBuf {
     Path::new(FILES).join("installed/usr/share")
 }
 
-/// Installs what belongs to the app beside its program, as `make install` does, and does what a package manager does then.
+/// Installs what belongs to the app beside its program, as `make install` does on the machine that it is for.
 fn install(stand: &Stand) -> anyhow::Result<()> {
-    let (client, data) = (stand.client(), data());
-    let make = format!("make --silent -C {} install-gtk-data DESTDIR={FILES}/installed", source_tree().display());
-    client.program(&make).check()?;
-    client.program("glib-compile-schemas --strict").arg(data.join("glib-2.0/schemas").to_string_lossy()).check()?;
-    client.program("update-desktop-database").arg(data.join("applications").to_string_lossy()).check()?;
+    let make = format!("make --silent -C {} install-gtk-data PREFIX={FILES}/installed/usr", source_tree().display());
+    stand.client().program(&make).check()?;
     Ok(())
 }
 
