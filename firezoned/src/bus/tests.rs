@@ -87,6 +87,7 @@ fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Rec
         main: files.path().join("none.toml"),
         drop_ins: files.path().join("none.d"),
         stored: files.path().join("stored/settings.toml"),
+        inherited: files.path().join("none.json"),
         owner: nix::unistd::geteuid().as_raw(),
     };
     let settings = Settings::start(crate::args::Args::default(), places, None, requests.clone());

@@ -9,7 +9,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Mistake, Source, Told, Values, setting};
+use super::{Mistake, Source, Told, Values, inherited, setting};
 
 /// Nobody writes more by hand.
 const LARGEST: u64 = 1 << 20;
@@ -21,8 +21,10 @@ pub struct Places {
     pub main: PathBuf,
     /// The directory with the administrator's and packages' additions, which win over the file.
     pub drop_ins: PathBuf,
-    /// What was changed over the bus; everything else wins over it.
+    /// What was changed over the bus; the administrator's files win over it.
     pub stored: PathBuf,
+    /// What the client that was here before was told; everything else wins over it.
+    pub inherited: PathBuf,
     /// Whose the files must be; nobody else may be able to change them.
     pub owner: u32,
 }
@@ -33,6 +35,7 @@ impl Default for Places {
             main: PathBuf::from("/etc/dev.firezone.client/firezoned.toml"),
             drop_ins: PathBuf::from("/etc/dev.firezone.client/firezoned.toml.d"),
             stored: PathBuf::from("/var/lib/dev.firezone.client/settings.toml"),
+            inherited: PathBuf::from("/var/lib/dev.firezone.client/config/advanced_settings.json"),
             owner: 0,
         }
     }
@@ -41,9 +44,10 @@ impl Default for Places {
 impl Places {
     /// Reads all files, the weakest first, so that later ones win.
     pub(super) fn read(&self, values: &mut Values, mistakes: &mut Vec<Mistake>) {
-        // The daemon itself writes this one.
-        let daemon = rustix::process::geteuid().as_raw();
-        read(&self.stored, &[self.owner, daemon], Source::stored, values, mistakes);
+        // The daemon itself writes into this directory, and was given what it has found there.
+        let owners = [self.owner, rustix::process::geteuid().as_raw()];
+        inherited::read(&self.inherited, &owners, values);
+        read(&self.stored, &owners, Source::stored, values, mistakes);
         read(&self.main, &[self.owner], Source::file, values, mistakes);
         match drop_ins(&self.drop_ins) {
             Ok(paths) => paths.iter().for_each(|path| read(path, &[self.owner], Source::file, values, mistakes)),
@@ -127,7 +131,7 @@ fn understand(key: &str, value: &DeValue<'_>) -> Result<(&'static setting::Setti
 }
 
 /// The content of a file that nobody but its owner can change; `None` if there is no file.
-fn text(path: &Path, owners: &[u32]) -> Result<Option<String>, String> {
+pub(super) fn text(path: &Path, owners: &[u32]) -> Result<Option<String>, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -20,10 +20,13 @@ is told by files, in TOML: one line
 with texts in quotation marks, for each setting.
 .PP
 An argument wins over a variable of the environment, a variable over the files in the directory, of these the one that comes
-last by its name over the others, all of these over the file, and the file over what was changed on the bus
+last by its name over the others, all of these over the file, the file over what was changed on the bus
 (kept in
-.IR /var/lib/dev.firezone.client/settings.toml ).
-What is said anywhere but on the bus is locked: nobody can change it on the bus.
+.IR /var/lib/dev.firezone.client/settings.toml ),
+and that over what the client was told that was here before
+.RI ( config/advanced_settings.json
+beside it: the portal's addresses and the log filter).
+What an administrator says, which is anywhere but on the bus, is locked: nobody can change it on the bus.
 .PP
 An empty text is as if nothing had been said up to there; an empty variable is one that is not set.
 The files must belong to root, and nobody else may be able to write them.

@@ -1,13 +1,16 @@
-//! What the daemon was told: by arguments, by the environment, by files of the administrator, over the bus, or by nobody.
+//! What the daemon was told: by arguments, by the environment, by files of the administrator, over the bus, through the
+//! client that was here before, or by nobody.
 //!
 //! Whoever comes first in this list wins. What the administrator says – anywhere but over the bus – is locked for everybody
 //! else. An empty variable is one that is not set: systemd and Docker users set empty variables routinely.
 //!
 //! * [`setting`] – each setting, defined once
 //! * [`file`] – reading files
+//! * [`inherited`] – what the client that was here before was told
 //! * [`stored`] – what is changed over the bus
 
 pub mod file;
+mod inherited;
 pub mod setting;
 pub mod stored;
 
@@ -99,6 +102,8 @@ pub enum Source {
         /// In which line.
         line: usize,
     },
+    /// The client that was here before, in this file of its own.
+    Inherited(PathBuf),
 }
 
 /// All that is wrong with what was said, each with its place.
@@ -197,7 +202,7 @@ impl Source {
     /// Whether this is the administrator's word.
     #[must_use]
     pub fn locks(&self) -> bool {
-        !matches!(self, Self::Stored { .. })
+        !matches!(self, Self::Stored { .. } | Self::Inherited(_))
     }
 }
 
@@ -206,6 +211,7 @@ impl fmt::Display for Source {
         match self {
             Self::Argument(name) | Self::Variable(name) => f.write_str(name),
             Self::File { path, line } | Self::Stored { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Inherited(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -33,6 +33,7 @@ impl Machine {
             main: path("firezoned.toml"),
             drop_ins: path("firezoned.toml.d"),
             stored: path("settings.toml"),
+            inherited: path("advanced_settings.json"),
             owner: rustix::process::geteuid().as_raw(),
         }
     }
@@ -113,6 +114,47 @@ fn whoever_said_something_is_known_and_the_administrators_word_is_locked() {
         ["api-url", "auth-url", "account-slug", "token-path", "id"],
         "nobody may point the daemon elsewhere over the bus"
     );
+}
+
+#[test]
+fn the_portal_of_the_client_before_is_ours_until_somebody_says_something_else() {
+    let told = r#"{"auth_url":"https://app.example.net/","api_url":"wss://api.example.net/","log_filter":"debug"}"#;
+    let mut machine = Machine::new().with("advanced_settings.json", told);
+    let said = |machine: &Machine| {
+        let config = machine.config();
+        let text = |value: Value<'_>| format!("{}={} {}", value.setting.key, value.text, value.is_locked());
+        config.values().filter(|value| value.source.is_some()).map(text).collect::<Vec<_>>()
+    };
+    let elsewhere = ["api-url=wss://api.example.net/ true", "auth-url=https://app.example.net/ true"];
+    assert_eq!(said(&machine), [&elsewhere[..], &["log-filter=debug false"]].concat());
+    assert_eq!(machine.config().api_url.host(), "api.example.net");
+
+    // What is changed over the bus counts, and takes nothing along that nobody has changed.
+    machine.change(&[("log-filter", Some("warn"))]).unwrap();
+    assert_eq!(said(&machine), [&elsewhere[..], &["log-filter=warn false"]].concat());
+    assert!(!fs::read_to_string(machine.places().stored).unwrap().contains("example.net"));
+    machine = machine.with("firezoned.toml", "api-url = \"wss://api.example.org/\"\nauth-url = \"\"\n");
+    assert_eq!(said(&machine), ["api-url=wss://api.example.org/ true", "log-filter=warn false"]);
+}
+
+#[test]
+fn what_the_client_before_has_left_can_make_no_mistake() {
+    for left in [
+        "",
+        "{",
+        "[]",
+        r#"{"api_url":"wss://api.example.net/"}"#,
+        r#"{"auth_url":"https://app.example.net/","api_url":"ftp://api.example.net/","log_filter":"info"}"#,
+        r#"{"auth_url":"https://app.firezone.dev/","api_url":"wss://api.firezone.dev/","log_filter":"info"}"#,
+    ] {
+        let machine = Machine::new().with("advanced_settings.json", left);
+        assert_eq!(machine.config().values().filter(|value| value.source.is_some()).count(), 0, "{left}");
+    }
+    let told = r#"{"auth_url":"https://app.example.net/","api_url":"wss://api.example.net/","log_filter":""}"#;
+    let machine = Machine::new().with("advanced_settings.json", told);
+    assert_eq!(machine.config().api_url.host(), "api.example.net");
+    fs::set_permissions(machine.places().inherited, fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(machine.config().api_url.host(), "api.firezone.dev", "anybody may have said that");
 }
 
 #[test]

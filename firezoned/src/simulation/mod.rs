@@ -102,6 +102,7 @@ fn places() -> anyhow::Result<Places> {
         main: own.join("firezoned.toml"),
         drop_ins: own.join("firezoned.toml.d"),
         stored: own.join("settings.toml"),
+        inherited: own.join("advanced_settings.json"),
         owner: rustix::process::geteuid().as_raw(),
     })
 }
