@@ -15,7 +15,7 @@ use gtk::{gdk, gio, glib};
 use portal::sign_in::{AuthUrl, SignIn};
 
 use crate::{
-    APP_ID, actions,
+    APP_ID, actions, autostart,
     bus::{Bus, Failure, Report, Request},
     diagnostics::{Diagnostics, ReportWindow},
     handler,
@@ -104,6 +104,7 @@ impl App {
         let (to_us, from_tray) = async_channel::bounded(QUEUE);
         let settings = Settings::open();
         handler::repair();
+        autostart::take_over();
         if let Some(settings) = &settings {
             settings.take_over();
         }

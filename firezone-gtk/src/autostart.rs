@@ -24,6 +24,17 @@ pub fn register() -> io::Result<()> {
     register_in(&directory()?, &target)
 }
 
+/// Whoever was at the desktop with the existing client from the start, and has it no more, goes on with us.
+pub fn take_over() {
+    let outcome = match (directory(), desktop_file()) {
+        (Ok(directory), Some(target)) => take_over_in(&directory, &target),
+        _ => Ok(()),
+    };
+    if let Err(error) = outcome {
+        tracing::warn!("starting with the session cannot be taken over: {error}");
+    }
+}
+
 /// Removes the link. It is fine if there is none.
 ///
 /// # Errors
@@ -54,10 +65,17 @@ fn register_in(directory: &Path, target: &Path) -> io::Result<()> {
     remove_dangling(&directory.join(LEFTOVER))
 }
 
-/// Only a link, and only one that leads nowhere: everything else is somebody's.
+fn take_over_in(directory: &Path, target: &Path) -> io::Result<()> {
+    if is_dangling(&directory.join(LEFTOVER)) { register_in(directory, target) } else { Ok(()) }
+}
+
 fn remove_dangling(path: &Path) -> io::Result<()> {
-    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-    if is_link && !path.exists() { fs::remove_file(path) } else { Ok(()) }
+    if is_dangling(path) { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// Only a link, and only one that leads nowhere: everything else is somebody's.
+fn is_dangling(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) && !path.exists()
 }
 
 fn link(directory: &Path) -> PathBuf {
@@ -111,5 +129,21 @@ mod tests {
         fs::write(&leftover, "[Desktop Entry]").unwrap();
         register_in(home.path(), target).unwrap();
         assert!(leftover.exists(), "it is no link");
+    }
+
+    #[test]
+    fn whoever_started_with_the_existing_client_starts_with_us_once_it_is_gone() {
+        let home = tempfile::tempdir().unwrap();
+        let (target, leftover) = (Path::new("/usr/share/applications/new.desktop"), home.path().join(LEFTOVER));
+        take_over_in(home.path(), target).unwrap();
+        symlink("/dev/null", &leftover).unwrap();
+        take_over_in(home.path(), target).unwrap();
+        assert!(fs::symlink_metadata(link(home.path())).is_err(), "nobody has asked for it, or the client is there");
+
+        fs::remove_file(&leftover).unwrap();
+        symlink("/nonexistent/firezone-client-gui.desktop", &leftover).unwrap();
+        take_over_in(home.path(), target).unwrap();
+        assert_eq!(fs::read_link(link(home.path())).unwrap(), target);
+        assert!(fs::symlink_metadata(&leftover).is_err());
     }
 }
