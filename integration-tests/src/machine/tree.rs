@@ -1,4 +1,4 @@
-//! The files of a fresh Debian, made once and kept: all machines are layers above it.
+//! The files of a fresh Debian or Ubuntu, made once and kept: all machines are layers above it.
 
 use std::{
     fs::{self, File},
@@ -12,6 +12,10 @@ use anyhow::{Context as _, bail};
 /// Which Debian, if `FIREZONE_MACHINE_SUITE` does not name another: programs that were built on a newer one need it.
 const SUITE: &str = "bookworm";
 
+/// Suites of Ubuntu. Debian's debootstrap does not know all of them; it makes one like the other.
+const UBUNTU: [&str; 1] = ["noble"];
+const ARCHIVE_OF_UBUNTU: [&str; 2] = ["http://archive.ubuntu.com/ubuntu", "/usr/share/debootstrap/scripts/gutsy"];
+
 /// What makes a system that boots.
 const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,procps,openssl,ca-certificates";
 
@@ -19,9 +23,11 @@ const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,pr
 const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
 
 /// What is needed for a desktop app, and a screen that shows nothing. Only machines with a desktop have it.
-const DESKTOP: &str = "dbus-user-session libadwaita-1-0 libgtk-4-1 libglib2.0-bin xvfb";
+const DESKTOP: &str =
+    "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin libsecret-tools xvfb";
 
-/// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`].
+/// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`]. Ubuntu has
+/// not got them.
 const ASIDE: &str = "openresolv";
 
 /// Where the packages of [`ASIDE`] are.
@@ -92,10 +98,18 @@ fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
     // What is mounted and started meanwhile ends with it, however it ends.
     let mut debootstrap = Command::new("unshare");
     debootstrap.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    run(debootstrap.args(["debootstrap", "--variant=minbase", "--include", FIRST, suite]).arg(tree))?;
+    debootstrap.args(["debootstrap", "--variant=minbase", "--include", FIRST]);
+    let is_ubuntu = UBUNTU.contains(&suite);
+    if is_ubuntu {
+        debootstrap.args(["--components=main,universe", "--force-check-gpg", suite]).arg(tree).args(ARCHIVE_OF_UBUNTU);
+    } else {
+        debootstrap.arg(suite).arg(tree);
+    }
+    run(&mut debootstrap)?;
 
+    let aside = if is_ubuntu { String::new() } else { format!("apt-get -qq download {ASIDE}; ") };
     let install = format!(
-        "mkdir -p {PACKAGES}; cd {PACKAGES}; chown _apt .; apt-get -qq update; apt-get -qq download {ASIDE}; \
+        "mkdir -p {PACKAGES}; cd {PACKAGES}; chown _apt .; apt-get -qq update; {aside}\
          {}; \
          systemctl --quiet disable {DISABLED}; \
          cd /etc/stunnel; \

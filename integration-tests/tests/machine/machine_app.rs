@@ -8,8 +8,8 @@ use integration_tests::{
         Machine, UNIT,
         packages::Version::{Next, This},
     },
-    process::{Program, eventually},
-    stand::tell,
+    process::{Program, Running, eventually},
+    stand::{Stand, tell},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PACKAGES: [&str; 3] = ["firezoned", "firezonectl", "firezone-gtk"];
 
 /// Runs a program in her session.
-fn at_desktop(program: Program<'_>) -> Program<'_> {
+pub(crate) fn at_desktop(program: Program<'_>) -> Program<'_> {
     program
         .env("HOME", "/home/anna")
         .env("DISPLAY", ":7")
@@ -25,6 +25,19 @@ fn at_desktop(program: Program<'_>) -> Program<'_> {
         .env("GSK_RENDERER", "cairo")
         .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/home/anna/bus")
         .as_user("anna")
+}
+
+/// Starts a screen and a session bus for her.
+pub(crate) fn desktop_of_anna(machine: &Machine, stand: &Stand) -> anyhow::Result<[Running; 2]> {
+    let screen = machine.program("Xvfb :7 -nolisten tcp -screen 0 1024x800x24").as_user("anna");
+    let screen = screen.start("xvfb", stand.logs.open("xvfb"))?;
+    let bus = "dbus-daemon --session --nofork --nopidfile --address=unix:path=/home/anna/bus";
+    let bus = at_desktop(machine.program(bus)).start("session-bus", stand.logs.open("session-bus"))?;
+    let is_there = |path: &str| machine.program("test -e").arg(path).run().is_ok_and(|it| it.status.success());
+    eventually("there are a screen and a bus", PATIENCE, || {
+        is_there("/tmp/.X11-unix/X7") && is_there("/home/anna/bus")
+    })?;
+    Ok([screen, bus])
 }
 
 /// Whether the app shows the Internet resource as switched on, which it knows from the daemon alone; none while there is
@@ -47,14 +60,7 @@ fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
         machine.dpkg_install(&PACKAGES, This)?;
         machine.program("usermod --append --groups firezone anna").check()?;
 
-        let screen = machine.program("Xvfb :7 -nolisten tcp -screen 0 1024x800x24").as_user("anna");
-        let _screen = screen.start("xvfb", stand.logs.open("xvfb"))?;
-        let bus = "dbus-daemon --session --nofork --nopidfile --address=unix:path=/home/anna/bus";
-        let _bus = at_desktop(machine.program(bus)).start("session-bus", stand.logs.open("session-bus"))?;
-        let is_there = |path: &str| machine.program("test -e").arg(path).run().is_ok_and(|it| it.status.success());
-        eventually("there are a screen and a bus", PATIENCE, || {
-            is_there("/tmp/.X11-unix/X7") && is_there("/home/anna/bus")
-        })?;
+        let _desktop = desktop_of_anna(&machine, stand)?;
         let mut app =
             at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
         eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use integration_tests::{
-    account::{ACCOUNT, ACTOR, CLIENT_TOKEN, PORTAL_URL},
+    account::{ACCOUNT, CLIENT_TOKEN, PORTAL_URL},
     machine::{
         Machine, UNIT,
         footprint::difference,
         packages::Version::{Next, This},
     },
-    portal::derive::device_id,
     process::{Running, eventually},
     stand::{BUS_NAME, INTERFACE, Stand, tell},
     topology::SERVER,
@@ -127,54 +126,6 @@ fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_tra
         machine.program("rm /home/anna/orders").check()?;
         machine.dpkg("--purge firezonectl firezoned")?;
         assert_eq!(difference(&before, &footprint(&machine)?), "", "something was left behind");
-        Ok(())
-    })
-}
-
-/// The package of the client that may have been here before, with what its scripts do.
-const PREDECESSOR: &str = "set -e; cd /root; mkdir -p old/DEBIAN old/usr/bin old/usr/lib/systemd/system; \
-    printf 'Package: firezone-client-gui\nVersion: 1.5.16\nArchitecture: all\nMaintainer: x <x@localhost>\n\
-Description: x\n' > old/DEBIAN/control; \
-    printf '#!/bin/sh\nsystemctl disable firezone-client-tunnel\nsystemctl stop firezone-client-tunnel\n' > old/DEBIAN/prerm; \
-    chmod 755 old/DEBIAN/prerm; \
-    printf '[Unit]\nConflicts=firezone-client.service\n[Service]\nExecStart=sleep infinity\n\
-StateDirectory=dev.firezone.client\n[Install]\nWantedBy=default.target\n' \
-        > old/usr/lib/systemd/system/firezone-client-tunnel.service; \
-    touch old/usr/bin/firezone-client-tunnel old/usr/bin/firezone-client-gui; \
-    dpkg-deb --build old old.deb; dpkg --install old.deb; rm -r old old.deb; \
-    groupadd --system firezone-client; usermod --append --groups firezone-client anna; \
-    mkdir -p /var/lib/dev.firezone.client/config /etc/default; \
-    printf '{\"id\":\"an-id-of-long-ago\"}' > /var/lib/dev.firezone.client/config/firezone-id.json; \
-    chown -R root:firezone-client /var/lib/dev.firezone.client/config; \
-    chmod 770 /var/lib/dev.firezone.client/config; chmod 640 /var/lib/dev.firezone.client/config/firezone-id.json; \
-    mv /etc/default/firezone-client /etc/default/firezone-client-tunnel; \
-    systemctl daemon-reload; systemctl enable --now firezone-client-tunnel";
-
-#[test]
-#[ignore = "needs root: make test-machine"]
-fn every_machine_of_the_client_before_stays_the_device_that_it_was() -> anyhow::Result<()> {
-    tell(|stand| {
-        let machine = machine(stand, |_| Ok(()))?;
-        machine.program("sh -c").arg(PREDECESSOR).check()?;
-        let id_file = "/var/lib/dev.firezone.client/config/firezone-id.json";
-        let id = machine.read(id_file)?;
-
-        let said = machine.dpkg_install(&["firezoned", "firezonectl"], This)?.text();
-        assert!(said.contains("anna may command the tunnel as before"), "{said}");
-        is_up(&machine)?;
-        assert_eq!(machine.property("firezone-client-tunnel.service", "LoadState")?, "not-found");
-        // She is who may, the portal is the one of the old file of variables, and the device is the one of the stored id.
-        machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
-        let portal = stand.portal("GET", "/state", None)?;
-        let device = device_id("client", ACTOR, "an-id-of-long-ago").to_string();
-        assert!(portal.to_string().contains(&device), "{device}: {portal}");
-        assert_eq!(machine.read(id_file)?, id);
-
-        machine.dpkg("--purge firezonectl firezoned")?;
-        assert_eq!(machine.read(id_file)?, id, "the id outlives us");
-        let owner = machine.program("stat --format=%U").arg(id_file).check()?.text();
-        assert_eq!(owner.trim(), "root");
         Ok(())
     })
 }

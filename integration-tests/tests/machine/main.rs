@@ -8,4 +8,5 @@ mod machine_kill;
 mod machine_online;
 mod machine_packages;
 mod machine_permissions;
+mod machine_predecessor;
 mod machine_unit;
