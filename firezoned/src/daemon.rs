@@ -86,7 +86,8 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
         session::Mode::User => {
             let (args, logs) = (sources.args.clone(), sources.logs.clone());
             let settings = Settings::start(args, Places::default(), Some(logs), requests.clone());
-            Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder, settings }).await?)
+            let people = bus::People::default();
+            Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people }).await?)
         }
         session::Mode::Service => None,
     };

@@ -34,6 +34,55 @@ fn bob_joins_and_leaves(stand: &Stand, door: &str) -> anyhow::Result<()> {
     eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", door).is_ok_and(|may| !may))
 }
 
+/// What a rule of newer versions of polkit finds in `subject`: not the groups that the user has now, but those that the process
+/// had when it began.
+const GROUPS_OF_THE_LOGIN: (&str, &str) = (
+    "/etc/polkit-1/rules.d/00-groups-of-the-login.rules",
+    "polkit.addRule(function (action, subject) { subject.groups = [subject.user]; return polkit.Result.NOT_HANDLED; });",
+);
+
+/// Whoever says of themselves that they are a member gets nothing by it.
+fn nobody_speaks_for_themselves(stand: &Stand) -> anyhow::Result<()> {
+    let ask = |details: &str| {
+        let ask = format!("pkcheck --action-id dev.firezone.Client.read --process $$ {details}");
+        stand.client().program("sh -c").arg(ask).as_user("bob").run()
+    };
+    let lie = ask("--detail firezone.member true")?;
+    assert!(!lie.status.success() && lie.stderr.contains("rusted"), "{}", lie.complaint());
+    let truth = ask("")?;
+    assert!(!truth.status.success(), "{}", truth.complaint());
+    Ok(())
+}
+
+/// A process that is older than the membership of its user may what members may, as long as its user is one.
+fn those_who_were_here_before_may(stand: &Stand) -> anyhow::Result<()> {
+    let mut early = stand.caller("bob", "persist").start("bus-caller", stand.logs.open("bus-caller"))?;
+    eventually("bob was refused", PATIENCE, || early.log().text().contains(".NotAuthorized"))?;
+    nobody_speaks_for_themselves(stand)?;
+    stand.client().program("usermod -aG firezone bob").check()?;
+    anyhow::ensure!(early.wait(PATIENCE)?.success(), "{}", early.log().text());
+    stand.client().program("gpasswd --delete bob firezone").check()?;
+    eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| !may))
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn membership_counts_without_a_new_login_whatever_polkit_knows_of_it() -> anyhow::Result<()> {
+    tell(|stand| {
+        let (place, rule) = GROUPS_OF_THE_LOGIN;
+        stand.client().write(place, rule)?;
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let mut matrix = Matrix::default();
+        for (who, user, foreseen) in CALLERS {
+            matrix.ask(who, stand.caller(user, "methods"), foreseen)?;
+        }
+        those_who_were_here_before_may(stand)?;
+        matrix.print();
+        Ok(())
+    })
+}
+
 /// Members who are gone when the answer comes do not change anything.
 fn callers_vanish(stand: &Stand) -> anyhow::Result<()> {
     stand.sign_in("anna")?;

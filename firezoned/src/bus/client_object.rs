@@ -12,7 +12,7 @@ use super::{
     Daemon,
     guard::{Action, Guard},
     options::{self, Options},
-    peer, token_fd,
+    token_fd,
 };
 use crate::session::{Account, Request};
 
@@ -98,7 +98,7 @@ pub(super) async fn status(daemon: &Daemon) -> Status {
     let gateways = daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
     let asked_by = daemon.snapshot.borrow().asked_by;
     let asked_by = match asked_by {
-        Some(uid) => Some(peer::name(uid).await),
+        Some(uid) => Some(daemon.people.name(uid).await),
         None => None,
     };
     Status { gateways, asked_by, ..daemon.snapshot.borrow().to_status(daemon.started) }

@@ -1,8 +1,10 @@
 //! Caller and method → yes or no.
 //!
-//! Polkit alone decides on the system bus, asked about the sender of the message. Who is in the group `firezone` is a
-//! polkit rule that looks membership up when it is asked, so an administrator can extend or tighten it and nobody has to
-//! log in again. On the private socket, where there is no polkit, the peer's user and its membership decide ([`peer`]).
+//! Polkit alone decides on the system bus, asked about the sender of the message. What the group `firezone` may is a polkit
+//! rule, so an administrator can extend or tighten it. Who is in it is looked up for each question ([`people`]) and told to
+//! polkit with it, so nobody has to log in again: newer versions of polkit know only the groups that the caller's process
+//! has had since its login. On the private socket, where there is no polkit, the peer's user and its membership decide
+//! ([`peer`]).
 //!
 //! | method or property                            | action       | root | group `firezone` | others   | user `firezone` | no polkit |
 //! |-----------------------------------------------|--------------|------|------------------|----------|-----------------|-----------|
@@ -23,7 +25,7 @@
 //! Which method needs which action is [`TABLE`]; what is not in it is refused. Before anybody is asked, [`limits`] see to
 //! it that no caller has too many calls in the works, and [`turns`] that nobody's calls keep polkit from those of others.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use zbus::{
     Connection,
@@ -37,6 +39,7 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 use super::{
     limits::{Limits, Place, Who},
     peer::Peer,
+    people::People,
     turns::Turns,
 };
 
@@ -44,6 +47,10 @@ use super::{
 const LOOK_UP: Duration = Duration::from_secs(10);
 /// How long a person may take to find a password.
 const INTERACTION: Duration = Duration::from_secs(120);
+
+/// With a question to polkit: whether the sender's user is in the group `firezone`, `true` or `false`; nothing if that is not
+/// known. Polkit takes such details from root and from an action's owner only, so no user can say it of themselves.
+const MEMBER: &str = "firezone.member";
 
 /// What each method needs: interface (after the common beginning), method, action. Nothing means: anybody may.
 const TABLE: &[(&str, &str, Option<Action>)] = &[
@@ -112,6 +119,7 @@ pub struct Guard {
     judge: Judge,
     limits: Limits,
     turns: Turns,
+    people: People,
 }
 
 /// Who decides.
@@ -155,26 +163,30 @@ impl Action {
 
 impl Guard {
     /// A guard that asks polkit on this bus.
-    pub async fn polkit(bus: &Connection) -> zbus::Result<Self> {
+    pub async fn polkit(bus: &Connection, people: People) -> zbus::Result<Self> {
         let authority = AuthorityProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
         let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { judge: Judge::Polkit { authority, bus }, limits: Limits::default(), turns: Turns::default() })
+        Ok(Self { people, ..Self::new(Judge::Polkit { authority, bus }) })
     }
 
     /// A guard of what is made up: all may everything.
     pub(super) async fn simulated(bus: &Connection) -> zbus::Result<Self> {
         let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { judge: Judge::Simulated { bus }, limits: Limits::default(), turns: Turns::default() })
+        Ok(Self::new(Judge::Simulated { bus }))
     }
 
-    /// A guard of one connection on the private socket. `limits` are shared by all of them.
-    pub(super) fn peer(peer: Peer, limits: Limits) -> Self {
-        Self { judge: Judge::Peer(peer), limits, turns: Turns::default() }
+    /// A guard of one connection on the private socket. What all of them share is shared.
+    pub(super) fn peer(peer: Peer, limits: Limits, people: People) -> Self {
+        Self { limits, people, ..Self::new(Judge::Peer(peer)) }
     }
 
     #[cfg(test)]
     pub(super) fn only(permitted: &'static [Action]) -> Self {
-        Self { judge: Judge::Only(permitted), limits: Limits::default(), turns: Turns::default() }
+        Self::new(Judge::Only(permitted))
+    }
+
+    fn new(judge: Judge) -> Self {
+        Self { judge, limits: Limits::default(), turns: Turns::default(), people: People::default() }
     }
 
     /// Lets the sender of this message call what it calls, or says why not.
@@ -230,19 +242,25 @@ impl Guard {
             Judge::Polkit { authority, .. } => {
                 let turns = self.turns.of(caller.uid);
                 let turn = turns.quick().await;
-                let verdict = ask(authority, header, action, false).await?;
+                let is_member = self.membership(caller).await;
+                let verdict = ask(authority, header, action, is_member, false).await?;
                 drop(turn);
                 if verdict != Verdict::Challenge || !interactive {
                     return Ok(verdict);
                 }
                 let _turn = turns.dialog().await;
-                ask(authority, header, action, true).await
+                ask(authority, header, action, is_member, true).await
             }
-            Judge::Peer(peer) => Ok(peer.verdict().await),
+            Judge::Peer(peer) => Ok(peer.verdict(&self.people).await),
             Judge::Simulated { .. } => Ok(Verdict::Yes),
             #[cfg(test)]
             Judge::Only(permitted) => Ok(if permitted.contains(&action) { Verdict::Yes } else { Verdict::No }),
         }
+    }
+
+    /// Whether this caller's user is a member now. Of root it does not matter.
+    async fn membership(&self, caller: &Caller) -> Option<bool> {
+        if caller.uid == 0 { None } else { self.people.is_member(caller.uid).await }
     }
 }
 
@@ -292,6 +310,7 @@ async fn ask(
     authority: &AuthorityProxy<'_>,
     header: &Header<'_>,
     action: Action,
+    is_member: Option<bool>,
     interactive: bool,
 ) -> Result<Verdict, Unanswered> {
     let subject = Subject::new_for_message_header(header).map_err(Unanswered::NoSender)?;
@@ -300,7 +319,7 @@ async fn ask(
     } else {
         (Default::default(), LOOK_UP)
     };
-    let details = std::collections::HashMap::new();
+    let details: HashMap<_, _> = is_member.map(|it| (MEMBER, if it { "true" } else { "false" })).into_iter().collect();
     let question = authority.check_authorization(&subject, action.id(), &details, flags, "");
     let answer = tokio::time::timeout(patience, question).await.map_err(|_| Unanswered::TimedOut)??;
     Ok(match (answer.is_authorized, answer.is_challenge) {

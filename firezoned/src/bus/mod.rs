@@ -5,6 +5,7 @@
 //!
 //! * [`guard`] – caller and method → yes or no; the permission table
 //! * [`limits`], [`turns`] – how many calls of one caller may be in the works, and how many of them with polkit
+//! * [`people`] – who is a member of the group that may command, and what users are called
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
 //!   interfaces
@@ -21,6 +22,7 @@ pub mod guard;
 mod limits;
 mod options;
 mod peer;
+mod people;
 mod private;
 mod publish;
 mod report_fd;
@@ -41,6 +43,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zbus::{Connection, connection};
 
 pub use guard::{Action, Caller, Guard};
+pub use people::People;
 
 use self::{
     client_object::ClientObject, diagnostics_object::DiagnosticsObject, dns_object::DnsObject, private::PrivateSocket,
@@ -69,6 +72,8 @@ pub struct Daemon {
     pub forwarder: Forwarder,
     /// What the daemon was told.
     pub settings: Settings,
+    /// Who is who on this machine.
+    pub people: People,
 }
 
 /// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
@@ -97,7 +102,7 @@ impl Bus {
         let connection = connection::Builder::system().context("find the system bus")?.build().await;
         match connection {
             Ok(connection) => {
-                let guard = Guard::polkit(&connection).await.context("prepare to ask polkit")?;
+                let guard = Guard::polkit(&connection, daemon.people.clone()).await.context("prepare to ask polkit")?;
                 System::serve(connection, daemon, guard).await.map(Self::System)
             }
             Err(error) if is_absent(&error) => {

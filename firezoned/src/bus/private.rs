@@ -106,7 +106,7 @@ async fn accept(listener: UnixListener, daemon: Daemon) {
         };
         number += 1;
         let peer = Peer { uid: credentials.uid(), name: format!("peer {number}") };
-        let (daemon, guard) = (daemon.clone(), Guard::peer(peer, limits.clone()));
+        let (daemon, guard) = (daemon.clone(), Guard::peer(peer, limits.clone(), daemon.people.clone()));
         connections.spawn(async move {
             let _place = place;
             if let Err(error) = converse(stream, daemon, guard).await {

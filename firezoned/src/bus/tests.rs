@@ -98,6 +98,7 @@ fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Rec
         clock: Clock::new(),
         forwarder: Forwarder::new(0),
         settings,
+        people: People::default(),
     }
 }
 

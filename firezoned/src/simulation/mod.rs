@@ -66,6 +66,7 @@ async fn run(args: Args, config: &Config, places: Places, logs: logging::Logs) -
         started: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
         clock,
         forwarder: Forwarder::new(0),
+        people: bus::People::default(),
     };
     let bus = Bus::serve_simulated(connection, daemon).await?;
     tracing::warn!("this is a simulation: nothing is connected, and nothing on this machine changes");

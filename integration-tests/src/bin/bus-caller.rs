@@ -1,5 +1,5 @@
-//! Somebody at the daemon's bus: `bus-caller [--socket PATH] methods|vanish|flood|latency`. The stories run it as whoever
-//! they are about.
+//! Somebody at the daemon's bus: `bus-caller [--socket PATH] methods|vanish|flood|latency|persist`. The stories run it as
+//! whoever they are about.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -43,6 +43,8 @@ enum Deed {
     Vanish,
     /// Calls `GetStatus` so often, with so many calls in the works.
     Flood { calls: usize, at_once: usize },
+    /// Calls `GetStatus` until it is permitted, and prints what comes of it whenever that changes.
+    Persist,
     /// Calls `GetStatus` so often, one after the other, and prints the times in microseconds.
     Latency { calls: usize },
 }
@@ -63,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         Deed::Methods => daemon.methods().await,
         Deed::Vanish => daemon.vanish().await,
         Deed::Flood { calls, at_once } => daemon.flood(calls, at_once).await,
+        Deed::Persist => daemon.persist().await,
         Deed::Latency { calls } => daemon.latency(calls).await,
     }
 }
@@ -188,6 +191,23 @@ impl Daemon {
         }
         for (outcome, count) in outcomes {
             writeln!(io::stdout(), "{outcome} {count}")?;
+        }
+        Ok(())
+    }
+
+    async fn persist(&self) -> anyhow::Result<()> {
+        let mut said = String::new();
+        while said != "yes" {
+            let outcome = match self.call(INTERFACE, "GetStatus", &(Options::new(),)).await {
+                Ok(_) => "yes".to_owned(),
+                Err(zbus::Error::MethodError(name, ..)) => name.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            if outcome != said {
+                writeln!(io::stdout(), "{outcome}")?;
+            }
+            said = outcome;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
