@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
-    process::eventually,
+    process::{Program, eventually},
     stand::{Stand, tell},
 };
 use nix::sys::signal::Signal;
@@ -17,12 +17,13 @@ const LOCALES: &str = "/run/locales";
 const GERMAN: &str = "de_DE.UTF-8";
 
 /// Every verb that reads, and the schema of its answer. Words are separated by spaces.
-const READING: [(&str, &str); 13] = [
+const READING: [(&str, &str); 14] = [
     ("status", "status"),
     ("resources", "resources"),
     ("resources wiki", "resources"),
     ("resource Lab", "resource"),
     ("dns", "dns-status"),
+    ("dns status", "dns-status"),
     ("dns explain wiki.corp.example", "dns-explain"),
     ("internet", "internet"),
     ("path Lab", "path"),
@@ -31,6 +32,22 @@ const READING: [(&str, &str); 13] = [
     ("settings get name", "settings"),
     ("wait --for connected", "wait"),
     ("completions bash", "completions"),
+];
+
+/// Every other verb, and why it is not asked twice in a row here.
+const OTHERS: [(&str, &str); 12] = [
+    ("sign-in", "changes something"),
+    ("connect", "changes something"),
+    ("disconnect", "changes something"),
+    ("sign-out", "changes something"),
+    ("reset", "changes something"),
+    ("dns flush", "changes something"),
+    ("dns reapply", "changes something"),
+    ("settings set", "changes something"),
+    ("settings reset", "changes something"),
+    ("log-level", "changes something"),
+    ("report", "writes a file that must not exist"),
+    ("monitor", "goes on for ever; in a story of its own"),
 ];
 
 /// What scripts ask for.
@@ -54,9 +71,27 @@ fn make_german(stand: &Stand) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All verbs that the program's help lists, as in `dns explain`.
+fn verbs(stand: &Stand, above: &str) -> anyhow::Result<Vec<String>> {
+    let help = stand.ctl("anna", format!("{above} --help").trim()).check()?.text();
+    // Options begin with a hyphen there, arguments with a bracket, and what is continued is indented further.
+    let names = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let mut all = Vec::new();
+    for name in names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()) && *name != "help") {
+        let name = format!("{above} {name}").trim().to_owned();
+        all.extend(verbs(stand, &name)?);
+        all.push(name);
+    }
+    Ok(all)
+}
+
+/// The program of somebody who speaks this language.
+fn speak<'a>(program: Program<'a>, language: &str) -> Program<'a> {
+    program.env("LC_ALL", language).env("LANGUAGE", "de").env("LOCPATH", LOCALES)
+}
+
 fn say(stand: &Stand, language: &str, line: &str) -> anyhow::Result<(String, Option<i32>)> {
-    let program = stand.ctl("anna", line).env("LC_ALL", language).env("LANGUAGE", "de").env("LOCPATH", LOCALES);
-    let done = program.run()?;
+    let done = speak(stand.ctl("anna", line), language).run()?;
     ensure!(matches!(done.status.code(), Some(0 | 1)), "{line}: {}: {}", done.status, done.complaint());
     Ok((done.text(), done.status.code()))
 }
@@ -80,6 +115,11 @@ fn what_scripts_read_is_the_same_in_every_language() -> anyhow::Result<()> {
         let _daemon = stand.serve_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 4)?;
+        for verb in verbs(stand, "")? {
+            let is_read = READING.iter().any(|(line, _)| *line == verb || line.starts_with(&format!("{verb} ")));
+            let is_other = OTHERS.iter().any(|(it, _)| *it == verb);
+            ensure!(is_read || is_other, "{verb}: neither read nor excused");
+        }
         for (line, schema) in READING {
             let (german, _) = say(stand, GERMAN, &format!("--json {line}"))?;
             check(line, schema, &german)?;
@@ -121,12 +161,17 @@ fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
 fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(20);
     tell(|stand| {
+        make_german(stand)?;
         stand.start_bus()?;
         let mut daemon = stand.serve_bus(stand.daemon())?;
         let monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
+        let program = speak(stand.ctl("anna", "--json monitor"), GERMAN);
+        let for_programs = program.start("monitor --json", stand.logs.open("monitor-json"))?;
         eventually("the state is told", PATIENCE, || monitor.log().contains("Signed out"))?;
         stand.sign_in("anna")?;
-        eventually("the session is told", PATIENCE, || monitor.log().count("Connected") == 1)?;
+        let count = |what: &str| for_programs.log().count(what);
+        let connected = r#""state":"connected""#;
+        eventually("the session is told", PATIENCE, || monitor.log().count("Connected") == 1 && count(connected) == 1)?;
 
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(PATIENCE)?;
@@ -141,6 +186,13 @@ fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
         let lines: Vec<&str> = told.lines().filter_map(|line| line.trim().split_once(' ')).map(|it| it.1).collect();
         ensure!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{lines:?}");
         ensure!(lines.iter().filter(|line| line.contains("resources")).count() >= 4, "{lines:?}");
-        monitor.stop().map(drop)
+        monitor.stop()?;
+
+        eventually("programs are told, too", PATIENCE, || count(connected) == 2)?;
+        ensure!(count(r#""running":false"#) == 1, "{}", for_programs.log().text());
+        for line in for_programs.log().text().lines().filter_map(|line| line.trim().split_once(' ')) {
+            check("monitor", "monitor", line.1)?;
+        }
+        for_programs.stop().map(drop)
     })
 }

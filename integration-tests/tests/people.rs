@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use integration_tests::{
-    account::{ACCOUNT, CLIENT_TOKEN, LAB_V4, PRIVATE_NAME},
+    account::{ACCOUNT, ACTOR, ANNA, AUTH_URL, CLIENT_TOKEN, LAB_V4, PRIVATE_NAME},
     bus,
     process::eventually,
     stand::{BUS_NAME, Stand, tell},
@@ -147,14 +148,59 @@ fn who_listens_on_the_bus_learns_nothing_private() -> anyhow::Result<()> {
 const CAPTURE: &str = "/run/lab/capture";
 
 /// What is never said on the bus, not even to whoever may know everything: the token, and what else opens doors.
-const SECRETS: [&str; 3] = [CLIENT_TOKEN, "anna-is-allowed", "relay-password-of"];
+const SECRETS: [&str; 4] = [CLIENT_TOKEN, "anna-is-allowed", "relay-password-of", ANNA.1];
+
+/// Anna's home, and what she types at her terminal.
+const HOME: &str = "/run/lab/anna";
+const TYPED: &str = "/run/lab/anna/typed";
+
+/// Makes terminals possible, which a fresh `/dev` has none of.
+const TERMINALS: &str = "mkdir -p /dev/pts && mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts && \
+                         rm -f /dev/ptmx && ln -s pts/ptmx /dev/ptmx";
+
+/// Anna signs in at a terminal, with a browser elsewhere, and pastes the address with which that ends. Returns what nobody else
+/// may know of this: nonce, state, and what the portal adds to the nonce.
+fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
+    let client = stand.client();
+    client.program("sh -c").arg(TERMINALS).check()?;
+    client.program("mkfifo --mode=0666").arg(TYPED).check()?;
+    let line = format!("firezonectl sign-in --callback --account-slug {ACCOUNT} --wait=20");
+    // Opened for both, it neither waits for a writer nor ends with one.
+    let terminal = format!("exec script --quiet --return --command '{line}' /dev/null 0<>{TYPED}");
+    let terminal = client.program("sh -c").arg(terminal).env("TERM", "xterm").env("HOME", HOME).as_user("anna");
+    let mut terminal = terminal.start("terminal", stand.logs.open("terminal"))?;
+    eventually("the page is shown", Duration::from_secs(10), || terminal.log().contains(AUTH_URL))?;
+    let shown = terminal.log().text();
+    let page = shown.split_whitespace().find(|word| word.starts_with(AUTH_URL)).context("no page")?.to_owned();
+
+    let browser =
+        "curl --silent --show-error --fail --max-time 10 --cookie-jar /run/lab/anna/jar --cookie /run/lab/anna/jar";
+    let form = page.replacen('?', "/sign_in?", 1);
+    let person = [format!("email={}", ANNA.0), format!("password={}", ANNA.1)];
+    let mut post = client.program(browser).arg(form).as_user("anna");
+    for field in &person {
+        post = post.arg("--data-urlencode").arg(field);
+    }
+    post.check()?;
+    let redirect = client.program(browser).arg("--output").arg("/dev/null").arg("--write-out").arg("%{redirect_url}");
+    let redirect = redirect.arg(format!("{AUTH_URL}{ACCOUNT}/sign_in/client_redirect")).as_user("anna").check()?.text();
+    client.program("sh -c").arg(format!("printf '%s\\r' '{redirect}' > {TYPED}")).check()?;
+    let end = terminal.wait(Duration::from_secs(30))?;
+    anyhow::ensure!(end.success(), "{end}: {}", terminal.log().text());
+
+    let secret = |address: &str, name: &str| {
+        let value = address.split_once(&format!("{name}=")).and_then(|it| it.1.split('&').next());
+        value.filter(|it| it.len() > 40).map(str::to_owned).with_context(|| format!("no {name} in {address}"))
+    };
+    Ok(vec![secret(&page, "nonce")?, secret(&page, "state")?, secret(&redirect, "fragment")?])
+}
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         let said = |text: &str| {
             let count = stand.client().program("grep --text --count --fixed-strings -e").arg(text).arg(CAPTURE).run();
             count.is_ok_and(|count| count.status.success())
@@ -171,8 +217,11 @@ fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
         stand.ctl("anna", "resources").check()?;
         stand.ctl("anna", "settings get").check()?;
         stand.ctl("anna", "doctor").run()?;
-        stand.client().program("install --directory --owner=anna /run/lab/anna").check()?;
-        stand.ctl("anna", "report /run/lab/anna/report").check()?;
+        stand.client().program("install --directory --owner=anna").arg(HOME).check()?;
+        stand.ctl("anna", &format!("report {HOME}/report")).check()?;
+        stand.download(PRIVATE_NAME, 1, 4)?;
+        stand.ctl("anna", "sign-out --wait=10").check()?;
+        let of_the_browser = sign_in_with_a_browser(stand)?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         stand.ctl("anna", "sign-out --wait=10").check()?;
         assert_eq!(state(stand)?, "signed-out");
@@ -181,10 +230,10 @@ fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
         stand.client().program(&format!("{CALL} {last}")).as_user("anna").check()?;
         eventually("root has heard all of it", Duration::from_secs(10), || said("the-last-word"))?;
 
-        for heard in ["SignIn", "SignOut", "Collect", ACCOUNT, "wiki"] {
+        for heard in ["SignIn", "SignOut", "Collect", ACCOUNT, ACTOR, "wiki"] {
             assert!(said(heard), "root has not heard {heard:?}, so what was not heard means nothing");
         }
-        for secret in SECRETS {
+        for secret in SECRETS.into_iter().chain(of_the_browser.iter().map(String::as_str)) {
             assert!(!said(secret), "root has heard {secret:?}");
         }
         Ok(())

@@ -111,33 +111,34 @@ fn every_method_of_the_bus_has_a_command() {
     }
 }
 
-/// Every error of the contract. Whoever adds one is stopped here by the compiler, and finds what else to do.
-fn errors() -> Vec<Error> {
-    let all = [
-        Error::NotAuthorized as fn(String) -> Error,
-        Error::InvalidArgs,
-        Error::InvalidToken,
-        Error::NotFound,
-        Error::Locked,
-        Error::Failed,
-        Error::LimitReached,
-        Error::Stopping,
-    ];
-    let all: Vec<Error> = all.map(|it| it("so it is".to_owned())).into();
-    for error in &all {
-        match error {
-            Error::ZBus(_)
-            | Error::NotAuthorized(_)
-            | Error::InvalidArgs(_)
-            | Error::InvalidToken(_)
-            | Error::NotFound(_)
-            | Error::Locked(_)
-            | Error::Failed(_)
-            | Error::LimitReached(_)
-            | Error::Stopping(_) => {}
+/// The names of all errors, as the contract's source lists them.
+fn errors() -> Vec<&'static str> {
+    let source = include_str!("../../../crates/dbus-api/src/error.rs");
+    source.lines().filter_map(|line| line.trim().strip_suffix("(String),")).collect()
+}
+
+/// The sources of tests of the daemon's objects.
+fn tests_of_the_daemon() -> String {
+    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../firezoned/src/bus")];
+    let mut text = String::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|it| it.unwrap().path()));
+        } else if path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap().contains("test") {
+            text += &std::fs::read_to_string(path).unwrap();
         }
     }
-    all
+    text
+}
+
+#[test]
+fn each_error_is_reached_by_a_test_of_the_daemon() {
+    let tests = tests_of_the_daemon();
+    for error in errors() {
+        let pattern = format!("Error::{error}(_)");
+        let is_reached = |line: &str| line.contains("assert!(matches!(") && line.contains(&pattern);
+        assert!(tests.lines().any(is_reached), "no test of the daemon is answered {error}");
+    }
 }
 
 #[tokio::test]
@@ -147,10 +148,13 @@ async fn each_error_of_the_daemon_has_an_exit_code() {
     let (_, promised) = page.split_once("\n.SH ERRORS\n").unwrap();
     let promised = promised.split("\n.PP\n").next().unwrap();
     let errors = errors();
+    assert!(
+        errors.len() >= 8
+            && errors.contains(&Error::Stopping(String::new()).name().as_str().rsplit('.').next().unwrap())
+    );
     assert_eq!(promised.matches("\n.TP\n").count(), errors.len(), "the manual has other errors");
-    for error in errors {
-        let name = error.name().to_string();
-        let word = name.strip_prefix("dev.firezone.Client1.Error.").unwrap();
+    for word in errors {
+        let name = format!("dev.firezone.Client1.Error.{word}");
         let about = entry(&page, word).unwrap_or_else(|| panic!("the manual lacks {word}"));
         let code: u8 = about.split_once("Exit status ").unwrap().1.split('.').next().unwrap().parse().unwrap();
         assert!(about.contains("To do: "), "{word}: no remedy");

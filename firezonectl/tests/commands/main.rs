@@ -9,6 +9,7 @@ mod monitor;
 mod played;
 mod program;
 mod resources;
+mod schemas;
 mod scripts;
 mod session;
 mod settings;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use zbus::{Connection, connection};
 
-use crate::{connected, played::Mind, resources};
+use crate::{connected, played::Mind, resources, schemas::described};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_firezonectl");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -234,11 +234,13 @@ async fn a_reader_that_has_had_enough_is_no_failure() {
 #[ignore = "needs dbus-daemon: make integration"]
 async fn a_monitor_prints_one_line_a_change_and_survives_a_restart() {
     let (machine, daemon) = Machine::new(connected()).await;
-    let mut monitor = machine.ctl("monitor --json").stdin(Stdio::piped()).spawn().unwrap();
+    let mut monitor = machine.ctl("monitor --json").stdin(Stdio::piped()).env("LC_ALL", "de_DE.UTF-8").spawn().unwrap();
     let mut lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
     let mut next = async || {
         let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("a line in time");
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+        let line = line.unwrap().unwrap();
+        described("monitor --json", "monitor", &line);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         (line["running"].as_bool().unwrap(), line["state"].as_str().unwrap().to_owned())
     };
     assert_eq!(next().await, (true, "connected".to_owned()));
@@ -307,9 +309,11 @@ async fn without_a_terminal_nobody_is_asked() {
     let (machine, _daemon) = Machine::new(Status::default()).await;
     let done = machine.ctl("sign-in").output().await.unwrap();
     assert_eq!(done.status.code(), Some(2), "{done:?}");
-    let mut ctl = machine.ctl("sign-in --token-stdin").stdin(Stdio::piped()).spawn().unwrap();
+    let mut ctl = machine.ctl("--json sign-in --token-stdin").stdin(Stdio::piped()).spawn().unwrap();
     ctl.stdin.take().unwrap().write_all(b" .from-a-file\n").await.unwrap();
-    assert_eq!(ctl.wait().await.unwrap().code(), Some(0));
+    let done = ctl.wait_with_output().await.unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    described("sign-in", "session", std::str::from_utf8(&done.stdout).unwrap());
     assert_eq!(machine.mind.0.lock().unwrap().tokens, [".from-a-file"]);
 }
 
@@ -353,6 +357,9 @@ async fn the_keyring_keeps_what_connect_needs_until_sign_out() {
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
         let done = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap();
+        if line.starts_with("--json ") {
+            described(line, "session", std::str::from_utf8(&done.stdout).unwrap());
+        }
         (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
     let done = (Some(0), String::new());
@@ -372,7 +379,7 @@ async fn the_keyring_keeps_what_connect_needs_until_sign_out() {
     assert_eq!(ctl("connect", "").await, done);
     assert_eq!(service.search_items(theirs.clone()).await.unwrap().unlocked.len(), 1, "nobody has seen it work");
     machine.mind.0.lock().unwrap().next = Some("connected");
-    assert_eq!(ctl("connect --wait", "").await, done);
+    assert_eq!(ctl("--json connect --wait", "").await, done);
     assert_eq!(service.search_items(theirs).await.unwrap().unlocked.len(), 0);
     assert_eq!(machine.mind.0.lock().unwrap().tokens, [".not-kept", ".kept", ".kept", ".kept"]);
 
