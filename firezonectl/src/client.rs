@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use zbus::{Connection, connection, fdo::DBusProxy, names::BusName, proxy::CacheProperties};
 
 use crate::{
-    failure::Failure,
+    failure::{Failure, in_words},
     status_watch::{Notice, StatusWatch},
 };
 
@@ -345,7 +345,7 @@ fn from_file(path: &Path) -> Result<StatusFile, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::Failed(format!("cannot read {}: {error}", path.display()))
+    Failure::Failed(format!("cannot read {}: {}", path.display(), in_words(error)))
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, dbus_api::Error>>) -> Result<T, Failure> {

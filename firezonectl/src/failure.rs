@@ -41,7 +41,7 @@ pub enum Failure {
     #[error("service mode: this machine signs in with a token of its own, so nobody else can")]
     ServiceMode,
     /// It took too long. What was asked for may still happen.
-    #[error("timed out; the daemon goes on trying (see: firezonectl status)")]
+    #[error("timed out; what was asked for may still happen (see: firezonectl status)")]
     TimedOut,
     /// The token is none, or the portal does not want it.
     #[error("the token was rejected: {0}")]
@@ -96,8 +96,14 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(in_words(&error))
     }
+}
+
+/// What the system says, without the number that it has for it.
+pub(crate) fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -134,6 +140,12 @@ mod tests {
             let entry = format!(".TP\n.B {code}\n{}", capitalised(meaning));
             assert!(page.contains(&entry), "{entry}");
         }
+    }
+
+    #[test]
+    fn people_are_not_told_numbers_of_errors() {
+        let error = io::Error::from(rustix::io::Errno::NOENT);
+        assert_eq!(Failure::from(error).text().unwrap(), "No such file or directory");
     }
 
     fn capitalised(text: &str) -> String {

@@ -13,7 +13,7 @@ use crate::{
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
-Without ON|OFF it is shown what is the case. It is used only if the account has one.
+Without on or off it is shown what is the case. It is used only if the account has one.
 
 Example: firezonectl internet on";
 
@@ -21,6 +21,7 @@ Example: firezonectl internet on";
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// What it shall be
+    #[arg(value_name = "on|off")]
     wanted: Option<Switch>,
 }
 

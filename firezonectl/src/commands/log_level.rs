@@ -23,7 +23,7 @@ pub struct Args {
     filter: Option<String>,
 
     /// For so many seconds, at most a day
-    #[arg(long = "for", value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::{Surroundings, completions};
+use super::{Surroundings, completions, resource};
 use crate::{
     failure::Failure,
     output::{SCHEMA, Show, Style, printable, words},
@@ -42,7 +42,10 @@ pub(super) struct Path {
 }
 
 pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Path, Failure> {
-    let it = around.commanding()?.path(&args.resource).await?;
+    let it = around.commanding()?.path(&args.resource).await.map_err(|failure| match failure {
+        Failure::NotFound(_) => resource::unknown(&args.resource),
+        other => other,
+    })?;
     Ok(Path {
         schema: SCHEMA,
         id: it.id,

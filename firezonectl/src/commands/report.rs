@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::OpenOptions,
-    io::{ErrorKind, Write as _},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
 };
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Surroundings, doctor::facts};
 use crate::{
     client::Daemon,
-    failure::Failure,
+    failure::{Failure, in_words},
     output::{SCHEMA, Show, Style},
 };
 
@@ -70,13 +70,14 @@ pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Writte
     let report = Report::from_json(&text)
         .map_err(|error| Failure::Failed(format!("the daemon's report makes no sense: {error}")))?;
     let file = args.file.display().to_string();
+    let cannot = |error: &io::Error| Failure::Failed(format!("cannot write {file}: {}", in_words(error)));
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file).map_err(|error| {
         match error.kind() {
             ErrorKind::AlreadyExists => Failure::Failed(format!("{file} exists already")),
-            _ => Failure::Failed(format!("cannot write {file}: {error}")),
+            _ => cannot(&error),
         }
     })?;
-    out.write_all(text.as_bytes()).map_err(|error| Failure::Failed(format!("cannot write {file}: {error}")))?;
+    out.write_all(text.as_bytes()).map_err(|error| cannot(&error))?;
     Ok(Written { schema: SCHEMA, file, by, without, parts: parts(&report) })
 }
 

@@ -40,7 +40,12 @@ pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<resources::Resou
     let wanted = name.to_lowercase();
     let all = resources::all(daemon, None).await?;
     let found = all.into_iter().find(|it| it.name.to_lowercase() == wanted || it.id == wanted);
-    found.ok_or_else(|| Failure::NotFound(format!("there is no resource {name:?} (see: firezonectl resources)")))
+    found.ok_or_else(|| unknown(name))
+}
+
+/// What to say where there is none.
+pub(super) fn unknown(name: &str) -> Failure {
+    Failure::NotFound(format!("there is no resource {name:?} (see: firezonectl resources)"))
 }
 
 impl Show for Resource {

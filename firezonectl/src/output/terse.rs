@@ -30,16 +30,23 @@ fn cell(element: &Value, field: &str) -> Result<String, Failure> {
     Ok(escaped(&text))
 }
 
-/// What fits into a cell: a plain value, or a list of such.
+/// What tells the things in a list apart, what comes first counts.
+const IDENTITIES: [&str; 3] = ["id", "code", "sentinel"];
+
+/// What fits into a cell: a plain value, or a list of such or of things that have an identity.
 fn plain(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
-        Value::Array(list) => Some(list.iter().map(plain).collect::<Option<Vec<_>>>()?.join(",")),
+        Value::Array(list) => Some(list.iter().map(|it| plain(identity(it))).collect::<Option<Vec<_>>>()?.join(",")),
         Value::Object(_) => None,
     }
+}
+
+fn identity(value: &Value) -> &Value {
+    IDENTITIES.iter().find_map(|key| value.as_object()?.get(*key)).unwrap_or(value)
 }
 
 /// Colons and backslashes get a backslash before them. Names come from outside; they must not end the line.
@@ -73,6 +80,15 @@ mod tests {
         ] });
         let text = render(&answer, Some("list"), &fields("name,on,note,sites")).unwrap();
         assert_eq!(text, "a\\:b\\\\c:true::x,y\nline\u{fffd}break:false:7:\n");
+    }
+
+    #[test]
+    fn things_in_a_list_are_told_by_their_identity() {
+        let answer =
+            json!({ "gateways": [{ "path": "direct", "id": "g1" }, { "id": "g2" }], "warnings": [{ "code": "w" }] });
+        assert_eq!(render(&answer, None, &fields("gateways,warnings")).unwrap(), "g1,g2:w\n");
+        let nothing = json!({ "gateways": [], "warnings": [] });
+        assert_eq!(render(&nothing, None, &fields("gateways,warnings")).unwrap(), ":\n");
     }
 
     #[test]
