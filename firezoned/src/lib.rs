@@ -21,5 +21,4 @@ pub mod settings;
 pub mod signals;
 pub mod simulation;
 pub mod snapshot;
-mod tls;
 pub mod token;

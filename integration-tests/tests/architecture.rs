@@ -84,6 +84,8 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
         ("doctor", &["model", "tunnel", "connection", "portal", "firezoned"]),
+        ("tls", &["portal", "zbus"]),
+        ("config-file", &["portal", "zbus", "tokio"]),
         ("firezonectl", &["tunnel", "connection", "firezoned", "gtk4"]),
         ("firezone-gtk", &["tunnel", "connection", "dns", "firezoned"]),
         ("firezoned", &["gtk4", "keyring"]),

@@ -44,6 +44,9 @@ impl Dialect {
 }
 
 impl ApiUrl {
+    /// Where the portal is if nobody says otherwise.
+    pub const DEFAULT: &'static str = "wss://api.firezone.dev/";
+
     /// The host, without brackets around an IPv6 address.
     #[must_use]
     pub fn host(&self) -> &str {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Source, Told, Values, file, setting};
+use super::{Source, Told, Values, setting};
 
 /// As that client writes it; one that lacks a field is no more than nothing to that client either.
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ struct AdvancedSettings {
 
 /// Reads it. What nobody has chosen, because it is what we do anyway, was not said.
 pub(super) fn read(path: &Path, owners: &[u32], values: &mut Values) {
-    let Ok(Some(text)) = file::text(path, owners) else { return };
+    let Ok(Some(text)) = config_file::text(path, owners) else { return };
     let Ok(AdvancedSettings { api_url, auth_url, log_filter }) = serde_json::from_str(&text) else { return };
     let said = [("api-url", api_url), ("auth-url", auth_url), ("log-filter", log_filter)];
     let said = said.map(|(key, text)| setting::find(key).map(|setting| (setting, text.trim().to_owned())));

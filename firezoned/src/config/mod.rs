@@ -126,7 +126,7 @@ impl Config {
         places: &Places,
     ) -> Result<Self, InvalidConfig> {
         let (mut values, mut mistakes) = (Values::new(), Vec::new());
-        places.read(&mut values, &mut mistakes);
+        file::read_all(places, &mut values, &mut mistakes);
         for setting in &SETTINGS {
             let said = match args.setting(setting.key) {
                 Some(text) => Ok(Some((Source::Argument(setting.flag), text))),

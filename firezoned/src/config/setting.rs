@@ -66,7 +66,7 @@ pub const SETTINGS: [Setting; 10] = [
         flag: "--api-url",
         variable: "FIREZONE_API_URL",
         kind: Kind::ApiUrl,
-        default: "wss://api.firezone.dev/",
+        default: ApiUrl::DEFAULT,
         doc: "Where the portal is.",
         change: Change::Never,
     },

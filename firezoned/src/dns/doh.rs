@@ -22,6 +22,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::{DohUrl, Resolver};
 use rustls::pki_types::ServerName;
+use tls::Roots;
 use tokio::{net::TcpStream, sync::Mutex as AsyncMutex, task::JoinHandle, time::Instant};
 use tokio_rustls::TlsConnector;
 use url::Host;
@@ -33,7 +34,6 @@ use super::{
     plain::{id_of, with_id},
     sockets::Sockets,
 };
-use crate::tls::Roots;
 
 const MEDIA_TYPE: &str = "application/dns-message";
 const HTTP_2: &[u8] = b"h2";

@@ -11,6 +11,7 @@ use std::{
 use dns::Via;
 use model::{Encryption, Resolver};
 use rustls::{ClientConfig, pki_types::ServerName};
+use tls::Roots;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -26,7 +27,6 @@ use super::{
     plain::{framed, id_of, with_id},
     sockets::Sockets,
 };
-use crate::tls::Roots;
 
 /// How many queries wait for their turn on one connection. More wait at their askers.
 const WAITING: usize = 64;

@@ -11,6 +11,7 @@ use std::{
 use dns::{NoResponse, Response, Upstream, Via};
 use hickory_proto::op;
 use model::{Encryption, Resolver};
+use tls::{Flaw, Roots};
 use tokio::time::timeout;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     plain::{self, id_of},
     sockets::Sockets,
 };
-use crate::tls::Roots;
 
 /// How many resolvers are remembered to have failed.
 const FAILURES: usize = 512;
@@ -271,7 +271,7 @@ impl From<&NoAnswer> for Failure {
         match error {
             NoAnswer::TimedOut => Self::TimedOut,
             NoAnswer::CannotMark => Self::CannotMark,
-            NoAnswer::Io(error) if is_about_certificates(error) => Self::Certificate,
+            NoAnswer::Io(error) if Flaw::of(error).is_some() => Self::Certificate,
             NoAnswer::Io(_) | NoAnswer::Closed => Self::Unreachable,
             NoAnswer::NoAddress => Self::NoAddress,
             NoAnswer::NoServerName => Self::Certificate,
@@ -284,9 +284,4 @@ impl From<&NoAnswer> for Failure {
             | NoAnswer::NoMessage => Self::Protocol,
         }
     }
-}
-
-fn is_about_certificates(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }

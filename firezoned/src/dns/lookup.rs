@@ -13,6 +13,7 @@ use hickory_proto::{
     rr::{Name, RData, RecordType},
 };
 use model::{Encryption, Resolver};
+use tls::Roots;
 use tokio::time::timeout;
 
 use super::{
@@ -22,7 +23,6 @@ use super::{
     plain,
     sockets::Sockets,
 };
-use crate::tls::Roots;
 
 /// For each question.
 const ANSWER: Duration = Duration::from_secs(2);

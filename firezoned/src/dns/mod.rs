@@ -41,9 +41,9 @@ mod tests_encrypted;
 use std::net::IpAddr;
 
 use model::Resolver;
+use tls::Roots;
 
 use self::sockets::Sockets;
-use crate::tls::Roots;
 
 pub use forward::{Failure, Forwarder};
 pub use obstacle::Process;

@@ -11,8 +11,6 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::tls;
-
 /// How to connect to a resolver, whoever it is.
 pub(super) fn client() -> io::Result<ClientConfig> {
     let verifier = Anybody(ring::default_provider().signature_verification_algorithms);

@@ -11,6 +11,7 @@ use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
+use tls::Roots;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -24,7 +25,7 @@ use super::{
     ServeError, Server, Transport,
     forward::{Forwarder, Limits},
 };
-use crate::{dataplane::Command, tls::Roots};
+use crate::dataplane::Command;
 
 const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 const PATIENT: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType, rdata::A},
 };
 use model::{DohUrl, Encryption, Resolver};
+use tls::Roots;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream, UdpSocket},
@@ -29,7 +30,6 @@ use super::{
     Transport,
     forward::{Answered, Failure, Forwarder, Limits, NoAnswer},
 };
-use crate::tls::Roots;
 
 const PATIENT: Duration = Duration::from_secs(60);
 /// Whom the certificate of the tests is for.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use ::tls::Roots;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use portal::{ApiUrl, DialError, Lost, Request};
 use socket2::SockRef;
@@ -23,7 +24,6 @@ use super::{
     upgrade::upgrade,
     websocket::WebSocket,
 };
-use crate::tls::Roots;
 
 /// For each address.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -6,9 +6,10 @@
 use std::{net::IpAddr, path::Path};
 
 use portal::DialError;
+use tls::Roots;
 use tokio::io::AsyncReadExt as _;
 
-use crate::{dns, tls::Roots};
+use crate::dns;
 
 /// A portal has a handful of addresses.
 const MOST_ADDRESSES: usize = 32;

@@ -4,11 +4,11 @@ use std::{io, sync::Arc};
 
 use portal::DialError;
 use rustls::pki_types::ServerName;
+use tls::{Flaw, Roots};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::stream::Stream;
-use crate::tls::Roots;
 
 /// Encrypts `stream` for `host`, which may be an address.
 pub(super) async fn connect(stream: TcpStream, host: &str, roots: &Roots) -> Result<Stream, DialError> {
@@ -21,8 +21,5 @@ pub(super) async fn connect(stream: TcpStream, host: &str, roots: &Roots) -> Res
 
 fn blame(error: &io::Error) -> DialError {
     tracing::debug!(%error, "TLS failed");
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => DialError::Certificate,
-        Some(_) | None => DialError::Tls,
-    }
+    if Flaw::of(error).is_some() { DialError::Certificate } else { DialError::Tls }
 }

@@ -10,6 +10,7 @@ use hickory_proto::{
     op::{Message, MessageType, ResponseCode},
     rr::{RData, Record, RecordType, rdata},
 };
+use tls::Roots;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, UdpSocket},
@@ -20,7 +21,6 @@ use super::{
     super::resolve::{Resolver, resolve},
     portal_double::{Hosts, skip},
 };
-use crate::tls::Roots;
 
 /// How a resolver for tests behaves.
 #[derive(Clone, Copy)]

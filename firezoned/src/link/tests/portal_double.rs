@@ -7,6 +7,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use model::PublicKey;
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
+use tls::Roots;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -21,7 +22,6 @@ use tokio_tungstenite::{
 };
 
 use super::super::{Event, Link, dial::Dialer};
-use crate::tls::Roots;
 
 pub(super) const TOKEN: &str = ".SFMyNTY.invented.token";
 
