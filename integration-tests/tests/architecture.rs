@@ -83,7 +83,7 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("connection", &["tunnel", "dns", "portal"]),
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
-        ("doctor", &["model", "tunnel", "connection", "portal", "firezoned"]),
+        ("doctor", &["tunnel", "connection", "dns", "firezoned"]),
         ("tls", &["portal", "zbus"]),
         ("config-file", &["portal", "zbus", "tokio"]),
         ("firezonectl", &["tunnel", "connection", "firezoned", "gtk4"]),

@@ -1,5 +1,7 @@
 //! What the facts mean. Each check is a function of them; nothing here reads or asks.
 
+mod portal;
+
 use dbus_api::State;
 
 use crate::{Check, Facts, Verdict, Whereabouts};
@@ -255,11 +257,7 @@ fn resolvers(facts: &Facts) -> Finding {
 
 fn portal(facts: &Facts) -> Finding {
     let Some(status) = &facts.status else {
-        return match &facts.knock {
-            Some(Ok(())) => ok("it answers"),
-            Some(Err(why)) => failed(why.clone(), "nobody can sign in", "check the network, and what filters it"),
-            None => skipped("only the daemon knows"),
-        };
+        return facts.knock.as_ref().map_or_else(|| skipped("only the daemon knows"), portal::knock);
     };
     match (status.portal.as_str(), status.portal_error.as_deref().unwrap_or_default()) {
         ("joined", _) => ok("joined"),

@@ -3,19 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, TcpStream, ToSocketAddrs as _},
+    net::IpAddr,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use dbus_api::Status;
 
-use crate::checks::SENTINELS;
+use crate::{checks::SENTINELS, portal::Knock};
 
-/// How long the portal may take to answer a knock.
-const KNOCK: Duration = Duration::from_secs(3);
-/// Where the portal is, unless the daemon says otherwise.
-const PORTAL: (&str, u16) = ("api.firezone.dev", 443);
 /// The daemon's interface.
 pub const INTERFACE: &str = "firezone0";
 
@@ -83,8 +79,8 @@ pub struct Facts {
     pub ipv6: Option<bool>,
     /// Interfaces of other tunnels.
     pub others: Vec<String>,
-    /// Whether the portal answers a knock, or why not; only without a daemon that knows.
-    pub knock: Option<Result<(), String>>,
+    /// Whether the portal answers a knock; only without a daemon that knows.
+    pub knock: Option<Knock>,
 }
 
 impl Facts {
@@ -119,13 +115,6 @@ impl Facts {
         self.ipv6 = (!is_off).then(|| has_ipv6_route(&text("proc/net/ipv6_route")));
         self.others = other_tunnels(&at("sys/class/net"));
     }
-}
-
-/// Knocks at the portal, for as long as nobody knows better. Blocks for some seconds, or as long as resolvers need.
-pub(crate) fn knock() -> Result<(), String> {
-    let addresses = PORTAL.to_socket_addrs().map_err(|error| format!("cannot resolve {}: {error}", PORTAL.0))?;
-    let address = addresses.into_iter().next().ok_or_else(|| format!("{} has no address", PORTAL.0))?;
-    TcpStream::connect_timeout(&address, KNOCK).map(drop).map_err(|error| format!("{}: {error}", PORTAL.0))
 }
 
 /// What the daemon's process may do.

@@ -5,6 +5,7 @@
 //!
 //! * [`facts`] – what files below `/proc`, `/sys`, `/etc` and `/run` say; reading only, no privileges
 //! * [`neighbours`], [`rules`] – what other services and the kernel say
+//! * [`portal`] – whether the portal answers, where nobody tells who knows
 //! * [`look`] – all of these at once
 //! * [`checks`] – what all of that means, from the facts alone
 //! * [`report`] – everything that helps, and nothing that is private
@@ -17,6 +18,7 @@ pub mod facts;
 mod log;
 mod look;
 pub mod neighbours;
+pub mod portal;
 mod redaction;
 pub mod report;
 pub mod rules;

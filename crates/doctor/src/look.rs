@@ -5,21 +5,29 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use tls::Roots;
 use tokio::time::timeout;
 use zbus::Connection;
 
-use crate::{Facts, rules};
+use crate::{
+    Facts,
+    neighbours::Unit,
+    portal::{self, Knock, Said},
+    rules,
+};
 
+/// Whose the daemon's configuration has to be.
+const ROOT: u32 = 0;
 /// How long each of other services, the kernel and files may take. What does not answer in time is not there.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a knock at the portal may take; names may have to be resolved first, by several who do not answer.
-const KNOCK: Duration = Duration::from_secs(10);
+/// How the existing client and ours are told by the environment where the portal is.
+const API_URL: &str = "FIREZONE_API_URL";
 
 /// Adds what can be found out here and now to what the caller knows of the daemon ([`Facts::daemon`],
 /// [`Facts::permissions`], [`Facts::status`]; the default is a daemon that does not run). `bus` is the system bus, if there
 /// is one. If nobody knows the state, the portal is asked for a sign of life.
 ///
-/// Needs a tokio runtime, and no privileges. Takes some milliseconds, and at most 25 s on a machine where nothing answers.
+/// Needs a tokio runtime, and no privileges. Takes some milliseconds, and at most 35 s on a machine where nothing answers.
 #[expect(clippy::disallowed_methods, reason = "this is the edge of the crate: what it finds is of this moment")]
 pub async fn look(known: Facts, bus: Option<&Connection>) -> Facts {
     let mut facts = known;
@@ -37,12 +45,21 @@ pub async fn look(known: Facts, bus: Option<&Connection>) -> Facts {
         facts = read;
     }
     if facts.status.is_none() {
-        let late = || Err("nobody resolves the portal's name in time".to_owned());
-        let knock = tokio::task::spawn_blocking(crate::facts::knock);
-        facts.knock =
-            Some(timeout(KNOCK, knock).await.map_or_else(|_| late(), |outcome| outcome.unwrap_or_else(|_| late())));
+        facts.knock = knock(bus).await;
     }
     facts
+}
+
+/// Looks for the portal where a daemon would that does not run. Takes 12 s at most.
+async fn knock(bus: Option<&Connection>) -> Option<Knock> {
+    let unit = match bus {
+        Some(bus) => timeout(PATIENCE, Unit::ask(bus)).await.ok().flatten(),
+        None => None,
+    };
+    let own = std::env::var(API_URL).ok();
+    let reading = tokio::task::spawn_blocking(move || Said::read(Path::new("/"), ROOT, unit.as_ref(), own));
+    let said = timeout(PATIENCE, reading).await.ok()?.ok()?;
+    Some(portal::knock(said, &Roots::System).await)
 }
 
 /// The same for a program that has no connection to the system bus, such as a front end that has found no daemon.

@@ -1,13 +1,30 @@
 //! Other services on the system bus.
 
-use zbus::{Connection, fdo::DBusProxy, names::BusName};
+use zbus::{Connection, fdo::DBusProxy, names::BusName, zvariant::OwnedObjectPath};
 
 use crate::Facts;
 
 /// Whom permissions are asked of.
 const POLKIT: &str = "org.freedesktop.PolicyKit1";
+/// Who starts the daemon.
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const UNIT: &str = "firezone-client.service";
 /// Who knows whether a network wants a page to be visited first.
 const NETWORK_MANAGER: &str = "org.freedesktop.NetworkManager";
+
+/// What the daemon's unit passes on to it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Unit {
+    /// Assignments, as `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    /// Files with more of these, which win; `None` if nobody says.
+    pub(crate) environment_files: Option<Vec<String>>,
+    /// The words of the command.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// One line `ExecStart=`: (path, arguments, ignore failure, times and processes of the last run).
+type Execution = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
 impl Facts {
     /// Adds who else is on this bus, which is the system bus. The caller limits how long that may take.
@@ -18,6 +35,26 @@ impl Facts {
         let is_there = owns(&services, POLKIT).await;
         self.has_polkit = Some(is_there || activatable.iter().any(|it| it.as_str() == POLKIT));
         self.captive = if owns(&services, NETWORK_MANAGER).await { captive(bus).await } else { None };
+    }
+}
+
+impl Unit {
+    /// What systemd knows of the daemon's unit; nothing if there is neither systemd nor such a unit. Everybody may ask.
+    pub(crate) async fn ask(bus: &Connection) -> Option<Self> {
+        let services = DBusProxy::new(bus).await.ok()?;
+        if !owns(&services, SYSTEMD).await {
+            return None;
+        }
+        let manager = zbus::Proxy::new(bus, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+        let unit: OwnedObjectPath = manager.await.ok()?.call("LoadUnit", &UNIT).await.ok()?;
+        let unit = zbus::Proxy::new(bus, SYSTEMD, unit, "org.freedesktop.systemd1.Service").await.ok()?;
+        let files = unit.get_property::<Vec<(String, bool)>>("EnvironmentFiles").await.ok()?;
+        let commands = unit.get_property::<Vec<Execution>>("ExecStart").await.unwrap_or_default();
+        Some(Self {
+            environment: unit.get_property("Environment").await.unwrap_or_default(),
+            environment_files: Some(files.into_iter().map(|(path, _)| path).collect()),
+            arguments: commands.into_iter().next().map(|it| it.1).unwrap_or_default(),
+        })
     }
 }
 

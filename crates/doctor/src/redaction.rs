@@ -2,7 +2,10 @@
 
 use dbus_api::{Gateway, Status, Warning};
 
-use crate::Facts;
+use crate::{
+    Facts,
+    portal::{Knock, Outcome},
+};
 
 /// Stands for what was there.
 const SOMETHING: &str = "redacted";
@@ -64,7 +67,23 @@ impl Facts {
             way_out: way_out.as_ref().map(|(_, mtu)| ("the interface".to_owned(), *mtu)),
             ipv6: *ipv6,
             others: others.iter().map(|it| tunnel(it)).collect(),
-            knock: knock.as_ref().map(|outcome| outcome.clone().map_err(|_| "it does not answer".to_owned())),
+            knock: knock.as_ref().map(|it| it.redacted()),
+        }
+    }
+}
+
+impl Knock {
+    /// The same, without the portal's name, and without the places where it is written.
+    fn redacted(&self) -> Self {
+        let Self { whom: _, by, unread, outcome } = self;
+        Self {
+            whom: "the portal".to_owned(),
+            by: if by.is_empty() { String::new() } else { "the administrator".to_owned() },
+            unread: unread.iter().map(|_| SOMETHING.to_owned()).collect(),
+            outcome: match outcome {
+                Outcome::Senseless(_) => Outcome::Senseless("the configuration makes no sense".to_owned()),
+                it => it.clone(),
+            },
         }
     }
 }

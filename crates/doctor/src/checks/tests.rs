@@ -1,6 +1,7 @@
 use dbus_api::{Gateway, Status};
 
 use super::*;
+use crate::portal::{Knock, Outcome};
 
 fn healthy() -> Facts {
     Facts {
@@ -126,7 +127,12 @@ fn a_dead_daemon_is_seen_with_what_it_has_left() {
         daemon: Whereabouts::Nowhere,
         nameservers: vec!["100.100.111.1".to_owned()],
         rules: Some(6),
-        knock: Some(Err("api.firezone.dev: refused".to_owned())),
+        knock: Some(Knock {
+            whom: "api.firezone.dev:443".to_owned(),
+            by: String::new(),
+            unread: Vec::new(),
+            outcome: Outcome::Unreachable(std::io::ErrorKind::ConnectionRefused),
+        }),
         members: Some(vec![]),
         has_tun: true,
         now: EARLIEST,

@@ -2,7 +2,10 @@ use dbus_api::{Device, Warning, dns};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
-use crate::Whereabouts;
+use crate::{
+    Whereabouts,
+    portal::{Knock, Outcome},
+};
 
 /// Makes texts that must not be seen again, and remembers them.
 struct Secrets {
@@ -154,6 +157,13 @@ impl Secrets {
         }
     }
 
+    fn knock(&mut self) -> Knock {
+        let outcomes =
+            [Outcome::Answers { is_tls: true }, Outcome::NoName, Outcome::NoTls, Outcome::Senseless(self.text())];
+        let outcome = outcomes[self.rng.random_range(0..outcomes.len())].clone();
+        Knock { whom: self.text(), by: self.text(), unread: self.some(), outcome }
+    }
+
     fn facts(&mut self) -> Facts {
         let everywhere = [Whereabouts::Bus, Whereabouts::Socket, Whereabouts::File, Whereabouts::Nowhere];
         Facts {
@@ -165,7 +175,7 @@ impl Secrets {
             upstream: self.some(),
             way_out: self.chance().then(|| (self.text(), 1280)),
             others: self.some(),
-            knock: self.chance().then(|| Err(self.text())),
+            knock: self.chance().then(|| self.knock()),
             capabilities: self.chance().then_some(0),
             has_tun: self.chance(),
             now: self.number(),

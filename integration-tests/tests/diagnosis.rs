@@ -1,0 +1,77 @@
+//! What `firezonectl doctor` finds on a machine where something is wrong, for real.
+
+use anyhow::{Context as _, ensure};
+use integration_tests::{
+    account::{PORTAL_NAME, PORTAL_URL},
+    netns::Host,
+    process::Program,
+    stand::tell,
+    topology::PORTAL,
+};
+
+/// The daemon's configuration.
+const CONFIG: &str = "/etc/dev.firezone.client/firezoned.toml";
+/// Where a portal with a certificate of its own making is.
+const TLS_PORT: u16 = 8443;
+const CERTIFICATE: &str = "/run/lab/certificate.pem";
+
+/// The result and the evidence of one check, as this program tells it.
+fn check(doctor: Program<'_>, id: &str) -> anyhow::Result<(String, String)> {
+    let answer = doctor.run()?.json()?;
+    let checks = answer["checks"].as_array().context("no checks")?;
+    let check = checks.iter().find(|it| it["id"] == id).with_context(|| format!("no {id}"))?;
+    let word = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    ensure!(word("result") == "ok" || word("result") == "skipped" || !word("remedy").is_empty(), "{check}");
+    Ok((word("result"), word("evidence")))
+}
+
+/// Where the daemon is told to look for the portal, by a file that everybody may read.
+fn configure(client: &Host, text: &str) -> anyhow::Result<()> {
+    client.program("mkdir -p /etc/dev.firezone.client").check()?;
+    client.write(CONFIG, text)?;
+    client.program("chmod 0644").arg(CONFIG).check().map(drop)
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn without_a_daemon_the_portal_is_looked_for_where_the_daemon_would() -> anyhow::Result<()> {
+    tell(|stand| {
+        let portal = &stand.net.portal;
+        let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout /run/lab/key.pem";
+        let name = format!("subjectAltName=DNS:{PORTAL_NAME}");
+        let subject = format!("/CN={PORTAL_NAME}");
+        let make = portal.program(make).arg("-out").arg(CERTIFICATE).arg("-subj").arg(subject);
+        make.arg("-addext").arg(name).arg("-addext").arg("basicConstraints=critical,CA:false").check()?;
+        let server = format!("openssl s_server -quiet -accept {TLS_PORT} -cert {CERTIFICATE} -key /run/lab/key.pem");
+        let _server = portal.program(&server).start("openssl", stand.logs.open("openssl"))?;
+        portal.wait_for_port("tcp", TLS_PORT)?;
+
+        let client = stand.client();
+        let doctor = || stand.ctl("anna", "--json doctor");
+        let found = |doctor: Program<'_>, result: &str, evidence: &[&str]| -> anyhow::Result<()> {
+            let found = check(doctor, "FZ011")?;
+            ensure!(found.0 == result && evidence.iter().all(|it| found.1.contains(it)), "not {result}: {found:?}");
+            Ok(())
+        };
+        configure(client, &format!("api-url = \"{PORTAL_URL}\"\n"))?;
+        found(doctor(), "ok", &[PORTAL_NAME, CONFIG, "without encryption"])?;
+
+        configure(client, &format!("api-url = \"wss://{PORTAL_NAME}:{TLS_PORT}/\"\n"))?;
+        found(doctor(), "failed", &[PORTAL_NAME, "does not trust"])?;
+        found(doctor().env("SSL_CERT_FILE", CERTIFICATE), "ok", &["its certificate is trusted"])?;
+        let elsewhere = format!("wss://{}:{TLS_PORT}", PORTAL.v4);
+        let elsewhere = doctor().env("FIREZONE_API_URL", elsewhere).env("SSL_CERT_FILE", CERTIFICATE);
+        found(elsewhere, "failed", &["FIREZONE_API_URL", "another name"])?;
+        let plain = format!("wss://{PORTAL_NAME}:8081");
+        found(doctor().env("FIREZONE_API_URL", plain), "failed", &["does not speak TLS"])?;
+        found(doctor().env("FIREZONE_API_URL", format!("wss://{PORTAL_NAME}:1")), "failed", &["refuses"])?;
+
+        // What anna may not read may say something else.
+        client.program("chmod 0600").arg(CONFIG).check()?;
+        found(doctor().env("FIREZONE_API_URL", PORTAL_URL), "ok", &["which you may not read", CONFIG])?;
+        found(doctor().env("FIREZONE_API_URL", format!("wss://{PORTAL_NAME}:1")), "warning", &[CONFIG])?;
+
+        configure(client, "api-url =\n")?;
+        found(doctor(), "failed", &["firezoned.toml:1"])
+    })
+}
