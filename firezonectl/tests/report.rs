@@ -96,7 +96,7 @@ async fn a_report_is_written_once_and_for_its_owner() {
     let (there, _other_end) = daemon(true).await;
     let shown = run(&line, there).await.unwrap();
     assert!(
-        shown.contains("checks     17") && shown.contains("log         1") && !shown.contains("this machine only"),
+        shown.contains("checks     18") && shown.contains("log         1") && !shown.contains("this machine only"),
         "{shown}"
     );
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,11 +1,13 @@
 //! What `firezonectl doctor` finds on a machine where something is wrong, for real.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use integration_tests::{
-    account::{PORTAL_NAME, PORTAL_URL},
+    account::{PORTAL_NAME, PORTAL_URL, PRIVATE_NAME},
     netns::Host,
     process::Program,
-    stand::tell,
+    stand::{Stand, tell},
     topology::PORTAL,
 };
 
@@ -73,5 +75,67 @@ fn without_a_daemon_the_portal_is_looked_for_where_the_daemon_would() -> anyhow:
 
         configure(client, "api-url =\n")?;
         found(doctor(), "failed", &["firezoned.toml:1"])
+    })
+}
+
+/// A container on `docker0`, with the client as its way out.
+fn container(stand: &Stand) -> anyhow::Result<Host> {
+    let client = stand.client();
+    let container = stand.net.world.host("container")?;
+    client.ip(&["link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up"])?;
+    client.cable("veth0", &container, "eth0")?;
+    client.ip(&["link set veth0 master docker0"])?;
+    container.ip(&["addr add 172.17.0.2/16 dev eth0", "route add default via 172.17.0.1"])?;
+    Ok(container)
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+fn what_containers_may_ask_depends_on_the_packet_filter() -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let container = container(stand)?;
+        stand.sign_in("anna")?;
+        let client = stand.client();
+        let knows_names = || -> anyhow::Result<bool> {
+            let question = format!("dig +short +time=1 +tries=2 @100.100.111.1 {PRIVATE_NAME} A");
+            Ok(container.program(&question).run()?.text().starts_with("100.9"))
+        };
+        let found = || check(stand.ctl("anna", "--json doctor"), "FZ018");
+        let is = |result: &str, words: &str| -> anyhow::Result<()> {
+            let found = found()?;
+            ensure!(
+                found.0 == result && found.1.contains("docker0") && found.1.contains(words),
+                "not {result}: {found:?}"
+            );
+            Ok(())
+        };
+
+        ensure!(knows_names()?, "nothing is in the way");
+        is("ok", "lets questions in")?;
+
+        client.nft(
+            "table inet filter { chain input { type filter hook input priority 0; policy drop; \
+                    ct state established,related accept; iifname != \"docker*\" accept; }; }",
+        )?;
+        ensure!(!knows_names()?, "the packet filter is in the way");
+        is("warning", "(inet filter input)")?;
+
+        // The remedy.
+        client.nft("insert rule inet filter input iifname docker0 th dport 53 accept")?;
+        ensure!(knows_names()?, "the remedy is none");
+        is("ok", "lets questions in")?;
+
+        client.nft("insert rule inet filter input meta mark 1 drop")?;
+        is("skipped", "nft list ruleset")?;
+
+        // Without a daemon there is only root who sees it.
+        client.nft("flush chain inet filter input")?;
+        daemon.stop()?;
+        is("skipped", "only root")?;
+        let root = client.program("firezonectl --json doctor").within(Duration::from_secs(60));
+        ensure!(check(root, "FZ018")?.0 == "warning", "root sees it");
+        Ok(())
     })
 }

@@ -1,5 +1,6 @@
 //! What the facts mean. Each check is a function of them; nothing here reads or asks.
 
+mod containers;
 mod portal;
 
 use dbus_api::State;
@@ -26,7 +27,7 @@ type Finding = (Verdict, String, &'static str, &'static str);
 type Row = (&'static str, &'static str, fn(&Facts) -> Finding);
 
 /// All checks.
-const CHECKS: [Row; 17] = [
+const CHECKS: [Row; 18] = [
     ("FZ001", "bus", bus),
     ("FZ002", "polkit", polkit),
     ("FZ003", "group", group),
@@ -44,6 +45,7 @@ const CHECKS: [Row; 17] = [
     ("FZ015", "MTU", mtu),
     ("FZ016", "other tunnels", others),
     ("FZ017", "captive portal", captive),
+    ("FZ018", "names in containers", |facts| containers::names(&facts.bridges)),
 ];
 
 /// Carries all of them out.

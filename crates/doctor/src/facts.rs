@@ -10,7 +10,7 @@ use std::{
 
 use dbus_api::Status;
 
-use crate::{checks::SENTINELS, portal::Knock};
+use crate::{checks::SENTINELS, containers::Bridge, portal::Knock};
 
 /// The daemon's interface.
 pub const INTERFACE: &str = "firezone0";
@@ -79,6 +79,8 @@ pub struct Facts {
     pub ipv6: Option<bool>,
     /// Interfaces of other tunnels.
     pub others: Vec<String>,
+    /// Networks of containers.
+    pub bridges: Vec<Bridge>,
     /// Whether the portal answers a knock; only without a daemon that knows.
     pub knock: Option<Knock>,
 }

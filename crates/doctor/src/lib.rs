@@ -5,6 +5,7 @@
 //!
 //! * [`facts`] – what files below `/proc`, `/sys`, `/etc` and `/run` say; reading only, no privileges
 //! * [`neighbours`], [`rules`] – what other services and the kernel say
+//! * [`containers`] – networks of containers, and what the packet filter makes of their questions
 //! * [`portal`] – whether the portal answers, where nobody tells who knows
 //! * [`look`] – all of these at once
 //! * [`checks`] – what all of that means, from the facts alone
@@ -14,7 +15,9 @@
 #![warn(missing_docs)]
 
 pub mod checks;
+pub mod containers;
 pub mod facts;
+mod firewall;
 mod log;
 mod look;
 pub mod neighbours;

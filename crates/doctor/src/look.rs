@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use zbus::Connection;
 
 use crate::{
-    Facts,
+    Facts, containers,
     neighbours::Unit,
     portal::{self, Knock, Said},
     rules,
@@ -44,6 +44,7 @@ pub async fn look(known: Facts, bus: Option<&Connection>) -> Facts {
     if let Ok(Ok(read)) = timeout(PATIENCE, read).await {
         facts = read;
     }
+    facts.bridges = containers::look(Path::new("/")).await;
     if facts.status.is_none() {
         facts.knock = knock(bus).await;
     }
@@ -80,7 +81,7 @@ mod tests {
         // A state that is known keeps the test from knocking at doors.
         let known = Facts { status: Some(dbus_api::Status::default()), ..Facts::default() };
         let found = checks::all(&look_from_outside(known).await);
-        assert_eq!(found.len(), 17);
+        assert_eq!(found.len(), 18);
         assert_eq!((found[0].id.as_str(), found[0].result), ("FZ001", Verdict::Failed));
         // Only who has looked has a clock.
         assert_eq!(found[11].id, "FZ012");

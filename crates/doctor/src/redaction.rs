@@ -4,6 +4,7 @@ use dbus_api::{Gateway, Status, Warning};
 
 use crate::{
     Facts,
+    containers::{Bridge, Questions},
     portal::{Knock, Outcome},
 };
 
@@ -41,6 +42,7 @@ impl Facts {
             way_out,
             ipv6,
             others,
+            bridges,
             knock,
         } = self;
         Self {
@@ -67,8 +69,20 @@ impl Facts {
             way_out: way_out.as_ref().map(|(_, mtu)| ("the interface".to_owned(), *mtu)),
             ipv6: *ipv6,
             others: others.iter().map(|it| tunnel(it)).collect(),
+            bridges: bridges.iter().map(Bridge::redacted).collect(),
             knock: knock.as_ref().map(|it| it.redacted()),
         }
+    }
+}
+
+impl Bridge {
+    /// The same, without names: somebody has given them.
+    fn redacted(&self) -> Self {
+        let questions = match &self.questions {
+            Questions::Refused(_) => Questions::Refused("a chain".to_owned()),
+            it => it.clone(),
+        };
+        Self { name: "a bridge".to_owned(), questions }
     }
 }
 

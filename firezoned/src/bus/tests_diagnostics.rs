@@ -57,7 +57,7 @@ async fn all_checks_are_run_or_those_that_are_named() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let diagnostics = bus.diagnostics.clone();
     let all = without_a_tunnel(&mut bus, diagnostics.run_checks(&[], BTreeMap::new())).await.unwrap();
-    assert_eq!(all.len(), 17);
+    assert_eq!(all.len(), 18);
     assert!(all.iter().all(|it| !it.evidence.is_empty() && !it.result.is_empty()), "{all:?}");
     assert_eq!((all[0].id.as_str(), all[0].name.as_str(), all[0].result.as_str()), ("FZ001", "bus", "ok"));
 
@@ -86,7 +86,7 @@ async fn a_report_goes_into_memory_and_names_nobody() {
     let report = doctor::Report::from_json(&text).unwrap();
     assert_eq!(report.session.as_ref().unwrap().state, "connected");
     assert_eq!(report.resources.len(), 2);
-    assert_eq!(report.checks.len(), 17);
+    assert_eq!(report.checks.len(), 18);
     for private in ["acme", "Wiki", "wiki.example", "Berlin"] {
         assert!(!text.contains(private), "{private} in {text}");
     }

@@ -1,7 +1,10 @@
 use dbus_api::{Gateway, Status};
 
 use super::*;
-use crate::portal::{Knock, Outcome};
+use crate::{
+    containers::{Bridge, Questions},
+    portal::{Knock, Outcome},
+};
 
 fn healthy() -> Facts {
     Facts {
@@ -84,6 +87,7 @@ fn each_trouble_has_its_check() {
         (|it| it.way_out = None, &[("FZ015", Failed)]),
         (|it| it.others = vec!["wg0".to_owned()], &[("FZ016", Warning)]),
         (|it| it.captive = Some(true), &[("FZ017", Failed)]),
+        (|it| it.bridges = vec![bridge(Questions::Refused("inet filter input".to_owned()))], &[("FZ018", Warning)]),
     ];
     let mut seen = std::collections::BTreeSet::new();
     for (number, (change, found)) in troubles.iter().enumerate() {
@@ -94,6 +98,26 @@ fn each_trouble_has_its_check() {
     }
     let every: Vec<&str> = CHECKS.iter().map(|it| it.0).collect();
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), every, "a check that no trouble reaches");
+}
+
+fn bridge(questions: Questions) -> Bridge {
+    Bridge { name: "docker0".to_owned(), questions }
+}
+
+#[test]
+fn what_containers_may_ask_is_said_only_if_it_is_known() {
+    let found = |all: &[Questions]| {
+        let facts = Facts { bridges: all.iter().cloned().map(bridge).collect(), ..healthy() };
+        let check = super::all(&facts).pop().unwrap();
+        assert!(check.id == "FZ018" && (all.is_empty() || check.evidence.contains("docker0")), "{check:?}");
+        check.result
+    };
+    let refused = Questions::Refused("ip filter INPUT".to_owned());
+    assert_eq!(found(&[]), Verdict::Ok);
+    assert_eq!(found(&[Questions::Answered]), Verdict::Ok);
+    assert_eq!(found(&[Questions::Answered, Questions::Unclear]), Verdict::Skipped);
+    assert_eq!(found(&[Questions::Unseen, Questions::Unseen]), Verdict::Skipped);
+    assert_eq!(found(&[Questions::Answered, refused]), Verdict::Warning);
 }
 
 fn warned(facts: &mut Facts, code: &str) {

@@ -4,6 +4,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use super::*;
 use crate::{
     Whereabouts,
+    containers::{Bridge, Questions},
     portal::{Knock, Outcome},
 };
 
@@ -157,6 +158,12 @@ impl Secrets {
         }
     }
 
+    fn bridge(&mut self) -> Bridge {
+        let refused = Questions::Refused(self.text());
+        let questions = [refused, Questions::Answered, Questions::Unclear, Questions::Unseen];
+        Bridge { name: self.text(), questions: questions[self.rng.random_range(0..questions.len())].clone() }
+    }
+
     fn knock(&mut self) -> Knock {
         let outcomes =
             [Outcome::Answers { is_tls: true }, Outcome::NoName, Outcome::NoTls, Outcome::Senseless(self.text())];
@@ -175,6 +182,7 @@ impl Secrets {
             upstream: self.some(),
             way_out: self.chance().then(|| (self.text(), 1280)),
             others: self.some(),
+            bridges: (0..self.rng.random_range(0..3)).map(|_| self.bridge()).collect(),
             knock: self.chance().then(|| self.knock()),
             capabilities: self.chance().then_some(0),
             has_tun: self.chance(),
@@ -222,7 +230,7 @@ fn what_helps_is_in_a_report() {
     assert_eq!(report.settings["internet-resource"].value.as_deref(), Some("true"));
     assert_eq!(report.settings["internet-resource"].source, "file");
     assert_eq!(report.dropped, [("filtered".to_owned(), 3)].into());
-    assert_eq!(report.checks.len(), 17);
+    assert_eq!(report.checks.len(), 18);
     assert_eq!(Report::from_json(&report.to_json().unwrap()).unwrap(), report);
 }
 
