@@ -9,6 +9,7 @@
 //! * [`portal`] – whether the portal answers, where nobody tells who knows
 //! * [`look`] – all of these at once
 //! * [`checks`] – what all of that means, from the facts alone
+//! * [`journal`] – what a daemon that is dead has logged
 //! * [`report`] – everything that helps, and nothing that is private
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod checks;
 pub mod containers;
 pub mod facts;
 mod firewall;
+pub mod journal;
 mod log;
 mod look;
 pub mod neighbours;
@@ -31,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use facts::{Facts, Whereabouts};
 pub use log::LogLine;
 pub use look::{look, look_from_outside};
-pub use report::{Material, Report};
+pub use report::{LogFrom, Material, Report};
 
 /// How a check has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

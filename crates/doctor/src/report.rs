@@ -38,6 +38,28 @@ pub struct Material {
     pub dropped: BTreeMap<&'static str, u64>,
     /// What the daemon has logged lately, oldest first.
     pub log: Vec<LogLine>,
+    /// Where that comes from.
+    pub log_from: LogFrom,
+}
+
+/// Where the lines of the log come from, or why there are none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFrom {
+    /// The daemon remembers them.
+    #[default]
+    Daemon,
+    /// The journal, because nobody else tells.
+    Journal,
+    /// There is no journal.
+    NoJournal,
+    /// The journal is not for whoever has made the report.
+    NotPermitted,
+    /// The journal has not been read in time, or makes no sense.
+    NotReadable,
+    /// Something that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The report.
@@ -66,6 +88,8 @@ pub struct Report {
     pub dropped: BTreeMap<String, u64>,
     /// What the daemon has logged lately, oldest first, without the texts.
     pub log: Vec<LogLine>,
+    /// Where that comes from, or why there is nothing.
+    pub log_from: LogFrom,
     /// What may be wrong on this machine.
     pub checks: Vec<Check>,
 }
@@ -183,7 +207,7 @@ impl Report {
     /// What of this may be given away.
     #[must_use]
     pub fn of(material: &Material) -> Self {
-        let Material { made_by, facts, status, resources, settings, dns, dropped, log } = material;
+        let Material { made_by, facts, status, resources, settings, dns, dropped, log, log_from } = material;
         let (mut gateways, mut sites) = (Numbers::new("gateway"), Numbers::new("site"));
         let paths = status.iter().flat_map(|it| &it.gateways);
         let facts = Facts { status: status.clone().or_else(|| facts.status.clone()), ..facts.clone() };
@@ -203,6 +227,7 @@ impl Report {
                 .map(|(reason, count)| ((*reason).to_owned(), *count))
                 .collect(),
             log: log.clone(),
+            log_from: *log_from,
             checks: checks::all(&facts.redacted()),
         }
     }

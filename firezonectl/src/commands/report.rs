@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::ValueHint;
-use doctor::{Material, Report};
+use doctor::{LogFrom, Material, Report};
 use serde::Serialize;
 
 use super::{Surroundings, doctor::facts};
@@ -43,6 +43,8 @@ pub(super) struct Written {
     by: &'static str,
     /// Why the daemon tells nothing.
     without: Option<String>,
+    /// Where the lines of the log come from, or why there are none.
+    log_from: LogFrom,
     parts: Vec<Part>,
 }
 
@@ -61,7 +63,8 @@ pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Writte
         Ok(text) => ("daemon", None, text),
         Err(why) => {
             let made_by = concat!("firezonectl ", env!("CARGO_PKG_VERSION")).to_owned();
-            let material = Material { made_by, facts: facts(around).await, ..Material::default() };
+            let (log, log_from) = ::doctor::journal::read().await;
+            let material = Material { made_by, facts: facts(around).await, log, log_from, ..Material::default() };
             let text = Report::of(&material).to_json().map_err(|error| Failure::Failed(error.to_string()))?;
             ("machine", Some(why.to_string()), text)
         }
@@ -78,7 +81,7 @@ pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Writte
         }
     })?;
     out.write_all(text.as_bytes()).map_err(|error| cannot(&error))?;
-    Ok(Written { schema: SCHEMA, file, by, without, parts: parts(&report) })
+    Ok(Written { schema: SCHEMA, file, by, without, log_from: report.log_from, parts: parts(&report) })
 }
 
 /// The daemon's, who knows more than we do.
@@ -104,12 +107,25 @@ fn parts(report: &Report) -> Vec<Part> {
     ]
 }
 
+/// Why there is nothing of the log.
+fn missing(log_from: LogFrom) -> Option<&'static str> {
+    match log_from {
+        LogFrom::Daemon | LogFrom::Journal | LogFrom::Unknown => None,
+        LogFrom::NoJournal => Some("this machine keeps no journal"),
+        LogFrom::NotPermitted => Some("only root and the groups systemd-journal and adm may read the journal"),
+        LogFrom::NotReadable => Some("the journal cannot be read (see: journalctl --unit firezone-client)"),
+    }
+}
+
 impl Show for Written {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
         if let Some(why) = &self.without {
             writeln!(out, "{}  this machine only, without the daemon: {why}", style.warning("warning"))?;
         }
         writeln!(out, "{}: a report, without names, addresses, people and tokens", self.file)?;
+        if let Some(why) = missing(self.log_from) {
+            writeln!(out, "{}  it does not have what the daemon has logged: {why}", style.warning("warning"))?;
+        }
         for part in self.parts.iter().filter(|it| it.entries > 0) {
             writeln!(out, "  {:9} {:>3}  {}", part.name, part.entries, part.about)?;
         }

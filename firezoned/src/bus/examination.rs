@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dbus_api::Error;
-use doctor::{Check, Facts, Material, Report, Whereabouts, checks};
+use doctor::{Check, Facts, LogFrom, Material, Report, Whereabouts, checks};
 use tokio::sync::Mutex;
 use zbus::{Connection, message::Header};
 
@@ -64,6 +64,7 @@ impl Examiner {
             // Nothing without a tunnel.
             dropped: daemon.question(Request::Counters).await.unwrap_or_default(),
             log: logging::recent(),
+            log_from: LogFrom::Daemon,
         };
         Report::of(&material).to_json().map_err(|error| Error::Failed(error.to_string()))
     }

@@ -9,4 +9,5 @@ mod machine_online;
 mod machine_packages;
 mod machine_permissions;
 mod machine_predecessor;
+mod machine_report;
 mod machine_unit;

@@ -68,6 +68,7 @@ impl Secrets {
             dns: self.chance().then(|| self.dns()),
             dropped: [("filtered", self.number()), ("expired", 0)].into(),
             log: vec![self.line()],
+            log_from: LogFrom::Journal,
         }
     }
 
