@@ -86,8 +86,9 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
         session::Mode::User => {
             let (args, logs) = (sources.args.clone(), sources.logs.clone());
             let settings = Settings::start(args, Places::default(), Some(logs), requests.clone());
-            let people = bus::People::default();
-            Some(Bus::serve(bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people }).await?)
+            let (people, paths) = (bus::People::default(), bus::Paths::default());
+            let daemon = bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people, paths };
+            Some(Bus::serve(daemon).await?)
         }
         session::Mode::Service => None,
     };

@@ -2,9 +2,9 @@
 //!
 //! Polkit alone decides on the system bus, asked about the sender of the message. What the group `firezone` may is a polkit
 //! rule, so an administrator can extend or tighten it. Who is in it is looked up for each question ([`people`]) and told to
-//! polkit with it, so nobody has to log in again: newer versions of polkit know only the groups that the caller's process
-//! has had since its login. On the private socket, where there is no polkit, the peer's user and its membership decide
-//! ([`peer`]).
+//! polkit with it ([`polkit`]), so nobody has to log in again: newer versions of polkit know only the groups that the
+//! caller's process has had since its login. Permission to read is remembered for a second ([`callers`]), no other is. On the
+//! private socket, where there is no polkit, the peer's user and its membership decide ([`peer`]).
 //!
 //! | method or property                            | action       | root | group `firezone` | others   | user `firezone` | no polkit |
 //! |-----------------------------------------------|--------------|------|------------------|----------|-----------------|-----------|
@@ -25,7 +25,7 @@
 //! Which method needs which action is [`TABLE`]; what is not in it is refused. Before anybody is asked, [`limits`] see to
 //! it that no caller has too many calls in the works, and [`turns`] that nobody's calls keep polkit from those of others.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use zbus::{
     Connection,
@@ -34,23 +34,17 @@ use zbus::{
     names::BusName,
     proxy::CacheProperties,
 };
-use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use super::{
+    callers::Callers,
     limits::{Limits, Place, Who},
     peer::Peer,
     people::People,
-    turns::Turns,
+    polkit::{Polkit, Unanswered},
 };
 
-/// How long polkit may take to look something up, including its own start.
+/// How long the bus may take to say whose process somebody is.
 const LOOK_UP: Duration = Duration::from_secs(10);
-/// How long a person may take to find a password.
-const INTERACTION: Duration = Duration::from_secs(120);
-
-/// With a question to polkit: whether the sender's user is in the group `firezone`, `true` or `false`; nothing if that is not
-/// known. Polkit takes such details from root and from an action's owner only, so no user can say it of themselves.
-const MEMBER: &str = "firezone.member";
 
 /// What each method needs: interface (after the common beginning), method, action. Nothing means: anybody may.
 const TABLE: &[(&str, &str, Option<Action>)] = &[
@@ -118,17 +112,16 @@ pub enum Verdict {
 pub struct Guard {
     judge: Judge,
     limits: Limits,
-    turns: Turns,
-    people: People,
+    callers: Callers,
 }
 
 /// Who decides.
 #[derive(Clone, Debug)]
 enum Judge {
     /// Polkit, on the system bus.
-    Polkit { authority: AuthorityProxy<'static>, bus: DBusProxy<'static> },
-    /// What the kernel says about the other end of a socket.
-    Peer(Peer),
+    Polkit { polkit: Polkit, bus: DBusProxy<'static> },
+    /// What the kernel says about the other end of a socket, and the user database of it.
+    Peer(Peer, People),
     /// Nobody: what is made up may be seen and commanded by all of its bus.
     Simulated { bus: DBusProxy<'static> },
     /// A list, for tests: what is on it is permitted.
@@ -164,9 +157,10 @@ impl Action {
 impl Guard {
     /// A guard that asks polkit on this bus.
     pub async fn polkit(bus: &Connection, people: People) -> zbus::Result<Self> {
-        let authority = AuthorityProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
+        let callers = Callers::default();
+        let polkit = Polkit::new(bus, people, callers.clone()).await?;
         let bus = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { people, ..Self::new(Judge::Polkit { authority, bus }) })
+        Ok(Self { callers, ..Self::new(Judge::Polkit { polkit, bus }) })
     }
 
     /// A guard of what is made up: all may everything.
@@ -177,7 +171,7 @@ impl Guard {
 
     /// A guard of one connection on the private socket. What all of them share is shared.
     pub(super) fn peer(peer: Peer, limits: Limits, people: People) -> Self {
-        Self { limits, people, ..Self::new(Judge::Peer(peer)) }
+        Self { limits, ..Self::new(Judge::Peer(peer, people)) }
     }
 
     #[cfg(test)]
@@ -186,13 +180,18 @@ impl Guard {
     }
 
     fn new(judge: Judge) -> Self {
-        Self { judge, limits: Limits::default(), turns: Turns::default(), people: People::default() }
+        Self { judge, limits: Limits::default(), callers: Callers::default() }
     }
 
     /// Lets the sender of this message call what it calls, or says why not.
     pub async fn permit(&self, header: &Header<'_>) -> Result<Caller, dbus_api::Error> {
         let caller = self.admit(header).await?;
         let Some(action) = needed(header)? else { return Ok(caller) };
+        if let Judge::Polkit { polkit, .. } = &self.judge
+            && polkit.has_let(header, action)
+        {
+            return Ok(caller);
+        }
         // dbus(1): a caller that sets this flag has time for a person to be asked.
         let interactive = header.primary().flags().contains(Flags::AllowInteractiveAuth);
         match self.judge(&caller, header, action, interactive).await {
@@ -217,13 +216,13 @@ impl Guard {
     async fn admit(&self, header: &Header<'_>) -> Result<Caller, dbus_api::Error> {
         let busy = || dbus_api::Error::LimitReached("too many calls of this caller are in the works".to_owned());
         let sender = match &self.judge {
-            Judge::Peer(peer) => Who::Connection(peer.name.clone()),
+            Judge::Peer(peer, _) => Who::Connection(peer.name.clone()),
             _ => Who::Connection(header.sender().map(ToString::to_string).unwrap_or_default()),
         };
         let first = self.limits.enter(sender).ok_or_else(busy)?;
         let uid = match &self.judge {
-            Judge::Polkit { bus, .. } | Judge::Simulated { bus } => owner(bus, header).await?,
-            Judge::Peer(peer) => peer.uid,
+            Judge::Polkit { bus, .. } | Judge::Simulated { bus } => self.owner(bus, header).await?,
+            Judge::Peer(peer, _) => peer.uid,
             #[cfg(test)]
             Judge::Only(_) => 0,
         };
@@ -239,28 +238,25 @@ impl Guard {
         interactive: bool,
     ) -> Result<Verdict, Unanswered> {
         match &self.judge {
-            Judge::Polkit { authority, .. } => {
-                let turns = self.turns.of(caller.uid);
-                let turn = turns.quick().await;
-                let is_member = self.membership(caller).await;
-                let verdict = ask(authority, header, action, is_member, false).await?;
-                drop(turn);
-                if verdict != Verdict::Challenge || !interactive {
-                    return Ok(verdict);
-                }
-                let _turn = turns.dialog().await;
-                ask(authority, header, action, is_member, true).await
-            }
-            Judge::Peer(peer) => Ok(peer.verdict(&self.people).await),
+            Judge::Polkit { polkit, .. } => polkit.verdict(caller.uid, header, action, interactive).await,
+            Judge::Peer(peer, people) => Ok(peer.verdict(people).await),
             Judge::Simulated { .. } => Ok(Verdict::Yes),
             #[cfg(test)]
             Judge::Only(permitted) => Ok(if permitted.contains(&action) { Verdict::Yes } else { Verdict::No }),
         }
     }
 
-    /// Whether this caller's user is a member now. Of root it does not matter.
-    async fn membership(&self, caller: &Caller) -> Option<bool> {
-        if caller.uid == 0 { None } else { self.people.is_member(caller.uid).await }
+    /// Whose process has sent this message. Who is gone is permitted nothing.
+    async fn owner(&self, bus: &DBusProxy<'_>, header: &Header<'_>) -> Result<u32, dbus_api::Error> {
+        let gone = || dbus_api::Error::NotAuthorized("the caller is gone".to_owned());
+        let sender = header.sender().ok_or_else(gone)?.to_owned();
+        if let Some(uid) = self.callers.uid(&sender) {
+            return Ok(uid);
+        }
+        let question = bus.get_connection_unix_user(BusName::Unique(sender.clone()));
+        let uid = tokio::time::timeout(LOOK_UP, question).await.map_err(|_| gone())?.map_err(|_| gone())?;
+        self.callers.learn(&sender, uid);
+        Ok(uid)
     }
 }
 
@@ -275,14 +271,6 @@ fn needed(header: &Header<'_>) -> Result<Option<Action>, dbus_api::Error> {
         .ok_or_else(|| dbus_api::Error::NotAuthorized(format!("nobody may call {interface}.{method}")))
 }
 
-/// Whose process has sent this message. Who is gone is permitted nothing.
-async fn owner(bus: &DBusProxy<'_>, header: &Header<'_>) -> Result<u32, dbus_api::Error> {
-    let gone = || dbus_api::Error::NotAuthorized("the caller is gone".to_owned());
-    let sender = header.sender().ok_or_else(gone)?.to_owned();
-    let question = bus.get_connection_unix_user(BusName::Unique(sender));
-    tokio::time::timeout(LOOK_UP, question).await.map_err(|_| gone())?.map_err(|_| gone())
-}
-
 impl Verdict {
     /// As in the answer of `GetPermissions`.
     #[must_use]
@@ -293,40 +281,6 @@ impl Verdict {
             Self::No => "no",
         }
     }
-}
-
-/// Why there is no verdict.
-#[derive(Debug, thiserror::Error)]
-enum Unanswered {
-    #[error("the message has no sender")]
-    NoSender(#[source] zbus_polkit::Error),
-    #[error(transparent)]
-    Failed(#[from] zbus::Error),
-    #[error("no answer in time")]
-    TimedOut,
-}
-
-async fn ask(
-    authority: &AuthorityProxy<'_>,
-    header: &Header<'_>,
-    action: Action,
-    is_member: Option<bool>,
-    interactive: bool,
-) -> Result<Verdict, Unanswered> {
-    let subject = Subject::new_for_message_header(header).map_err(Unanswered::NoSender)?;
-    let (flags, patience) = if interactive {
-        (CheckAuthorizationFlags::AllowUserInteraction.into(), INTERACTION)
-    } else {
-        (Default::default(), LOOK_UP)
-    };
-    let details: HashMap<_, _> = is_member.map(|it| (MEMBER, if it { "true" } else { "false" })).into_iter().collect();
-    let question = authority.check_authorization(&subject, action.id(), &details, flags, "");
-    let answer = tokio::time::timeout(patience, question).await.map_err(|_| Unanswered::TimedOut)??;
-    Ok(match (answer.is_authorized, answer.is_challenge) {
-        (true, _) => Verdict::Yes,
-        (false, true) => Verdict::Challenge,
-        (false, false) => Verdict::No,
-    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! daemon or disagree with it. Each method permits, then asks.
 //!
 //! * [`guard`] – caller and method → yes or no; the permission table
+//! * [`polkit`], [`callers`] – how polkit is asked, and for how long what is known of a caller counts
 //! * [`limits`], [`turns`] – how many calls of one caller may be in the works, and how many of them with polkit
 //! * [`people`] – who is a member of the group that may command, and what users are called
+//! * [`paths`] – how the gateways are reached, as the packet thread has just said
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
 //!   interfaces
@@ -14,6 +16,7 @@
 //! * [`options`] – dictionaries of options
 //! * [`publish`] – what is broadcast
 
+mod callers;
 mod client_object;
 mod diagnostics_object;
 mod dns_object;
@@ -21,8 +24,10 @@ mod examination;
 pub mod guard;
 mod limits;
 mod options;
+mod paths;
 mod peer;
 mod people;
+mod polkit;
 mod private;
 mod publish;
 mod report_fd;
@@ -35,14 +40,17 @@ mod turns;
 mod tests;
 #[cfg(test)]
 mod tests_diagnostics;
+#[cfg(test)]
+mod tests_polkit;
 
-use std::{io::ErrorKind, path::Path, time::Duration};
+use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::{Connection, connection};
 
 pub use guard::{Action, Caller, Guard};
+pub use paths::Paths;
 pub use people::People;
 
 use self::{
@@ -74,6 +82,8 @@ pub struct Daemon {
     pub settings: Settings,
     /// Who is who on this machine.
     pub people: People,
+    /// How the gateways are reached.
+    pub paths: Paths,
 }
 
 /// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
@@ -90,6 +100,8 @@ pub enum Bus {
 pub struct System {
     connection: Connection,
     publisher: Publisher,
+    /// Where we ask others. The answers would wait behind everybody's calls on the connection that has our name.
+    questions: Connection,
 }
 
 /// The private socket.
@@ -102,8 +114,10 @@ impl Bus {
         let connection = connection::Builder::system().context("find the system bus")?.build().await;
         match connection {
             Ok(connection) => {
-                let guard = Guard::polkit(&connection, daemon.people.clone()).await.context("prepare to ask polkit")?;
-                System::serve(connection, daemon, guard).await.map(Self::System)
+                let questions = connection::Builder::system().context("find the system bus")?.build().await;
+                let questions = questions.context("connect to the system bus once more")?;
+                let guard = Guard::polkit(&questions, daemon.people.clone()).await.context("prepare to ask polkit")?;
+                System::serve(connection, questions, daemon, guard).await.map(Self::System)
             }
             Err(error) if is_absent(&error) => {
                 tracing::info!("there is no system bus: serving the private socket");
@@ -117,13 +131,18 @@ impl Bus {
     /// Serves a bus of developers with a made-up daemon. Everybody on it may everything, so it must not be the system's.
     pub(crate) async fn serve_simulated(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
         let guard = Guard::simulated(&connection).await.context("prepare to serve")?;
-        System::serve(connection, daemon, guard).await.map(Self::System)
+        System::serve(connection.clone(), connection, daemon, guard).await.map(Self::System)
     }
 
     /// Returns once the bus is gone.
     pub async fn closed(&mut self) {
         match self {
-            Self::System(bus) => bus.publisher.ended().await,
+            Self::System(bus) => {
+                tokio::select! {
+                    () = bus.publisher.ended() => {}
+                    () = publish::closed(&bus.questions) => {}
+                }
+            }
             // It is ours, and lives as long as we do.
             Self::Private(_) => std::future::pending().await,
         }
@@ -140,7 +159,12 @@ impl Bus {
 
 impl System {
     /// The objects first, then the name, so that nobody finds the one without the other.
-    async fn serve(connection: Connection, daemon: Daemon, guard: Guard) -> anyhow::Result<Self> {
+    async fn serve(
+        connection: Connection,
+        questions: Connection,
+        daemon: Daemon,
+        guard: Guard,
+    ) -> anyhow::Result<Self> {
         Objects::new(&daemon, &guard).put_on(&connection).await.context("serve our objects")?;
         let publisher = Publisher::start(&connection, daemon).await.context("publish")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;
@@ -148,7 +172,7 @@ impl System {
             .request_name_with_flags(dbus_api::BUS_NAME, flags.into())
             .await
             .with_context(|| format!("own the bus name {}", dbus_api::BUS_NAME))?;
-        Ok(Self { connection, publisher })
+        Ok(Self { connection, publisher, questions })
     }
 
     async fn leave(self) {
@@ -219,15 +243,27 @@ impl Daemon {
     }
 
     /// The connections to gateways; none without a tunnel.
-    async fn paths(&self) -> Vec<tunnel::PathView> {
-        self.question(Request::Paths).await.unwrap_or_default()
+    async fn paths(&self) -> Arc<[tunnel::PathView]> {
+        let generation = self.snapshot.borrow().generation;
+        let ask = || {
+            let requests = self.requests.clone();
+            async move { question(&requests, Request::Paths).await.unwrap_or_default() }
+        };
+        self.paths.get(generation, ask).await
     }
 
     /// What the packet thread knows; nothing without a tunnel, or if it has no time to answer.
     async fn question<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        const PATIENCE: Duration = Duration::from_secs(1);
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.ok()?;
-        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
+        question(&self.requests, request).await
     }
+}
+
+async fn question<T>(
+    requests: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Option<T> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let (reply, answer) = oneshot::channel();
+    requests.send(request(reply)).await.ok()?;
+    tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
 }

@@ -32,11 +32,13 @@ pub struct People {
     /// The turns of the users about whom somebody asks. Others are not remembered.
     turns: Arc<Mutex<BTreeMap<u32, Weak<Semaphore>>>>,
     threads: Arc<Semaphore>,
+    /// Who was asked for by name last. Users keep their names, and it is the same one for as long as a session lasts.
+    last_name: Arc<Mutex<Option<(u32, String)>>>,
 }
 
 impl Default for People {
     fn default() -> Self {
-        Self { turns: Arc::default(), threads: Arc::new(Semaphore::new(THREADS)) }
+        Self { turns: Arc::default(), threads: Arc::new(Semaphore::new(THREADS)), last_name: Arc::default() }
     }
 }
 
@@ -48,8 +50,14 @@ impl People {
 
     /// What this user is called, or else the number.
     pub(super) async fn name(&self, uid: u32) -> String {
-        let found = self.ask(uid, |uid| User::from_uid(uid).ok().flatten()).await;
-        found.map_or_else(|| uid.to_string(), |user| user.name)
+        let last = || self.last_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last().as_ref().filter(|(known, _)| *known == uid).map(|(_, name)| name.clone());
+        if let Some(name) = known {
+            return name;
+        }
+        let Some(user) = self.ask(uid, |uid| User::from_uid(uid).ok().flatten()).await else { return uid.to_string() };
+        *last() = Some((uid, user.name.clone()));
+        user.name
     }
 
     /// Has a thread ask, and waits a while for it. A thread that hangs keeps the turn of its user.

@@ -102,7 +102,7 @@ async fn publish_settings(
 }
 
 /// Returns when the connection is closed. A stream of messages ends with its connection.
-async fn closed(connection: &Connection) {
+pub(super) async fn closed(connection: &Connection) {
     use futures_util::StreamExt as _;
     let mut messages = zbus::MessageStream::from(connection);
     while let Some(Ok(_)) = messages.next().await {}

@@ -99,6 +99,7 @@ fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Rec
         forwarder: Forwarder::new(0),
         settings,
         people: People::default(),
+        paths: Paths::default(),
     }
 }
 

@@ -67,6 +67,7 @@ async fn run(args: Args, config: &Config, places: Places, logs: logging::Logs) -
         clock,
         forwarder: Forwarder::new(0),
         people: bus::People::default(),
+        paths: bus::Paths::default(),
     };
     let bus = Bus::serve_simulated(connection, daemon).await?;
     tracing::warn!("this is a simulation: nothing is connected, and nothing on this machine changes");
