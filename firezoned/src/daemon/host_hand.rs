@@ -291,5 +291,5 @@ fn report(applied: &Applied) {
 }
 
 fn warning(warning: crate::host::Warning) -> Warning {
-    Warning { code: warning.code.to_owned(), text: format!("{}: {}", warning.text, warning.remedy) }
+    Warning { code: warning.code.to_owned(), text: format!("{} {}", warning.text, warning.remedy) }
 }
