@@ -12,6 +12,7 @@ use firezone_gtk::{
     diagnostics::{Diagnostics, ReportWindow},
     model::{Attempt, Check, Daemon, Diagnosis, Model, Session, Verdict},
     preferences::Preferences,
+    settings::Settings,
     strings, view,
     window::Window,
 };
@@ -23,6 +24,8 @@ const SETTLED: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 40;
 /// Large text, as the desktops' switch makes it: 150 % of 96 dots per inch, in 1024ths.
 const LARGE: i32 = 96 * 1024 * 3 / 2;
+/// So tall that nothing needs scrolling, not even with large text.
+const TALL: i32 = 1400;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -118,14 +121,15 @@ impl Page {
                 Some(window.upcast())
             }
             Self::Preferences(model) => {
-                let preferences = Preferences::new(None, None);
+                let preferences = Preferences::new(None, Settings::open().as_ref());
                 preferences.show_settings(&view::settings::rows(model));
-                preferences.set_default_height(880);
+                preferences.set_default_height(TALL);
                 Some(preferences.upcast())
             }
             Self::Diagnostics(model) => {
                 let diagnostics = Diagnostics::new(app, None);
                 diagnostics.show_view(&view::diagnostics::view(model));
+                diagnostics.set_default_height(TALL);
                 Some(diagnostics.upcast())
             }
             Self::Report => Some(ReportWindow::new(app, None, REPORT).upcast()),

@@ -112,4 +112,12 @@ mod tests {
         }
         assert_eq!(of(Act::SetInternet(true)).0, INTERNET);
     }
+
+    #[test]
+    fn every_key_is_in_the_list_of_keys() {
+        let list = include_str!("../data/ui/shortcuts.ui").replace("&lt;", "<").replace("&gt;", ">");
+        for key in ACTIONS.iter().flat_map(|action| action.keys) {
+            assert!(list.contains(&format!(">{key}</property>")), "{key}");
+        }
+    }
 }

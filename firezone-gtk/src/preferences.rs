@@ -61,7 +61,7 @@ impl Preferences {
     pub fn new(parent: Option<&gtk::Window>, settings: Option<&Settings>) -> Self {
         let this: Self = glib::Object::builder().property("transient-for", parent).build();
         let imp = this.imp();
-        accessible::name_containers(&this, &this.title().unwrap_or_default());
+        accessible::name_window(&this, &this.title().unwrap_or_default());
         imp.start_on_login.set_active(autostart::is_registered());
         imp.start_on_login.connect_state_set(|switch, wanted| {
             let outcome = if wanted { autostart::register() } else { autostart::unregister() };

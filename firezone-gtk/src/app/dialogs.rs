@@ -3,7 +3,7 @@
 use adw::prelude::*;
 use gettextrs::gettext;
 
-use crate::APP_ID;
+use crate::{APP_ID, accessible};
 
 /// Who we are.
 #[must_use]
@@ -18,6 +18,7 @@ pub fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
         .developer_name(gettext("The Firezone for Linux developers"))
         .build();
     about.set_transient_for(parent);
+    accessible::name_window(&about, "Firezone");
     about
 }
 
@@ -27,5 +28,6 @@ pub fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
     let builder = gtk::Builder::from_resource("/dev/firezone/Gtk/ui/shortcuts.ui");
     let window: gtk::ShortcutsWindow = builder.object("shortcuts")?;
     window.set_transient_for(parent);
+    accessible::name_window(&window, &window.title().unwrap_or_default());
     Some(window)
 }

@@ -134,9 +134,9 @@ impl ResourceRow {
         imp.copy.set_action_target(Some(&row.address));
         imp.favourite.set_action_target(Some(&row.id));
         let (star, verb) = if row.is_favourite {
-            ("starred-symbolic", gettext("Remove from favourites"))
+            ("firezone-favourite-symbolic", gettext("Remove from favourites"))
         } else {
-            ("non-starred-symbolic", gettext("Add to favourites"))
+            ("firezone-no-favourite-symbolic", gettext("Add to favourites"))
         };
         imp.favourite.set_icon_name(star);
         imp.favourite.set_tooltip_text(Some(&verb));
@@ -150,7 +150,7 @@ impl ResourceRow {
     fn open_button(&self, is_needed: bool) -> Option<&gtk::Button> {
         let imp = self.imp();
         if is_needed && imp.open.get().is_none() {
-            let button = gtk::Button::from_icon_name("web-browser-symbolic");
+            let button = gtk::Button::from_icon_name("firezone-open-symbolic");
             let label = gettext("Open in the browser");
             button.set_valign(gtk::Align::Center);
             button.set_tooltip_text(Some(&label));

@@ -21,26 +21,35 @@ pub(crate) fn build(row: &SettingRow) -> gtk::Widget {
 fn locked(row: &SettingRow) -> adw::ActionRow {
     let widget = plain(row);
     let value = gtk::Label::new(Some(&row.value));
-    value.set_ellipsize(gtk::pango::EllipsizeMode::Middle);
-    value.set_tooltip_text(Some(&row.value));
-    value.set_max_width_chars(24);
-    // A long note beside it must not leave dots only.
-    value.set_width_chars(row.value.chars().count().min(14).try_into().unwrap_or(14));
+    value.set_wrap(true);
+    value.set_wrap_mode(gtk::pango::WrapMode::WordChar);
+    // In one line if there is room, and never with a hyphen that is not in it.
+    value.set_natural_wrap_mode(gtk::NaturalWrapMode::None);
+    value.set_attributes(Some(&as_it_is()));
+    value.set_xalign(1.0);
+    value.set_justify(gtk::Justification::Right);
+    value.set_max_width_chars(28);
+    // A long note beside it must leave it room.
+    value.set_width_chars(row.value.chars().count().min(18).try_into().unwrap_or(18));
     value.set_selectable(true);
     value.add_css_class("dim-label");
-    let lock: gtk::Image = named("GtkImage", &gettext("Locked"));
-    lock.set_icon_name(Some("changes-prevent-symbolic"));
+    let lock = gtk::Image::from_icon_name("changes-prevent-symbolic");
     lock.set_tooltip_text(Some(&gettext("Locked")));
+    accessible::name(&lock, &gettext("Locked"));
     widget.add_suffix(&value);
     widget.add_suffix(&lock);
     widget
 }
 
+fn as_it_is() -> gtk::pango::AttrList {
+    let attributes = gtk::pango::AttrList::new();
+    attributes.insert(gtk::pango::AttrInt::new_insert_hyphens(false));
+    attributes
+}
+
 fn switch(row: &SettingRow, is_on: bool) -> adw::ActionRow {
     let widget = plain(row);
-    let switch: gtk::Switch = named("GtkSwitch", &row.title);
-    switch.set_active(is_on);
-    switch.set_valign(gtk::Align::Center);
+    let switch = gtk::Switch::builder().active(is_on).valign(gtk::Align::Center).build();
     let key = row.key.clone();
     switch.connect_state_set(move |switch, wanted| {
         change(switch.upcast_ref(), &key, if wanted { "true" } else { "false" });
@@ -56,9 +65,12 @@ fn choice(row: &SettingRow, words: &'static [&'static str], chosen: usize) -> ad
     let texts: Vec<String> = words.iter().map(|word| settings::choice(word)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let widget = adw::ComboRow::builder().title(&row.title).subtitle(&row.note).use_markup(false).build();
-    accessible::name(&widget, &row.title);
+    widget.set_subtitle_lines(0);
+    widget.set_factory(Some(&choices(false)));
+    widget.set_list_factory(Some(&choices(true)));
     widget.set_model(Some(&gtk::StringList::new(&texts)));
     widget.set_selected(u32::try_from(chosen).unwrap_or_default());
+    accessible::name_each::<gtk::ListView>(&widget, &row.title);
     let key = row.key.clone();
     widget.connect_selected_notify(move |widget| {
         if let Some(word) = words.get(widget.selected() as usize) {
@@ -67,6 +79,35 @@ fn choice(row: &SettingRow, words: &'static [&'static str], chosen: usize) -> ad
     });
     add_reset(row, |button| widget.add_suffix(button));
     widget
+}
+
+/// How choices look: the whole text of each, which the library's own would cut off, with a name; in a list with a mark
+/// beside the one that is chosen.
+fn choices(is_list: bool) -> gtk::SignalListItemFactory {
+    let factory = gtk::SignalListItemFactory::new();
+    factory.connect_setup(move |_, item| {
+        let Some(item) = item.downcast_ref::<gtk::ListItem>() else { return };
+        let label = gtk::Label::builder().xalign(0.0).build();
+        let text = item.property_expression("item").chain_property::<gtk::StringObject>("string");
+        text.bind(&label, "label", gtk::Widget::NONE);
+        let line = gtk::Box::new(gtk::Orientation::Horizontal, 6);
+        line.append(&label);
+        if is_list {
+            let mark = gtk::Image::from_icon_name("object-select-symbolic");
+            item.bind_property("selected", &mark, "visible").sync_create().build();
+            line.append(&mark);
+        }
+        item.set_child(Some(&line));
+    });
+    factory.connect_bind(|_, item| {
+        let line = item.downcast_ref::<gtk::ListItem>().and_then(gtk::ListItem::child);
+        if let Some(line) = line
+            && let (Some(place), Some(label)) = (line.parent(), line.first_child().and_downcast::<gtk::Label>())
+        {
+            accessible::name_by(&place, &[&label]);
+        }
+    });
+    factory
 }
 
 fn text(row: &SettingRow) -> adw::EntryRow {
@@ -93,27 +134,17 @@ fn add_reset(row: &SettingRow, add: impl FnOnce(&gtk::Button)) {
         return;
     }
     let label = gettext("Back to the default");
-    let button: gtk::Button = named("GtkButton", &label);
-    button.set_icon_name("edit-undo-symbolic");
+    let button = gtk::Button::from_icon_name("edit-undo-symbolic");
     button.set_valign(gtk::Align::Center);
     button.set_tooltip_text(Some(&label));
     button.set_action_target(Some(&row.key));
     button.set_action_name(Some("app.reset-setting"));
     button.add_css_class("flat");
+    accessible::name(&button, &label);
     add(&button);
 }
 
 fn change(widget: &gtk::Widget, key: &str, value: &str) {
     // The action cannot be missing: the app has it for as long as it runs.
     let _activated = widget.activate_action("app.change-setting", Some(&format!("{key}={value}").to_variant()));
-}
-
-/// A widget with a name for those who do not see it. Before GTK 4.10 only layouts can give one.
-fn named<T: IsA<gtk::glib::Object> + Default>(class: &str, name: &str) -> T {
-    let name = gtk::glib::markup_escape_text(name);
-    let layout = format!(
-        r#"<interface><object class="{class}" id="it"><accessibility><property name="label">{name}</property></accessibility></object></interface>"#
-    );
-    // The layout has this object, or the widget goes without its name.
-    gtk::Builder::from_string(&layout).object("it").unwrap_or_default()
 }
