@@ -7,10 +7,11 @@ use std::{cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use adw::prelude::*;
 use dbus_api::{Resource, Setting, State, Status, Warning};
+use doctor::{Facts, Whereabouts, checks};
 use firezone_gtk::{
     actions, app,
     diagnostics::{Diagnostics, ReportWindow},
-    model::{Attempt, Check, Daemon, Diagnosis, Model, Session, Verdict},
+    model::{Attempt, Daemon, Diagnosis, Model, Session},
     preferences::Preferences,
     settings::Settings,
     strings, view,
@@ -203,44 +204,43 @@ fn configured() -> Model {
 }
 
 fn diagnoses() -> Vec<(&'static str, Model)> {
-    let check = |id: &str, verdict, name: &str, evidence: &str, effect: &str, remedy: &str| Check {
-        id: id.into(),
-        name: name.into(),
-        verdict,
-        evidence: evidence.into(),
-        effect: effect.into(),
-        remedy: remedy.into(),
+    let fine = Facts {
+        has_bus: true,
+        has_polkit: Some(true),
+        daemon: Whereabouts::Bus,
+        permissions: Some([("sign-in".to_owned(), "yes".to_owned())].into()),
+        status: Some(Status { state: "connected".into(), portal: "joined".into(), ..Status::default() }),
+        captive: Some(false),
+        rules: Some(6),
+        has_tun: true,
+        capabilities: Some(u64::MAX),
+        tunnel_mtu: Some(1280),
+        nameservers: vec!["127.0.0.53".into()],
+        upstream: vec!["192.0.2.1".into()],
+        clock_is_kept: true,
+        now: u64::MAX,
+        way_out: Some(("wlan0".into(), 1500)),
+        ipv6: Some(true),
+        ..Facts::default()
     };
-    let checks = vec![
-        check("FZ001", Verdict::Ok, "The service", "it is on the bus", "", ""),
-        check(
-            "FZ012",
-            Verdict::Failed,
-            "Names in containers",
-            "the firewall refuses port 53 from docker0",
-            "Containers on this computer find no names.",
-            "iptables -I INPUT -i docker0 -p udp --dport 53 -j ACCEPT",
-        ),
-        check(
-            "FZ020",
-            Verdict::Warning,
-            "The clock",
-            "nobody keeps it",
-            "If it goes wrong, the portal's certificate is not trusted.",
-            "Start systemd-timesyncd.",
-        ),
-        check("FZ021", Verdict::Skipped, "The portal", "there is no session", "", ""),
-    ];
+    let troubled = Facts {
+        rules: Some(0),
+        captive: None,
+        clock_is_kept: false,
+        ipv6: None,
+        others: vec!["wg0".into()],
+        ..fine.clone()
+    };
+    let alone = Facts { daemon: Whereabouts::Nowhere, permissions: None, status: None, ..troubled.clone() };
     let session = Session { may_diagnose: true, may_command: true, ..Session::default() };
-    let done = |checks: Vec<Check>, is_local| Diagnosis::Done { checks, is_local };
+    let done = |facts: &Facts, is_local| Diagnosis::Done { checks: checks::all(facts), is_local };
     let serving =
         |diagnosis| Model { daemon: Daemon::Serving(Box::new(session.clone())), diagnosis, ..Model::default() };
-    let fine = vec![check("FZ001", Verdict::Ok, "The service", "it is on the bus", "", "")];
     vec![
-        ("diagnostics", serving(done(checks.clone(), false))),
-        ("diagnostics-fine", serving(done(fine, false))),
+        ("diagnostics", serving(done(&troubled, false))),
+        ("diagnostics-fine", serving(done(&fine, false))),
         ("diagnostics-running", serving(Diagnosis::Running)),
-        ("diagnostics-local", Model { daemon: Daemon::Absent, diagnosis: done(checks, true), ..Model::default() }),
+        ("diagnostics-local", Model { daemon: Daemon::Absent, diagnosis: done(&alone, true), ..Model::default() }),
     ]
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dbus_api::{Resource, Setting, State, Status};
+use doctor::Check;
 
 /// Everything the app knows. Views are made of it and of nothing else.
 #[derive(Debug, Default)]
@@ -85,62 +86,6 @@ pub enum Diagnosis {
         /// Whether the app has looked by itself, because the daemon does not run.
         is_local: bool,
     },
-}
-
-/// One check.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Check {
-    /// Its number.
-    pub id: String,
-    /// What it is about.
-    pub name: String,
-    /// How it has ended.
-    pub verdict: Verdict,
-    /// What was found.
-    pub evidence: String,
-    /// What follows from it; empty if all is well.
-    pub effect: String,
-    /// What to do about it; empty if there is nothing to do.
-    pub remedy: String,
-}
-
-/// How a check has ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// All is well.
-    Ok,
-    /// Something may not work.
-    Warning,
-    /// Something does not work.
-    Failed,
-    /// It cannot be told.
-    Skipped,
-}
-
-impl From<dbus_api::Check> for Check {
-    fn from(it: dbus_api::Check) -> Self {
-        let dbus_api::Check { id, name, result, evidence, effect, remedy } = it;
-        let verdict = match result.as_str() {
-            "ok" => Verdict::Ok,
-            "warning" => Verdict::Warning,
-            "failed" => Verdict::Failed,
-            _ => Verdict::Skipped,
-        };
-        Self { id, name, verdict, evidence, effect, remedy }
-    }
-}
-
-impl From<doctor::Check> for Check {
-    fn from(it: doctor::Check) -> Self {
-        let doctor::Check { id, name, result, evidence, effect, remedy } = it;
-        let verdict = match result {
-            doctor::Verdict::Ok => Verdict::Ok,
-            doctor::Verdict::Warning => Verdict::Warning,
-            doctor::Verdict::Failed => Verdict::Failed,
-            doctor::Verdict::Skipped => Verdict::Skipped,
-        };
-        Self { id, name, verdict, evidence, effect, remedy }
-    }
 }
 
 /// Who did something, if not this app.

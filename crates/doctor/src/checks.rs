@@ -1,4 +1,7 @@
 //! What the facts mean. Each check is a function of them; nothing here reads or asks.
+//!
+//! The desktop app has these texts in the user's language (`scripts/update-translations`): those that are written where a
+//! finding is made, and not those with something filled in.
 
 mod containers;
 mod portal;
@@ -28,25 +31,29 @@ type Row = (&'static str, &'static str, fn(&Facts) -> Finding);
 
 /// All checks.
 const CHECKS: [Row; 18] = [
-    ("FZ001", "bus", bus),
-    ("FZ002", "polkit", polkit),
-    ("FZ003", "group", group),
-    ("FZ004", "service mode", service_mode),
-    ("FZ005", "tunnel device", tun),
-    ("FZ006", "capability", capability),
-    ("FZ007", "routes and rules", routes),
-    ("FZ008", "port 53", port_53),
-    ("FZ009", "DNS control", dns_control),
-    ("FZ010", "system resolvers", resolvers),
-    ("FZ011", "portal", portal),
-    ("FZ012", "clock", clock),
-    ("FZ013", "paths and relays", paths),
-    ("FZ014", "IPv6", ipv6),
-    ("FZ015", "MTU", mtu),
-    ("FZ016", "other tunnels", others),
-    ("FZ017", "captive portal", captive),
-    ("FZ018", "names in containers", |facts| containers::names(&facts.bridges)),
+    row("FZ001", "bus", bus),
+    row("FZ002", "polkit", polkit),
+    row("FZ003", "group", group),
+    row("FZ004", "service mode", service_mode),
+    row("FZ005", "tunnel device", tun),
+    row("FZ006", "capability", capability),
+    row("FZ007", "routes and rules", routes),
+    row("FZ008", "port 53", port_53),
+    row("FZ009", "DNS control", dns_control),
+    row("FZ010", "system resolvers", resolvers),
+    row("FZ011", "portal", portal),
+    row("FZ012", "clock", clock),
+    row("FZ013", "paths and relays", paths),
+    row("FZ014", "IPv6", ipv6),
+    row("FZ015", "MTU", mtu),
+    row("FZ016", "other tunnels", others),
+    row("FZ017", "captive portal", captive),
+    row("FZ018", "names in containers", |facts| containers::names(&facts.bridges)),
 ];
+
+const fn row(id: &'static str, name: &'static str, check: fn(&Facts) -> Finding) -> Row {
+    (id, name, check)
+}
 
 /// Carries all of them out.
 #[must_use]
@@ -67,6 +74,10 @@ pub fn is_known(id: &str) -> bool {
 
 fn ok(evidence: impl Into<String>) -> Finding {
     (Verdict::Ok, evidence.into(), "", "")
+}
+
+fn improvable(evidence: impl Into<String>, effect: &'static str, remedy: &'static str) -> Finding {
+    (Verdict::Ok, evidence.into(), effect, remedy)
 }
 
 fn skipped(evidence: impl Into<String>) -> Finding {
@@ -302,7 +313,7 @@ fn paths(facts: &Facts) -> Finding {
         return warning(evidence, "resources cannot be reached yet", "let UDP out, at least to port 3478");
     }
     if relayed > 0 {
-        return (Verdict::Ok, evidence, "relayed connections are slower", "let UDP out to all ports");
+        return improvable(evidence, "relayed connections are slower", "let UDP out to all ports");
     }
     ok(evidence)
 }
@@ -339,12 +350,19 @@ fn others(facts: &Facts) -> Finding {
     if facts.others.is_empty() {
         return ok("none");
     }
-    let effect = if facts.others.iter().any(|it| it == "tun-firezone") {
-        "another Firezone client may be the same device for the portal; only one of them can be connected"
-    } else {
-        "networks that both want go to the one whose rule comes first (ip rule)"
-    };
-    warning(facts.others.join(", "), effect, "stop it, if something cannot be reached")
+    let names = facts.others.join(", ");
+    if facts.others.iter().any(|it| it == "tun-firezone") {
+        return warning(
+            names,
+            "another Firezone client may be the same device for the portal; only one of them can be connected",
+            "stop it, if something cannot be reached",
+        );
+    }
+    warning(
+        names,
+        "networks that both want go to the one whose rule comes first (ip rule)",
+        "stop it, if something cannot be reached",
+    )
 }
 
 fn captive(facts: &Facts) -> Finding {

@@ -39,8 +39,8 @@ async fn by(daemon: &DiagnosticsProxy<'_>) -> Diagnosis {
 
 /// What everybody can see without the daemon.
 async fn alone() -> Diagnosis {
-    let checks = doctor::checks::all(&doctor::look_from_outside(doctor::Facts::default()).await);
-    Diagnosis::Done { checks: checks.into_iter().map(Into::into).collect(), is_local: true }
+    let facts = doctor::look_from_outside(doctor::Facts::default()).await;
+    Diagnosis::Done { checks: doctor::checks::all(&facts), is_local: true }
 }
 
 /// A report by the daemon. It writes into memory of ours, so it needs no place on any disk.

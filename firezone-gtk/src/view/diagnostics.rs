@@ -1,8 +1,9 @@
 //! What may be wrong on this machine.
 
+use doctor::{Check, Verdict};
 use gettextrs::{gettext, ngettext};
 
-use crate::model::{Check, Diagnosis, Model, Verdict};
+use crate::model::{Diagnosis, Model};
 
 /// The window with the checks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -69,7 +70,7 @@ pub fn view(model: &Model) -> View {
         }
         Diagnosis::Done { checks, is_local } => (checks, *is_local),
     };
-    let of = |verdict: Verdict| checks.iter().filter(move |check| check.verdict == verdict).map(row);
+    let of = |verdict: Verdict| checks.iter().filter(move |check| check.result == verdict).map(row);
     let findings: Vec<CheckRow> = of(Verdict::Failed).chain(of(Verdict::Warning)).collect();
     let (icon, title) = match findings.len() {
         0 => ("firezone-connected-symbolic", gettext("No problem was found")),
@@ -95,23 +96,33 @@ pub fn view(model: &Model) -> View {
 }
 
 fn row(check: &Check) -> CheckRow {
-    let (icon, class, word) = match check.verdict {
+    let (icon, class, word) = match check.result {
         Verdict::Ok => ("firezone-online-symbolic", "state-connected", gettext("Well")),
         Verdict::Warning => ("firezone-problem-symbolic", "state-warning", gettext("Warning")),
         Verdict::Failed => ("firezone-offline-symbolic", "state-offline", gettext("Failed")),
         Verdict::Skipped => ("firezone-unknown-symbolic", "dim-label", gettext("Not known")),
     };
-    let parts = [word.as_str(), check.evidence.as_str()];
-    let filled: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    let evidence = translated(&check.evidence);
     CheckRow {
-        title: check.name.clone(),
-        subtitle: filled.join(" · "),
+        title: heading(&translated(&check.name)),
+        subtitle: if evidence.is_empty() { word } else { format!("{word} · {evidence}") },
         icon,
         class,
-        effect: check.effect.clone(),
-        remedy: check.remedy.clone(),
+        effect: translated(&check.effect),
+        remedy: translated(&check.remedy),
         id: check.id.clone(),
     }
+}
+
+fn heading(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// What a check says, in the user's language if it is known there. Nothing stays nothing: translations keep their own
+/// description under it.
+fn translated(text: &str) -> String {
+    if text.is_empty() { String::new() } else { gettext(text) }
 }
 
 #[cfg(test)]
@@ -123,7 +134,7 @@ mod tests {
         Check {
             id: id.into(),
             name: id.into(),
-            verdict,
+            result: verdict,
             evidence: "what was found".into(),
             effect: "what follows".into(),
             remedy: "what to do".into(),
@@ -151,6 +162,7 @@ mod tests {
         assert_eq!(view.findings.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["c", "b"]);
         assert_eq!((view.passed.len(), view.skipped.len()), (1, 1));
         assert!(view.title.contains('2'));
+        assert_eq!(view.findings[0].title, "C");
         assert!(view.findings.iter().all(|row| row.remedy == "what to do" && row.subtitle.contains("what was found")));
     }
 
