@@ -9,6 +9,8 @@ use integration_tests::{
 
 #[path = "desktop/browser.rs"]
 mod browser;
+#[path = "desktop/choices.rs"]
+mod choices;
 #[path = "desktop/language.rs"]
 mod language;
 #[path = "desktop/walk.rs"]

@@ -83,6 +83,16 @@ impl Desktop {
         language.clone_into(&mut self.language);
     }
 
+    /// From the next start of the app on, nobody knows its settings.
+    pub fn remove_schema(stand: &Stand) -> anyhow::Result<()> {
+        stand
+            .client()
+            .program("rm")
+            .arg(data().join("glib-2.0/schemas/gschemas.compiled").to_string_lossy())
+            .check()?;
+        Ok(())
+    }
+
     /// Starts the app, with or without its window.
     pub fn start_app(&mut self, stand: &Stand, arguments: &[&str]) -> anyhow::Result<()> {
         let program = arguments.iter().fold(stand.client().program("firezone-gtk"), |program, it| program.arg(*it));
