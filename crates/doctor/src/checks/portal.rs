@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 
 use tls::Flaw;
 
-use super::{Finding, failed, ok, warning};
+use super::{Finding, failed, ok, translatable, warning};
 use crate::portal::{Knock, Outcome};
 
-const NOBODY_CAN: &str = "nobody can sign in";
+const NOBODY_CAN: &str = translatable("nobody can sign in");
 
 pub(super) fn knock(knock: &Knock) -> Finding {
     let whom = &knock.whom;
@@ -29,15 +29,15 @@ pub(super) fn knock(knock: &Knock) -> Finding {
                 "correct that; to see whether it is right now: firezoned --check",
             );
         }
-        Outcome::NoName => ("has no address", "check the network, and its resolvers: getent ahosts NAME"),
-        Outcome::Unreachable(kind) => (reason(*kind), "check the network, and what filters it"),
+        Outcome::NoName => ("has no address", translatable("check the network, and its resolvers: getent ahosts NAME")),
+        Outcome::Unreachable(kind) => (reason(*kind), translatable("check the network, and what filters it")),
         Outcome::Distrusted(flaw) => distrusted(*flaw),
         Outcome::TrustsNobody => {
-            ("cannot be trusted: this machine trusts no certificates at all", "install ca-certificates")
+            ("cannot be trusted: this machine trusts no certificates at all", translatable("install ca-certificates"))
         }
         Outcome::NoTls => (
             "answers, but does not speak TLS",
-            "check the setting api-url; a network that wants a page to be visited first looks like this",
+            translatable("check the setting api-url; a network that wants a page to be visited first looks like this"),
         ),
     };
     // Who knows only half of what the daemon is told cannot be sure.
@@ -57,21 +57,21 @@ fn distrusted(flaw: Flaw) -> (&'static str, &'static str) {
     match flaw {
         Flaw::Expired => (
             "has a certificate whose time is over",
-            "check the clock (timedatectl); if it is right, tell whoever runs the portal",
+            translatable("check the clock (timedatectl); if it is right, tell whoever runs the portal"),
         ),
         Flaw::NotYetValid => (
             "has a certificate whose time has not come",
-            "check the clock (timedatectl); if it is right, tell whoever runs the portal",
+            translatable("check the clock (timedatectl); if it is right, tell whoever runs the portal"),
         ),
         Flaw::UnknownIssuer => (
             "has a certificate of somebody whom this machine does not trust",
-            "find out whether somebody inspects TLS on the way; if the issuer is yours, add it: update-ca-certificates",
+            translatable("find out whether somebody inspects TLS on the way; if the issuer is yours, add it: update-ca-certificates"),
         ),
         Flaw::OtherName => (
             "has a certificate for another name",
-            "check the setting api-url; a network that wants a page to be visited first looks like this",
+            translatable("check the setting api-url; a network that wants a page to be visited first looks like this"),
         ),
-        Flaw::Other => ("has a certificate that makes no sense", "tell whoever runs the portal"),
+        Flaw::Other => ("has a certificate that makes no sense", translatable("tell whoever runs the portal")),
     }
 }
 
