@@ -15,8 +15,9 @@ const COMMANDS: [&str; 7] = [
     "systemctl --quiet is-active systemd-resolved && resolvectl --no-pager status | sed -e '/Current DNS Server/d' -e 's/^ *//'",
 ];
 
-/// Files whose owners change them all the time, and what only mirrors the kernel.
-const NOT_OURS: [&str; 13] = [
+/// Files whose owners change them all the time, and what only mirrors the kernel. Polkit starts when it is first asked, on
+/// newer systems with directories of its own.
+const NOT_OURS: [&str; 15] = [
     "/dev",
     "/proc",
     "/sys",
@@ -30,6 +31,8 @@ const NOT_OURS: [&str; 13] = [
     "/var/lib/systemd",
     "/run/NetworkManager",
     "/var/lib/NetworkManager",
+    "'/tmp/systemd-private-*-polkit.service-*'",
+    "'/var/tmp/systemd-private-*-polkit.service-*'",
 ];
 
 impl Machine {

@@ -65,7 +65,9 @@ fn distrusted(flaw: Flaw) -> (&'static str, &'static str) {
         ),
         Flaw::UnknownIssuer => (
             "has a certificate of somebody whom this machine does not trust",
-            translatable("find out whether somebody inspects TLS on the way; if the issuer is yours, add it: update-ca-certificates"),
+            translatable(
+                "find out whether somebody inspects TLS on the way; if the issuer is yours, add it: update-ca-certificates",
+            ),
         ),
         Flaw::OtherName => (
             "has a certificate for another name",
