@@ -51,6 +51,8 @@ struct App {
     hold: RefCell<Option<gio::ApplicationHoldGuard>>,
     /// Whether somebody shows the tray.
     is_in_tray: Cell<bool>,
+    /// Whether the window waits for a tray to take its place.
+    waits_for_tray: Cell<bool>,
     /// Itself, for what happens later.
     this: Weak<App>,
 }
@@ -58,6 +60,8 @@ struct App {
 /// Runs until the user quits.
 #[must_use]
 pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
+    // What notifications are signed with; otherwise it would be the program.
+    glib::set_application_name("Firezone");
     let gtk = adw::Application::builder()
         .application_id(APP_ID)
         .flags(gio::ApplicationFlags::HANDLES_OPEN)
@@ -117,7 +121,7 @@ impl App {
             user: glib::user_name().to_string_lossy().into_owned(),
             ..Model::default()
         };
-        let bus = Bus::start(reports)?;
+        let bus = Bus::start(reports, settings.as_ref().is_some_and(Settings::has_to_forget))?;
         let auth = AUTH_URL.parse()?;
         let app = Rc::new_cyclic(|this| Self {
             gtk: gtk.clone(),
@@ -131,6 +135,7 @@ impl App {
             to_us,
             hold: RefCell::new(None),
             is_in_tray: Cell::new(false),
+            waits_for_tray: Cell::new(false),
             this: this.clone(),
         });
         let this = Rc::downgrade(&app);
@@ -164,6 +169,10 @@ impl App {
             window
         });
         gtk::prelude::GtkWindowExt::present(&window);
+    }
+
+    fn is_open(&self) -> bool {
+        self.window().is_some_and(|window| window.is_visible())
     }
 
     fn window(&self) -> Option<Window> {
@@ -243,8 +252,12 @@ impl App {
 
     fn complain(&self, failure: &Failure) {
         tracing::info!("{failure}");
-        if !matches!(failure, Failure::Invalid(_) | Failure::Locked(_) | Failure::Keyring(_)) {
-            self.model.borrow_mut().give_up();
+        let is_beside = matches!(failure, Failure::Invalid(_) | Failure::Locked(_));
+        if !is_beside && !matches!(failure, Failure::NotKept(_) | Failure::NotForgotten(_)) {
+            self.model.borrow_mut().is_not_handed_over();
+        }
+        if let (Failure::NotForgotten(_), Some(settings)) = (failure, &self.settings) {
+            settings.set_has_to_forget(true);
         }
         let text = match failure {
             Failure::NotRunning => gettext("The service is not running."),
@@ -253,7 +266,8 @@ impl App {
             Failure::NoToken => gettext("Sign in first."),
             Failure::Invalid(why) => gettext("That value is not possible: {why}").replace("{why}", why),
             Failure::Locked(_) => gettext("The administrator has fixed this setting."),
-            Failure::Keyring(_) => gettext("The keyring does not keep the sign-in. It lasts until the app ends."),
+            Failure::NotKept(_) => gettext("The keyring does not keep the sign-in. It lasts until the app ends."),
+            Failure::NotForgotten(_) => gettext("The keyring still has the sign-in, which will not be used any more."),
             Failure::Other(_) => gettext("That did not work. The log of the service may know why."),
         };
         // What was typed there does not count; what counts is shown again.
@@ -388,7 +402,8 @@ impl App {
     }
 
     /// While somebody shows the tray, the app needs no window. Without a tray nobody would find it again: then the window
-    /// takes its place, unless another tray comes soon.
+    /// takes its place, unless another tray comes soon. A window that is there already is enough: whoever closes it ends the
+    /// app.
     fn outlive_window(&self, is_shown: bool) {
         self.is_in_tray.set(is_shown);
         if is_shown {
@@ -397,9 +412,13 @@ impl App {
         }
         let (this, hold) = (self.this.clone(), self.gtk.hold());
         self.hold.take();
+        if self.is_open() || self.waits_for_tray.replace(true) {
+            return;
+        }
         glib::timeout_add_local_once(WITHOUT_TRAY, move || {
             let Some(app) = this.upgrade() else { return };
-            if !app.is_in_tray.get() && !app.window().is_some_and(|window| window.is_visible()) {
+            app.waits_for_tray.set(false);
+            if !app.is_in_tray.get() && !app.is_open() {
                 app.open();
             }
             drop(hold);

@@ -79,9 +79,12 @@ pub enum Failure {
     /// The administrator has fixed the setting.
     #[error("{0}")]
     Locked(String),
-    /// The keyring is of no help. Signing in works all the same.
-    #[error(transparent)]
-    Keyring(#[from] keyring::Error),
+    /// The keyring does not keep the token. Signing in works all the same.
+    #[error("the token is not kept: {0}")]
+    NotKept(#[source] keyring::Error),
+    /// The keyring does not forget the token. It counts no more all the same.
+    #[error("the token is not forgotten: {0}")]
+    NotForgotten(#[source] keyring::Error),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -92,15 +95,17 @@ pub enum Failure {
 pub struct Bus(mpsc::Sender<Request>);
 
 impl Bus {
-    /// Starts the thread.
+    /// Starts the thread. Whether it `has_to_forget` what the keyring has is known from the last time.
     ///
     /// # Errors
     ///
     /// The kernel or the runtime refuses.
-    pub fn start(reports: Sender<Report>) -> std::io::Result<Self> {
+    pub fn start(reports: Sender<Report>, has_to_forget: bool) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("bus".to_owned()).spawn(move || runtime.block_on(run(inbox, reports)))?;
+        thread::Builder::new()
+            .name("bus".to_owned())
+            .spawn(move || runtime.block_on(run(inbox, reports, has_to_forget)))?;
         Ok(Self(requests))
     }
 
@@ -112,10 +117,10 @@ impl Bus {
     }
 }
 
-async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
+async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>, has_to_forget: bool) {
     let keeper = keeper::Keeper::new(reports.clone());
     let mut is_watched = false;
-    keeper.load().await;
+    keeper.load(has_to_forget).await;
     loop {
         let end = match zbus::Connection::system().await {
             Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &keeper, &mut is_watched).await,
@@ -130,7 +135,7 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
                 if reports.send(Report::News(daemon::look_at_file())).await.is_err() {
                     return;
                 }
-                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports, &mut is_watched));
+                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports, &keeper, &mut is_watched));
                 if matches!(patience.await, Ok(())) {
                     return;
                 }
@@ -140,14 +145,28 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>) {
 }
 
 /// What can be done without a bus. Returns when nobody wants anything any more. Cancel-safe: it only waits for requests.
-async fn serve_alone(inbox: &mut mpsc::Receiver<Request>, reports: &Sender<Report>, is_watched: &mut bool) {
+async fn serve_alone(
+    inbox: &mut mpsc::Receiver<Request>,
+    reports: &Sender<Report>,
+    keeper: &keeper::Keeper,
+    is_watched: &mut bool,
+) {
     while let Some(request) = inbox.recv().await {
         match request {
             Request::Examine => examine::start(None, reports),
             Request::Watch(wanted) => *is_watched = wanted,
             Request::Look => {}
-            // Whoever waits for the other end of a full channel is told in time.
-            _ => drop(reports.try_send(Report::Failed(Failure::NotRunning))),
+            request => {
+                match request {
+                    // The daemon that comes gets it.
+                    Request::SignIn(kept) => keeper.keep(*kept),
+                    Request::SignOut | Request::Forget => keeper.forget(),
+                    _ => {}
+                }
+                // Whoever waits for the other end of a full channel is told in time.
+                drop(reports.try_send(Report::Failed(Failure::NotRunning)));
+                drop(reports.try_send(Report::Token(keeper.whose())));
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct Model {
     pub favourites: BTreeSet<String>,
     /// The account that the sign-in page starts with.
     pub account_slug: String,
-    /// Resources whose going offline was told in this session.
+    /// Sites whose going offline was told in this session.
     pub told_offline: BTreeSet<String>,
 }
 
@@ -155,14 +155,12 @@ pub enum Notice {
     SignInAgain(String),
     /// The connection is lost, and the daemon tries to get it back.
     ConnectionLost,
-    /// All gateways of a resource are away.
+    /// All gateways of a site are away.
     Offline {
-        /// Its identity.
-        id: String,
-        /// What it is called.
-        name: String,
-        /// Where it is.
+        /// The site.
         site: String,
+        /// The resource there, if it is the only one.
+        name: Option<String>,
     },
 }
 
@@ -253,6 +251,13 @@ impl Model {
         self.signed_out_here = true;
     }
 
+    /// The daemon has not taken what it was handed. Whoever is in the browser goes on.
+    pub fn is_not_handed_over(&mut self) {
+        if self.attempt == Attempt::HandedOver {
+            self.attempt = Attempt::None;
+        }
+    }
+
     /// Nobody tries to sign in any more.
     pub fn give_up(&mut self) {
         self.attempt = Attempt::None;
@@ -273,9 +278,7 @@ impl Model {
         self.paths.clear();
         self.resources.clear();
         self.told_offline.clear();
-        if self.attempt == Attempt::HandedOver {
-            self.attempt = Attempt::None;
-        }
+        self.is_not_handed_over();
     }
 
     fn enter(&mut self, session: Box<Session>) -> Vec<Consequence> {
@@ -321,15 +324,19 @@ impl Model {
     }
 
     fn list(&mut self, resources: Vec<Resource>) -> Vec<Consequence> {
-        let mut consequences = Vec::new();
+        // Gateways go away for all resources of their site at once: that is one thing to tell.
+        let mut gone: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
         for resource in resources.iter().filter(|it| it.status == "offline") {
             let was_known = self.resources.iter().any(|it| it.id == resource.id && it.status != "offline");
-            if was_known && self.told_offline.insert(resource.id.clone()) {
-                consequences.push(Consequence::Notify(Notice::Offline {
-                    id: resource.id.clone(),
-                    name: resource.name.clone(),
-                    site: resource.sites.first().cloned().unwrap_or_default(),
-                }));
+            if let Some(site) = resource.sites.first().filter(|_| was_known) {
+                gone.entry(site).or_default().push(resource);
+            }
+        }
+        let mut consequences = Vec::new();
+        for (site, resources) in gone {
+            if self.told_offline.insert(site.to_owned()) {
+                let name = <[&Resource; 1]>::try_from(resources).ok().map(|[resource]| resource.name.clone());
+                consequences.push(Consequence::Notify(Notice::Offline { site: site.to_owned(), name }));
             }
         }
         self.resources = resources;
@@ -352,7 +359,8 @@ mod tests {
     }
 
     fn resource(id: &str, status: &str) -> Resource {
-        Resource { id: id.into(), name: id.into(), status: status.into(), ..Resource::default() }
+        let sites = vec!["Berlin".into()];
+        Resource { id: id.into(), name: id.into(), status: status.into(), sites, ..Resource::default() }
     }
 
     #[test]
@@ -415,13 +423,23 @@ mod tests {
     }
 
     #[test]
-    fn an_offline_resource_is_told_once_per_session() {
+    fn an_offline_site_is_told_once_per_session() {
+        let both = |status: &str| News::Resources(vec![resource("a", status), resource("b", status)]);
+        let told = |name: Option<&str>| {
+            [Consequence::Notify(Notice::Offline { site: "Berlin".into(), name: name.map(str::to_owned) })]
+        };
         let mut model = Model::default();
         model.update(session(State::Connected, ""));
+        model.update(both("online"));
+        assert_eq!(model.update(both("offline")), told(None));
+        model.update(both("online"));
+        assert_eq!(model.update(both("offline")), []);
+
+        // With one resource there, its name says more.
+        model.update(session(State::SignedOut, ""));
+        model.update(session(State::Connected, ""));
         model.update(News::Resources(vec![resource("a", "online")]));
-        assert_eq!(model.update(News::Resources(vec![resource("a", "offline")])).len(), 1);
-        model.update(News::Resources(vec![resource("a", "online")]));
-        assert_eq!(model.update(News::Resources(vec![resource("a", "offline")])), []);
+        assert_eq!(model.update(News::Resources(vec![resource("a", "offline")])), told(Some("a")));
     }
 
     #[test]

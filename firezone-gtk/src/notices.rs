@@ -30,9 +30,9 @@ fn texts(notice: &Notice) -> (String, String, String) {
         Notice::ConnectionLost => {
             (CONNECTION.to_owned(), gettext("The connection is lost"), gettext("Firezone is trying to get it back."))
         }
-        Notice::Offline { id, name, site } => (
-            format!("offline-{id}"),
-            gettext("{name} cannot be reached").replace("{name}", name),
+        Notice::Offline { site, name } => (
+            format!("offline-{site}"),
+            gettext("{name} cannot be reached").replace("{name}", name.as_ref().unwrap_or(site)),
             gettext("All gateways of the site {site} are offline. Your administrator can help.")
                 .replace("{site}", site),
         ),
@@ -44,10 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_about_a_resource_names_it_and_its_site() {
-        let notice = Notice::Offline { id: "1".into(), name: "Wiki".into(), site: "Berlin".into() };
-        let (id, title, body) = texts(&notice);
-        assert_eq!(id, "offline-1");
-        assert!(title.contains("Wiki") && body.contains("Berlin"));
+    fn a_notice_about_a_site_names_it_and_its_only_resource() {
+        for (name, expected) in [(Some("Wiki"), "Wiki"), (None, "Berlin")] {
+            let notice = Notice::Offline { site: "Berlin".into(), name: name.map(str::to_owned) };
+            let (id, title, body) = texts(&notice);
+            assert_eq!(id, "offline-Berlin");
+            assert!(title.contains(expected) && body.contains("Berlin"));
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::APP_ID;
 const ACCOUNT_SLUG: &str = "account-slug";
 const FAVOURITES: &str = "favourites";
 const CONNECT_ON_START: &str = "connect-on-start";
+const HAS_TO_FORGET: &str = "has-to-forget";
 
 /// The user's choices. Where the schema is not installed, they last as long as the app.
 #[derive(Clone, Debug)]
@@ -52,6 +53,17 @@ impl Settings {
     #[must_use]
     pub fn connects_on_start(&self) -> bool {
         self.0.boolean(CONNECT_ON_START)
+    }
+
+    /// Whether the keyring has a sign-in that counts no more, because it could not be forgotten.
+    #[must_use]
+    pub fn has_to_forget(&self) -> bool {
+        self.0.boolean(HAS_TO_FORGET)
+    }
+
+    /// See [`Self::has_to_forget`].
+    pub fn set_has_to_forget(&self, has_to_forget: bool) {
+        self.remember(HAS_TO_FORGET, self.0.set_boolean(HAS_TO_FORGET, has_to_forget));
     }
 
     /// Keeps `widget`'s `property` and the choice the same.

@@ -1,25 +1,52 @@
 //! The desktop app beside the other front ends: it follows the daemon, and commands it.
 
 use integration_tests::{
+    account::SITE,
     bus,
-    desktop::{Desktop, PATIENCE, call},
+    desktop::{Desktop, PATIENCE, accessibility::Accessibility, call},
     process::eventually,
     stand::{Stand, tell},
 };
+use serde_json::json;
+use uuid::{Uuid, uuid};
 
 #[path = "desktop/browser.rs"]
 mod browser;
 #[path = "desktop/choices.rs"]
 mod choices;
+#[path = "desktop/keyring.rs"]
+mod keyring;
 #[path = "desktop/language.rs"]
 mod language;
+#[path = "desktop/notices.rs"]
+mod notices;
 #[path = "desktop/walk.rs"]
 mod walk;
+
+const EVERYTHING: Uuid = uuid!("e7e70000-0000-4000-8000-000000000001");
 
 fn property(stand: &Stand, name: &str) -> String {
     let property = "busctl --system get-property dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";
     let answer = stand.client().program(property).as_user("bob").arg(name).run();
     answer.map(|it| it.text().trim().to_owned()).unwrap_or_default()
+}
+
+/// A desktop with the app, in a network with everything, and nobody signed in.
+fn at_the_desktop(
+    story: impl FnOnce(&mut Stand, &mut Desktop, &Accessibility) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    tell(|stand| {
+        stand.start_bus()?;
+        let everything = json!({"type": "internet", "site": SITE});
+        stand.portal("PUT", &format!("/resources/{EVERYTHING}"), Some(&everything))?;
+        let mut desktop = Desktop::log_in(stand)?;
+        let person = desktop.accessibility(stand)?;
+        story(stand, &mut desktop, &person)
+    })
+}
+
+fn is(stand: &Stand, state: &str) -> anyhow::Result<()> {
+    eventually(&format!("the daemon is {state}"), PATIENCE, || property(stand, "State") == format!("s {state:?}"))
 }
 
 #[test]

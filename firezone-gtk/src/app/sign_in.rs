@@ -107,6 +107,7 @@ impl App {
         let SignedIn { token, actor_name, account_slug } = signed_in;
         if let Some(settings) = &self.settings {
             settings.set_account_slug(&account_slug);
+            settings.set_has_to_forget(false);
         }
         {
             let mut model = self.model.borrow_mut();

@@ -237,9 +237,17 @@ impl Daemon<'_> {
     }
 
     async fn sign_in(&mut self, kept: Kept) -> Result<(), Failure> {
-        self.hand_over(&kept).await?;
-        self.keeper.keep(kept);
-        Ok(())
+        let outcome = self.hand_over(&kept).await;
+        match &outcome {
+            Ok(()) => {
+                self.keeper.keep(kept);
+                self.keeper.is_handed_over();
+            }
+            // It says nothing about the token that there was nobody to take it: the next daemon gets it.
+            Err(Failure::NotRunning | Failure::Other(_)) => self.keeper.keep(kept),
+            Err(_) => {}
+        }
+        outcome
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {

@@ -69,8 +69,12 @@ impl Keeper {
         Self { memory: Arc::default(), turn: Arc::default(), reports }
     }
 
-    /// Reads what the keyring has, and reports it. Does not wait for somebody who has to type a password.
-    pub(super) async fn load(&self) {
+    /// Reads what the keyring has, and reports it. Does not wait for somebody who has to type a password. What it should
+    /// have forgotten the last time is not read but forgotten.
+    pub(super) async fn load(&self, has_to_forget: bool) {
+        if has_to_forget {
+            self.forget();
+        }
         let (memory, reports) = (Arc::clone(&self.memory), self.reports.clone());
         let reading = self.in_turn(async move {
             let found = read().await.unwrap_or_else(|error| {
@@ -97,11 +101,12 @@ impl Keeper {
         lock(&self.memory).kept.clone()
     }
 
-    /// Keeps what the daemon has been handed over, for as long as the keyring can.
+    /// Keeps it in place of what there was, for as long as the keyring can.
     pub(super) fn keep(&self, kept: Kept) {
         let for_keyring = for_keyring(&kept);
-        *lock(&self.memory) = Memory { kept: Some(kept), trial: Trial::HandedOver, is_settled: true };
-        self.report_failure(async move { keyring::Keyring::open().await?.keep(&for_keyring).await });
+        *lock(&self.memory) = Memory { kept: Some(kept), trial: Trial::Untried, is_settled: true };
+        let job = async move { keyring::Keyring::open().await?.keep(&for_keyring).await };
+        self.report_failure(job, Failure::NotKept);
     }
 
     /// The daemon has the token that is kept.
@@ -129,21 +134,26 @@ impl Keeper {
 
     pub(super) fn forget(&self) {
         *lock(&self.memory) = Memory { is_settled: true, ..Memory::default() };
-        self.report_failure(async {
+        let job = async {
             match keyring::Keyring::open().await {
                 Ok(keyring) => keyring.forget().await,
                 // Where nothing can be kept, nothing has to be forgotten.
                 Err(keyring::Error::Missing) => Ok(()),
                 Err(error) => Err(error),
             }
-        });
+        };
+        self.report_failure(job, Failure::NotForgotten);
     }
 
-    fn report_failure(&self, job: impl Future<Output = Result<(), keyring::Error>> + Send + 'static) {
+    fn report_failure(
+        &self,
+        job: impl Future<Output = Result<(), keyring::Error>> + Send + 'static,
+        failure: fn(keyring::Error) -> Failure,
+    ) {
         let reports = self.reports.clone();
         self.in_turn(async move {
             if let Err(error) = job.await {
-                let _gone = reports.send(Report::Failed(Failure::Keyring(error))).await;
+                let _gone = reports.send(Report::Failed(failure(error))).await;
             }
         });
     }

@@ -16,6 +16,7 @@ use zbus::{
     zvariant::OwnedObjectPath,
 };
 
+use super::vault::Vault;
 use crate::{netns::Host, process::eventually};
 
 /// Where every program has the root of its tree.
@@ -27,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connection of an assistive program.
 pub struct Accessibility {
-    runtime: Runtime,
-    session: Connection,
+    pub(super) runtime: Runtime,
+    pub(super) session: Connection,
     bus: Connection,
 }
 
@@ -74,16 +75,21 @@ impl Accessibility {
     /// Finds the bus by the session bus of `user`, whose socket is at `session_bus` on `host`.
     pub fn connect(host: &Host, user: &str, session_bus: &str) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let id = host.program("id -u").arg(user).check()?.text().trim().parse()?;
-        let session = runtime.block_on(open(host, id, Path::new(session_bus)))?;
+        let session = runtime.block_on(open(host, user, Path::new(session_bus)))?;
         let address: String = runtime.block_on(async {
             let launcher = proxy(&session, "org.a11y.Bus", "/org/a11y/bus", "org.a11y.Bus").await?;
             launcher.call("GetAddress", &()).await
         })?;
         let path = address.strip_prefix("unix:path=").and_then(|it| it.split(',').next());
         let path = PathBuf::from(path.with_context(|| format!("the bus is at {address}"))?);
-        let bus = runtime.block_on(open(host, id, &path))?;
+        let bus = runtime.block_on(open(host, user, &path))?;
         Ok(Self { runtime, session, bus })
+    }
+
+    /// The user's keyring, by the same session bus.
+    #[must_use]
+    pub fn vault(&self) -> Vault<'_> {
+        Vault(self)
     }
 
     /// Everything that a program shows or could show, from the outside in.
@@ -203,7 +209,8 @@ pub fn describe(nodes: &[Node]) -> String {
 }
 
 /// Buses let only their user in. The kernel remembers who opened a socket, which is a thread that is the user for that.
-async fn open(host: &Host, user: u32, path: &Path) -> anyhow::Result<Connection> {
+pub(super) async fn open(host: &Host, user: &str, path: &Path) -> anyhow::Result<Connection> {
+    let user = host.program("id -u").arg(user).check()?.text().trim().parse()?;
     let socket = host.in_files(|| -> anyhow::Result<UnixStream> {
         let id = Uid::from_raw(user);
         set_thread_res_uid(Some(id), Some(id), Some(id))?;
@@ -215,7 +222,12 @@ async fn open(host: &Host, user: u32, path: &Path) -> anyhow::Result<Connection>
     Ok(connection::Builder::unix_stream(socket).user_id(user).build().await?)
 }
 
-async fn proxy<'a>(bus: &Connection, name: &'a str, path: &'a str, interface: &'a str) -> zbus::Result<Proxy<'a>> {
+pub(super) async fn proxy<'a>(
+    bus: &Connection,
+    name: &'a str,
+    path: &'a str,
+    interface: &'a str,
+) -> zbus::Result<Proxy<'a>> {
     proxy::Builder::new(bus)
         .destination(name)?
         .path(path)?

@@ -3,6 +3,8 @@
 //! Everything is real but the browser, which is a script that does what a person would do, and the screen.
 
 pub mod accessibility;
+pub mod shell;
+pub mod vault;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use self::accessibility::Accessibility;
+use self::{accessibility::Accessibility, shell::Shell};
 use crate::{
     account::ANNA,
     netns::FILES,
@@ -136,6 +138,25 @@ impl Desktop {
     pub fn press(&self, stand: &Stand, keys: &str) -> anyhow::Result<()> {
         at_desktop(stand.client().program("xdotool key --clearmodifiers").arg(keys)).check()?;
         Ok(())
+    }
+
+    /// The keyring goes, and none comes: nothing of this machine serves one.
+    pub fn remove_keyring(&mut self, stand: &Stand) -> anyhow::Result<()> {
+        const SERVICE: &str = "/usr/share/dbus-1/services/org.freedesktop.secrets.service";
+        stand.client().program("mount --bind /dev/null").arg(SERVICE).check()?;
+        let reload = "gdbus call --session --dest org.freedesktop.DBus --object-path /org/freedesktop/DBus \
+                      --method org.freedesktop.DBus.ReloadConfig";
+        at_desktop(stand.client().program(reload)).check()?;
+        if let Some(mut keyring) = self.keyring.take() {
+            keyring.signal(nix::sys::signal::Signal::SIGKILL)?;
+            keyring.wait(PATIENCE)?;
+        }
+        eventually("the keyring is gone", PATIENCE, || !owns(stand, "org.freedesktop.secrets"))
+    }
+
+    /// A shell with notifications, and with a tray if it is told so.
+    pub fn shell(&self, stand: &Stand) -> anyhow::Result<Shell> {
+        Shell::connect(stand.client(), USER, BUS)
     }
 
     /// What assistive programs see.

@@ -1,43 +1,17 @@
 //! A whole life at the desktop, by what assistive programs see and do.
 
 use integration_tests::{
-    account::{ACCOUNT, ACTOR, AUTH_URL, SITE, WIKI, dns_resource},
+    account::{ACCOUNT, ACTOR, AUTH_URL, WIKI, dns_resource},
     bus,
-    desktop::{
-        APP, Desktop, PATIENCE,
-        accessibility::{Accessibility, Is},
-        keeps_something,
-    },
+    desktop::{APP, PATIENCE, accessibility::Is, keeps_something},
     portal::config::Resource,
     process::eventually,
-    stand::{Stand, tell},
 };
 use nix::sys::signal::Signal;
-use serde_json::json;
-use uuid::{Uuid, uuid};
 
-use super::property;
+use super::{at_the_desktop, is, property};
 
-const EVERYTHING: Uuid = uuid!("e7e70000-0000-4000-8000-000000000001");
 const SIGN_IN: &str = "Sign in with the browser";
-
-/// A desktop with the app, in a network with everything, and nobody signed in.
-fn at_the_desktop(
-    story: impl FnOnce(&mut Stand, &mut Desktop, &Accessibility) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    tell(|stand| {
-        stand.start_bus()?;
-        let everything = json!({"type": "internet", "site": SITE});
-        stand.portal("PUT", &format!("/resources/{EVERYTHING}"), Some(&everything))?;
-        let mut desktop = Desktop::log_in(stand)?;
-        let person = desktop.accessibility(stand)?;
-        story(stand, &mut desktop, &person)
-    })
-}
-
-fn is(stand: &Stand, state: &str) -> anyhow::Result<()> {
-    eventually(&format!("the daemon is {state}"), PATIENCE, || property(stand, "State") == format!("s {state:?}"))
-}
 
 #[test]
 #[ignore = "needs root: make integration"]
