@@ -16,7 +16,7 @@ pub struct Action {
 }
 
 /// All actions, except the switch of the Internet resource, which has a state.
-pub const ACTIONS: [Action; 19] = [
+pub const ACTIONS: [Action; 20] = [
     plain("open", &[]),
     with_text("sign-in", &[]),
     plain("connect", &[]),
@@ -24,6 +24,7 @@ pub const ACTIONS: [Action; 19] = [
     plain("sign-out", &[]),
     with_text("copy", &[]),
     with_text("open-link", &[]),
+    plain("open-network-page", &[]),
     with_text("favourite", &[]),
     with_text("change-setting", &[]),
     with_text("reset-setting", &[]),

@@ -1,5 +1,6 @@
 //! The app as a whole: one instance per user, one model, and the one place where it changes.
 
+mod browser;
 pub mod dialogs;
 mod sign_in;
 
@@ -323,6 +324,7 @@ impl App {
             actions::INTERNET => self.bus.ask(Request::SetInternet(text == "true")),
             "copy" => self.copy(&text),
             "open-link" => self.open_in_browser(text),
+            "open-network-page" => self.open_network_page(),
             "favourite" => self.toggle_favourite(&text),
             "search" => {
                 if let Some(window) = self.window() {
@@ -378,17 +380,6 @@ impl App {
             }
             None => tracing::warn!("there is no display to copy on"),
         }
-    }
-
-    /// Whatever opens such links. A link may be secret, so it is in no message.
-    fn open_in_browser(&self, link: String) {
-        let this = self.this.clone();
-        glib::spawn_future_local(async move {
-            let outcome = gio::AppInfo::launch_default_for_uri_future(&link, gio::AppLaunchContext::NONE).await;
-            if let (Err(_), Some(app)) = (outcome, this.upgrade()) {
-                app.say(&gettext("No browser could be opened."));
-            }
-        });
     }
 
     fn show_tray(&self) {

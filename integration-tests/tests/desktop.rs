@@ -20,8 +20,12 @@ mod keyring;
 mod language;
 #[path = "desktop/notices.rs"]
 mod notices;
+#[path = "desktop/trouble.rs"]
+mod trouble;
 #[path = "desktop/walk.rs"]
 mod walk;
+#[path = "desktop/windows.rs"]
+mod windows;
 
 const EVERYTHING: Uuid = uuid!("e7e70000-0000-4000-8000-000000000001");
 

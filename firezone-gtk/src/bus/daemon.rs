@@ -292,9 +292,11 @@ fn in_use(resources: &[Resource]) -> BTreeMap<Vec<String>, String> {
     online.map(|resource| (resource.sites.clone(), resource.id.clone())).collect()
 }
 
+/// Whether this user may, without the password of an administrator: nobody who clicks a button here expects to be asked for
+/// one, and whoever has it can join the group.
 fn may(permissions: &BTreeMap<String, String>, action: &str) -> bool {
     permissions.iter().any(|(name, answer)| {
-        (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.'))) && answer != "no"
+        (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.'))) && answer == "yes"
     })
 }
 
@@ -359,7 +361,7 @@ mod tests {
         for (permissions, expected) in [
             (of("sign-in", "yes"), true),
             (of("dev.firezone.Client.sign-in", "yes"), true),
-            (of("sign-in", "challenge"), true),
+            (of("sign-in", "challenge"), false),
             (of("sign-in", "no"), false),
             (of("never-sign-in", "yes"), false),
             (BTreeMap::new(), false),

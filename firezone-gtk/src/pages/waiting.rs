@@ -14,6 +14,8 @@ mod imp {
         #[template_child]
         pub(super) status: TemplateChild<adw::StatusPage>,
         #[template_child]
+        pub(super) browse: TemplateChild<gtk::Button>,
+        #[template_child]
         pub(super) cancel: TemplateChild<gtk::Button>,
     }
 
@@ -49,6 +51,7 @@ impl WaitingPage {
         let imp = self.imp();
         imp.status.set_title(&view.title);
         imp.status.set_description(Some(&glib::markup_escape_text(&view.text)));
+        imp.browse.set_visible(view.can_browse);
         imp.cancel.set_visible(view.can_cancel);
         accessible::name_containers(self, if view.title.is_empty() { "Firezone" } else { &view.title });
     }

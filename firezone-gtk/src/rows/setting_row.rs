@@ -30,7 +30,8 @@ fn locked(row: &SettingRow) -> adw::ActionRow {
     value.set_justify(gtk::Justification::Right);
     value.set_max_width_chars(28);
     // A long note beside it must leave it room.
-    value.set_width_chars(row.value.chars().count().min(18).try_into().unwrap_or(18));
+    // More than it needs itself would be too much: narrow letters need less than the average.
+    value.set_width_chars((row.value.chars().count() / 2).min(18).try_into().unwrap_or(18));
     value.set_selectable(true);
     value.add_css_class("dim-label");
     let lock = gtk::Image::from_icon_name("changes-prevent-symbolic");

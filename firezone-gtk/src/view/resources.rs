@@ -87,7 +87,7 @@ fn row(model: &Model, resource: &Resource) -> Row {
 }
 
 /// A description that is a link a browser may open. Other schemes would let the portal start other programs.
-fn link(description: &str) -> Option<String> {
+pub(crate) fn link(description: &str) -> Option<String> {
     let url = Url::parse(description).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
 }

@@ -59,6 +59,8 @@ pub struct Waiting {
     pub text: String,
     /// Whether it can be given up.
     pub can_cancel: bool,
+    /// Whether the network wants to see a browser.
+    pub can_browse: bool,
 }
 
 /// The page of a session.
@@ -112,7 +114,7 @@ pub fn view(model: &Model) -> View {
 
 fn serving(model: &Model, session: &Session) -> View {
     let why = if session.reason.is_empty() { String::new() } else { strings::reason(&session.reason) };
-    let waiting = |title, text| View::Waiting(Waiting { title, text, can_cancel: true });
+    let waiting = |title, text| View::Waiting(Waiting { title, text, can_cancel: true, can_browse: false });
     match (session.state, model.attempt) {
         (State::SignedOut, Attempt::Browser) => {
             waiting(gettext("Sign in in your browser"), gettext("Come back here when you are done."))
@@ -128,7 +130,8 @@ fn serving(model: &Model, session: &Session) -> View {
             waiting(strings::state(state), gettext("Firezone goes on by itself as soon as there is one."))
         }
         (State::Connecting, _) if session.reason == "captive_portal" => {
-            waiting(gettext("Sign in to this network"), why)
+            let title = gettext("Sign in to this network");
+            View::Waiting(Waiting { title, text: why, can_cancel: true, can_browse: true })
         }
         (state @ State::Connecting, _) => waiting(strings::state(state), why),
         (state @ State::SigningOut, _) => View::Waiting(Waiting { title: strings::state(state), ..Waiting::default() }),
@@ -251,6 +254,14 @@ mod tests {
         let model = Model { settings, account_slug: "mine".into(), ..serving(State::SignedOut, "") };
         let View::SignIn(page) = view(&model) else { panic!() };
         assert_eq!((page.account_slug.as_str(), page.is_account_fixed), ("acme", true));
+    }
+
+    #[test]
+    fn a_network_that_wants_a_browser_gets_one() {
+        for (reason, expected) in [("captive_portal", true), ("portal_unreachable", false)] {
+            let View::Waiting(page) = view(&serving(State::Connecting, reason)) else { panic!() };
+            assert_eq!(page.can_browse, expected, "{reason}");
+        }
     }
 
     #[test]

@@ -67,7 +67,9 @@ fn nameless(nodes: &[Node]) -> Vec<String> {
     let has_no_name = |node: &Node| node.name.trim().is_empty() || (is_class(&node.name) && node.role != "window");
     let has_no_role = |node: &Node| matches!(node.role.as_str(), "" | "widget" | "unknown");
     let reached = nodes.iter().filter(|node| node.is(Is::Focusable));
-    let wrong = reached.filter(|node| has_no_name(node) || has_no_role(node));
+    // The mark of a key would be read aloud.
+    let is_marked = |node: &Node| node.name.starts_with('_') && !BEHIND.iter().any(|(_, name)| *name == node.name);
+    let wrong = reached.filter(|node| has_no_name(node) || has_no_role(node) || is_marked(node));
     wrong.map(|node| format!("{} {:?}", node.role, node.name)).collect()
 }
 
