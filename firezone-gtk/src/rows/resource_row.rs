@@ -53,7 +53,12 @@ mod imp {
     }
 
     impl ObjectImpl for ResourceRow {}
-    impl WidgetImpl for ResourceRow {}
+    impl WidgetImpl for ResourceRow {
+        fn root(&self) {
+            self.parent_root();
+            self.obj().name_item();
+        }
+    }
     impl BoxImpl for ResourceRow {}
 }
 
@@ -71,7 +76,8 @@ impl Default for ResourceRow {
 }
 
 impl ResourceRow {
-    /// Calls the item of the list by what is written in the row.
+    /// Calls the item of the list by what is written in the row. Only what is in a window may be asked for what is around it:
+    /// newer libraries fill an item before they own it, and it would end with our look at it.
     fn name_item(&self) {
         let imp = self.imp();
         if !imp.is_item_named.get()
@@ -93,7 +99,6 @@ impl ResourceRow {
         });
         self.imp().bound.replace(Some((object.clone(), watch)));
         self.show_row(&object.row());
-        self.name_item();
     }
 
     pub(crate) fn unbind(&self) {

@@ -98,15 +98,15 @@ fn choices(is_list: bool) -> gtk::SignalListItemFactory {
             item.bind_property("selected", &mark, "visible").sync_create().build();
             line.append(&mark);
         }
+        // Not before it is in a window: until then nobody may own what is around it.
+        line.connect_root_notify(move |line| {
+            if line.root().is_some()
+                && let Some(place) = line.parent()
+            {
+                accessible::name_by(&place, &[&label]);
+            }
+        });
         item.set_child(Some(&line));
-    });
-    factory.connect_bind(|_, item| {
-        let line = item.downcast_ref::<gtk::ListItem>().and_then(gtk::ListItem::child);
-        if let Some(line) = line
-            && let (Some(place), Some(label)) = (line.parent(), line.first_child().and_downcast::<gtk::Label>())
-        {
-            accessible::name_by(&place, &[&label]);
-        }
     });
     factory
 }

@@ -23,11 +23,11 @@ const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,pr
 const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
 
 /// What is needed for a desktop app, and a screen that shows nothing. Only machines with a desktop have it.
-const DESKTOP: &str =
-    "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin libsecret-tools xvfb";
+const DESKTOP: &str = "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin \
+     librsvg2-common libsecret-tools xvfb";
 
 /// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`]. Ubuntu has
-/// not got them.
+/// not got them, so the story about them fails there.
 const ASIDE: &str = "openresolv";
 
 /// Where the packages of [`ASIDE`] are.

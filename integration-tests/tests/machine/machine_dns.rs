@@ -264,6 +264,8 @@ fn network_manager(file: &'static str, set_up: fn(&Machine) -> anyhow::Result<()
 
 fn set_up_network_manager(machine: &Machine, dns: &str) -> anyhow::Result<()> {
     machine.write("/etc/NetworkManager/conf.d/stand.conf", &format!("[main]\ndns={dns}\nsystemd-resolved=false\n"))?;
+    // Ubuntu leaves cables to others by a file of this name.
+    machine.write("/etc/NetworkManager/conf.d/10-globally-managed-devices.conf", "")?;
     let profile = "/etc/NetworkManager/system-connections/stand.nmconnection";
     machine.write(
         profile,
