@@ -29,9 +29,11 @@ fn locked(row: &SettingRow) -> adw::ActionRow {
     value.set_xalign(1.0);
     value.set_justify(gtk::Justification::Right);
     value.set_max_width_chars(28);
-    // A long note beside it must leave it room.
-    // More than it needs itself would be too much: narrow letters need less than the average.
-    value.set_width_chars((row.value.chars().count() / 2).min(18).try_into().unwrap_or(18));
+    // A long note beside it must leave it room: what it needs in one line, or else that of some letters. It is not in its
+    // window yet, whose letters may be a little wider.
+    let letters = 20 * value.pango_context().metrics(None, None).approximate_char_width() / gtk::pango::SCALE;
+    let (whole, _) = value.create_pango_layout(Some(&row.value)).pixel_size();
+    value.set_size_request((whole + whole / 10).min(letters), -1);
     value.set_selectable(true);
     value.add_css_class("dim-label");
     let lock = gtk::Image::from_icon_name("changes-prevent-symbolic");

@@ -80,6 +80,26 @@ fn an_app_that_was_there_before_the_bus_finds_it() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
+fn a_service_that_hangs_does_not_keep_the_app() -> anyhow::Result<()> {
+    at_the_desktop(|stand, desktop, person| {
+        let daemon = stand.serve_bus(stand.daemon())?;
+        stand.sign_in("anna")?;
+        desktop.start_app(stand, &[])?;
+        person.find(APP, "switch", "Internet")?;
+        daemon.signal(Signal::SIGSTOP)?;
+        // It waits for an answer meanwhile.
+        person.click(APP, "switch", "Internet")?;
+        desktop.act(stand, "preferences")?;
+        person.find(APP, "switch", "Connect at start")?;
+        desktop.act(stand, "quit")?;
+        assert!(desktop.app()?.wait(PATIENCE)?.success());
+        daemon.signal(Signal::SIGCONT)?;
+        Ok(())
+    })
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
 fn whoever_leaves_the_group_is_told_and_comes_back() -> anyhow::Result<()> {
     at_the_desktop(|stand, desktop, person| {
         let _daemon = stand.serve_bus(stand.daemon())?;
