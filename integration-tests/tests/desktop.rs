@@ -45,7 +45,9 @@ fn at_the_desktop(
         stand.portal("PUT", &format!("/resources/{EVERYTHING}"), Some(&everything))?;
         let mut desktop = Desktop::log_in(stand)?;
         let person = desktop.accessibility(stand)?;
-        story(stand, &mut desktop, &person)
+        story(stand, &mut desktop, &person)?;
+        assert_eq!(desktop.complaints(), [""; 0], "what the libraries complain about");
+        Ok(())
     })
 }
 

@@ -8,6 +8,7 @@ pub mod vault;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 use self::{accessibility::Accessibility, shell::Shell};
 use crate::{
     account::ANNA,
+    logs::Log,
     netns::FILES,
     process::{Program, Running, eventually},
     stand::{Stand, source_tree},
@@ -42,6 +44,8 @@ pub struct Desktop {
     /// The app, once it was started.
     app: Option<Running>,
     keyring: Option<Running>,
+    /// What every app has written that was started.
+    logs: Vec<Arc<Log>>,
     /// The user's languages.
     language: String,
     _session: Vec<Running>,
@@ -62,7 +66,8 @@ impl Desktop {
         let bus = client.program(&format!("dbus-daemon --session --nofork --nopidfile --address=unix:path={BUS}"));
         let bus = at_desktop(bus).start("session-bus", stand.logs.open("session-bus"))?;
         eventually("the session bus is there", PATIENCE, || exists(stand, BUS))?;
-        let mut desktop = Self { app: None, keyring: None, language: String::new(), _session: vec![display, bus] };
+        let mut desktop =
+            Self { app: None, keyring: None, logs: Vec::new(), language: String::new(), _session: vec![display, bus] };
         desktop.open_keyring(stand)?;
         Ok(desktop)
     }
@@ -99,8 +104,18 @@ impl Desktop {
     pub fn start_app(&mut self, stand: &Stand, arguments: &[&str]) -> anyhow::Result<()> {
         let program = arguments.iter().fold(stand.client().program("firezone-gtk"), |program, it| program.arg(*it));
         let program = program.env("LANGUAGE", &self.language);
-        self.app = Some(at_desktop(program).start("firezone-gtk", stand.logs.open("firezone-gtk"))?);
+        let log = stand.logs.open("firezone-gtk");
+        self.logs.push(Arc::clone(&log));
+        self.app = Some(at_desktop(program).start("firezone-gtk", log)?);
         eventually("the app is on the session bus", PATIENCE, || self.describe(stand).is_ok())
+    }
+
+    /// What the libraries have had to complain about.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let texts = self.logs.iter().map(|log| log.text());
+        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains("-WARNING **") || line.contains("-CRITICAL **")).collect()
     }
 
     /// Ends the app without a word.
