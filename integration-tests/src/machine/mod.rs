@@ -111,6 +111,15 @@ impl Machine {
 
     /// What the packages install, as `make` does it; enabled, not started.
     pub fn install(&self, target: &str) -> anyhow::Result<()> {
+        self.make(target)?;
+        self.inside("systemd-sysusers").check()?;
+        self.systemctl_offline(&format!("enable {UNIT} firezone-client-dns.socket"))?;
+        let settings = format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG={LOG_FILTER}\n");
+        self.write("/etc/default/firezone-client", &settings)
+    }
+
+    /// Lets `make` install a target's files, and nothing else.
+    pub fn make(&self, target: &str) -> anyhow::Result<()> {
         let built = programs()?;
         self.host
             .program("make --silent --no-print-directory")
@@ -118,11 +127,8 @@ impl Machine {
             .arg(target)
             .arg(format!("DESTDIR={}", self.files.display()))
             .arg(format!("BUILT={}", built.display()))
-            .check()?;
-        self.inside("systemd-sysusers").check()?;
-        self.systemctl_offline(&format!("enable {UNIT} firezone-client-dns.socket"))?;
-        let settings = format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG={LOG_FILTER}\n");
-        self.write("/etc/default/firezone-client", &settings)
+            .check()
+            .map(drop)
     }
 
     /// Puts one of our programs there that no package installs.

@@ -9,5 +9,6 @@ mod machine_online;
 mod machine_packages;
 mod machine_permissions;
 mod machine_predecessor;
+mod machine_readme;
 mod machine_report;
 mod machine_unit;
