@@ -26,8 +26,8 @@ const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dn
 const DESKTOP: &str = "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin \
      librsvg2-common libsecret-tools xvfb";
 
-/// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`]. Ubuntu has
-/// not got them, so the story about them fails there.
+/// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`], where
+/// [`has_aside`].
 const ASIDE: &str = "openresolv";
 
 /// Where the packages of [`ASIDE`] are.
@@ -53,6 +53,12 @@ pub(super) fn ready_with_desktop(target: &Path) -> anyhow::Result<PathBuf> {
         run(Command::new("cp").args(["--archive", "--reflink=auto"]).args([&below, draft]))?;
         add(draft, &install(DESKTOP)).context("cannot add what a desktop app needs")
     })
+}
+
+/// Whether there are the packages that do not get along with others. Ubuntu has not got them.
+#[must_use]
+pub fn has_aside() -> bool {
+    !UBUNTU.contains(&suite().as_str())
 }
 
 fn suite() -> String {
