@@ -134,7 +134,8 @@ fn a_server_of_packages_is_connected_before_anybody_logs_in() -> anyhow::Result<
         machine.boot()?;
 
         // Nobody has thought of a token yet, which is no reason for an installation to fail.
-        machine.dpkg_install(&["firezoned", "firezonectl", "firezone-headless"], Version::This)?;
+        let said = machine.dpkg_install(&["firezoned", "firezonectl", "firezone-headless"], Version::This)?.text();
+        assert!(said.contains("put that into /etc/dev.firezone.client/token"), "{said}");
         eventually("the journal says what is missing", Duration::from_secs(20), || {
             stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
         })?;
