@@ -83,6 +83,71 @@ fn membership_counts_without_a_new_login_whatever_polkit_knows_of_it() -> anyhow
     })
 }
 
+/// A rule of the administrator, and where it is put and taken away again while the daemon runs.
+const RULE: &str = "/etc/polkit-1/rules.d/00-of-the-administrator.rules";
+
+fn rule(user: &str, result: &str) -> String {
+    format!(
+        "polkit.addRule(function (action, subject) {{ \
+         if (action.id === \"dev.firezone.Client.read\" && subject.user === \"{user}\") return polkit.Result.{result}; \
+         return polkit.Result.NOT_HANDLED; }});"
+    )
+}
+
+/// What this user would be told about reading.
+fn foreseen(stand: &Stand, user: &str) -> anyhow::Result<String> {
+    let call = "busctl --system --json=short call dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";
+    let answer = stand.client().program(call).arg("GetPermissions").as_user(user).check()?.json()?;
+    Ok(answer["data"][0]["read"].as_str().context("nothing is said about reading")?.to_owned())
+}
+
+/// Somebody reads again and again, and meanwhile a rule says that they may not. How long they read, from before polkit was
+/// first asked.
+fn anna_loses(stand: &Stand) -> anyhow::Result<Duration> {
+    let mut reader = stand.caller("anna", "lose").start("bus-caller", stand.logs.open("bus-caller"))?;
+    eventually("anna reads", PATIENCE, || reader.log().contains(" yes"))?;
+    stand.client().write(RULE, &rule("anna", "NO"))?;
+    anyhow::ensure!(reader.wait(PATIENCE)?.success(), "{}", reader.log().text());
+    let milliseconds = || -> Option<u64> { reader.log().text().rsplit_once(" no ")?.1.trim().parse().ok() };
+    eventually("anna is refused", PATIENCE, || milliseconds().is_some())?;
+    assert_eq!(foreseen(stand, "anna")?, "no");
+    stand.client().program("rm").arg(RULE).check()?;
+    eventually("anna may again", PATIENCE, || may_read(stand, "anna", "").is_ok_and(|may| may))?;
+    assert_eq!(foreseen(stand, "anna")?, "yes");
+    Ok(Duration::from_millis(milliseconds().unwrap_or(u64::MAX)))
+}
+
+#[test]
+#[ignore = "needs root: make integration"]
+#[allow(clippy::print_stdout, reason = "this is for whoever runs the tests")]
+fn a_rule_of_the_administrator_counts_when_polkit_has_read_it() -> anyhow::Result<()> {
+    // For so long a permission to read would be good if polkit announced nothing, see `firezoned/src/bus/callers.rs`.
+    const REMEMBERED: Duration = Duration::from_secs(1);
+    // A slow machine takes longer than that to notice the file.
+    const ATTEMPTS: usize = 10;
+    tell(|stand| {
+        stand.start_bus()?;
+        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+
+        assert_eq!(foreseen(stand, "bob")?, "challenge");
+        stand.client().write(RULE, &rule("bob", "YES"))?;
+        eventually("bob may", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| may))?;
+        assert_eq!(foreseen(stand, "bob")?, "yes");
+        stand.client().program("rm").arg(RULE).check()?;
+        eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| !may))?;
+
+        // Whoever was refused before the permission could have ended by itself was refused because of the announcement.
+        for _ in 0..ATTEMPTS {
+            let read = anna_loses(stand)?;
+            println!("with the rule made after the first answer, anna was refused {read:?} after the first question");
+            if read < REMEMBERED {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("a permission to read outlives polkit's announcement each time")
+    })
+}
+
 /// Members who are gone when the answer comes do not change anything.
 fn callers_vanish(stand: &Stand) -> anyhow::Result<()> {
     stand.sign_in("anna")?;

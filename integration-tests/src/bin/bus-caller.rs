@@ -1,4 +1,4 @@
-//! Somebody at the daemon's bus: `bus-caller [--socket PATH] methods|vanish|flood|latency|persist`. The stories run it as
+//! Somebody at the daemon's bus: `bus-caller [--socket PATH] methods|vanish|flood|latency|persist|lose`. The stories run it as
 //! whoever they are about.
 
 use std::{
@@ -45,6 +45,9 @@ enum Deed {
     Flood { calls: usize, at_once: usize },
     /// Calls `GetStatus` until it is permitted, and prints what comes of it whenever that changes.
     Persist,
+    /// Calls `GetStatus`, says so, goes on until it is permitted no longer, and prints the time from before the first call to
+    /// that in milliseconds.
+    Lose,
     /// Calls `GetStatus` so often, one after the other, and prints the times in microseconds.
     Latency { calls: usize },
 }
@@ -66,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
         Deed::Vanish => daemon.vanish().await,
         Deed::Flood { calls, at_once } => daemon.flood(calls, at_once).await,
         Deed::Persist => daemon.persist().await,
+        Deed::Lose => daemon.lose().await,
         Deed::Latency { calls } => daemon.latency(calls).await,
     }
 }
@@ -209,6 +213,21 @@ impl Daemon {
             said = outcome;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
+    }
+
+    async fn lose(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        self.call(INTERFACE, "GetStatus", &(Options::new(),)).await?;
+        writeln!(io::stdout(), "yes")?;
+        loop {
+            match self.call(INTERFACE, "GetStatus", &(Options::new(),)).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(zbus::Error::MethodError(name, ..)) if name.ends_with(".NotAuthorized") => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        writeln!(io::stdout(), "no {}", start.elapsed().as_millis())?;
         Ok(())
     }
 
