@@ -361,7 +361,7 @@ fn refused(error: dbus_api::Error) -> Failure {
     match error {
         dbus_api::Error::NotAuthorized(_) => Failure::NotPermitted,
         dbus_api::Error::InvalidArgs(text) => Failure::Usage(text),
-        dbus_api::Error::InvalidToken(text) => Failure::TokenRejected(text),
+        dbus_api::Error::InvalidToken(text) => Failure::rejected(&text),
         dbus_api::Error::NotFound(text) => Failure::NotFound(text),
         dbus_api::Error::Locked(text) => Failure::Locked(text),
         dbus_api::Error::Failed(text) => Failure::Failed(text),

@@ -64,6 +64,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The token is none, in the words of somebody who begins each sentence with "the token": it was just named.
+    pub(crate) fn rejected(why: &str) -> Self {
+        Self::TokenRejected(why.strip_prefix("the token ").map_or_else(|| why.to_owned(), |rest| format!("it {rest}")))
+    }
+
     /// The exit code.
     #[must_use]
     pub fn code(&self) -> u8 {
@@ -140,6 +145,13 @@ mod tests {
             let entry = format!(".TP\n.B {code}\n{}", capitalised(meaning));
             assert!(page.contains(&entry), "{entry}");
         }
+    }
+
+    #[test]
+    fn a_token_is_named_once() {
+        let said = |why| Failure::rejected(why).text().unwrap();
+        assert_eq!(said("the token is empty"), "the token was rejected: it is empty");
+        assert_eq!(said("cannot read the token"), "the token was rejected: cannot read the token");
     }
 
     #[test]

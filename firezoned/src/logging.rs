@@ -5,9 +5,7 @@ mod recent;
 use std::{fmt, io::Write as _, os::fd::AsFd as _, str::FromStr};
 
 use anyhow::Context as _;
-use tracing_subscriber::{
-    EnvFilter, Registry, filter::ParseError, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 pub(crate) use recent::lines as recent;
 
@@ -58,11 +56,16 @@ impl Default for Filter {
     }
 }
 
-impl FromStr for Filter {
-    type Err = ParseError;
+/// Something that is no filter. What the library says of it would be no help: it cannot tell which part is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("is not a log filter: a level (error, warn, info, debug, trace), or a list as info,tunnel=debug")]
+pub struct NoFilter;
 
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+impl FromStr for Filter {
+    type Err = NoFilter;
+
+    fn from_str(text: &str) -> Result<Self, NoFilter> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned())).map_err(|_| NoFilter)
     }
 }
 

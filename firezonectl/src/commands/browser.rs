@@ -79,7 +79,7 @@ fn understand(pasted: &str, mut attempt: SignIn) -> Result<SignedIn, Failure> {
 }
 
 fn rejected(why: &str) -> Failure {
-    Failure::TokenRejected(why.to_owned())
+    Failure::rejected(why)
 }
 
 /// Opens a page that is no secret: everybody can read arguments. Whether it opens is seen by who sits before it.

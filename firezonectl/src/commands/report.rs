@@ -21,7 +21,7 @@ use crate::{
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
-The file is for you to read and to give to somebody; nothing is sent anywhere. It has no names, addresses, people or
+The file is for you to read and to give to somebody; nothing is sent anywhere. It has no names, addresses, people or \
 tokens: what has a name has a number there.
 
 Example: firezonectl report firezone.json";

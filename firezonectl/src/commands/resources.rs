@@ -25,6 +25,9 @@ pub struct Args {
 pub(super) struct Resources {
     schema: u32,
     resources: Vec<Resource>,
+    /// Whoever typed it knows it.
+    #[serde(skip)]
+    filter: Option<String>,
 }
 
 /// One line of it.
@@ -49,7 +52,7 @@ pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failu
     let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
     let mut resources = all(daemon, args.filter.clone()).await?;
     resources.retain(|it| it.name.to_lowercase().contains(&wanted));
-    Ok(Resources { schema: SCHEMA, resources })
+    Ok(Resources { schema: SCHEMA, resources, filter: args.filter.clone() })
 }
 
 /// What can be reached; a daemon that serves need not send what does not pass the filter.
@@ -80,7 +83,10 @@ impl From<dbus_api::Resource> for Resource {
 impl Show for Resources {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
         if self.resources.is_empty() {
-            return writeln!(out, "No resources");
+            return match &self.filter {
+                Some(filter) => style.line(out, &format!("No resource has {filter:?} in its name")),
+                None => writeln!(out, "No resources"),
+            };
         }
         let rows: Vec<[String; 4]> = self
             .resources

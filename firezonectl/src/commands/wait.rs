@@ -17,7 +17,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
-A resource counts as soon as it is listed and not offline. There is a tunnel while connected and reconnecting; in all
+A resource counts as soon as it is listed and not offline. There is a tunnel while connected and reconnecting; in all \
 other states, and without a daemon, this machine is offline.
 
 Example: firezonectl wait --for resource=\"Company wiki\" --timeout 30";

@@ -17,6 +17,7 @@ Wiki             *.wiki.example  Berlin  online
 "
     );
     assert_eq!(played.run("resources wiki").await.unwrap().lines().count(), 2);
+    assert_eq!(played.run("resources vpn").await.unwrap(), "No resource has \"vpn\" in its name\n");
 }
 
 #[tokio::test]

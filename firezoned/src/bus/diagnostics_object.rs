@@ -107,7 +107,7 @@ impl DiagnosticsObject {
         }
         let filter = match filter.trim() {
             "" => None,
-            text => Some(text.parse::<Filter>().map_err(|error| Error::InvalidArgs(error.to_string()))?),
+            text => Some(text.parse::<Filter>().map_err(|error| Error::InvalidArgs(format!("{text:?} {error}")))?),
         };
         self.daemon.settings.log(filter, Duration::from_secs(seconds.into())).await.map_err(settings_object::refusal)
     }

@@ -36,6 +36,8 @@ async fn a_filter_that_makes_no_sense_is_refused() {
         let refusal = bus.diagnostics.set_log_filter(filter, seconds).await.unwrap_err();
         assert!(matches!(refusal, Error::InvalidArgs(_)), "{refusal:?}");
     }
+    let refusal = bus.diagnostics.set_log_filter("a=b=c=", 1).await.unwrap_err();
+    assert!(refusal.to_string().contains("\"a=b=c=\" is not a log filter: a level "), "{refusal}");
 }
 
 /// What the daemon is asked meanwhile is answered as if there were no tunnel.

@@ -185,9 +185,7 @@ impl Kind {
                 Err(error) => Err(format!("is not the address of a sign-in page: {error}")),
             },
             Self::DnsControl => DnsControl::from_str(text).map(|_| ()).map_err(|error| error.to_string()),
-            Self::LogFilter => crate::logging::Filter::from_str(text)
-                .map(|_| ())
-                .map_err(|error| format!("is not a log filter: {error}")),
+            Self::LogFilter => crate::logging::Filter::from_str(text).map(|_| ()).map_err(|error| error.to_string()),
             Self::Duration => {
                 duration(text).map(|_| ()).ok_or_else(|| "must be a time with a unit, as 90s, 5m, 1h or 30d".to_owned())
             }

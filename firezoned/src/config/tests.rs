@@ -164,7 +164,7 @@ fn mistakes_name_file_line_and_key() {
             "\napi-url = \"ftp://x\"",
             "firezoned.toml:2: api-url: is not the address of a portal: the scheme must be wss, https, ws or http",
         ),
-        ("dns-control = \"magic\"", "firezoned.toml:1: dns-control: "),
+        ("dns-control = \"magic\"", "firezoned.toml:1: dns-control: must be one of auto, "),
         ("internet-resource = 7", "firezoned.toml:1: internet-resource: must be true or false"),
         ("name = true", "firezoned.toml:1: name: must be a text in quotation marks"),
         ("name = [\"a\"]", "firezoned.toml:1: name: must be a text in quotation marks"),

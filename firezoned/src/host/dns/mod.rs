@@ -63,7 +63,7 @@ impl fmt::Display for DnsControl {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("DNS control is one of auto, systemd-resolved, etc-resolv-conf, disabled")]
+#[error("must be one of auto, systemd-resolved, etc-resolv-conf, disabled")]
 pub struct UnknownDnsControl;
 
 /// The one who tells programs on this host whom to ask.
