@@ -73,7 +73,8 @@ impl Keeper {
     /// have forgotten the last time is not read but forgotten.
     pub(super) async fn load(&self, has_to_forget: bool) {
         if has_to_forget {
-            self.forget();
+            // Nobody should be asked for a password twice.
+            return self.forget();
         }
         let (memory, reports) = (Arc::clone(&self.memory), self.reports.clone());
         let reading = self.in_turn(async move {
