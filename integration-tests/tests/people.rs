@@ -177,12 +177,19 @@ fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
         "curl --silent --show-error --fail --max-time 10 --cookie-jar /run/lab/anna/jar --cookie /run/lab/anna/jar";
     let form = page.replacen('?', "/sign_in?", 1);
     let person = [format!("email={}", ANNA.0), format!("password={}", ANNA.1)];
-    let mut post = client.program(browser).arg(form).as_user("anna");
+    // A browser comes to whichever of the portal's addresses answers first, to another one for each page.
+    let mut post = client.program(browser).arg("--ipv6").arg(form).as_user("anna");
     for field in &person {
         post = post.arg("--data-urlencode").arg(field);
     }
     post.check()?;
-    let redirect = client.program(browser).arg("--output").arg("/dev/null").arg("--write-out").arg("%{redirect_url}");
+    let redirect = client
+        .program(browser)
+        .arg("--ipv4")
+        .arg("--output")
+        .arg("/dev/null")
+        .arg("--write-out")
+        .arg("%{redirect_url}");
     let redirect = redirect.arg(format!("{AUTH_URL}{ACCOUNT}/sign_in/client_redirect")).as_user("anna").check()?.text();
     client.program("sh -c").arg(format!("printf '%s\\r' '{redirect}' > {TYPED}")).check()?;
     let end = terminal.wait(Duration::from_secs(30))?;

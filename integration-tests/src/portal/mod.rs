@@ -44,8 +44,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         tracing::info!(%address, "listening");
         tasks.spawn(channel::accept(listener, portal.clone()));
     }
+    let pages = pages::pages(portal.clone());
     for address in config.pages {
-        tasks.spawn(pages::serve(address, portal.clone()));
+        tasks.spawn(pages::serve(address, pages.clone()));
     }
     tasks.spawn(control::serve(config.control, portal));
 

@@ -58,15 +58,19 @@ struct Wish {
     state: String,
 }
 
-/// Serves for ever.
-pub async fn serve(address: SocketAddr, portal: Shared) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let pages = Router::new()
+/// All pages. Every address serves the same ones: a browser may come to one address after another.
+pub fn pages(portal: Shared) -> Router {
+    Router::new()
         .route("/", get(accounts))
         .route("/{account}", get(ask))
         .route("/{account}/sign_in", post(sign_in))
         .route("/{account}/sign_in/client_redirect", get(call_back))
-        .with_state(Pages { portal, hand_overs: Arc::default() });
+        .with_state(Pages { portal, hand_overs: Arc::default() })
+}
+
+/// Serves them at one address, for ever.
+pub async fn serve(address: SocketAddr, pages: Router) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     axum::serve(listener, pages).await?;
     Ok(())
 }
