@@ -56,13 +56,19 @@ pub struct Bus {
 impl Daemon {
     /// Looks for the daemon: on the system bus, on its private socket, then by its file.
     pub async fn find() -> Result<Self, Failure> {
-        if let Some(bus) = find_on_bus().await? {
-            return Ok(bus);
-        }
+        let missing = match find_on_bus().await {
+            Ok(bus) => return Ok(bus),
+            Err(failure) => failure,
+        };
         if let Some(bus) = find_on_socket(Path::new(dbus_api::PRIVATE_SOCKET)).await? {
             return Ok(bus);
         }
-        from_file(Path::new(status_file::PATH)).map(|file| Self::Managed(Box::new(file)))
+        match from_file(Path::new(status_file::PATH)) {
+            Ok(file) => Ok(Self::Managed(Box::new(file))),
+            // Whatever kept us from the bus says more than that there is nothing else.
+            Err(Failure::NotRunning) => Err(missing),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The daemon at the other end of this connection.
@@ -302,18 +308,25 @@ impl std::fmt::Debug for Changes {
     }
 }
 
-async fn find_on_bus() -> Result<Option<Daemon>, Failure> {
-    let connection = match connection::Builder::system().map_err(failure)?.build().await {
-        Ok(connection) => connection,
-        // A container without a bus, or a bus that is down: socket and file know more.
-        Err(_) => return Ok(None),
-    };
+async fn find_on_bus() -> Result<Daemon, Failure> {
+    let connection = connection::Builder::system().map_err(failure)?.build().await.map_err(no_bus)?;
     let bus = DBusProxy::new(&connection).await.map_err(failure)?;
     let name = BusName::try_from(dbus_api::BUS_NAME).map_err(|error| Failure::Failed(error.to_string()))?;
     if !bus.name_has_owner(name).await.map_err(|error| failure(error.into()))? {
-        return Ok(None);
+        return Err(Failure::NotRunning);
     }
-    Daemon::over(&connection).await.map(Some)
+    Daemon::over(&connection).await
+}
+
+/// A container without a bus, or a bus that is down, has no daemon on it. Whom the bus turns away is told so.
+fn no_bus(error: zbus::Error) -> Failure {
+    match error {
+        zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::NotRunning,
+            _ => Failure::Failed(format!("the system bus turns us away: {}", in_words(&error))),
+        },
+        error => Failure::Failed(format!("the system bus turns us away: {error}")),
+    }
 }
 
 /// The socket of a daemon that has found no system bus. Only root can make something in its directory, so nobody else
@@ -417,5 +430,29 @@ mod tests {
     fn a_broken_file_is_an_error() {
         let (_kept, path) = file("{");
         assert_eq!(from_file(&path).unwrap_err().code(), 1);
+    }
+
+    #[tokio::test]
+    async fn whom_the_bus_turns_away_is_told_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bus");
+        let connect = async || {
+            let address = format!("unix:path={}", path.display());
+            connection::Builder::address(address.as_str()).unwrap().build().await.map_err(no_bus).unwrap_err()
+        };
+        assert_eq!(connect().await, Failure::NotRunning);
+
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let bouncer = async {
+            let (mut guest, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut guest, b"REJECTED EXTERNAL\r\n").await.unwrap();
+            // Whatever else the guest has to say.
+            let mut said = Vec::new();
+            drop(tokio::io::AsyncReadExt::read_to_end(&mut guest, &mut said).await);
+        };
+        let (failure, ()) = tokio::join!(connect(), bouncer);
+        assert_eq!(failure.code(), 1, "{failure}");
+        drop(listener);
+        assert_eq!(connect().await, Failure::NotRunning, "nobody listens any more");
     }
 }
