@@ -69,7 +69,8 @@ impl World {
 
         let mut first_process = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
-            .args(["sh", "-c", "echo ready; exec cat"])
+            // Orphans come to it, and go at once: it does not want to know how they ended.
+            .args(["sh", "-c", "echo ready; exec env --ignore-signal=CHLD cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
