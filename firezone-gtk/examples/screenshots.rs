@@ -278,7 +278,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ("loading", Model::default()),
         ("problem-service", with(Daemon::Absent)),
         ("problem-service-mode", with(Daemon::Managed(State::Connected))),
-        ("problem-group", serving(Session::default())),
+        ("problem-group", Model { can_join_group: true, ..serving(Session::default()) }),
         ("sign-in", serving(state(State::SignedOut, ""))),
         (
             "sign-in-expired",

@@ -16,7 +16,7 @@ pub struct Action {
 }
 
 /// All actions, except the switch of the Internet resource, which has a state.
-pub const ACTIONS: [Action; 20] = [
+pub const ACTIONS: [Action; 22] = [
     plain("open", &[]),
     with_text("sign-in", &[]),
     plain("connect", &[]),
@@ -25,6 +25,8 @@ pub const ACTIONS: [Action; 20] = [
     with_text("copy", &[]),
     with_text("open-link", &[]),
     plain("open-network-page", &[]),
+    plain("start-service", &[]),
+    plain("join-group", &[]),
     with_text("favourite", &[]),
     with_text("change-setting", &[]),
     with_text("reset-setting", &[]),

@@ -2,6 +2,7 @@
 
 mod browser;
 pub mod dialogs;
+mod remedy;
 mod sign_in;
 
 use std::{
@@ -120,6 +121,7 @@ impl App {
             favourites: settings.as_ref().map(Settings::favourites).unwrap_or_default(),
             account_slug: settings.as_ref().map(Settings::account_slug).unwrap_or_default(),
             user: glib::user_name().to_string_lossy().into_owned(),
+            can_join_group: remedy::can_join_group(),
             ..Model::default()
         };
         let bus = Bus::start(reports, settings.as_ref().is_some_and(Settings::has_to_forget))?;
@@ -325,6 +327,8 @@ impl App {
             "copy" => self.copy(&text),
             "open-link" => self.open_in_browser(text),
             "open-network-page" => self.open_network_page(),
+            "start-service" => self.start_service(),
+            "join-group" => self.join_group(),
             "favourite" => self.toggle_favourite(&text),
             "search" => {
                 if let Some(window) = self.window() {

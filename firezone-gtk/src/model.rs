@@ -20,6 +20,8 @@ pub struct Model {
     pub diagnosis: Diagnosis,
     /// What this user is called on this machine.
     pub user: String,
+    /// Whether this app can have this user added to the group, if an administrator agrees.
+    pub can_join_group: bool,
     /// Whether the last sign-out was asked for here.
     pub signed_out_here: bool,
     /// Whether the session is of a token that was handed over here.

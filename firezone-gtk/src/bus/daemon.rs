@@ -25,7 +25,7 @@ use crate::model::{News, Session};
 const PATIENCE: Duration = Duration::from_secs(25);
 /// What fits into a pipe without anybody reading. Tokens are far shorter.
 const LONGEST_TOKEN: usize = 60 * 1024;
-/// How often paths are looked at while somebody sees them.
+/// How often to look at what nobody announces, while somebody sees it.
 const GLANCE: Duration = Duration::from_secs(5);
 /// How many groups of sites are asked about at each glance; there are hardly ever more than a handful.
 const MOST_PATHS: usize = 32;
@@ -47,7 +47,9 @@ struct Daemon<'a> {
     diagnostics: DiagnosticsProxy<'static>,
     /// One resource of each group of sites that is in use: what the paths are asked by.
     in_use: BTreeMap<Vec<String>, String>,
-    /// Whether somebody looks at the paths.
+    /// Whether this user may use the daemon.
+    may_command: bool,
+    /// Whether somebody looks at the window.
     is_watched: &'a mut bool,
     reports: &'a Sender<Report>,
     keeper: &'a Keeper,
@@ -86,8 +88,17 @@ async fn try_follow(
     let settings = SettingsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let diagnostics = DiagnosticsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let mut setting_changes = settings.receive_changed().await?;
-    let mut daemon =
-        Daemon { client, resources, settings, diagnostics, in_use: BTreeMap::new(), is_watched, reports, keeper };
+    let mut daemon = Daemon {
+        client,
+        resources,
+        settings,
+        diagnostics,
+        in_use: BTreeMap::new(),
+        may_command: true,
+        is_watched,
+        reports,
+        keeper,
+    };
     let mut glance = tokio::time::interval(GLANCE);
     glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     daemon.look().await;
@@ -110,8 +121,7 @@ async fn try_follow(
                 Some(_) => daemon.look_at_settings().await,
                 None => return Ok(End::Lost),
             },
-            // Nobody announces paths: they are private, and change with every packet.
-            _ = glance.tick(), if *daemon.is_watched && !daemon.in_use.is_empty() => daemon.look_at_paths().await,
+            _ = glance.tick(), if *daemon.is_watched => daemon.glance().await,
             request = inbox.recv() => match request {
                 Some(request) => daemon.carry_out(request).await,
                 None => return Ok(End::Closed),
@@ -134,6 +144,7 @@ impl Daemon<'_> {
         match in_time(self.session()).await {
             Ok(session) => {
                 let is_connected = session.state == State::Connected;
+                self.may_command = session.may_command;
                 self.report(Report::News(News::Session(Box::new(session)))).await;
                 if is_connected {
                     self.keeper.is_connected();
@@ -180,6 +191,15 @@ impl Daemon<'_> {
         }
     }
 
+    /// Looks at what nobody announces: paths, which are private and change with every packet, and who is in the group.
+    async fn glance(&mut self) {
+        if !self.may_command {
+            self.look().await;
+        } else if !self.in_use.is_empty() {
+            self.look_at_paths().await;
+        }
+    }
+
     /// How the sites in use are reached. What cannot be told is left out.
     async fn look_at_paths(&self) {
         let mut paths = BTreeMap::new();
@@ -217,8 +237,8 @@ impl Daemon<'_> {
             },
             Request::Watch(is_watched) => {
                 *self.is_watched = is_watched;
-                if is_watched && !self.in_use.is_empty() {
-                    self.look_at_paths().await;
+                if is_watched {
+                    self.glance().await;
                 }
                 return;
             }

@@ -14,6 +14,10 @@ mod imp {
         #[template_child]
         pub(super) status: TemplateChild<adw::StatusPage>,
         #[template_child]
+        pub(super) remedy: TemplateChild<gtk::Button>,
+        #[template_child]
+        pub(super) remedy_label: TemplateChild<gtk::Label>,
+        #[template_child]
         pub(super) command: TemplateChild<gtk::Label>,
         #[template_child]
         pub(super) copy: TemplateChild<gtk::Button>,
@@ -52,6 +56,11 @@ impl ProblemPage {
         imp.status.set_icon_name(Some(view.icon));
         imp.status.set_title(&view.title);
         imp.status.set_description(Some(&glib::markup_escape_text(&view.text)));
+        imp.remedy.set_visible(view.remedy.is_some());
+        if let Some(remedy) = &view.remedy {
+            imp.remedy_label.set_label(&remedy.label);
+            imp.remedy.set_action_name(Some(remedy.action));
+        }
         imp.command.set_label(&view.command);
         imp.copy.set_action_target(Some(&view.command));
         accessible::name_containers(self, &view.title);

@@ -33,8 +33,19 @@ pub struct Problem {
     pub title: String,
     /// What to do about it.
     pub text: String,
+    /// What this app can do about it, if an administrator agrees.
+    pub remedy: Option<Remedy>,
     /// A command for a terminal that helps, or empty.
     pub command: String,
+}
+
+/// A button that helps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remedy {
+    /// What is on it.
+    pub label: String,
+    /// What it does, as in `app.NAME`.
+    pub action: &'static str,
 }
 
 /// The page of somebody who is not signed in.
@@ -89,6 +100,7 @@ pub fn view(model: &Model) -> View {
             icon: "firezone-problem-symbolic",
             title: gettext("The service is not running"),
             text: gettext("Firezone's service does the work in the background. Ask your administrator to start it."),
+            remedy: Some(Remedy { label: gettext("_Start the service…"), action: "app.start-service" }),
             command: "sudo systemctl start firezone-client".to_owned(),
         }),
         Daemon::Managed(state) => View::Problem(Problem {
@@ -98,6 +110,7 @@ pub fn view(model: &Model) -> View {
                 "It has a token of its own (service mode), so nobody can sign in or out here. To sign in as a person, \
                  an administrator has to remove that token and to restart the service.",
             ),
+            remedy: None,
             command: "firezonectl status".to_owned(),
         }),
         Daemon::Serving(session) if !session.may_command => View::Problem(Problem {
@@ -106,6 +119,9 @@ pub fn view(model: &Model) -> View {
             text: gettext(
                 "Ask your administrator to add you to the group “firezone”. There is no need to log in again.",
             ),
+            remedy: model
+                .can_join_group
+                .then(|| Remedy { label: gettext("_Join the group…"), action: "app.join-group" }),
             command: "sudo usermod --append --groups firezone \"$USER\"".to_owned(),
         }),
         Daemon::Serving(session) => serving(model, session),
@@ -203,6 +219,15 @@ mod tests {
         for model in [stranger, absent, managed] {
             let View::Problem(problem) = view(&model) else { panic!("{model:?}") };
             assert!(!problem.text.is_empty() && !problem.command.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_app_joins_the_group_where_something_can_ask_for_a_password() {
+        for can_join_group in [true, false] {
+            let model = Model { can_join_group, daemon: Daemon::Serving(Box::default()), ..Model::default() };
+            let View::Problem(problem) = view(&model) else { panic!() };
+            assert_eq!(problem.remedy.is_some(), can_join_group);
         }
     }
 

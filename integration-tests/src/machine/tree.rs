@@ -24,7 +24,7 @@ const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dn
 
 /// What is needed for a desktop app, and a screen that shows nothing. Only machines with a desktop have it.
 const DESKTOP: &str = "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin \
-     librsvg2-common libsecret-tools xvfb";
+     librsvg2-common libsecret-tools pkexec xvfb";
 
 /// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`], where
 /// [`has_aside`].

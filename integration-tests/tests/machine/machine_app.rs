@@ -48,6 +48,66 @@ fn shows_internet(machine: &Machine) -> Option<bool> {
     Some(answer.contains("<true>"))
 }
 
+/// Has the app do something.
+fn act(machine: &Machine, action: &str) -> anyhow::Result<()> {
+    let act = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method org.gtk.Actions.Activate";
+    at_desktop(machine.program(act).arg(action).arg("[]").arg("{}")).check().map(drop)
+}
+
+fn is_signed_out(machine: &Machine) -> bool {
+    let status = machine.program("firezonectl --json status").as_user("anna").run();
+    status.and_then(|it| it.json()).is_ok_and(|it| it["state"] == "signed-out")
+}
+
+/// Whether anna is in the group now.
+fn is_member(machine: &Machine) -> bool {
+    let groups = machine.program("id --name --groups anna").check();
+    groups.is_ok_and(|it| it.text().split_whitespace().any(|it| it == "firezone"))
+}
+
+/// An administrator who agrees to all that anna asks for, in the place of a password.
+const AGREES: &str = r#"polkit.addRule(function (action, subject) {
+    var asked = ["org.freedesktop.policykit.exec", "org.freedesktop.systemd1.manage-units"];
+    return subject.user === "anna" && asked.indexOf(action.id) >= 0 ? polkit.Result.YES : polkit.Result.NOT_HANDLED;
+});
+"#;
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow::Result<()> {
+    tell(|stand| {
+        let mut machine = Machine::with_desktop(stand)?;
+        machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
+        machine.inside("useradd --create-home --shell /bin/sh anna").check()?;
+        machine.with_packages()?;
+        machine.boot()?;
+        machine.dpkg_install(&PACKAGES, This)?;
+        let _desktop = desktop_of_anna(&machine, stand)?;
+        let mut app =
+            at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
+        eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;
+
+        // Nobody is there to be asked.
+        act(&machine, "join-group")?;
+        eventually("the app is told so", PATIENCE, || app.log().contains("Error executing command as another user"))?;
+        assert!(!is_member(&machine));
+
+        machine.write("/etc/polkit-1/rules.d/10-agrees.rules", AGREES)?;
+        eventually("anna is in the group", PATIENCE, || act(&machine, "join-group").is_ok() && is_member(&machine))?;
+        machine.sign_in("anna")?;
+        act(&machine, "sign-out")?;
+        eventually("the app may command", PATIENCE, || is_signed_out(&machine))?;
+
+        machine.systemctl(&format!("stop {UNIT}"))?;
+        eventually("the app has started the service", PATIENCE, || {
+            act(&machine, "start-service").is_ok()
+                && machine.property(UNIT, "ActiveState").is_ok_and(|it| it == "active")
+        })?;
+        assert!(app.is_running(), "{:?}", app.log());
+        Ok(())
+    })
+}
+
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
@@ -76,12 +136,8 @@ fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
         // The same app follows the daemon that came, and commands it.
         machine.program("firezonectl internet off").as_user("anna").check()?;
         eventually("the app follows the new daemon", PATIENCE, || shows_internet(&machine) == Some(false))?;
-        let turn = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method org.gtk.Actions.Activate";
-        at_desktop(machine.program(turn).arg("sign-out").arg("[]").arg("{}")).check()?;
-        eventually("the app has signed out", PATIENCE, || {
-            let status = machine.program("firezonectl --json status").as_user("anna").run();
-            status.and_then(|it| it.json()).is_ok_and(|it| it["state"] == "signed-out")
-        })?;
+        act(&machine, "sign-out")?;
+        eventually("the app has signed out", PATIENCE, || is_signed_out(&machine))?;
         assert!(app.is_running(), "{:?}", app.log());
 
         // A server's package takes the app's place only if somebody says so.
