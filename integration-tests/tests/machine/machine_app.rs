@@ -16,6 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const PACKAGES: [&str; 3] = ["firezoned", "firezonectl", "firezone-gtk"];
 
+/// A machine with the packages, and with anna, who is in no group yet.
+fn machine_of_anna(stand: &Stand) -> anyhow::Result<Machine> {
+    let mut machine = Machine::with_desktop(stand)?;
+    machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
+    machine.inside("useradd --create-home --shell /bin/sh anna").check()?;
+    machine.with_packages()?;
+    machine.boot()?;
+    machine.dpkg_install(&PACKAGES, This)?;
+    Ok(machine)
+}
+
 /// Runs a program in her session.
 pub(crate) fn at_desktop(program: Program<'_>) -> Program<'_> {
     program
@@ -76,12 +87,7 @@ const AGREES: &str = r#"polkit.addRule(function (action, subject) {
 #[ignore = "needs root: make test-machine"]
 fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow::Result<()> {
     tell(|stand| {
-        let mut machine = Machine::with_desktop(stand)?;
-        machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
-        machine.inside("useradd --create-home --shell /bin/sh anna").check()?;
-        machine.with_packages()?;
-        machine.boot()?;
-        machine.dpkg_install(&PACKAGES, This)?;
+        let machine = machine_of_anna(stand)?;
         let _desktop = desktop_of_anna(&machine, stand)?;
         let mut app =
             at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
@@ -112,12 +118,7 @@ fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow:
 #[ignore = "needs root: make test-machine"]
 fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
     tell(|stand| {
-        let mut machine = Machine::with_desktop(stand)?;
-        machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
-        machine.inside("useradd --create-home --shell /bin/sh anna").check()?;
-        machine.with_packages()?;
-        machine.boot()?;
-        machine.dpkg_install(&PACKAGES, This)?;
+        let machine = machine_of_anna(stand)?;
         machine.program("usermod --append --groups firezone anna").check()?;
 
         let _desktop = desktop_of_anna(&machine, stand)?;
