@@ -114,6 +114,38 @@ fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow:
     })
 }
 
+/// Where NetworkManager looks whether a network wants to see a browser first.
+const CHECK: &str = "http://check.example/online";
+
+/// A NetworkManager that leaves all interfaces alone.
+fn network_manager() -> String {
+    format!("[main]\nno-auto-default=*\n[keyfile]\nunmanaged-devices=*\n[connectivity]\nuri={CHECK}\ninterval=0\n")
+}
+
+/// A browser that only writes down what it is to show.
+const BROWSER: &str = "[Desktop Entry]\nType=Application\nName=Browser\nExec=sh -c 'echo \"$0\" > /home/anna/shown' %u\n\
+                       MimeType=x-scheme-handler/http;\n";
+
+#[test]
+#[ignore = "needs root: make test-machine"]
+fn every_network_that_wants_a_browser_is_shown_the_page_that_gave_it_away() -> anyhow::Result<()> {
+    tell(|stand| {
+        let machine = machine_of_anna(stand)?;
+        machine.write("/usr/share/applications/browser.desktop", BROWSER)?;
+        machine.program("update-desktop-database").check()?;
+        machine.write("/etc/NetworkManager/conf.d/stand.conf", &network_manager())?;
+        machine.systemctl("start NetworkManager")?;
+        let _desktop = desktop_of_anna(&machine, stand)?;
+        let _app =
+            at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
+        eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;
+
+        act(&machine, "open-network-page")?;
+        let shown = || machine.read("/home/anna/shown").unwrap_or_default();
+        eventually("the browser shows the page", PATIENCE, || shown().trim() == CHECK)
+    })
+}
+
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
