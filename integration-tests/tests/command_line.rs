@@ -148,7 +148,10 @@ fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
         }
         let status = stand.ctl("anna", "--json status").check()?.json()?;
         ensure!(status["since"] == since && status["state"] == "connected", "the session has changed: {status}");
-        for verb in ["reset", "reset", "sign-out", "sign-out", "sign-out --wait"] {
+        stand.ctl("anna", "reset").check()?;
+        let anew = stand.ctl("anna", "reset --wait=20").check()?.text();
+        ensure!(anew.trim() == "Connected", "whoever waits gets what was there before: {anew}");
+        for verb in ["sign-out", "sign-out", "sign-out --wait"] {
             stand.ctl("anna", verb).check()?;
         }
         ensure!(stand.traces()?.is_empty(), "{}", stand.traces()?);

@@ -1,20 +1,23 @@
 //! `reset`: rebuilds all connections.
 
-use super::{Surroundings, session::Session};
+use super::{Surroundings, Wait, session::Session};
 use crate::failure::Failure;
 
 /// Shown below the options.
 pub(super) const HELP: &str = "\
 The daemon does this by itself when the network changes. Without a session nothing happens.
 
-Example: firezonectl reset";
+Example: firezonectl reset --wait";
 
 /// What was typed after `reset`.
 #[derive(clap::Args, Debug)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    wait: Wait,
+}
 
-pub(super) async fn run(_args: &Args, around: &Surroundings<'_>) -> Result<Session, Failure> {
+pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Session, Failure> {
     let bus = around.commanding()?;
     bus.reset().await?;
-    Ok(Session::is(bus.state().await?.0))
+    Session::beginning(bus, args.wait.limit()).await
 }

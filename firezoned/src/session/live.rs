@@ -219,9 +219,10 @@ impl Live {
     }
 
     /// The ground has moved: the packet thread makes new sockets and a new key, and with that key the link connects
-    /// anew, back-off forgotten (see `NewPublicKey`).
+    /// anew, back-off forgotten (see `NewPublicKey`). What the portal says until then is for the session before.
     fn reset(&mut self, cx: &mut Context) {
         if self.key.is_some() {
+            self.joined = false;
             cx.emit(Effect::ResetTunnel);
         }
     }

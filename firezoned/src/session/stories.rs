@@ -376,9 +376,9 @@ fn a_boot_without_network_waits_for_it() {
 fn a_change_of_network_makes_everything_anew_in_one_sequence() {
     let mut world = World::connected();
     world.feed(Input::NetworkChanged);
+    assert_eq!(world.state(), State::Reconnecting, "at once, so whoever asked for it can wait for its end");
     world.feed(Input::NewPublicKey(key(2)));
     assert_eq!(world.done(), ["reset tunnel", "reconnect"]);
-    assert_eq!(world.state(), State::Reconnecting);
     world.feed(Input::Joined);
     assert_eq!(world.state(), State::Connected);
 }
