@@ -3,6 +3,7 @@
 use std::fmt;
 
 use dbus_api::State;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Whether there may be colours.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +56,7 @@ impl Style {
         let mut widths = head.map(str::len);
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(printable(cell).chars().count());
+                *width = (*width).max(printable(cell).width());
             }
         }
         line(out, head.iter().copied(), &widths)?;
@@ -80,16 +81,21 @@ fn line<'a>(out: &mut dyn fmt::Write, cells: impl Iterator<Item = &'a str>, widt
     for (cell, width) in cells.zip(widths) {
         let cell = printable(cell);
         text.push_str(&cell);
-        let padding = width.saturating_sub(cell.chars().count()) + 2;
+        let padding = width.saturating_sub(cell.width()) + 2;
         text.extend(std::iter::repeat_n(' ', padding));
     }
     writeln!(out, "{}", text.trim_end())
 }
 
-/// Names come from outside; they must not move the cursor.
+/// Names come from outside; they must neither move the cursor nor turn around what stands beside them.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || turns_around(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether it changes the direction in which text is shown: UAX #9, explicit formatting characters.
+fn turns_around(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -102,6 +108,20 @@ mod tests {
         let rows = [["a".to_owned(), "long name".to_owned()], ["\x1b[2Jb".to_owned(), String::new()]];
         Style::default().table(&mut out, ["ONE", "TWO"], &rows).unwrap();
         assert_eq!(out, "ONE    TWO\na      long name\n\u{fffd}[2Jb\n");
+    }
+
+    #[test]
+    fn columns_are_aligned_in_scripts_with_wide_letters() {
+        let mut out = String::new();
+        let rows = [["维基".to_owned(), "10.0.0.1".to_owned()], ["wiki".to_owned(), "10.0.0.2".to_owned()]];
+        Style::default().table(&mut out, ["A", "B"], &rows).unwrap();
+        assert_eq!(out, "A     B\n维基  10.0.0.1\nwiki  10.0.0.2\n");
+    }
+
+    #[test]
+    fn nothing_turns_the_text_around() {
+        assert_eq!(printable("safe\u{202e}exe.gpj"), "safe\u{fffd}exe.gpj");
+        assert_eq!(printable("مرحبا"), "مرحبا", "languages that are written so do it by themselves");
     }
 
     #[test]
