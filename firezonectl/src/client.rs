@@ -320,13 +320,14 @@ async fn find_on_bus() -> Result<Daemon, Failure> {
 
 /// A container without a bus, or a bus that is down, has no daemon on it. Whom the bus turns away is told so.
 fn no_bus(error: zbus::Error) -> Failure {
-    match error {
-        zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::NotRunning,
-            _ => Failure::Failed(format!("the system bus turns us away: {}", in_words(&error))),
-        },
-        error => Failure::Failed(format!("the system bus turns us away: {error}")),
+    if dbus_api::error::is_no_bus(&error) {
+        return Failure::NotRunning;
     }
+    let why = match &error {
+        zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _) => in_words(error),
+        error => error.to_string(),
+    };
+    Failure::Failed(format!("the system bus turns us away: {why}"))
 }
 
 /// The socket of a daemon that has found no system bus. Only root can make something in its directory, so nobody else

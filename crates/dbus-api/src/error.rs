@@ -1,4 +1,6 @@
-//! Why a call is refused.
+//! Why a call is refused, and why there is nobody to call.
+
+use std::io::ErrorKind;
 
 /// Errors under `dev.firezone.Client1.Error`. The text is for logs; people are told what the name means.
 #[derive(Debug, zbus::DBusError)]
@@ -23,4 +25,11 @@ pub enum Error {
     LimitReached(String),
     /// The daemon is stopping. Remedy: try again once it runs.
     Stopping(String),
+}
+
+/// Whether there is no bus, as in a container, or none that runs, rather than one that does not let us in.
+#[must_use]
+pub fn is_no_bus(error: &zbus::Error) -> bool {
+    let (zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _)) = error else { return false };
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }

@@ -7,7 +7,7 @@
 //! * [`client`], [`resources`], [`dns`], [`diagnostics`], [`settings`] – the interfaces
 //! * [`status`] – the private part of the state, as a dictionary
 //! * [`state`] – the closed set of states
-//! * [`error`] – the errors, one remedy each
+//! * [`error`] – the errors, one remedy each, and how a bus that is not there is told from one that refuses
 //! * [`callback`] – what front ends promise each other
 //! * [`status_file`] – what the daemon leaves for those who cannot ask it
 
@@ -42,6 +42,11 @@ pub const PATH: &str = "/dev/firezone/Client";
 /// Where the same objects are on a machine without a system bus, to be spoken to directly. For root and the group
 /// `firezone`.
 pub const PRIVATE_SOCKET: &str = "/run/dev.firezone.client/bus";
+
+/// Whose members may command, unless polkit's rules say otherwise.
+pub const GROUP: &str = "firezone";
+/// The service, as systemd knows it.
+pub const UNIT: &str = "firezone-client.service";
 
 /// The interfaces and their descriptions.
 pub const INTERFACES: [(&str, &str); 5] = [

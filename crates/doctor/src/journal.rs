@@ -6,10 +6,10 @@ use std::{fs, io, path::Path, process::Stdio, time::Duration};
 use serde_json::{Map, Value};
 use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
 
+use dbus_api::UNIT;
+
 use crate::{LogLine, report::LogFrom};
 
-/// The daemon's unit.
-const UNIT: &str = "firezone-client.service";
 /// Who prints the journal. Not looked up, because root runs it.
 const JOURNALCTL: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
 /// Where journals are: those on disk, and those in memory.

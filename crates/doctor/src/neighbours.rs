@@ -8,7 +8,6 @@ use crate::Facts;
 const POLKIT: &str = "org.freedesktop.PolicyKit1";
 /// Who starts the daemon.
 const SYSTEMD: &str = "org.freedesktop.systemd1";
-const UNIT: &str = "firezone-client.service";
 /// Who knows whether a network wants a page to be visited first.
 const NETWORK_MANAGER: &str = "org.freedesktop.NetworkManager";
 
@@ -46,7 +45,7 @@ impl Unit {
             return None;
         }
         let manager = zbus::Proxy::new(bus, SYSTEMD, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
-        let unit: OwnedObjectPath = manager.await.ok()?.call("LoadUnit", &UNIT).await.ok()?;
+        let unit: OwnedObjectPath = manager.await.ok()?.call("LoadUnit", &dbus_api::UNIT).await.ok()?;
         let unit = zbus::Proxy::new(bus, SYSTEMD, unit, "org.freedesktop.systemd1.Service").await.ok()?;
         let files = unit.get_property::<Vec<(String, bool)>>("EnvironmentFiles").await.ok()?;
         let commands = unit.get_property::<Vec<Execution>>("ExecStart").await.unwrap_or_default();

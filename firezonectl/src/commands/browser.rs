@@ -60,26 +60,24 @@ pub(super) async fn ask(wish: &Wish<'_>) -> Result<SignedIn, Failure> {
 }
 
 fn text(pasted: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
-    let text = std::str::from_utf8(&pasted).map_err(|_| rejected("it is not text"))?;
+    let text = std::str::from_utf8(&pasted).map_err(|_| Failure::rejected("it is not text"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// A callback, if it looks like one; else a token.
 fn understand(pasted: &str, mut attempt: SignIn) -> Result<SignedIn, Failure> {
     if !pasted.trim_start().starts_with(sign_in::SCHEME) {
-        let token = sign_in::pasted_token(pasted).map_err(|error| rejected(&error.to_string()))?;
+        let token = sign_in::pasted_token(pasted).map_err(|error| Failure::rejected(&error.to_string()))?;
         return Ok(SignedIn { token, actor_name: String::new(), account_slug: String::new() });
     }
-    let callback: Callback = pasted.parse().map_err(|error| rejected(&format!("{error}")))?;
+    let callback: Callback = pasted.parse().map_err(|error| Failure::rejected(&format!("{error}")))?;
     match attempt.handle_callback(callback) {
         Outcome::SignedIn(signed_in) => Ok(signed_in),
-        Outcome::Ignored => Err(rejected("the address is for a sign-in with --callback")),
-        Outcome::Aborted => Err(rejected("the address belongs to another sign-in; somebody may be trying something")),
+        Outcome::Ignored => Err(Failure::rejected("the address is for a sign-in with --callback")),
+        Outcome::Aborted => {
+            Err(Failure::rejected("the address belongs to another sign-in; somebody may be trying something"))
+        }
     }
-}
-
-fn rejected(why: &str) -> Failure {
-    Failure::rejected(why)
 }
 
 /// Opens a page that is no secret: everybody can read arguments. Whether it opens is seen by who sits before it.

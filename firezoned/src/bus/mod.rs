@@ -43,7 +43,7 @@ mod tests_diagnostics;
 #[cfg(test)]
 mod tests_polkit;
 
-use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -119,7 +119,7 @@ impl Bus {
                 let guard = Guard::polkit(&questions, daemon.people.clone()).await.context("prepare to ask polkit")?;
                 System::serve(connection, questions, daemon, guard).await.map(Self::System)
             }
-            Err(error) if is_absent(&error) => {
+            Err(error) if dbus_api::error::is_no_bus(&error) => {
                 tracing::info!("there is no system bus: serving the private socket");
                 let path = Path::new(dbus_api::PRIVATE_SOCKET);
                 Ok(Self::Private(Private(PrivateSocket::serve(path, daemon).await?)))
@@ -183,12 +183,6 @@ impl System {
             Err(_) => tracing::debug!("the bus does not take its name back in time"),
         }
     }
-}
-
-/// Whether there is no system bus, rather than one that does not let us in.
-fn is_absent(error: &zbus::Error) -> bool {
-    let (zbus::Error::InputOutput(error) | zbus::Error::Connection(error, _)) = error else { return false };
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
 /// One of each interface.

@@ -16,9 +16,7 @@ use std::{
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::sync::{Semaphore, oneshot};
 
-/// The group of the users who may command.
-const GROUP: &str = "firezone";
-/// A Firezone gateway on this host runs as this user, whose own group bears the name of ours.
+/// A Firezone gateway on this host runs as this user, whose own group bears the name of ours ([`dbus_api::GROUP`]).
 const GATEWAY: &str = "firezone";
 
 /// How long the database may take. What it has not said by then is not known.
@@ -102,7 +100,7 @@ impl People {
 fn membership(uid: Uid) -> Option<bool> {
     // Who is in no database, as users that are made up for a service, may have groups by other ways.
     let user = User::from_uid(uid).ok()??;
-    let Some(group) = Group::from_name(GROUP).ok()? else { return Some(false) };
+    let Some(group) = Group::from_name(dbus_api::GROUP).ok()? else { return Some(false) };
     let groups = getgrouplist(&CString::new(user.name.as_str()).ok()?, user.gid).ok()?;
     Some(decide(&user.name, group.gid, &groups))
 }

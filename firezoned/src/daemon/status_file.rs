@@ -10,9 +10,6 @@ use std::{
 
 use crate::{session::Mode, snapshot::Snapshot};
 
-/// Who may read the file besides root.
-const GROUP: &str = "firezone";
-
 /// The file, and what it says now.
 #[derive(Debug)]
 pub(super) struct StatusFile {
@@ -28,7 +25,7 @@ impl StatusFile {
             Mode::User => "user",
             Mode::Service => "service",
         };
-        Self { path: PathBuf::from(dbus_api::status_file::PATH), mode, started, group: group_id(GROUP) }
+        Self { path: PathBuf::from(dbus_api::status_file::PATH), mode, started, group: group_id(dbus_api::GROUP) }
     }
 
     /// Replaces the file as a whole, so that nobody reads half of it.
