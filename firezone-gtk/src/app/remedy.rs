@@ -3,30 +3,18 @@
 
 use std::ffi::OsStr;
 
-use gettextrs::gettext;
+use dbus_api::{GROUP, UNIT};
 use gtk::{gio, glib, prelude::*};
 
 use super::App;
-use crate::bus::Request;
+use crate::bus::{Failure, Report, Request};
 
-/// The service, as systemd knows it.
-const UNIT: &str = "firezone-client.service";
-/// Whose members may use Firezone here.
-const GROUP: &str = "firezone";
 /// Runs one program as root, if polkit says so.
 const PKEXEC: &str = "pkexec";
 /// What adds to groups. Its folder is not where the programs of users are looked for.
 const USERMOD: &str = "/usr/sbin/usermod";
 /// How long somebody may take to find a password, in milliseconds.
 const PATIENCE: i32 = 120_000;
-
-/// Why nothing came of it.
-enum Refusal {
-    /// Nobody agreed, or nobody could be asked.
-    NotPermitted,
-    /// Something else.
-    Failed(String),
-}
 
 impl App {
     /// Starts the service.
@@ -41,18 +29,14 @@ impl App {
     }
 
     /// Waits for the remedy. If it worked, the daemon shows it.
-    fn heal(&self, remedy: impl Future<Output = Result<(), Refusal>> + 'static) {
+    fn heal(&self, remedy: impl Future<Output = Result<(), Failure>> + 'static) {
         let this = self.this.clone();
         glib::spawn_future_local(async move {
             let outcome = remedy.await;
             let Some(app) = this.upgrade() else { return };
             match outcome {
                 Ok(()) => app.bus.ask(Request::Look),
-                Err(Refusal::NotPermitted) => app.say(&gettext("You may not do this.")),
-                Err(Refusal::Failed(why)) => {
-                    tracing::info!("{why}");
-                    app.say(&gettext("That did not work. The log of the service may know why."));
-                }
+                Err(failure) => app.handle(Report::Failed(failure)),
             }
         });
     }
@@ -63,12 +47,12 @@ pub(super) fn can_join_group() -> bool {
     glib::find_program_in_path(PKEXEC).is_some()
 }
 
-async fn start_unit() -> Result<(), Refusal> {
+async fn start_unit() -> Result<(), Failure> {
     const NAME: &str = "org.freedesktop.systemd1";
     const PATH: &str = "/org/freedesktop/systemd1";
     let failed = |error: glib::Error| match error.kind::<gio::DBusError>() {
-        Some(gio::DBusError::AccessDenied) => Refusal::NotPermitted,
-        _ => Refusal::Failed(format!("the service cannot be started: {}", error.message())),
+        Some(gio::DBusError::AccessDenied) => Failure::NotPermitted,
+        _ => Failure::Other(format!("the service cannot be started: {}", error.message())),
     };
     let bus = gio::bus_get_future(gio::BusType::System).await.map_err(failed)?;
     let what = (UNIT, "replace").to_variant();
@@ -80,15 +64,15 @@ async fn start_unit() -> Result<(), Refusal> {
         .map_err(failed)
 }
 
-async fn add_to_group(user: &str) -> Result<(), Refusal> {
-    let failed = |error: glib::Error| Refusal::Failed(format!("{PKEXEC}: {}", error.message()));
+async fn add_to_group(user: &str) -> Result<(), Failure> {
+    let failed = |error: glib::Error| Failure::Other(format!("{PKEXEC}: {}", error.message()));
     let arguments = [PKEXEC, "--disable-internal-agent", USERMOD, "--append", "--groups", GROUP, "--", user];
     let program = gio::Subprocess::newv(&arguments.map(OsStr::new), gio::SubprocessFlags::NONE).map_err(failed)?;
     program.wait_future().await.map_err(failed)?;
     match program.has_exited().then(|| program.exit_status()) {
         Some(0) => Ok(()),
         // pkexec(1): dismissed, or not authorised.
-        Some(126 | 127) => Err(Refusal::NotPermitted),
-        status => Err(Refusal::Failed(format!("{USERMOD}: {status:?}"))),
+        Some(126 | 127) => Err(Failure::NotPermitted),
+        status => Err(Failure::Other(format!("{USERMOD}: {status:?}"))),
     }
 }

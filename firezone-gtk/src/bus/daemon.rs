@@ -121,7 +121,7 @@ async fn try_follow(
                 Some(_) => daemon.look_at_settings().await,
                 None => return Ok(End::Lost),
             },
-            _ = glance.tick(), if *daemon.is_watched => daemon.glance().await,
+            _ = glance.tick(), if daemon.is_worth_a_glance() => daemon.glance().await,
             request = inbox.recv() => match request {
                 Some(request) => daemon.carry_out(request).await,
                 None => return Ok(End::Closed),
@@ -193,11 +193,16 @@ impl Daemon<'_> {
 
     /// Looks at what nobody announces: paths, which are private and change with every packet, and who is in the group.
     async fn glance(&mut self) {
-        if !self.may_command {
-            self.look().await;
-        } else if !self.in_use.is_empty() {
+        if self.may_command {
             self.look_at_paths().await;
+        } else {
+            self.look().await;
         }
+    }
+
+    /// Whether there is such a thing, and somebody sees it.
+    fn is_worth_a_glance(&self) -> bool {
+        *self.is_watched && (!self.may_command || !self.in_use.is_empty())
     }
 
     /// How the sites in use are reached. What cannot be told is left out.
@@ -237,7 +242,7 @@ impl Daemon<'_> {
             },
             Request::Watch(is_watched) => {
                 *self.is_watched = is_watched;
-                if is_watched {
+                if self.is_worth_a_glance() {
                     self.glance().await;
                 }
                 return;
