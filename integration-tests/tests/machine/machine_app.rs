@@ -59,6 +59,13 @@ fn shows_internet(machine: &Machine) -> Option<bool> {
     Some(answer.contains("<true>"))
 }
 
+/// Starts the app, and waits until it is there.
+fn start_app(machine: &Machine, stand: &Stand) -> anyhow::Result<Running> {
+    let app = at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
+    eventually("the app is there", PATIENCE, || shows_internet(machine) == Some(false))?;
+    Ok(app)
+}
+
 /// Has the app do something.
 fn act(machine: &Machine, action: &str) -> anyhow::Result<()> {
     let act = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method org.gtk.Actions.Activate";
@@ -89,9 +96,7 @@ fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow:
     tell(|stand| {
         let machine = machine_of_anna(stand)?;
         let _desktop = desktop_of_anna(&machine, stand)?;
-        let mut app =
-            at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;
+        let mut app = start_app(&machine, stand)?;
 
         // Nobody is there to be asked.
         act(&machine, "join-group")?;
@@ -136,9 +141,7 @@ fn every_network_that_wants_a_browser_is_shown_the_page_that_gave_it_away() -> a
         machine.write("/etc/NetworkManager/conf.d/stand.conf", &network_manager())?;
         machine.systemctl("start NetworkManager")?;
         let _desktop = desktop_of_anna(&machine, stand)?;
-        let _app =
-            at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;
+        let _app = start_app(&machine, stand)?;
 
         act(&machine, "open-network-page")?;
         let shown = || machine.read("/home/anna/shown").unwrap_or_default();
@@ -154,9 +157,7 @@ fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
         machine.program("usermod --append --groups firezone anna").check()?;
 
         let _desktop = desktop_of_anna(&machine, stand)?;
-        let mut app =
-            at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("the app is there", PATIENCE, || shows_internet(&machine) == Some(false))?;
+        let mut app = start_app(&machine, stand)?;
 
         machine.sign_in("anna")?;
         machine.program("firezonectl internet on").as_user("anna").check()?;
