@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::Due;
+use model::Deadline;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -33,12 +33,12 @@ impl Alarm {
     }
 
     /// Makes sure that [`rings`](Self::rings) ends at the deadline, or earlier.
-    pub(crate) fn set(&mut self, due: Option<Due>, now: Instant) -> io::Result<()> {
-        let Some(Due { at, why }) = due else {
+    pub(crate) fn set(&mut self, due: Option<Deadline>, now: Instant) -> io::Result<()> {
+        let Some(Deadline { at, reason }) = due else {
             return Ok(());
         };
         let at = if at <= now {
-            tracing::debug!(why, "a deadline stays in the past");
+            tracing::debug!(reason, "a deadline stays in the past");
             now + PATIENCE
         } else {
             at
@@ -121,7 +121,7 @@ mod tests {
         assert!(clock.now() >= now + PATIENCE);
     }
 
-    fn due(at: Instant) -> Option<Due> {
-        Some(Due { at, why: "test" })
+    fn due(at: Instant) -> Option<Deadline> {
+        Some(Deadline { at, reason: "test" })
     }
 }

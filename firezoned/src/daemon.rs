@@ -13,8 +13,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use connection::Due;
 use futures_util::FutureExt as _;
+use model::Deadline;
 use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
@@ -244,7 +244,7 @@ impl Daemon {
     async fn next(&mut self) -> Input {
         let due = self.session.poll_timeout();
         loop {
-            let set = self.alarm.set(due.map(|at| Due { at, why: "session" }), self.clock.now());
+            let set = self.alarm.set(due.map(|at| Deadline { at, reason: "session" }), self.clock.now());
             let rang = tokio::select! {
                 biased;
                 Some(request) = self.inbox.recv() => return Input::Request(request),

@@ -15,10 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Due,
-    ice::{Agent, Announcement, LocalCandidate, Suspension, Withdrawal},
-};
+use model::Deadline;
+
+use crate::ice::{Agent, Announcement, LocalCandidate, Suspension, Withdrawal};
 
 /// A direct path is doubted after this long without an answer to our checks, of which there were several by then.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -151,7 +150,7 @@ impl Doubt {
         (bases.len() < self.withheld.len()).then_some("an address is withheld twice")
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        self.withheld.iter().map(|withheld| Due { at: withheld.again_at, why: "address on probation" }).min()
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        self.withheld.iter().map(|withheld| Deadline { at: withheld.again_at, reason: "address on probation" }).min()
     }
 }

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use model::PeerId;
+use model::{Deadline, PeerId};
 
-use crate::{
-    Due,
-    limits::{EARLY_CANDIDATES_LIFETIME, EARLY_PEERS, REMOTE_CANDIDATES},
-};
+use crate::limits::{EARLY_CANDIDATES_LIFETIME, EARLY_PEERS, REMOTE_CANDIDATES};
 
 /// Candidates that wait for their peer. Full: new ones are dropped.
 #[derive(Debug, Default)]
@@ -57,7 +54,7 @@ impl EarlyCandidates {
         is_too_much.then_some("too many candidates wait for their peer")
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        self.0.values().map(|waiting| Due { at: waiting.until, why: "early candidates" }).min()
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        self.0.values().map(|waiting| Deadline { at: waiting.until, reason: "early candidates" }).min()
     }
 }

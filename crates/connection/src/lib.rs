@@ -37,4 +37,4 @@ mod wireguard;
 pub use node::{Drops, NoRelays, Node, Params, Sealed};
 pub use path::{Path, Route};
 pub use peer::Failure;
-pub use transmit::{Due, Event, Transmit};
+pub use transmit::{Event, Transmit};

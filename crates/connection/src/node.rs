@@ -7,11 +7,11 @@ use std::{
 };
 
 use ip_packet::{Ecn, IpPacket};
-use model::{IceCredentials, PeerId, PresharedKey, PublicKey, Relay, RelayId, message::IceRole};
+use model::{Deadline, IceCredentials, PeerId, PresharedKey, PublicKey, Relay, RelayId, message::IceRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    Due, Event, Path, Transmit, demux,
+    Event, Path, Transmit, demux,
     early::EarlyCandidates,
     ice::{Message, Profile},
     limits::{DATAGRAM, RETIRED_NUMBERS, RETIRED_NUMBERS_LIFETIME, push_bounded},
@@ -285,9 +285,9 @@ impl Node {
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Due> {
+    pub fn poll_timeout(&self) -> Option<Deadline> {
         let peers = self.peers.values().map(Connection::poll_timeout);
-        peers.chain([self.relays.poll_timeout(), self.early.poll_timeout()]).fold(None, Due::earlier)
+        peers.chain([self.relays.poll_timeout(), self.early.poll_timeout()]).fold(None, Deadline::earliest)
     }
 
     /// The next datagram to send. Drain after each call of another method.

@@ -1,9 +1,6 @@
-//! What leaves a node: datagrams, deadlines, news.
+//! What leaves a node: datagrams and events.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use ip_packet::Ecn;
 use model::PeerId;
@@ -24,15 +21,6 @@ pub struct Transmit {
     pub segment: usize,
     /// The bytes of the datagrams.
     pub payload: Vec<u8>,
-}
-
-/// A deadline together with its reason, so that a busy loop can be explained from the log.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Due {
-    /// When.
-    pub at: Instant,
-    /// What for.
-    pub why: &'static str,
 }
 
 /// Something that the owner of a node has to know.
@@ -83,15 +71,5 @@ impl std::fmt::Debug for Transmit {
             .field("segment", &self.segment)
             .field("bytes", &self.payload.len())
             .finish()
-    }
-}
-
-impl Due {
-    /// The earlier of two deadlines.
-    pub(crate) fn earlier(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        match (one, other) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
     }
 }

@@ -11,10 +11,12 @@
 //! * [`json`] – reading all of it
 //! * [`view`] – what people are shown about resources and devices
 //! * [`address_plan`] – the fixed ranges of the tunnel
+//! * [`deadline`] – when a state machine wants to be called again
 
 #![forbid(unsafe_code)]
 
 pub mod address_plan;
+pub mod deadline;
 pub mod filter;
 pub mod id;
 pub mod interface;
@@ -27,6 +29,7 @@ pub mod resource;
 pub mod secret;
 pub mod view;
 
+pub use deadline::Deadline;
 pub use filter::{Filter, Filters};
 pub use id::{ClientId, GatewayId, PeerId, RelayId, ResourceId, SiteId};
 pub use interface::{DohUrl, Interface};

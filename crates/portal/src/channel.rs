@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{FromPortal, ToPortal};
+use model::{Deadline, FromPortal, ToPortal};
 
 use crate::{
-    Dialect, Due, Lost,
+    Dialect, Lost,
     message::{
         PHOENIX,
         incoming::{Answer, Incoming, Unreadable},
@@ -233,13 +233,13 @@ impl Channel {
         Ok(())
     }
 
-    pub(crate) fn poll_timeout(&self) -> Due {
+    pub(crate) fn poll_timeout(&self) -> Deadline {
         let join = match self.phase {
-            Phase::Joining { deadline, .. } => Some(Due { at: deadline, why: "join" }),
+            Phase::Joining { deadline, .. } => Some(Deadline { at: deadline, reason: "join" }),
             Phase::Joined { .. } => None,
         };
-        let write = self.writing.map(|writing| Due { at: writing.since + WRITE, why: "write" });
-        let heartbeat = Due { at: self.heartbeat, why: "heartbeat" };
-        [join, write].into_iter().flatten().fold(heartbeat, Due::min)
+        let write = self.writing.map(|writing| Deadline { at: writing.since + WRITE, reason: "write" });
+        let heartbeat = Deadline { at: self.heartbeat, reason: "heartbeat" };
+        [join, write].into_iter().flatten().fold(heartbeat, Deadline::min)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{FromPortal, PeerId, PublicKey, ToPortal};
+use model::{Deadline, FromPortal, PeerId, PublicKey, ToPortal};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -88,15 +88,6 @@ pub enum Event {
     Message(FromPortal),
     /// It is over; nothing more will happen.
     Ended(End),
-}
-
-/// A deadline together with its reason.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Due {
-    /// When.
-    pub at: Instant,
-    /// What for.
-    pub why: &'static str,
 }
 
 impl Connection {
@@ -239,10 +230,10 @@ impl Connection {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Due> {
+    pub fn poll_timeout(&self) -> Option<Deadline> {
         match &self.state {
-            State::Waiting { until } => Some(Due { at: *until, why: "retry" }),
-            State::Dialing { deadline } => Some(Due { at: *deadline, why: "connect" }),
+            State::Waiting { until } => Some(Deadline { at: *until, reason: "retry" }),
+            State::Dialing { deadline } => Some(Deadline { at: *deadline, reason: "connect" }),
             State::Open(channel) => Some(channel.poll_timeout()),
             State::Ended => None,
         }

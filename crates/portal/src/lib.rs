@@ -25,7 +25,7 @@ pub mod sign_in;
 pub mod url;
 pub mod user_agent;
 
-pub use connection::{Action, Connection, Due, Event, Frame, Socket};
+pub use connection::{Action, Connection, Event, Frame, Socket};
 pub use end::{End, Verdict};
 pub use login::{Login, Request, external_id};
 pub use lost::{DialError, Lost, Outage, Retry};

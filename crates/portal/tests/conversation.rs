@@ -98,7 +98,7 @@ impl World {
             self.said.push(said);
         }
         if let Some(due) = self.connection.poll_timeout() {
-            assert!(due.at >= self.now, "a deadline in the past: {}", due.why);
+            assert!(due.at >= self.now, "a deadline in the past: {}", due.reason);
         }
     }
 
@@ -110,7 +110,7 @@ impl World {
             self.connection.handle_timeout(self.now);
             self.settle();
             if let Some(next) = self.connection.poll_timeout() {
-                assert!(next.at > self.now, "{} is always due", next.why);
+                assert!(next.at > self.now, "{} is always due", next.reason);
             }
         }
         self.now = end;

@@ -2,9 +2,9 @@
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
-use connection::{Due, Event, Node, Sealed, Transmit};
+use connection::{Event, Node, Sealed, Transmit};
 use ip_packet::{Ecn, IpPacket};
-use model::PeerId;
+use model::{Deadline, PeerId};
 
 /// Something without I/O that has UDP sockets: it takes datagrams and deadlines, and gives datagrams and news.
 pub trait Machine {
@@ -18,7 +18,7 @@ pub trait Machine {
     /// The announced deadline has come.
     fn handle_timeout(&mut self, now: Instant);
     /// When it wants to be woken.
-    fn poll_timeout(&self) -> Option<Due>;
+    fn poll_timeout(&self) -> Option<Deadline>;
     /// What it wants to send.
     fn poll_transmit(&mut self) -> Option<Transmit>;
     /// What it has to say.
@@ -85,7 +85,7 @@ impl Machine for Host {
         self.node.handle_timeout(now);
     }
 
-    fn poll_timeout(&self) -> Option<Due> {
+    fn poll_timeout(&self) -> Option<Deadline> {
         self.node.poll_timeout()
     }
 

@@ -37,7 +37,7 @@ mod testing;
 mod told;
 mod tunnel;
 
-pub use connection::{Due, Path, Transmit};
+pub use connection::{Path, Transmit};
 pub use counters::{Counters, Reason};
 pub use told::InterfaceConfig;
 pub use tunnel::{Event, MatchView, NameAnswer, NameView, NamesView, PathView, QueryId, Tunnel};

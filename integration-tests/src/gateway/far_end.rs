@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Due, Event, Node, Params, Sealed, Transmit};
+use connection::{Event, Node, Params, Sealed, Transmit};
 use ip_packet::{Ecn, IpPacket, control};
-use model::{ClientId, PeerId, PublicKey, ResourceId, message::IceRole};
+use model::{ClientId, Deadline, PeerId, PublicKey, ResourceId, message::IceRole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -170,8 +170,8 @@ impl FarEnd {
         self.settle();
     }
 
-    pub(super) fn poll_timeout(&self) -> Due {
-        let tick = Due { at: self.next_tick, why: "deadlines of grants and flows" };
+    pub(super) fn poll_timeout(&self) -> Deadline {
+        let tick = Deadline { at: self.next_tick, reason: "deadlines of grants and flows" };
         self.node.poll_timeout().map_or(tick, |due| due.min(tick))
     }
 

@@ -10,11 +10,11 @@ use std::{
 };
 
 use ip_packet::{Ecn, IpPacket};
-use model::{RelayId, message::IceRole};
+use model::{Deadline, RelayId, message::IceRole};
 use rand::{Rng as _, rngs::StdRng};
 
 use crate::{
-    Due, Params, Path, Route, Sealed,
+    Params, Path, Route, Sealed,
     doubt::Doubt,
     ice::{self, Agent, Announcement, Health, LocalCandidate, Message, Profile},
     limits::{EARLY_MESSAGES, TOLD_CANDIDATES, push_bounded},
@@ -308,8 +308,8 @@ impl Connection {
         self.news(now)
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        let due = |why| move |at| Due { at, why };
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        let due = |reason| move |at| Deadline { at, reason };
         [
             self.agent.poll_timeout().map(due("connectivity check")),
             self.tunnel.poll_timeout(),
@@ -319,7 +319,7 @@ impl Connection {
             self.idle_due().map(due("idle connection")),
         ]
         .into_iter()
-        .fold(None, Due::earlier)
+        .fold(None, Deadline::earliest)
     }
 
     /// What the peer has to hear of our candidates since the last time, best first: new ones, and ones that are gone.

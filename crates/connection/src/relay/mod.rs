@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use model::{Relay, RelayId};
+use model::{Deadline, Relay, RelayId};
 use rand::rngs::StdRng;
 
 mod allocation;
@@ -21,7 +21,7 @@ pub(crate) use allocation::Event;
 
 use self::{allocation::Allocation, credentials::Credentials, stun::Answer};
 use crate::{
-    Due, Transmit,
+    Transmit,
     ice::LocalCandidate,
     limits::{FORMER_RELAYS, push_bounded},
 };
@@ -198,8 +198,8 @@ impl Relays {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        self.known.values().map(Allocation::poll_timeout).fold(None, Due::earlier)
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        self.known.values().map(Allocation::poll_timeout).fold(None, Deadline::earliest)
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use model::Deadline;
 use rand::Rng;
 
 use super::session::{Initiator, REJECT_AFTER, Session};
-use crate::Due;
 
 /// An initiation that is not answered is repeated after this.
 const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -140,15 +140,15 @@ impl Timers {
         Attempt::Going
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        let due = |why| move |at| Due { at, why };
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        let due = |reason| move |at| Deadline { at, reason };
         [
             self.give_up_at().map(due("hopeless handshake")),
             self.initiate_at().map(due("handshake")),
             self.keepalive_at.map(due("sign of life")),
         ]
         .into_iter()
-        .fold(None, Due::earlier)
+        .fold(None, Deadline::earliest)
     }
 
     fn give_up_at(&self) -> Option<Instant> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use model::{PresharedKey, PublicKey};
+use model::{Deadline, PresharedKey, PublicKey};
 use rand::Rng;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     session::Session,
     timers::Timers,
 };
-use crate::{Due, limits::SESSIONS};
+use crate::limits::SESSIONS;
 
 /// Sessions with one peer.
 ///
@@ -167,9 +167,10 @@ impl Tunnel {
         (attempt, message)
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        let ends = self.sessions.iter().flatten().map(|session| Due { at: session.end(), why: "end of a session" });
-        Due::earlier(ends.min(), self.timers.poll_timeout())
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        let ends =
+            self.sessions.iter().flatten().map(|session| Deadline { at: session.end(), reason: "end of a session" });
+        Deadline::earliest(ends.min(), self.timers.poll_timeout())
     }
 
     /// Bytes of IP packets sent and received.

@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Due, Node, Path, Transmit};
+use connection::{Node, Path, Transmit};
 use dns::{Assignments, Decision, DeviceNames, Stub};
 use ip_packet::{Ecn, IpPacket};
 use model::{
-    DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, Resolver, ResourceId, ResourceView, SiteId,
-    ToPortal,
+    Deadline, DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, Resolver, ResourceId, ResourceView,
+    SiteId, ToPortal,
 };
 
 use crate::{
@@ -269,8 +269,8 @@ impl Tunnel {
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Due> {
-        let due = |why| move |at| Due { at, why };
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let due = |reason| move |at| Deadline { at, reason };
         [
             self.node.poll_timeout(),
             self.sites.poll_timeout().map(due("a site is no longer known to be offline")),

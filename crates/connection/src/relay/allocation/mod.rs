@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use model::Deadline;
 use rand::rngs::StdRng;
 
 mod answers;
@@ -20,7 +21,7 @@ use super::{
     stun::{Manner, Refresh, Request, SOFTWARE},
     transaction::{Expiry, Transaction, random_id},
 };
-use crate::{Due, Transmit, ice::LocalCandidate, limits::BUFFERED_BINDS};
+use crate::{Transmit, ice::LocalCandidate, limits::BUFFERED_BINDS};
 
 /// An unused NAT mapping lives for about 30 seconds, so we show ourselves more often than that.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
@@ -138,19 +139,19 @@ impl Allocation {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Due> {
-        let at = |why| move |at| Due { at, why };
+    pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
+        let at = |reason| move |at| Deadline { at, reason };
         let request = self.transactions.iter().map(Transaction::due).min().map(at("relay request"));
         let Some(lease) = self.lease else { return request };
         let lease_due = if lease.renewal_tried { lease.expiry() } else { lease.half_life() };
         [
             request,
-            Some(Due { at: lease_due, why: "relay allocation" }),
+            Some(Deadline { at: lease_due, reason: "relay allocation" }),
             self.channels.due().map(at("relay channel")),
             self.active.map(|active| active.keep_alive).map(at("relay keep-alive")),
         ]
         .into_iter()
-        .fold(None, Due::earlier)
+        .fold(None, Deadline::earliest)
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
