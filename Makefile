@@ -32,7 +32,7 @@ help: ## Show this list
 demo: tools ## See it work: a private server, reached by name, in a network of its own
 	@echo "Building; the first time takes some minutes."
 	@$(CARGO) build --workspace
-	@$(SUDO) $(TARGET)/debug/demo
+	@$(SUDO) "$(TARGET)/debug/demo"
 
 test: tools fmt clippy build unit integration ## Run everything that a change must pass
 
@@ -68,7 +68,7 @@ test-machine: tools build ## Run the stories of booted machines, and the long on
 
 screenshots: tools ## Take pictures of the desktop app's pages, into target/screenshots
 	$(CARGO) build --workspace --all-targets
-	scripts/screenshots $(TARGET)
+	scripts/screenshots "$(TARGET)"
 
 bench: ## Measure the core: many resources, look-ups, the packet path
 	$(CARGO) bench --workspace --bench '*'
@@ -77,7 +77,7 @@ soak: ## Run the long versions of tests: 500 random lives of 10 000 events each,
 	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
 	FIREZONE_SOAK=1 $(CARGO) test --workspace --test roaming $(AS_ROOT) -- --ignored --nocapture
 	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
-	scripts/deb-reproducible $(TARGET)/reproducible
+	scripts/deb-reproducible "$(TARGET)/reproducible"
 
 release: ## Build the programs for use
 	$(CARGO) build --locked --release --package firezoned --package firezonectl --package firezone-gtk
@@ -85,50 +85,50 @@ release: ## Build the programs for use
 install: install-daemon install-ctl install-gtk ## Install what `make release` built into DESTDIR under PREFIX
 
 install-headless: install-daemon install-ctl ## The same for a server: no desktop app, a token of its own, no commands
-	install -D -m 0644 systemd/headless.conf $(DESTDIR)$(PREFIX)/lib/systemd/system/firezone-client.service.d/headless.conf
+	install -D -m 0644 systemd/headless.conf "$(DESTDIR)$(PREFIX)/lib/systemd/system/firezone-client.service.d/headless.conf"
 
 install-daemon: # The daemon, its helper, and what the system has to know about them.
-	@test -x $(BUILT)/firezoned || { echo "There is nothing to install yet: make release" >&2; exit 1; }
-	install -D -m 0755 $(BUILT)/firezoned $(DESTDIR)$(PREFIX)/bin/firezoned
-	install -D -m 0755 $(BUILT)/firezone-resolv-conf $(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf
-	install -D -m 0644 dbus-policy/dev.firezone.Client.conf $(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf
-	install -d $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces
-	install -m 0644 crates/dbus-api/xml/*.xml $(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/
-	install -D -m 0644 polkit/dev.firezone.Client.policy $(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy
-	install -d $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d
-	install -m 0644 polkit/*.rules $(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	install -m 0644 $(wildcard systemd/*.service systemd/*.socket systemd/*.target) $(DESTDIR)$(PREFIX)/lib/systemd/system/
-	install -D -m 0644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/firezone-client.conf
-	install -D -m 0644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/firezone-client.conf
-	install -D -m 0644 systemd/networkd.network $(DESTDIR)$(PREFIX)/lib/systemd/network/20-firezone-client.network
-	install -D -m 0644 systemd/NetworkManager.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/20-firezone-client.conf
+	@test -x "$(BUILT)/firezoned" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+	install -D -m 0755 "$(BUILT)/firezoned" "$(DESTDIR)$(PREFIX)/bin/firezoned"
+	install -D -m 0755 "$(BUILT)/firezone-resolv-conf" "$(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf"
+	install -D -m 0644 dbus-policy/dev.firezone.Client.conf "$(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf"
+	install -d "$(DESTDIR)$(PREFIX)/share/dbus-1/interfaces"
+	install -m 0644 crates/dbus-api/xml/*.xml "$(DESTDIR)$(PREFIX)/share/dbus-1/interfaces/"
+	install -D -m 0644 polkit/dev.firezone.Client.policy "$(DESTDIR)$(PREFIX)/share/polkit-1/actions/dev.firezone.Client.policy"
+	install -d "$(DESTDIR)$(PREFIX)/share/polkit-1/rules.d"
+	install -m 0644 polkit/*.rules "$(DESTDIR)$(PREFIX)/share/polkit-1/rules.d/"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	install -m 0644 $(wildcard systemd/*.service systemd/*.socket systemd/*.target) "$(DESTDIR)$(PREFIX)/lib/systemd/system/"
+	install -D -m 0644 systemd/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/firezone-client.conf"
+	install -D -m 0644 systemd/tmpfiles.conf "$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/firezone-client.conf"
+	install -D -m 0644 systemd/networkd.network "$(DESTDIR)$(PREFIX)/lib/systemd/network/20-firezone-client.network"
+	install -D -m 0644 systemd/NetworkManager.conf "$(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/20-firezone-client.conf"
 	$(call install_pages,$(filter-out man/firezonectl% man/firezone-gtk%,$(wildcard man/*.[1-8])))
 
 install-ctl: # The command line.
-	@test -x $(BUILT)/firezonectl || { echo "There is nothing to install yet: make release" >&2; exit 1; }
-	install -D -m 0755 $(BUILT)/firezonectl $(DESTDIR)$(PREFIX)/bin/firezonectl
-	install -d $(DESTDIR)$(PREFIX)/share/firezone-client/schemas
-	install -m 0644 firezonectl/schemas/*.json $(DESTDIR)$(PREFIX)/share/firezone-client/schemas/
-	install -d $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS) $(DESTDIR)$(FISH_COMPLETIONS)
-	$(BUILT)/firezonectl completions bash > $(DESTDIR)$(BASH_COMPLETIONS)/firezonectl
-	$(BUILT)/firezonectl completions zsh > $(DESTDIR)$(ZSH_COMPLETIONS)/_firezonectl
-	$(BUILT)/firezonectl completions fish > $(DESTDIR)$(FISH_COMPLETIONS)/firezonectl.fish
+	@test -x "$(BUILT)/firezonectl" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+	install -D -m 0755 "$(BUILT)/firezonectl" "$(DESTDIR)$(PREFIX)/bin/firezonectl"
+	install -d "$(DESTDIR)$(PREFIX)/share/firezone-client/schemas"
+	install -m 0644 firezonectl/schemas/*.json "$(DESTDIR)$(PREFIX)/share/firezone-client/schemas/"
+	install -d "$(DESTDIR)$(BASH_COMPLETIONS)" "$(DESTDIR)$(ZSH_COMPLETIONS)" "$(DESTDIR)$(FISH_COMPLETIONS)"
+	"$(BUILT)/firezonectl" completions bash > "$(DESTDIR)$(BASH_COMPLETIONS)/firezonectl"
+	"$(BUILT)/firezonectl" completions zsh > "$(DESTDIR)$(ZSH_COMPLETIONS)/_firezonectl"
+	"$(BUILT)/firezonectl" completions fish > "$(DESTDIR)$(FISH_COMPLETIONS)/firezonectl.fish"
 	$(call install_pages,$(wildcard man/firezonectl*.[1-8]))
 
 install-gtk: install-gtk-data # The desktop app.
-	@test -x $(BUILT)/firezone-gtk || { echo "There is nothing to install yet: make release" >&2; exit 1; }
-	install -D -m 0755 $(BUILT)/firezone-gtk $(DESTDIR)$(PREFIX)/bin/firezone-gtk
+	@test -x "$(BUILT)/firezone-gtk" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+	install -D -m 0755 "$(BUILT)/firezone-gtk" "$(DESTDIR)$(PREFIX)/bin/firezone-gtk"
 
 install-gtk-data: # What belongs to the desktop app beside its program.
-	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop $(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop
-	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml $(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml
-	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml $(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml
-	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg $(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop "$(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop"
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml "$(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml"
+	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml "$(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml"
+	install -D -m 0644 firezone-gtk/data/icons/dev.firezone.Gtk.svg "$(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/apps/dev.firezone.Gtk.svg"
 	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/status/$${icon##*/}"; done
 	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
 	for text in firezone-gtk/po/*.po; do language=$${text##*/} && install -d "$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES" && msgfmt --output-file="$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES/firezone-gtk.mo" "$$text" || exit; done
-	$(if $(DESTDIR),,$(call tell_desktop,$(PREFIX)/share))
+	$(if $(DESTDIR),,$(call tell_desktop,"$(PREFIX)/share"))
 
 # What a desktop knows of schemas, links and icons. Packages leave it to the system on which they are installed.
 define tell_desktop
@@ -138,17 +138,17 @@ define tell_desktop
 endef
 
 # Installs manual pages, each into its section.
-install_pages = $(foreach page,$(1),install -D -m 0644 $(page) $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) true
+install_pages = $(foreach page,$(1),install -D -m 0644 $(page) "$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page))" &&) true
 
 deb: ## Build Debian packages into target/deb; BUILT=target/debug packs what is built already
-	scripts/build-deb $(TARGET)/deb $(if $(filter command environment,$(origin BUILT)),$(BUILT))
+	scripts/build-deb "$(TARGET)/deb" $(if $(filter command environment,$(origin BUILT)),"$(BUILT)")
 	@# Packages of debug symbols are made by debhelper, which gives them no place for our reasons.
-	@if command -v lintian >/dev/null; then find $(TARGET)/deb -maxdepth 1 -name '*.deb' ! -name '*-dbgsym_*' -exec lintian --fail-on error,warning {} +; else echo "lintian is not installed; skipped"; fi
+	@if command -v lintian >/dev/null; then find "$(TARGET)/deb" -maxdepth 1 -name '*.deb' ! -name '*-dbgsym_*' -exec lintian --fail-on error,warning {} +; else echo "lintian is not installed; skipped"; fi
 
 image: ## Build a container image without a container engine, into target/firezone.tar
 	$(CARGO) build --locked --release --package firezoned --package firezonectl
-	scripts/container-image $(TARGET)/release $(TARGET)/firezone.tar
+	scripts/container-image "$(TARGET)/release" "$(TARGET)/firezone.tar"
 
 clean: ## Remove what was built
-	@test ! -d $(TARGET)/machines || $(SUDO) rm -rf --one-file-system $(TARGET)/machines
+	@test ! -d "$(TARGET)/machines" || $(SUDO) rm -rf --one-file-system "$(TARGET)/machines"
 	$(CARGO) clean

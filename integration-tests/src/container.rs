@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 
 use crate::{
     account::PORTAL_URL,
+    checkout::{program_dir, source_dir},
     logs::Logs,
     netns::{FILES, Host},
     process::{Finished, Program, Running, eventually},
-    stand::{LOG_FILTER, Stand, programs, source_tree},
+    stand::{LOG_FILTER, Stand},
     web::sha256,
 };
 
@@ -121,8 +122,8 @@ impl Image {
                  tar --extract --file \"$5\" --directory \"$3\"; rm \"$5\"",
             )
             .arg("sh")
-            .arg(source_tree().display().to_string())
-            .arg(programs()?.display().to_string())
+            .arg(source_dir().display().to_string())
+            .arg(program_dir()?.display().to_string())
             .arg(layout.display().to_string())
             .arg(root.display().to_string())
             .arg(archive.display().to_string())

@@ -17,6 +17,7 @@
 
 pub mod account;
 pub mod bus;
+pub mod checkout;
 pub mod container;
 pub mod desktop;
 pub mod gateway;

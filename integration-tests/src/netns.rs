@@ -6,13 +6,16 @@
 //! machine is as it was.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{BufRead as _, BufReader},
     os::{
         fd::AsFd as _,
-        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+        unix::{
+            fs::{MetadataExt as _, PermissionsExt as _},
+            process::CommandExt as _,
+        },
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -23,7 +26,10 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, setns, unshare},
     sys::stat::{Mode, SFlag, makedev, mknod},
+    unistd::fchdir,
 };
+
+use crate::checkout::{source_dir, target_dir};
 
 /// Where the world keeps its files. Exists only inside.
 pub const FILES: &str = "/run/lab";
@@ -61,7 +67,7 @@ pub struct Host {
 }
 
 impl World {
-    /// An empty world with fresh `/proc` and `/run`, and its own view of the directories in which we will change files.
+    /// An empty world with fresh `/proc`, `/run` and `/tmp`, and its own view of the directories in which we will change files.
     pub fn new() -> anyhow::Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!("this needs root, for network namespaces; `make test` and `make demo` take care of that");
@@ -283,11 +289,13 @@ fn enter_files(files: &File) -> anyhow::Result<()> {
     setns(files.as_fd(), CloneFlags::CLONE_NEWNS).context("cannot enter the files")
 }
 
-/// Gives the world directories in which it may write without anybody outside seeing it.
+/// Mounts private, writable directories over those of this machine. The checkout keeps its paths, wherever it is.
 fn prepare_files() -> anyhow::Result<()> {
-    // What is mounted here must not depend on mounts outside, nor the other way round.
+    // Mounts in here and mounts of this machine must not propagate to each other.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    let checkout = [source_dir(), target_dir()?].map(PinnedDirectory::open);
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
     std::fs::create_dir(FILES)?;
 
     for path in ["/dev", "/etc", "/var/lib", "/usr/share/dbus-1", "/usr/share/polkit-1"] {
@@ -302,7 +310,39 @@ fn prepare_files() -> anyhow::Result<()> {
         mount(Some("overlay"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
             .with_context(|| format!("cannot mount an overlay on {path}; the kernel has to know overlayfs"))?;
     }
+    for directory in checkout {
+        directory?.restore()?;
+    }
     offer_tunnels()
+}
+
+/// A directory that is to be found at its path again after mounts have hidden it.
+#[derive(Debug)]
+struct PinnedDirectory {
+    path: PathBuf,
+    directory: File,
+}
+
+impl PinnedDirectory {
+    fn open(path: PathBuf) -> anyhow::Result<Self> {
+        let directory = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { path, directory })
+    }
+
+    /// Binds it to its path, unless the path still leads to it.
+    fn restore(&self) -> anyhow::Result<()> {
+        let expected = self.directory.metadata()?;
+        let is_same = |found: Metadata| (found.dev(), found.ino()) == (expected.dev(), expected.ino());
+        if std::fs::metadata(&self.path).is_ok_and(is_same) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.path).with_context(|| format!("cannot create {}", self.path.display()))?;
+        // Neither its path nor `/proc/self/fd` leads to it: `/proc` shows the processes of the world, of which we are none.
+        fchdir(&self.directory)?;
+        mount(Some("."), &self.path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+            .with_context(|| format!("cannot mount on {}", self.path.display()))?;
+        Ok(std::env::set_current_dir("/")?)
+    }
 }
 
 /// Makes the device of which tunnels are made as udev does: everybody may open it, the kernel asks for capabilities.

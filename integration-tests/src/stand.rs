@@ -1,10 +1,6 @@
 //! All of it, ready for a story.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use nix::sys::signal::Signal;
@@ -17,6 +13,7 @@ use crate::{
         PRIVATE_TEXT, TURN,
     },
     bus::{self, Bus},
+    checkout::{program_dir, source_dir},
     logs::Logs,
     netns::{FILES, Host},
     process::{Finished, Program, Running, eventually},
@@ -65,7 +62,7 @@ impl Stand {
     /// Builds the network and starts portal, gateway, relay, resolvers and server.
     pub fn start() -> anyhow::Result<Self> {
         let logs = Arc::new(Logs::default());
-        let net = Topology::new(&programs()?)?;
+        let net = Topology::new(&program_dir()?)?;
         let mut stand = Self { logs, portal: None, gateway: None, relay: None, _services: vec![], bus: None, net };
 
         stand.start_servers()?;
@@ -172,7 +169,7 @@ impl Stand {
 
     /// Starts a system bus with polkit on the client.
     pub fn start_bus(&mut self) -> anyhow::Result<()> {
-        self.bus = Some(Bus::start(&self.net.client, &source_tree(), &self.logs)?);
+        self.bus = Some(Bus::start(&self.net.client, &source_dir(), &self.logs)?);
         Ok(())
     }
 
@@ -364,16 +361,3 @@ impl Stand {
 
 /// The file from which the portal learns about the account.
 const PORTAL_CONFIG: &str = "/run/lab/portal.json";
-
-/// Where our programs have been built: beside whoever asks, or above.
-pub(crate) fn programs() -> anyhow::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let directory = this.parent().context("a program without a directory")?;
-    let built = if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
-    Ok(built.to_owned())
-}
-
-pub(crate) fn source_tree() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
-}

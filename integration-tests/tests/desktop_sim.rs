@@ -2,13 +2,14 @@
 //! up change nothing.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use integration_tests::{
+    checkout::program_dir,
     process::{Program, Running, eventually},
     stand::{Stand, tell},
 };
@@ -18,12 +19,6 @@ const HOME: &str = "/run/anna";
 const BUS: &str = "unix:path=/run/anna/bus";
 /// What the app may hold in memory, with the renderer that paints without a graphics card.
 const LARGEST_KIB: u64 = 100 * 1024;
-
-/// Where cargo has built everything.
-fn built() -> anyhow::Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    Ok(this.parent().and_then(Path::parent).context("find the built programs")?.to_owned())
-}
 
 fn of_anna(program: Program<'_>) -> Program<'_> {
     program
@@ -45,8 +40,6 @@ fn of_anna(program: Program<'_>) -> Program<'_> {
 fn start(stand: &Stand, resources: &str) -> anyhow::Result<Vec<Running>> {
     let client = stand.client();
     client.program("install -d -o anna -m 0700").arg(HOME).check()?;
-    // A display leaves its lock there when it is ended.
-    client.program("mount -t tmpfs tmpfs /tmp").check()?;
     let display = client.program("Xvfb :98 -nolisten tcp -screen 0 640x800x24").as_user("anna");
     let display = display.start("xvfb", stand.logs.open("xvfb"))?;
     let bus = client.program("dbus-daemon --session --nofork --nopidfile").arg(format!("--address={BUS}"));
@@ -161,7 +154,7 @@ mod long {
     fn every_machine_frame_with_a_thousand_resources_comes_in_time() -> anyhow::Result<()> {
         let output = Command::new("xvfb-run")
             .args(["--auto-servernum", "--server-args=-screen 0 800x900x24", "dbus-run-session", "--"])
-            .arg(built()?.join("examples/frames"))
+            .arg(program_dir()?.join("examples/frames"))
             .arg("1000")
             .envs([
                 ("GSK_RENDERER", "cairo"),

@@ -17,10 +17,11 @@ use anyhow::Context as _;
 use self::{accessibility::Accessibility, shell::Shell};
 use crate::{
     account::ANNA,
+    checkout::source_dir,
     logs::Log,
     netns::FILES,
     process::{Program, Running, eventually},
-    stand::{Stand, source_tree},
+    stand::Stand,
 };
 
 /// How long anything at the desktop may take.
@@ -56,8 +57,6 @@ impl Desktop {
     pub fn log_in(stand: &Stand) -> anyhow::Result<Self> {
         let client = stand.client();
         client.program(&format!("install -d -o {USER} -m 0700 {HOME}")).check()?;
-        // A display leaves its lock there when it is ended.
-        client.program("mount -t tmpfs tmpfs /tmp").check()?;
         install(stand)?;
         furnish(stand)?;
         let display = client.program(&format!("Xvfb {DISPLAY} -nolisten tcp -screen 0 1024x800x24"));
@@ -227,8 +226,8 @@ fn data() -> PathBuf {
 
 /// Installs what belongs to the app beside its program, as `make install` does on the machine that it is for.
 fn install(stand: &Stand) -> anyhow::Result<()> {
-    let make = format!("make --silent -C {} install-gtk-data PREFIX={FILES}/installed/usr", source_tree().display());
-    stand.client().program(&make).check()?;
+    let make = stand.client().program("make --silent install-gtk-data");
+    make.arg(format!("--directory={}", source_dir().display())).arg(format!("PREFIX={FILES}/installed/usr")).check()?;
     Ok(())
 }
 

@@ -31,10 +31,11 @@ use nix::{
 use self::cgroup::Cgroup;
 use crate::{
     account::{ACCOUNT, CLIENT_TOKEN, PORTAL_URL, PRIVATE_NAME},
+    checkout::{program_dir, source_dir, target_dir},
     logs::Logs,
     netns::{FILES, Host},
     process::{Program, Running, eventually},
-    stand::{LOG_FILTER, Stand, programs, source_tree},
+    stand::{LOG_FILTER, Stand},
     topology::RESOLVER,
     web,
 };
@@ -89,8 +90,7 @@ impl Machine {
 
     /// The same with what a desktop app needs, and a screen.
     pub fn with_desktop(stand: &Stand) -> anyhow::Result<Self> {
-        let built = programs()?;
-        Self::above(&tree::ready_with_desktop(built.parent().unwrap_or(&built))?, stand)
+        Self::above(&tree::ready_with_desktop(&target_dir()?)?, stand)
     }
 
     fn above(tree: &Path, stand: &Stand) -> anyhow::Result<Self> {
@@ -120,10 +120,10 @@ impl Machine {
 
     /// Lets `make` install a target's files, and nothing else.
     pub fn make(&self, target: &str) -> anyhow::Result<()> {
-        let built = programs()?;
+        let built = program_dir()?;
         self.host
             .program("make --silent --no-print-directory")
-            .arg(format!("--directory={}", source_tree().display()))
+            .arg(format!("--directory={}", source_dir().display()))
             .arg(target)
             .arg(format!("DESTDIR={}", self.files.display()))
             .arg(format!("BUILT={}", built.display()))
@@ -134,7 +134,8 @@ impl Machine {
     /// Puts one of our programs there that no package installs.
     pub fn bring(&self, program: &str) -> anyhow::Result<()> {
         let place = self.files.join("usr/local/bin").join(program);
-        let install = self.host.program("install -D --mode=755").arg(programs()?.join(program).display().to_string());
+        let install =
+            self.host.program("install -D --mode=755").arg(program_dir()?.join(program).display().to_string());
         install.arg(place.display().to_string()).check().map(drop)
     }
 
@@ -276,15 +277,15 @@ pub fn serve_dns_over_tls(stand: &Stand) -> anyhow::Result<Running> {
          cert = /etc/stunnel/{name}.crt\nkey = /etc/stunnel/{name}.key\n",
         address = RESOLVER.v4
     );
-    let stunnel = resolver.program(&format!("chroot {} stunnel4 -fd 0", tree.display())).input(settings);
+    let stunnel = resolver.program("chroot").arg(tree.display().to_string());
+    let stunnel = stunnel.arg("stunnel4").arg("-fd").arg("0").input(settings);
     let running = stunnel.start("stunnel", stand.logs.open("stunnel"))?;
     resolver.wait_for_port("tcp", 853)?;
     Ok(running)
 }
 
 fn the_tree() -> anyhow::Result<PathBuf> {
-    let built = programs()?;
-    tree::ready(built.parent().unwrap_or(&built))
+    tree::ready(&target_dir()?)
 }
 
 /// Gives a machine files of its own above those of all.
@@ -296,7 +297,9 @@ fn overlay(tree: &Path, files: &Path) -> anyhow::Result<()> {
     for directory in [&upper, &work, &root] {
         std::fs::create_dir(directory)?;
     }
-    let options = format!("lowerdir={},upperdir={},workdir={}", tree.display(), upper.display(), work.display());
+    // Colons and commas separate directories and options.
+    let lower = tree.display().to_string().replace(':', "\\:").replace(',', "\\,");
+    let options = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
     mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .context("cannot mount an overlay; the kernel has to know overlayfs")
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 
 use super::Machine;
 use crate::{
+    checkout::{program_dir, source_dir, target_dir},
     process::Finished,
-    stand::{programs, source_tree},
 };
 
 /// Where a machine has them.
@@ -73,8 +73,7 @@ impl Machine {
 
 /// The directory of the packages, which are made if they are not those of these programs.
 fn ready() -> anyhow::Result<PathBuf> {
-    let built = programs()?;
-    let machines = built.parent().unwrap_or(&built).join("machines");
+    let (built, machines) = (program_dir()?, target_dir()?.join("machines"));
     let place = machines.join("packages");
     fs::create_dir_all(&place)?;
     // Tests run at the same time, and in several processes.
@@ -88,7 +87,7 @@ fn ready() -> anyhow::Result<PathBuf> {
     }
     tracing::info!("packing the programs; this takes half a minute, once");
     let begun = SystemTime::now();
-    run(Command::new(source_tree().join("scripts/build-deb")).arg(&place).arg(&built))?;
+    run(Command::new(source_dir().join("scripts/build-deb")).arg(&place).arg(&built))?;
     for package in ["firezoned", "firezonectl", "firezone-gtk", "firezone-headless"] {
         run(Command::new("sh").args(["-c", REVISE, "sh", NEXT, package]).current_dir(&place))?;
     }
@@ -105,7 +104,7 @@ fn newest(built: &Path) -> anyhow::Result<SystemTime> {
     let programs = ["firezoned", "firezonectl", "firezone-gtk", "firezone-resolv-conf"].map(|name| built.join(name));
     let mut newest = SystemTime::UNIX_EPOCH;
     let mut look_at: Vec<PathBuf> = programs.to_vec();
-    look_at.extend(SOURCES.map(|name| source_tree().join(name)).into_iter().filter(|path| path.exists()));
+    look_at.extend(SOURCES.map(|name| source_dir().join(name)).into_iter().filter(|path| path.exists()));
     while let Some(path) = look_at.pop() {
         let facts = fs::metadata(&path).with_context(|| format!("{} is not there", path.display()))?;
         newest = newest.max(facts.modified()?);

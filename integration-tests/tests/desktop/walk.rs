@@ -1,9 +1,9 @@
 //! Without eyes and without a mouse: what is on the pages of the main window has names, and the keyboard gets there.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
-use anyhow::Context as _;
 use integration_tests::{
+    checkout::program_dir,
     desktop::{
         APP, Desktop, HOME, PATIENCE,
         accessibility::{Accessibility, Is, Node, describe},
@@ -168,9 +168,8 @@ fn all_pages_have_names_and_the_keyboard_gets_everywhere() -> anyhow::Result<()>
     tell(|stand| {
         let desktop = Desktop::log_in(stand)?;
         let person = desktop.accessibility(stand)?;
-        let program = std::env::current_exe()?;
-        let program = program.parent().and_then(Path::parent).context("find the built programs")?.join("examples");
-        stand.client().program("install -m 0755").arg(program.join(PICTURES).to_string_lossy()).arg(HOME).check()?;
+        let examples = program_dir()?.join("examples");
+        stand.client().program("install -m 0755").arg(examples.join(PICTURES).to_string_lossy()).arg(HOME).check()?;
         let mut wrong = Vec::new();
         for page in PAGES {
             let show = stand.client().program(&format!("{HOME}/{PICTURES} show {page}"));
