@@ -1,46 +1,46 @@
-//! Why the keyring did not do what was asked.
+//! Errors of the keyring.
 
-/// For a remark to the user. None of it is a reason not to sign in.
+/// Errors to report to the user. None of them prevents signing in.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody serves one in this session.
+    /// No Secret Service provider runs in this session.
     #[error("there is no keyring in this session")]
-    Missing,
-    /// It is locked, and the user did not unlock it.
+    Unavailable,
+    /// The keyring is locked, and the user did not unlock it.
     #[error("the keyring is locked")]
     Locked,
-    /// It does not answer.
+    /// The provider did not answer in time.
     #[error("the keyring does not answer")]
-    Silent,
-    /// Anything else.
+    Timeout,
+    /// Any other error of the provider.
     #[error("the keyring failed")]
-    Failed(#[source] Box<secret_service::Error>),
+    Other(#[source] Box<secret_service::Error>),
 }
 
 impl From<secret_service::Error> for Error {
     fn from(error: secret_service::Error) -> Self {
-        use secret_service::Error as Theirs;
+        use secret_service::Error as ServiceError;
         match error {
-            Theirs::Unavailable => Self::Missing,
-            Theirs::Locked | Theirs::Prompt => Self::Locked,
-            Theirs::PromptDisconnected => Self::Silent,
-            error if nobody_serves(&error) => Self::Missing,
-            error => Self::Failed(Box::new(error)),
+            ServiceError::Unavailable => Self::Unavailable,
+            ServiceError::Locked | ServiceError::Prompt => Self::Locked,
+            ServiceError::PromptDisconnected => Self::Timeout,
+            error if is_service_unknown(&error) => Self::Unavailable,
+            error => Self::Other(Box::new(error)),
         }
     }
 }
 
-/// Whether the bus says that there is nobody to call.
-fn nobody_serves(error: &secret_service::Error) -> bool {
+/// Whether the bus reports that no program owns the service's name.
+fn is_service_unknown(error: &secret_service::Error) -> bool {
     let name = match error {
         secret_service::Error::Zbus(zbus::Error::MethodError(name, ..)) => name.as_str(),
-        secret_service::Error::Zbus(zbus::Error::FDO(error)) => return is_absence(error),
-        secret_service::Error::ZbusFdo(error) => return is_absence(error),
+        secret_service::Error::Zbus(zbus::Error::FDO(error)) => return is_unknown_name(error),
+        secret_service::Error::ZbusFdo(error) => return is_unknown_name(error),
         _ => return false,
     };
     matches!(name, "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner")
 }
 
-fn is_absence(error: &zbus::fdo::Error) -> bool {
+fn is_unknown_name(error: &zbus::fdo::Error) -> bool {
     matches!(error, zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_))
 }

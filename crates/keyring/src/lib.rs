@@ -1,19 +1,18 @@
-//! The user's token in the desktop's keyring, where the desktop app and the command line both find it.
+//! The user's token in the desktop's keyring, shared by the desktop app and the command line.
 //!
-//! The keyring is whatever serves the Secret Service on the session bus. It may be missing, locked, or its prompt may
-//! be dismissed; none of that may keep anybody from signing in, so every error here is for a remark, never for giving
-//! up.
+//! The keyring is the Secret Service provider on the session bus. It may be missing or locked, and its prompt may be
+//! dismissed. None of that prevents signing in, so callers report errors of this crate and continue.
 //!
-//! What the existing client of the same platform has left there is found too ([`foreign`]): whoever changes over need
-//! not sign in anew. It stays where it is until [`Keyring::forget`], or until a front end has seen it work and calls
-//! [`Keyring::take_over`].
+//! The token that the official client has stored is found too ([`official_client`]), so that users need not sign in
+//! again. It stays in place until [`Keyring::delete`], or until a front end has connected with it and calls
+//! [`Keyring::migrate`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod error;
-mod foreign;
-mod kept;
+mod official_client;
+mod stored_token;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -22,20 +21,20 @@ use zbus::Connection;
 use zeroize::Zeroizing;
 
 pub use error::Error;
-pub use kept::Kept;
+pub use stored_token::StoredToken;
 
-/// What our item is found by. Attributes are not secret, so they say no more than that.
+/// The attributes of our item. Attributes are not encrypted, so they contain nothing else.
 const ATTRIBUTES: [(&str, &str); 2] = [("xdg:schema", "dev.firezone.Token"), ("application", "dev.firezone.Client")];
 const LABEL: &str = "Firezone";
-/// As the desktops name the collection that they make.
+/// The label that desktops give the default collection.
 const COLLECTION_LABEL: &str = "Login";
 const DEFAULT_COLLECTION: &str = "default";
 const CONTENT_TYPE: &str = "application/json";
 
-/// How long the service may take to answer when nobody is asked anything.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a person may take to unlock the keyring.
-const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(120);
+/// Timeout of a call that prompts no user.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of a call that may prompt the user to unlock the keyring.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The keyring of the user who runs this process.
 pub struct Keyring {
@@ -43,56 +42,57 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Finds the service on the user's session bus.
+    /// Connects to the Secret Service on the user's session bus.
     ///
     /// # Errors
     ///
-    /// There is no session bus, or nobody serves a keyring on it.
+    /// There is no session bus, or no program provides the Secret Service on it.
     pub async fn open() -> Result<Self, Error> {
-        let bus = tokio::time::timeout(PATIENCE, Connection::session()).await.map_err(|_| Error::Silent)?;
-        Self::over(bus.map_err(|_| Error::Missing)?).await
+        let bus = tokio::time::timeout(SERVICE_TIMEOUT, Connection::session()).await.map_err(|_| Error::Timeout)?;
+        Self::on_bus(bus.map_err(|_| Error::Unavailable)?).await
     }
 
-    /// Finds the service on this bus. What travels over it is encrypted.
+    /// Connects to the Secret Service on this bus. Secrets are encrypted in transit.
     ///
     /// # Errors
     ///
-    /// Nobody serves a keyring on it.
-    pub async fn over(bus: Connection) -> Result<Self, Error> {
-        let service = within(PATIENCE, SecretService::connect_with_existing(EncryptionType::Dh, bus)).await?;
+    /// No program provides the Secret Service on this bus.
+    pub async fn on_bus(bus: Connection) -> Result<Self, Error> {
+        let service =
+            with_timeout(SERVICE_TIMEOUT, SecretService::connect_with_existing(EncryptionType::Dh, bus)).await?;
         Ok(Self { service })
     }
 
-    /// What is kept: by us, or else by the existing client. May ask the user to unlock the keyring.
+    /// Reads the stored token: our own, or else the official client's. May prompt the user to unlock the keyring.
     ///
     /// # Errors
     ///
-    /// The service does not answer, or the user does not want to unlock it. Something unreadable counts as nothing.
-    pub async fn read(&self) -> Result<Option<Kept>, Error> {
-        for item in &self.ours().await? {
-            if let Some(kept) = Kept::from_secret(&self.secret(item).await?) {
-                return Ok(Some(kept));
+    /// The service does not answer, or the user does not unlock the keyring. An unreadable token is treated as absent.
+    pub async fn read(&self) -> Result<Option<StoredToken>, Error> {
+        for item in &self.own_items().await? {
+            if let Some(stored) = StoredToken::from_secret(&self.read_secret(item).await?) {
+                return Ok(Some(stored));
             }
         }
-        let Some(actor) = foreign::actor() else { return Ok(None) };
-        for item in &self.foreign().await? {
-            if let Some(kept) = foreign::kept(&self.secret(item).await?, &actor) {
-                return Ok(Some(kept));
+        let Some(actor) = official_client::actor() else { return Ok(None) };
+        for item in &self.official_items().await? {
+            if let Some(stored) = official_client::stored(&self.read_secret(item).await?, &actor) {
+                return Ok(Some(stored));
             }
         }
         Ok(None)
     }
 
-    /// Keeps it in place of what was kept before. May ask the user to unlock or to create the keyring.
+    /// Stores the token and replaces an earlier one. May prompt the user to unlock or to create the keyring.
     ///
     /// # Errors
     ///
-    /// The service does not answer, or the user does not want it.
-    pub async fn keep(&self, kept: &Kept) -> Result<(), Error> {
-        let secret = kept.to_secret();
-        within(PATIENCE_WITH_PEOPLE, async {
+    /// The service does not answer, or the user dismisses the prompt.
+    pub async fn store(&self, stored: &StoredToken) -> Result<(), Error> {
+        let secret = stored.to_secret();
+        with_timeout(PROMPT_TIMEOUT, async {
             let collection = match self.service.get_default_collection().await {
-                // Whoever has never kept anything has no collection yet.
+                // The default collection does not exist before the first secret is stored.
                 Err(secret_service::Error::NoResult) => {
                     self.service.create_collection(COLLECTION_LABEL, DEFAULT_COLLECTION).await?
                 }
@@ -107,48 +107,48 @@ impl Keyring {
         .await
     }
 
-    /// A session that began with this token has connected: if the existing client has kept a token, this one is kept in
-    /// its place, unless we have kept one already.
+    /// Replaces the official client's token with this one, after a session with it has connected. Keeps our own token
+    /// if there is one already.
     ///
     /// # Errors
     ///
-    /// As [`Self::keep`]; then nothing is forgotten.
-    pub async fn take_over(&self, kept: &Kept) -> Result<(), Error> {
-        let foreign = self.foreign().await?;
-        if foreign.is_empty() {
+    /// As for [`Self::store`]; then nothing is deleted.
+    pub async fn migrate(&self, stored: &StoredToken) -> Result<(), Error> {
+        let items = self.official_items().await?;
+        if items.is_empty() {
             return Ok(());
         }
-        if self.ours().await?.is_empty() {
-            self.keep(kept).await?;
+        if self.own_items().await?.is_empty() {
+            self.store(stored).await?;
         }
-        self.delete(foreign).await
+        self.delete_items(items).await
     }
 
-    /// Forgets what is kept, by us and by the existing client.
+    /// Deletes our token and the official client's.
     ///
     /// # Errors
     ///
-    /// The service does not answer, or the user does not want to unlock it.
-    pub async fn forget(&self) -> Result<(), Error> {
-        self.delete(self.ours().await?).await?;
-        self.delete(self.foreign().await?).await
+    /// The service does not answer, or the user does not unlock the keyring.
+    pub async fn delete(&self) -> Result<(), Error> {
+        self.delete_items(self.own_items().await?).await?;
+        self.delete_items(self.official_items().await?).await
     }
 
-    async fn ours(&self) -> Result<Vec<Item<'_>>, Error> {
+    async fn own_items(&self) -> Result<Vec<Item<'_>>, Error> {
         self.search(HashMap::from(ATTRIBUTES)).await
     }
 
-    async fn foreign(&self) -> Result<Vec<Item<'_>>, Error> {
-        self.search(HashMap::from(foreign::ATTRIBUTES)).await
+    async fn official_items(&self) -> Result<Vec<Item<'_>>, Error> {
+        self.search(HashMap::from(official_client::ATTRIBUTES)).await
     }
 
     async fn search(&self, attributes: HashMap<&str, &str>) -> Result<Vec<Item<'_>>, Error> {
-        let found = within(PATIENCE, self.service.search_items(attributes)).await?;
+        let found = with_timeout(SERVICE_TIMEOUT, self.service.search_items(attributes)).await?;
         Ok(found.unlocked.into_iter().chain(found.locked).collect())
     }
 
-    async fn secret(&self, item: &Item<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
-        within(PATIENCE_WITH_PEOPLE, async {
+    async fn read_secret(&self, item: &Item<'_>) -> Result<Zeroizing<Vec<u8>>, Error> {
+        with_timeout(PROMPT_TIMEOUT, async {
             if item.is_locked().await? {
                 item.unlock().await?;
             }
@@ -157,9 +157,9 @@ impl Keyring {
         .await
     }
 
-    async fn delete(&self, items: Vec<Item<'_>>) -> Result<(), Error> {
+    async fn delete_items(&self, items: Vec<Item<'_>>) -> Result<(), Error> {
         for item in items {
-            within(PATIENCE_WITH_PEOPLE, async {
+            with_timeout(PROMPT_TIMEOUT, async {
                 if item.is_locked().await? {
                     item.unlock().await?;
                 }
@@ -177,6 +177,9 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, secret_service::Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, call).await.map_err(|_| Error::Silent)?.map_err(Error::from)
+async fn with_timeout<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, secret_service::Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, call).await.map_err(|_| Error::Timeout)?.map_err(Error::from)
 }

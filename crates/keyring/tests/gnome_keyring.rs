@@ -1,10 +1,10 @@
-//! A real gnome-keyring on a session bus of its own.
+//! Tests against a real gnome-keyring on a private session bus.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "set-up of tests")]
 
 use std::{collections::HashMap, path::Path, process::Stdio, time::Duration};
 
-use keyring::{Error, Kept, Keyring};
+use keyring::{Error, Keyring, StoredToken};
 use secret_service::{EncryptionType, SecretService};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -13,9 +13,9 @@ use tokio::{
 use zbus::{Connection, connection, fdo::DBusProxy};
 use zeroize::Zeroizing;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A bus that starts nothing by itself. Its socket leaves with the home in which it is.
+/// A bus without service activation. Its socket is in the temporary home and is removed with it.
 const BUS: &str = r#"<busconfig>
   <type>session</type>
   <listen>unix:tmpdir=HOME</listen>
@@ -26,7 +26,7 @@ const BUS: &str = r#"<busconfig>
   </policy>
 </busconfig>"#;
 
-/// A session of a user who has just logged in.
+/// The session of a user who has just logged in.
 struct Session {
     bus: Connection,
     address: String,
@@ -75,11 +75,11 @@ impl Session {
                 changes.next().await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("the keyring appears on the bus");
+        tokio::time::timeout(SERVICE_TIMEOUT, wait).await.expect("the keyring appears on the bus");
     }
 }
 
-/// A program that sees nothing of the session in which the test runs.
+/// A program that is isolated from the session in which the test runs.
 fn private(program: &str, home: &Path, bus: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -92,8 +92,8 @@ fn private(program: &str, home: &Path, bus: &str) -> Command {
     command
 }
 
-fn kept(token: &str) -> Kept {
-    Kept {
+fn stored(token: &str) -> StoredToken {
+    StoredToken {
         token: Zeroizing::new(token.to_owned()),
         account_slug: Some("example".to_owned()),
         actor_name: Some("Kim Doe".to_owned()),
@@ -102,70 +102,70 @@ fn kept(token: &str) -> Kept {
 
 #[tokio::test]
 #[ignore = "needs dbus-daemon and gnome-keyring"]
-async fn a_token_is_kept_replaced_and_forgotten() {
+async fn token_can_be_stored_replaced_and_deleted() {
     let session = Session::with_keyring().await;
-    let keyring = Keyring::over(session.bus.clone()).await.unwrap();
+    let keyring = Keyring::on_bus(session.bus.clone()).await.unwrap();
     assert_eq!(keyring.read().await.unwrap(), None);
 
-    keyring.keep(&kept("first")).await.unwrap();
-    keyring.keep(&kept("second")).await.unwrap();
-    assert_eq!(keyring.read().await.unwrap(), Some(kept("second")));
-    let again = Keyring::over(session.bus.clone()).await.unwrap();
-    assert_eq!(again.read().await.unwrap(), Some(kept("second")), "another program finds it too");
+    keyring.store(&stored("first")).await.unwrap();
+    keyring.store(&stored("second")).await.unwrap();
+    assert_eq!(keyring.read().await.unwrap(), Some(stored("second")));
+    let again = Keyring::on_bus(session.bus.clone()).await.unwrap();
+    assert_eq!(again.read().await.unwrap(), Some(stored("second")), "another connection reads the same token");
 
-    keyring.forget().await.unwrap();
+    keyring.delete().await.unwrap();
     assert_eq!(keyring.read().await.unwrap(), None);
-    keyring.forget().await.expect("nothing to forget is no error");
+    keyring.delete().await.expect("deleting an absent token succeeds");
 }
 
-/// What the existing client keeps.
-const THEIRS: [(&str, &str); 2] = [("service", ""), ("username", "dev.firezone.client/token")];
+/// Attributes of the official client's item.
+const OFFICIAL_ATTRIBUTES: [(&str, &str); 2] = [("service", ""), ("username", "dev.firezone.client/token")];
 
-async fn keep_like_the_existing_client(service: &SecretService<'_>) {
+async fn store_like_the_official_client(service: &SecretService<'_>) {
     let collection = service.get_default_collection().await.unwrap();
     let (label, kind) = ("keyring:dev.firezone.client/token@", "application/octet-stream");
-    collection.create_item(label, HashMap::from(THEIRS), b"theirs", false, kind).await.unwrap();
+    collection.create_item(label, HashMap::from(OFFICIAL_ATTRIBUTES), b"theirs", false, kind).await.unwrap();
 }
 
-async fn theirs(service: &SecretService<'_>) -> usize {
-    service.search_items(HashMap::from(THEIRS)).await.unwrap().unlocked.len()
-}
-
-#[tokio::test]
-#[ignore = "needs dbus-daemon and gnome-keyring"]
-async fn what_the_existing_client_kept_stays_until_it_has_worked_and_becomes_ours() {
-    let session = Session::with_keyring().await;
-    let service = SecretService::connect_with_existing(EncryptionType::Dh, session.bus.clone()).await.unwrap();
-    let keyring = Keyring::over(session.bus.clone()).await.unwrap();
-    keyring.take_over(&kept("whatever")).await.unwrap();
-    assert_eq!(keyring.read().await.unwrap(), None, "without anything of theirs nothing is kept");
-
-    keep_like_the_existing_client(&service).await;
-    assert_eq!(theirs(&service).await, 1);
-    keyring.take_over(&kept("theirs")).await.unwrap();
-    assert_eq!(theirs(&service).await, 0);
-    assert_eq!(keyring.read().await.unwrap(), Some(kept("theirs")));
+async fn count_official_items(service: &SecretService<'_>) -> usize {
+    service.search_items(HashMap::from(OFFICIAL_ATTRIBUTES)).await.unwrap().unlocked.len()
 }
 
 #[tokio::test]
 #[ignore = "needs dbus-daemon and gnome-keyring"]
-async fn what_is_ours_already_wins() {
+async fn token_of_the_official_client_is_migrated_after_it_has_connected() {
     let session = Session::with_keyring().await;
     let service = SecretService::connect_with_existing(EncryptionType::Dh, session.bus.clone()).await.unwrap();
-    keep_like_the_existing_client(&service).await;
-    let keyring = Keyring::over(session.bus.clone()).await.unwrap();
-    keyring.keep(&kept("ours")).await.unwrap();
-    assert_eq!(keyring.read().await.unwrap(), Some(kept("ours")));
-    assert_eq!(theirs(&service).await, 1, "keeping ours does not show that it works");
+    let keyring = Keyring::on_bus(session.bus.clone()).await.unwrap();
+    keyring.migrate(&stored("whatever")).await.unwrap();
+    assert_eq!(keyring.read().await.unwrap(), None, "no official item, so nothing is stored");
 
-    keyring.take_over(&kept("another")).await.unwrap();
-    assert_eq!((theirs(&service).await, keyring.read().await.unwrap()), (0, Some(kept("ours"))));
+    store_like_the_official_client(&service).await;
+    assert_eq!(count_official_items(&service).await, 1);
+    keyring.migrate(&stored("theirs")).await.unwrap();
+    assert_eq!(count_official_items(&service).await, 0);
+    assert_eq!(keyring.read().await.unwrap(), Some(stored("theirs")));
+}
+
+#[tokio::test]
+#[ignore = "needs dbus-daemon and gnome-keyring"]
+async fn own_token_takes_precedence_over_the_official_clients() {
+    let session = Session::with_keyring().await;
+    let service = SecretService::connect_with_existing(EncryptionType::Dh, session.bus.clone()).await.unwrap();
+    store_like_the_official_client(&service).await;
+    let keyring = Keyring::on_bus(session.bus.clone()).await.unwrap();
+    keyring.store(&stored("ours")).await.unwrap();
+    assert_eq!(keyring.read().await.unwrap(), Some(stored("ours")));
+    assert_eq!(count_official_items(&service).await, 1, "storing a token does not prove that it works");
+
+    keyring.migrate(&stored("another")).await.unwrap();
+    assert_eq!((count_official_items(&service).await, keyring.read().await.unwrap()), (0, Some(stored("ours"))));
 }
 
 #[tokio::test]
 #[ignore = "needs dbus-daemon"]
-async fn a_session_without_a_keyring_is_told_so() {
+async fn missing_keyring_service_is_reported() {
     let session = Session::without_keyring().await;
-    let outcome = Keyring::over(session.bus.clone()).await;
-    assert!(matches!(outcome, Err(Error::Missing)), "{outcome:?}");
+    let outcome = Keyring::on_bus(session.bus.clone()).await;
+    assert!(matches!(outcome, Err(Error::Unavailable)), "{outcome:?}");
 }

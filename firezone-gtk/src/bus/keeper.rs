@@ -106,7 +106,7 @@ impl Keeper {
     pub(super) fn keep(&self, kept: Kept) {
         let for_keyring = for_keyring(&kept);
         *lock(&self.memory) = Memory { kept: Some(kept), trial: Trial::Untried, is_settled: true };
-        let job = async move { keyring::Keyring::open().await?.keep(&for_keyring).await };
+        let job = async move { keyring::Keyring::open().await?.store(&for_keyring).await };
         self.report_failure(job, Failure::NotKept);
     }
 
@@ -124,7 +124,7 @@ impl Keeper {
         memory.trial = Trial::Passed;
         self.in_turn(async move {
             let done = match keyring::Keyring::open().await {
-                Ok(keyring) => keyring.take_over(&kept).await,
+                Ok(keyring) => keyring.migrate(&kept).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = done {
@@ -137,9 +137,9 @@ impl Keeper {
         *lock(&self.memory) = Memory { is_settled: true, ..Memory::default() };
         let job = async {
             match keyring::Keyring::open().await {
-                Ok(keyring) => keyring.forget().await,
+                Ok(keyring) => keyring.delete().await,
                 // Where nothing can be kept, nothing has to be forgotten.
-                Err(keyring::Error::Missing) => Ok(()),
+                Err(keyring::Error::Unavailable) => Ok(()),
                 Err(error) => Err(error),
             }
         };
@@ -179,8 +179,8 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn for_keyring(kept: &Kept) -> keyring::Kept {
-    keyring::Kept {
+fn for_keyring(kept: &Kept) -> keyring::StoredToken {
+    keyring::StoredToken {
         token: Zeroizing::new(kept.token.expose().to_owned()),
         account_slug: kept.account_slug.clone(),
         actor_name: kept.actor_name.clone(),

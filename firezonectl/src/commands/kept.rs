@@ -1,11 +1,11 @@
 //! The token that is kept in the user's keyring. A keyring that is missing or locked is worth a remark, never more.
 
-use keyring::{Error, Kept, Keyring};
+use keyring::{Error, Keyring, StoredToken};
 
 use super::Surroundings;
 
 /// What is kept, if anything is.
-pub(super) async fn read(around: &mut Surroundings<'_>) -> Option<Kept> {
+pub(super) async fn read(around: &mut Surroundings<'_>) -> Option<StoredToken> {
     if !around.has_keyring {
         return None;
     }
@@ -20,12 +20,12 @@ pub(super) async fn read(around: &mut Surroundings<'_>) -> Option<Kept> {
 }
 
 /// Keeps this, in place of what was kept.
-pub(super) async fn keep(around: &mut Surroundings<'_>, kept: &Kept) {
+pub(super) async fn keep(around: &mut Surroundings<'_>, kept: &StoredToken) {
     if !around.has_keyring {
         return;
     }
     let done = match Keyring::open().await {
-        Ok(keyring) => keyring.keep(kept).await,
+        Ok(keyring) => keyring.store(kept).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
@@ -34,16 +34,16 @@ pub(super) async fn keep(around: &mut Surroundings<'_>, kept: &Kept) {
 }
 
 /// A session with this token has connected: what the existing client has kept is ours from now on.
-pub(super) async fn take_over(around: &mut Surroundings<'_>, kept: &Kept) {
+pub(super) async fn take_over(around: &mut Surroundings<'_>, kept: &StoredToken) {
     if !around.has_keyring {
         return;
     }
     let done = match Keyring::open().await {
-        Ok(keyring) => keyring.take_over(kept).await,
+        Ok(keyring) => keyring.migrate(kept).await,
         Err(error) => Err(error),
     };
     match done {
-        Ok(()) | Err(Error::Missing) => {}
+        Ok(()) | Err(Error::Unavailable) => {}
         Err(error) => around.out.remark(&format!("{error}, so the token stays where the other client keeps it")),
     }
 }
@@ -54,11 +54,11 @@ pub(super) async fn forget(around: &mut Surroundings<'_>) {
         return;
     }
     let done = match Keyring::open().await {
-        Ok(keyring) => keyring.forget().await,
+        Ok(keyring) => keyring.delete().await,
         Err(error) => Err(error),
     };
     match done {
-        Ok(()) | Err(Error::Missing) => {}
+        Ok(()) | Err(Error::Unavailable) => {}
         Err(error) => around.out.remark(&format!("{error}, so a token that is kept there stays")),
     }
 }

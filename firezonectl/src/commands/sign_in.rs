@@ -1,7 +1,7 @@
 //! `sign-in`: hands a token to the daemon.
 
 use dbus_api::SignInOptions;
-use keyring::Kept;
+use keyring::StoredToken;
 use portal::sign_in::AuthUrl;
 use zeroize::Zeroizing;
 
@@ -74,13 +74,13 @@ pub(super) async fn run(args: &Args, around: &mut Surroundings<'_>) -> Result<Se
 }
 
 /// The token, and whom it signs in: as the browser says, or else as was typed.
-async fn token(args: &Args, bus: &Bus) -> Result<Kept, Failure> {
+async fn token(args: &Args, bus: &Bus) -> Result<StoredToken, Failure> {
     let typed = (args.account_slug.clone(), args.actor_name.clone());
     if args.token_stdin {
         let text = token::from_stdin()?;
         let text = std::str::from_utf8(text.trim_ascii());
         let text = text.map_err(|_| Failure::TokenRejected("it is not text".to_owned()))?;
-        return Ok(Kept { token: Zeroizing::new(text.to_owned()), account_slug: typed.0, actor_name: typed.1 });
+        return Ok(StoredToken { token: Zeroizing::new(text.to_owned()), account_slug: typed.0, actor_name: typed.1 });
     }
     let auth_url = match &args.auth_url {
         Some(url) => url.clone(),
@@ -94,7 +94,7 @@ async fn token(args: &Args, bus: &Bus) -> Result<Kept, Failure> {
     };
     let signed_in = browser::ask(&wish).await?;
     let said = |text: String| (!text.is_empty()).then_some(text);
-    Ok(Kept {
+    Ok(StoredToken {
         token: Zeroizing::new(signed_in.token.expose().to_owned()),
         account_slug: said(signed_in.account_slug).or(typed.0),
         actor_name: said(signed_in.actor_name).or(typed.1),

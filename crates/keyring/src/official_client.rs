@@ -1,21 +1,22 @@
-//! What the existing client leaves behind: a token in the keyring, and beside it files that say whom it signs in.
+//! The token that the official client stores in the keyring, and the files beside it that name account and actor.
 //!
-//! Its older and newer versions use other collections, labels and further attributes; this one attribute is common to
-//! both. Its token counts only together with `actor_name.txt`: without that file it was signed out.
+//! Old and new versions of that client use different collections, labels and additional attributes; the attribute
+//! below is common to both. Its token is valid only together with `actor_name.txt`: without that file the client was
+//! signed out.
 
 use std::{env, fs, path::PathBuf};
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::Kept;
+use crate::StoredToken;
 
 pub(crate) const ATTRIBUTES: [(&str, &str); 1] = [("username", "dev.firezone.client/token")];
 
-/// Where its files are, below the user's data.
+/// Directory of its files, below the user's data directory.
 const DIRECTORY: &str = "dev.firezone.client/data";
 
-/// Whom its token signs in.
+/// Account and actor of its token.
 pub(crate) struct Actor {
     name: Option<String>,
     account_slug: Option<String>,
@@ -27,7 +28,7 @@ struct SessionData {
     actor_name: String,
 }
 
-/// Whom its token signs in, if it is signed in at all.
+/// Reads account and actor; `None` if the client was signed out.
 pub(crate) fn actor() -> Option<Actor> {
     let directory = data_home()?.join(DIRECTORY);
     let name = fs::read_to_string(directory.join("actor_name.txt")).ok()?;
@@ -35,27 +36,27 @@ pub(crate) fn actor() -> Option<Actor> {
     read_actor(&name, session.as_deref())
 }
 
-/// A session file that is there must make sense.
+/// A session file that exists must be valid.
 fn read_actor(name: &str, session: Option<&[u8]>) -> Option<Actor> {
     match session {
         Some(session) => {
             let SessionData { account_slug, actor_name } = serde_json::from_slice(session).ok()?;
-            Some(Actor { name: meaningful(&actor_name), account_slug: meaningful(&account_slug) })
+            Some(Actor { name: non_empty(&actor_name), account_slug: non_empty(&account_slug) })
         }
-        None => Some(Actor { name: meaningful(name), account_slug: None }),
+        None => Some(Actor { name: non_empty(name), account_slug: None }),
     }
 }
 
-pub(crate) fn kept(secret: &[u8], actor: &Actor) -> Option<Kept> {
+pub(crate) fn stored(secret: &[u8], actor: &Actor) -> Option<StoredToken> {
     let token = std::str::from_utf8(secret).ok()?.trim();
-    (!token.is_empty()).then(|| Kept {
+    (!token.is_empty()).then(|| StoredToken {
         token: Zeroizing::new(token.to_owned()),
         account_slug: actor.account_slug.clone(),
         actor_name: actor.name.clone(),
     })
 }
 
-fn meaningful(text: &str) -> Option<String> {
+fn non_empty(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
@@ -70,28 +71,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_taken_over_with_whom_it_signs_in() {
+    fn token_is_read_with_account_and_actor() {
         let actor = read_actor("Kim\n", Some(br#"{"account_slug":"example","actor_name":"Kim Doe"}"#)).unwrap();
-        let kept = kept(b"nonce.fragment\n", &actor).unwrap();
-        assert_eq!(kept.token.as_str(), "nonce.fragment");
-        assert_eq!((kept.account_slug.as_deref(), kept.actor_name.as_deref()), (Some("example"), Some("Kim Doe")));
+        let stored = stored(b"nonce.fragment\n", &actor).unwrap();
+        assert_eq!(stored.token.as_str(), "nonce.fragment");
+        assert_eq!((stored.account_slug.as_deref(), stored.actor_name.as_deref()), (Some("example"), Some("Kim Doe")));
     }
 
     #[test]
-    fn files_of_older_versions_name_the_actor_alone() {
+    fn missing_session_file_leaves_the_account_unknown() {
         let actor = read_actor("Kim", None).unwrap();
         assert_eq!((actor.name.as_deref(), actor.account_slug), (Some("Kim"), None));
     }
 
     #[test]
-    fn a_broken_session_file_means_signed_out() {
+    fn invalid_session_file_means_signed_out() {
         assert!(read_actor("Kim", Some(b"{")).is_none());
     }
 
     #[test]
-    fn no_token_is_none() {
+    fn empty_or_invalid_secret_is_no_token() {
         let actor = read_actor("Kim", None).unwrap();
-        assert_eq!(kept(b" \n", &actor), None);
-        assert_eq!(kept(&[0xff, 0xfe], &actor), None);
+        assert_eq!(stored(b" \n", &actor), None);
+        assert_eq!(stored(&[0xff, 0xfe], &actor), None);
     }
 }
