@@ -194,8 +194,8 @@ impl Model {
     #[must_use]
     pub fn state(&self) -> State {
         match &self.daemon {
-            Daemon::Serving(session) => session.state,
-            Daemon::Managed(state) => *state,
+            Daemon::Serving(session) => session.state.clone(),
+            Daemon::Managed(state) => state.clone(),
             Daemon::Unknown | Daemon::Absent => State::SignedOut,
         }
     }
@@ -285,7 +285,7 @@ impl Model {
 
     fn enter(&mut self, session: Box<Session>) -> Vec<Consequence> {
         let mut consequences = Vec::new();
-        let (was, is) = (self.state(), session.state);
+        let (was, is) = (self.state(), session.state.clone());
         let is_new_daemon = self.session().is_none();
 
         let asked_by = session.status.as_ref().and_then(|status| status.asked_by.as_deref());

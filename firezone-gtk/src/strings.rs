@@ -29,7 +29,7 @@ fn translations(domain: &str) -> PathBuf {
 
 /// Where the session is, in one or two words.
 #[must_use]
-pub fn state(state: State) -> String {
+pub fn state(state: &State) -> String {
     match state {
         State::SignedOut => gettext("Signed out"),
         State::WaitingForNetwork => gettext("Waiting for a network"),
@@ -37,7 +37,7 @@ pub fn state(state: State) -> String {
         State::Connected => gettext("Connected"),
         State::Reconnecting => gettext("Reconnecting"),
         State::SigningOut => gettext("Signing out"),
-        State::Unknown => gettext("Unknown"),
+        State::Other(_) => gettext("Unknown"),
     }
 }
 

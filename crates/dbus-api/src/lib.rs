@@ -6,7 +6,7 @@
 //!
 //! * [`client`], [`resources`], [`dns`], [`diagnostics`], [`settings`] – the interfaces
 //! * [`status`] – the private part of the state, as a dictionary
-//! * [`state`] – the closed set of states
+//! * [`state`], [`reason`] – the closed sets of states and reasons; [`phase`] – the pairs of them that occur
 //! * [`error`] – the errors, one remedy each, and how a bus that is not there is told from one that refuses
 //! * [`callback`] – what front ends promise each other
 //! * [`status_file`] – what the daemon leaves for those who cannot ask it
@@ -19,16 +19,21 @@ pub mod client;
 pub mod diagnostics;
 pub mod dns;
 pub mod error;
+pub mod phase;
+pub mod reason;
 pub mod resources;
 pub mod settings;
 pub mod state;
 pub mod status;
 pub mod status_file;
+mod vocabulary;
 
 pub use client::{ClientProxy, SignInOptions};
 pub use diagnostics::{Check, DiagnosticsProxy, ResourcePath};
 pub use dns::DnsProxy;
 pub use error::Error;
+pub use phase::Phase;
+pub use reason::{ConnectionProblem, NetworkProblem, Reason, SignOutCause};
 pub use resources::{Resource, ResourcesProxy};
 pub use settings::{Setting, SettingsProxy};
 pub use state::State;

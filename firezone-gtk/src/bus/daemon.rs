@@ -369,7 +369,9 @@ pub(super) fn look_at_file() -> News {
             _ => News::Absent,
         },
         // It is there, but not for us: the daemon takes it away when it ends.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => News::Managed(State::Unknown),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            News::Managed(State::Other(String::new()))
+        }
         Err(_) => News::Absent,
     }
 }

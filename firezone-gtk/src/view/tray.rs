@@ -78,7 +78,7 @@ pub fn view(model: &Model) -> Tray {
     menu.push(Item::Separator);
     menu.push(Item::Button(gettext("Open Firezone"), Act::Open));
     menu.push(Item::Button(gettext("Quit"), Act::Quit));
-    Tray { icon: window::icon(state), title: title(model), menu }
+    Tray { icon: window::icon(&state), title: title(model), menu }
 }
 
 fn title(model: &Model) -> String {
@@ -87,21 +87,21 @@ fn title(model: &Model) -> String {
         Daemon::Absent => gettext("The service is not running"),
         Daemon::Managed(_) => gettext("This computer signs in by itself"),
         Daemon::Serving(session) if !session.may_command => gettext("You may not use Firezone here"),
-        Daemon::Serving(session) => strings::state(session.state),
+        Daemon::Serving(session) => strings::state(&session.state),
     }
 }
 
 fn top(model: &Model) -> Vec<Item> {
     let mut items = vec![Item::Text(title(model))];
     let Some(session) = model.session().filter(|session| session.may_command) else { return items };
-    match session.state {
-        State::SignedOut | State::Unknown if model.attempt == Attempt::None => {
+    match &session.state {
+        State::SignedOut | State::Other(_) if model.attempt == Attempt::None => {
             if model.has_token {
                 items.push(Item::Button(gettext("Connect"), Act::Connect));
             }
             items.push(Item::Button(gettext("Sign in"), Act::SignIn));
         }
-        State::SignedOut | State::Unknown => items.push(Item::Button(gettext("Cancel"), Act::Cancel)),
+        State::SignedOut | State::Other(_) => items.push(Item::Button(gettext("Cancel"), Act::Cancel)),
         State::WaitingForNetwork | State::Connecting | State::Connected | State::Reconnecting => {
             items.push(Item::Button(gettext("Sign out"), Act::SignOut));
         }

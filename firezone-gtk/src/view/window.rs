@@ -104,7 +104,7 @@ pub fn view(model: &Model) -> View {
             command: "sudo systemctl start firezone-client".to_owned(),
         }),
         Daemon::Managed(state) => View::Problem(Problem {
-            icon: icon(*state),
+            icon: icon(state),
             title: gettext("This computer signs in by itself"),
             text: gettext(
                 "It has a token of its own (service mode), so nobody can sign in or out here. To sign in as a person, \
@@ -131,12 +131,12 @@ pub fn view(model: &Model) -> View {
 fn serving(model: &Model, session: &Session) -> View {
     let why = if session.reason.is_empty() { String::new() } else { strings::reason(&session.reason) };
     let waiting = |title, text| View::Waiting(Waiting { title, text, can_cancel: true, can_browse: false });
-    match (session.state, model.attempt) {
+    match (&session.state, model.attempt) {
         (State::SignedOut, Attempt::Browser) => {
             waiting(gettext("Sign in in your browser"), gettext("Come back here when you are done."))
         }
-        (State::SignedOut, Attempt::HandedOver) => waiting(strings::state(State::Connecting), String::new()),
-        (State::SignedOut | State::Unknown, _) => View::SignIn(SignIn {
+        (State::SignedOut, Attempt::HandedOver) => waiting(strings::state(&State::Connecting), String::new()),
+        (State::SignedOut | State::Other(_), _) => View::SignIn(SignIn {
             account_slug: model.fixed_account().unwrap_or(&model.account_slug).to_owned(),
             is_account_fixed: model.fixed_account().is_some(),
             remark: if why.is_empty() { signed_out_by(model) } else { why },
@@ -167,8 +167,8 @@ fn signed_out_by(model: &Model) -> String {
 fn session_view(model: &Model, session: &Session) -> SessionView {
     let status = session.status.clone().unwrap_or_default();
     SessionView {
-        icon: icon(session.state),
-        title: strings::state(session.state),
+        icon: icon(&session.state),
+        title: strings::state(&session.state),
         subtitle: subtitle(session, status.actor_name.as_deref(), status.account_slug.as_deref()),
         warnings: status.warnings.into_iter().map(|warning| warning.text).collect(),
         internet: resources::internet(model).map(|row| (row, session.internet_resource_active)),
@@ -192,12 +192,12 @@ fn subtitle(session: &Session, actor: Option<&str>, account: Option<&str>) -> St
 
 /// The icon of a state. Each has a shape of its own, so that colour says nothing alone.
 #[must_use]
-pub fn icon(state: State) -> &'static str {
+pub fn icon(state: &State) -> &'static str {
     match state {
         State::Connected => "firezone-connected-symbolic",
         State::Connecting | State::Reconnecting | State::SigningOut => "firezone-busy-symbolic",
         State::WaitingForNetwork => "firezone-waiting-symbolic",
-        State::SignedOut | State::Unknown => "firezone-signed-out-symbolic",
+        State::SignedOut | State::Other(_) => "firezone-signed-out-symbolic",
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
             State::Connected,
             State::Reconnecting,
             State::SigningOut,
-            State::Unknown,
+            State::Other("dreaming".to_owned()),
         ] {
             assert_ne!(view(&serving(state, "")), View::Loading);
         }

@@ -109,7 +109,7 @@ impl Show for Change {
         let before = self.before.as_ref().filter(|before| before.running);
         let mut news = Vec::new();
         if before.is_none_or(|it| (&it.state, &it.reason) != (&now.state, &now.reason)) {
-            let state = style.state(State::from(now.state.as_str()));
+            let state = style.state(&State::from(now.state.as_str()));
             let reason = Some(words::reason(&now.reason)).filter(|it| !it.is_empty());
             news.push(reason.map_or_else(|| state.clone(), |reason| format!("{state} ({reason})")));
         }

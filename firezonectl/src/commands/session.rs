@@ -15,17 +15,17 @@ use crate::{
 #[derive(Debug, Serialize)]
 pub(super) struct Session {
     schema: u32,
-    state: &'static str,
+    state: State,
 }
 
 impl Session {
     pub(super) fn is(state: State) -> Self {
-        Self { schema: SCHEMA, state: state.as_str() }
+        Self { schema: SCHEMA, state }
     }
 
     /// Whether it has come as far as it can.
     pub(super) fn is_connected(&self) -> bool {
-        self.state == State::Connected.as_str()
+        self.state == State::Connected
     }
 
     /// A session that has been asked for; if somebody wants to wait, once it is connected.
@@ -47,7 +47,7 @@ impl Session {
 
 /// Whether the sign-in is over, and how.
 fn decide(state: State, reason: &str) -> Option<Result<State, Failure>> {
-    match (state, reason) {
+    match (&state, reason) {
         (State::Connected, _) => Some(Ok(state)),
         (State::SignedOut, "invalid_token" | "missing_token" | "token_expired") => {
             Some(Err(Failure::TokenRejected(words::reason(reason).to_owned())))
@@ -59,7 +59,7 @@ fn decide(state: State, reason: &str) -> Option<Result<State, Failure>> {
 
 impl Show for Session {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        writeln!(out, "{}", style.state(State::from(self.state)))
+        writeln!(out, "{}", style.state(&self.state))
     }
 
     fn json(&self) -> serde_json::Result<serde_json::Value> {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn only_an_end_ends_the_waiting() {
         for state in [State::Connecting, State::WaitingForNetwork, State::Reconnecting, State::SigningOut] {
-            assert!(decide(state, "").is_none(), "{state}");
+            assert!(decide(state.clone(), "").is_none(), "{state}");
         }
         assert!(matches!(decide(State::Connected, ""), Some(Ok(State::Connected))));
         assert!(matches!(decide(State::SignedOut, "invalid_token"), Some(Err(Failure::TokenRejected(_)))));

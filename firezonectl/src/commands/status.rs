@@ -161,7 +161,7 @@ impl Show for Status {
             return Ok(());
         }
         let state = State::from(self.state.as_str());
-        write!(out, "{}", style.state(state))?;
+        write!(out, "{}", style.state(&state))?;
         match (&self.actor_name, &self.account_slug) {
             (Some(actor), Some(account)) => write!(out, " as {actor} ({account})")?,
             (Some(who), None) | (None, Some(who)) => write!(out, " as {who}")?,
@@ -172,7 +172,7 @@ impl Show for Status {
             write!(out, ": {}", words::reason(&self.reason))?;
         }
         writeln!(out)?;
-        if let Some(remedy) = words::remedy(state, &self.reason, &self.mode) {
+        if let Some(remedy) = words::remedy(&state, &self.reason, &self.mode) {
             writeln!(out, "  to do      {remedy}")?;
         }
         if let (Some(v4), Some(v6)) = (&self.tunnel_ipv4, &self.tunnel_ipv6) {

@@ -51,7 +51,7 @@ enum Goal {
 #[derive(Debug, Serialize)]
 pub(super) struct Reached {
     schema: u32,
-    state: String,
+    state: State,
     /// The resource, if one was waited for.
     resource: Option<String>,
 }
@@ -115,7 +115,7 @@ async fn look(goal: &Goal, daemon: &Daemon) -> Result<Option<Reached>, Failure> 
 
 impl Reached {
     fn state(state: State) -> Self {
-        Self { schema: SCHEMA, state: state.to_string(), resource: None }
+        Self { schema: SCHEMA, state, resource: None }
     }
 }
 
@@ -130,7 +130,7 @@ impl FromStr for Goal {
             return Ok(Self::Offline);
         }
         match State::from(text) {
-            State::Unknown => Err("neither a state, nor offline, nor resource=NAME".to_owned()),
+            State::Other(_) => Err("neither a state, nor offline, nor resource=NAME".to_owned()),
             state => Ok(Self::State(state)),
         }
     }
@@ -138,7 +138,7 @@ impl FromStr for Goal {
 
 impl Show for Reached {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        writeln!(out, "{}", style.state(State::from(self.state.as_str())))
+        writeln!(out, "{}", style.state(&self.state))
     }
 
     fn json(&self) -> serde_json::Result<serde_json::Value> {
@@ -153,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_daemon_this_machine_is_offline() {
         let gone = || Err(Failure::NotRunning);
-        assert_eq!(follow(&Goal::Offline, gone()).await.unwrap().state, "signed-out");
+        assert_eq!(follow(&Goal::Offline, gone()).await.unwrap().state, State::SignedOut);
         assert_eq!(follow(&Goal::State(State::Connected), gone()).await.unwrap_err(), Failure::NotRunning);
     }
 

@@ -21,7 +21,7 @@ impl Style {
 
     /// A state, as people say it.
     #[must_use]
-    pub fn state(&self, state: State) -> String {
+    pub fn state(&self, state: &State) -> String {
         let (word, colour) = match state {
             State::SignedOut => ("Signed out", ""),
             State::WaitingForNetwork => ("Waiting for network", "33"),
@@ -29,7 +29,7 @@ impl Style {
             State::Connected => ("Connected", "32"),
             State::Reconnecting => ("Reconnecting", "33"),
             State::SigningOut => ("Signing out", ""),
-            State::Unknown => ("Unknown state", "33"),
+            State::Other(_) => ("Unknown state", "33"),
         };
         self.paint(word, colour)
     }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn colours_only_where_they_are_wanted() {
-        assert_eq!(Style { colours: true }.state(State::Connected), "\x1b[32mConnected\x1b[0m");
-        assert_eq!(Style::default().state(State::Connected), "Connected");
+        assert_eq!(Style { colours: true }.state(&State::Connected), "\x1b[32mConnected\x1b[0m");
+        assert_eq!(Style::default().state(&State::Connected), "Connected");
     }
 }

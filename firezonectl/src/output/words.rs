@@ -25,7 +25,7 @@ pub fn reason(code: &str) -> &str {
 
 /// What to do about it, if there is something to do.
 #[must_use]
-pub fn remedy(state: State, reason: &str, mode: &str) -> Option<&'static str> {
+pub fn remedy(state: &State, reason: &str, mode: &str) -> Option<&'static str> {
     match (state, reason, mode) {
         (_, "invalid_token" | "missing_token" | "token_expired", "service") => {
             Some("ask an administrator for a new token, then: systemctl restart firezone-client")

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use connection::Route;
-use dbus_api::{Error, Gateway, Status};
+use dbus_api::{Error, Gateway, State, Status};
 use futures_util::future;
 use tunnel::PathView;
 use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
@@ -74,8 +74,8 @@ impl ClientObject {
     }
 
     #[zbus(property)]
-    fn state(&self) -> &str {
-        self.daemon.snapshot.borrow().state.as_str()
+    fn state(&self) -> State {
+        self.daemon.snapshot.borrow().state.clone()
     }
 
     #[zbus(property)]

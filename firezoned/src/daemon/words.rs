@@ -38,14 +38,14 @@ pub(crate) fn end(end: End) -> Reason {
 
 /// What the service manager shows.
 pub(super) fn status_line(snapshot: &Snapshot) -> String {
-    let state = match snapshot.state {
+    let state = match &snapshot.state {
         State::SignedOut => "Signed out",
         State::WaitingForNetwork => "Waiting for network",
         State::Connecting => "Connecting",
         State::Connected => "Connected",
         State::Reconnecting => "Reconnecting",
         State::SigningOut => "Signing out",
-        State::Unknown => "Unknown",
+        State::Other(state) => state,
     };
     match snapshot.reason {
         Some(reason) => format!("{state} ({})", reason.code()),

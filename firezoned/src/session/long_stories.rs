@@ -93,7 +93,7 @@ impl World {
 
     fn seen(&self) -> (State, &'static str) {
         let snapshot = self.session.snapshot();
-        (snapshot.state, snapshot.reason_code())
+        (snapshot.state.clone(), snapshot.reason_code())
     }
 
     fn feed(&mut self, input: Input) {

@@ -96,7 +96,7 @@ impl World {
     }
 
     fn state(&self) -> State {
-        self.session.snapshot().state
+        self.session.snapshot().state.clone()
     }
 
     fn reason(&self) -> &'static str {

@@ -204,7 +204,7 @@ mod tests {
             self.session.handle(input, self.now);
             while let Some(effect) = self.session.poll_effect() {
                 if let Effect::Publish(snapshot) = &effect {
-                    self.seen.push(snapshot.state);
+                    self.seen.push(snapshot.state.clone());
                     self.seen.dedup();
                 }
                 self.hands.carry_out(effect, self.now);
@@ -240,7 +240,7 @@ mod tests {
         stage.sign_in("whatever");
         stage.advance(Duration::from_secs(10));
         let snapshot = stage.session.snapshot();
-        assert_eq!((snapshot.state, snapshot.resources.len()), (State::Connected, 12));
+        assert_eq!((snapshot.state.clone(), snapshot.resources.len()), (State::Connected, 12));
         assert!(snapshot.warnings.iter().any(|warning| warning.code == "simulation"));
         let before = stage.seen.len();
         stage.advance(Duration::from_secs(3600));
@@ -263,7 +263,7 @@ mod tests {
             stage.sign_in(token);
             stage.advance(Duration::from_secs(10));
             let snapshot = stage.session.snapshot();
-            assert_eq!((snapshot.state, snapshot.reason_code()), (state, reason), "{token}");
+            assert_eq!((snapshot.state.clone(), snapshot.reason_code()), (state, reason), "{token}");
         }
     }
 
