@@ -23,7 +23,7 @@ use crate::{
     args::Args,
     bus::{self, Bus},
     clock::Clock,
-    config::{Config, file::Places},
+    config::{Config, file::ConfigPaths},
     dns::Forwarder,
     host::{self, Host, HostConfig},
     identity::Identity,
@@ -85,7 +85,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let bus = match mode {
         session::Mode::User => {
             let (args, logs) = (sources.args.clone(), sources.logs.clone());
-            let settings = Settings::start(args, Places::default(), Some(logs), requests.clone());
+            let settings = Settings::start(args, ConfigPaths::default(), Some(logs), requests.clone());
             let (people, paths) = (bus::People::default(), bus::Paths::default());
             let daemon = bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people, paths };
             Some(Bus::serve(daemon).await?)
@@ -214,7 +214,7 @@ impl Daemon {
 
     /// The administrator may have changed their mind about the logs.
     fn read_log_filter_again(&self) {
-        match Config::load(&self.sources.args, std::env::var_os, &Places::default()) {
+        match Config::load(&self.sources.args, std::env::var_os, &ConfigPaths::default()) {
             Ok(config) => self.sources.logs.set(&config.log_filter),
             Err(error) => tracing::warn!("cannot read the configuration again, the logs stay as they are: {error}"),
         }

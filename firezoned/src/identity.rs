@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use hmac::{Hmac, Mac as _};
 use model::Secret;
-use portal::{ApiUrl, Login, UserAgent, user_agent::Facts};
+use portal::{ApiUrl, Login, UserAgent, user_agent::SystemInfo};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -115,7 +115,7 @@ impl Places {
         let release = self.os_release.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
         let uname = rustix::system::uname();
         let os = distribution(&release);
-        let facts = Facts {
+        let facts = SystemInfo {
             os: os.as_deref(),
             os_version: os_release_value(&release, "VERSION_ID"),
             architecture: uname.machine().to_str().ok(),

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use firezoned::{
     args::Args,
-    config::{Config, file::Places},
+    config::{Config, file::ConfigPaths},
     container,
     daemon::{self, Sources},
     identity::Identity,
@@ -35,7 +35,7 @@ fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
     if args.simulation.sim {
         return simulation::start(args);
     }
-    let config = Config::load(&args, std::env::var_os, &Places::default()).context("read configuration")?;
+    let config = Config::load(&args, std::env::var_os, &ConfigPaths::default()).context("read configuration")?;
     let logs = logging::start(&config.log_filter)?;
     if args.cleanup {
         return process::runtime()?.block_on(daemon::clean_up(&config));

@@ -14,7 +14,7 @@ use crate::{
     args::Args,
     config::{
         Config,
-        file::Places,
+        file::ConfigPaths,
         setting::Change,
         stored::{self, Unchangeable},
     },
@@ -60,7 +60,7 @@ enum Question {
 /// What the task owns.
 struct Keeper {
     args: Args,
-    places: Places,
+    places: ConfigPaths,
     logs: Option<Logs>,
     session: mpsc::Sender<Request>,
     news: broadcast::Sender<Vec<String>>,
@@ -70,7 +70,7 @@ struct Keeper {
 
 impl Settings {
     /// Starts the task. It ends with the last clone of the result. `logs` and `session` are told what changes at once.
-    pub fn start(args: Args, places: Places, logs: Option<Logs>, session: mpsc::Sender<Request>) -> Self {
+    pub fn start(args: Args, places: ConfigPaths, logs: Option<Logs>, session: mpsc::Sender<Request>) -> Self {
         let (questions, inbox) = mpsc::channel(QUESTIONS);
         let (news, _) = broadcast::channel(NEWS);
         let keeper = Keeper { args, places, logs, session, news: news.clone(), log_until: None };

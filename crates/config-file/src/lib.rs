@@ -1,7 +1,7 @@
-//! The daemon's configuration files: where they are, who may have written them, and what each line says.
+//! The daemon's configuration files: their paths, the check of owner and mode, and their entries.
 //!
-//! What a setting means is for the reader to know. The daemon reads all of them; the diagnosis wants to know what a daemon
-//! that does not run would read.
+//! This crate does not know the settings. The daemon reads all files; the diagnosis reads them to find out which
+//! configuration a stopped daemon would use.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -15,56 +15,56 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-/// Nobody writes more by hand.
-const LARGEST: u64 = 1 << 20;
+/// Larger than any file that is written by hand.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Where the files are, and who may have written them.
+/// The paths of the files, and their required owner.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct ConfigPaths {
     /// The administrator's file.
     pub main: PathBuf,
-    /// The directory with the administrator's and packages' additions, which win over the file.
+    /// The directory of drop-ins of the administrator and of packages; they override the main file.
     pub drop_ins: PathBuf,
-    /// What was changed over the bus; the administrator's files win over it.
+    /// Settings changed over D-Bus; the administrator's files override them.
     pub stored: PathBuf,
-    /// What the client that was here before was told; everything else wins over it.
-    pub inherited: PathBuf,
-    /// Whose the files must be; nobody else may be able to change them.
+    /// Settings of the official client; all other files override them.
+    pub imported: PathBuf,
+    /// The user id that must own the files. Only the owner may be able to change them.
     pub owner: u32,
 }
 
-/// One line of a file.
+/// One entry of a file.
 #[derive(Clone, Debug)]
-pub struct Said<'a> {
-    /// Which file.
+pub struct Entry<'a> {
+    /// The file.
     pub path: &'a Path,
-    /// Which line.
+    /// The line, starting at 1.
     pub line: usize,
-    /// What is on its left.
+    /// The key.
     pub key: &'a str,
-    /// What is on its right.
+    /// The value.
     pub value: Value<'a>,
 }
 
-/// What is said about a key.
+/// The value of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value<'a> {
-    /// A text, without spaces around it.
+    /// A string, without surrounding whitespace.
     Text(&'a str),
     /// `true` or `false`.
-    Truth(bool),
-    /// Something that no setting is.
+    Bool(bool),
+    /// A type that no setting has.
     Other,
 }
 
-/// Why a file cannot be used.
+/// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "each says what it is")]
-pub enum Trouble {
+#[allow(missing_docs, reason = "the messages describe the variants")]
+pub enum FileError {
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("is not a regular file")]
-    NoFile,
+    NotARegularFile,
     #[error("belongs to the user {0}, who could point the daemon anywhere: chown root it")]
     Owner(u32),
     #[error("others can change it (mode {0:04o}): chmod 644 it")]
@@ -75,23 +75,24 @@ pub enum Trouble {
     Syntax { line: usize, message: String },
 }
 
-impl Default for Places {
+impl Default for ConfigPaths {
     fn default() -> Self {
         Self {
             main: PathBuf::from("/etc/dev.firezone.client/firezoned.toml"),
             drop_ins: PathBuf::from("/etc/dev.firezone.client/firezoned.toml.d"),
             stored: PathBuf::from("/var/lib/dev.firezone.client/settings.toml"),
-            inherited: PathBuf::from("/var/lib/dev.firezone.client/config/advanced_settings.json"),
+            imported: PathBuf::from("/var/lib/dev.firezone.client/config/advanced_settings.json"),
             owner: 0,
         }
     }
 }
 
-impl Places {
-    /// The drop-ins in their order, later ones win. Hidden ones are editors' and package managers'.
+impl ConfigPaths {
+    /// The paths of the drop-ins in their order; later ones override earlier ones. Hidden files, such as those of editors
+    /// and package managers, are skipped.
     ///
     /// # Errors
-    /// The directory is there, and cannot be read.
+    /// The directory exists and cannot be read.
     pub fn drop_ins(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.drop_ins) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -111,51 +112,51 @@ impl Places {
     }
 }
 
-/// Tells each line of a file, which must belong to one of these and be changed by nobody else. A file that is not there says
-/// nothing.
+/// Calls `handle` for each entry of a file. The file must belong to one of `owners`, and other users must not be able to
+/// change it. A missing file has no entries.
 ///
 /// # Errors
-/// Nobody can tell what it says, or whether that is the administrator's word.
-pub fn read(path: &Path, owners: &[u32], mut tell: impl FnMut(Said<'_>)) -> Result<(), Trouble> {
-    let Some(text) = text(path, owners)? else { return Ok(()) };
+/// See [`FileError`].
+pub fn read(path: &Path, owners: &[u32], mut handle: impl FnMut(Entry<'_>)) -> Result<(), FileError> {
+    let Some(text) = read_text(path, owners)? else { return Ok(()) };
     let line = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
-    let table = DeTable::parse(&text).map_err(|error| Trouble::Syntax {
+    let table = DeTable::parse(&text).map_err(|error| FileError::Syntax {
         line: line(error.span().unwrap_or_default().start),
         message: error.message().to_owned(),
     })?;
     for (key, value) in table.get_ref() {
         let value = match value.get_ref() {
             DeValue::String(text) => Value::Text(text.trim()),
-            DeValue::Boolean(truth) => Value::Truth(*truth),
+            DeValue::Boolean(value) => Value::Bool(*value),
             _ => Value::Other,
         };
-        tell(Said { path, line: line(key.span().start), key: key.get_ref(), value });
+        handle(Entry { path, line: line(key.span().start), key: key.get_ref(), value });
     }
     Ok(())
 }
 
-/// The content of a file that nobody but its owner can change; `None` if there is no file.
+/// The content of a file that only its owner, one of `owners`, can change; `None` if the file does not exist.
 ///
 /// # Errors
-/// Nobody can tell what it says, or whether that is the owner's word.
-pub fn text(path: &Path, owners: &[u32]) -> Result<Option<String>, Trouble> {
+/// See [`FileError`].
+pub fn read_text(path: &Path, owners: &[u32]) -> Result<Option<String>, FileError> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Err(Trouble::NoFile);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(FileError::NotARegularFile);
     }
-    if !owners.contains(&facts.uid()) {
-        return Err(Trouble::Owner(facts.uid()));
+    if !owners.contains(&metadata.uid()) {
+        return Err(FileError::Owner(metadata.uid()));
     }
-    if facts.mode() & 0o022 != 0 {
-        return Err(Trouble::Mode(facts.mode() & 0o7777));
+    if metadata.mode() & 0o022 != 0 {
+        return Err(FileError::Mode(metadata.mode() & 0o7777));
     }
     let mut text = String::new();
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST { Err(Trouble::TooLarge) } else { Ok(Some(text)) }
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES { Err(FileError::TooLarge) } else { Ok(Some(text)) }
 }
 
 #[cfg(test)]
@@ -165,25 +166,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_told_and_mistakes_have_a_place() {
+    fn entries_and_errors_have_line_numbers() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.toml");
         let us = rustix::process::geteuid().as_raw();
-        let told = |text: &str| {
+        let entries = |text: &str| {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-            let mut told = Vec::new();
-            let done = read(&path, &[us], |it| told.push(format!("{}: {} {:?}", it.line, it.key, it.value)));
-            (told, done.map_err(|error| error.to_string()))
+            let mut entries = Vec::new();
+            let result = read(&path, &[us], |it| entries.push(format!("{}: {} {:?}", it.line, it.key, it.value)));
+            (entries, result.map_err(|error| error.to_string()))
         };
         assert_eq!(
-            told("# x\na = ' b '\n\nc = true\nd = 7\n"),
-            (["2: a Text(\"b\")", "4: c Truth(true)", "5: d Other"].map(str::to_owned).into(), Ok(()))
+            entries("# x\na = ' b '\n\nc = true\nd = 7\n"),
+            (["2: a Text(\"b\")", "4: c Bool(true)", "5: d Other"].map(str::to_owned).into(), Ok(()))
         );
         fs::write(&path, "a = 'b'\nc =\n").unwrap();
-        assert!(matches!(read(&path, &[us], |_| ()), Err(Trouble::Syntax { line: 2, .. })));
-        assert!(matches!(read(&path, &[us + 1], |_| ()), Err(Trouble::Owner(owner)) if owner == us));
-        assert!(matches!(read(directory.path(), &[us], |_| ()), Err(Trouble::NoFile)));
-        assert!(read(&directory.path().join("b.toml"), &[us], |_| panic!("nothing is there")).is_ok());
+        assert!(matches!(read(&path, &[us], |_| ()), Err(FileError::Syntax { line: 2, .. })));
+        assert!(matches!(read(&path, &[us + 1], |_| ()), Err(FileError::Owner(owner)) if owner == us));
+        assert!(matches!(read(directory.path(), &[us], |_| ()), Err(FileError::NotARegularFile)));
+        assert!(read(&directory.path().join("b.toml"), &[us], |_| panic!("the file does not exist")).is_ok());
     }
 }

@@ -104,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_absent_list_lets_everything_through() {
+    fn empty_or_absent_filter_list_permits_everything() {
         assert_eq!(filters(json!([])), Filters::default());
         assert_eq!(Filters::of(&Object::of(&json!({})).unwrap()), Filters::default());
         assert!(Filters::default().permit(Protocol::Other));
     }
 
     #[test]
-    fn a_list_lets_through_only_what_it_names() {
+    fn filter_list_permits_only_its_entries() {
         let it = filters(json!([
             { "protocol": "tcp", "port_range_start": 80, "port_range_end": 443 },
             { "protocol": "udp" },
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_never_opens_anything() {
+    fn malformed_or_unknown_filters_permit_nothing() {
         for odd in [
             json!([{ "protocol": "sctp" }]),
             json!([{}]),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_filter_spares_its_neighbours() {
+    fn unknown_filter_does_not_affect_other_entries() {
         let it = filters(json!([{ "protocol": "sctp" }, { "protocol": "icmp" }]));
         assert!(it.permit(Protocol::Icmp) && !it.permit(Protocol::Tcp(80)));
     }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn two_addresses_are_all_it_takes() {
+    fn interface_requires_only_its_two_addresses() {
         let it = interface(json!({})).unwrap();
         assert_eq!((it.ipv4.to_string(), it.ipv6.to_string()), ("100.66.12.7".into(), "fd00:2021:1111::3:9c1e".into()));
         assert!(it.upstream_do53.is_empty() && it.upstream_doh.is_empty() && it.search_domain.is_none());
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn servers_keep_their_order_and_lose_their_odd_ones() {
+    fn malformed_servers_are_skipped_and_order_is_kept() {
         let it =
             interface(json!({ "upstream_do53": [{ "ip": "10.20.0.53" }, { "ip": "?" }, { "ip": "2001:db8::53" }] }));
         assert_eq!(it.unwrap().upstream_do53, ips(&["10.20.0.53", "2001:db8::53"]));
     }
 
     #[test]
-    fn the_older_list_counts_only_without_the_present_one() {
+    fn legacy_server_list_is_used_only_without_the_current_one() {
         let older = json!([{ "protocol": "ip_port", "address": "10.20.0.53:53" },
             { "protocol": "ip_port", "address": "[2001:db8::53]:53" }]);
         let it = interface(json!({ "upstream_dns": older })).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_servers_count_only_without_plain_ones() {
+    fn doh_servers_are_used_only_without_plain_ones() {
         let it = interface(json!({
             "upstream_doh": [{ "url": "https://dns.quad9.net/dns-query" }, { "url": "http://plain.example" }, { "url": 7 }],
         }));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_domain_is_a_domain_or_nothing() {
+    fn malformed_search_domain_is_ignored() {
         for (given, expected) in [
             (json!("corp.example.net"), Some("corp.example.net")),
             (json!("Corp.Example.Net."), Some("corp.example.net")),

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_come_with_and_without_prefix() {
+    fn addresses_are_accepted_with_and_without_prefix() {
         for (text, ip) in [
             ("100.64.9.4", Some("100.64.9.4")),
             ("100.64.9.4/32", Some("100.64.9.4")),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_lose_their_host_bits() {
+    fn host_bits_of_networks_are_cleared() {
         for (text, network) in [
             ("10.40.0.0/16", Some("10.40.0.0/16")),
             ("10.40.7.9/16", Some("10.40.0.0/16")),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_survives_its_bad_entries() {
+    fn malformed_list_entries_are_skipped() {
         let value = json!({ "ids": ["x", "00000000-0000-0000-0000-000000000001", null, 7] });
         let object = Object::of(&value).unwrap();
         assert_eq!(object.each::<RelayId>("ids"), [RelayId::from_u128(1)]);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_member_is_found_under_either_name() {
+    fn member_is_found_under_its_current_or_older_name() {
         for value in [json!({ "new": "a" }), json!({ "old": "a" }), json!({ "new": "a", "old": "b" })] {
             assert_eq!(Object::of(&value).unwrap().renamed::<String>("new", "old"), Ok("a".to_owned()));
         }

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn both_families_of_a_relay_become_one_in_either_order() {
+    fn relay_entries_of_both_families_are_merged_in_either_order() {
         let v4 = entry(1, "203.0.113.9:3478", "secret");
         let v6 = entry(1, "[2001:db8::9]:3478", "secret");
         let other = entry(2, "198.51.100.7:3478", "secret");
@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn one_family_is_enough() {
+    fn relay_with_one_family_is_accepted() {
         assert_eq!(list(&[entry(1, "203.0.113.9:3478", "secret")]), [relay(1, Some("203.0.113.9:3478"), None)]);
         assert_eq!(list(&[entry(1, "[2001:db8::9]:3478", "secret")]), [relay(1, None, Some("[2001:db8::9]:3478"))]);
     }
 
     #[test]
-    fn a_second_address_of_a_family_and_other_credentials_are_skipped() {
+    fn second_address_of_a_family_and_other_credentials_are_skipped() {
         let first = entry(1, "203.0.113.9:3478", "secret");
         let only = relay(1, Some("203.0.113.9:3478"), None);
         assert_eq!(list(&[first.clone(), entry(1, "203.0.113.10:3478", "secret")]), std::slice::from_ref(&only));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_kinds_and_malformed_entries_are_skipped_one_by_one() {
+    fn unknown_relay_types_and_malformed_entries_are_skipped() {
         let good = entry(1, "203.0.113.9:3478", "secret");
         let mut stun = entry(2, "203.0.113.10:3478", "secret");
         stun["type"] = json!("stun");

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_has_a_port_of_its_own_unless_the_administrator_says_otherwise() {
+    fn tls_port_replaces_only_the_default_port() {
         let ip: IpAddr = "9.9.9.9".parse().expect("an address");
         assert_eq!(Resolver::plain(ip).tls_address().port(), 853);
         assert_eq!(Resolver::over_tls(ip, Some("dns.quad9.net")).tls_address().port(), 853);

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_is_read() {
+    fn each_resource_type_is_parsed() {
         for (value, expected) in [
             (
                 json!({ "id": ID, "type": "cidr", "name": "Lab", "address": "10.40.7.0/16", "address_description": null,
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_a_network_of_one() {
+    fn single_address_becomes_a_host_network() {
         for (address, length) in [("10.40.7.9/32", 32), ("2001:db8::9/128", 128)] {
             let value = json!({ "id": ID, "type": "cidr", "name": "Box", "address": address, "sites": sites() });
             let Ok(Resource::Cidr(it)) = Resource::from_json(&value) else { panic!("{value}") };
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dns_resource_has_both_families_unless_told_otherwise() {
+    fn ip_stack_defaults_to_dual() {
         for (ip_stack, expected) in [
             (json!(null), Some(IpStack::Dual)),
             (json!("dual"), Some(IpStack::Dual)),
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_for_people_and_may_be_missing_or_odd() {
+    fn malformed_address_description_is_ignored() {
         assert_eq!(dns(json!({})).unwrap().address_description, None);
         assert_eq!(dns(json!({ "address_description": 7 })).unwrap().address_description, None);
         let described = dns(json!({ "address_description": "https://wiki.example.net" })).unwrap();
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_pool_have_two_names_for_their_id_and_addresses_with_prefix() {
+    fn pool_members_accept_both_id_names_and_prefix_lengths() {
         let member = |key: &str| json!({ key: ClientId::from_u128(5), "ipv4": "100.64.3.8/32", "ipv6": "fd00:2021:1111::2a/128" });
         let value = json!({ "id": ID, "type": "static_device_pool", "name": "Build farm", "filters": [],
             "devices": [member("client_id"), { "client_id": "odd" }, member("id")] });
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_or_incomplete_is_refused_by_name() {
+    fn unknown_or_incomplete_resources_are_rejected_with_the_field() {
         for (value, error) in [
             (
                 json!({ "id": ID, "type": "teleport", "name": "x" }),

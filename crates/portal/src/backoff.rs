@@ -1,121 +1,121 @@
-//! When to try again.
+//! Delays between attempts to connect.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-use crate::lost::{Outage, Retry};
+use crate::connection_error::{Outage, Retry};
 
-/// Before the first success somebody is looking at the screen.
+/// Before the first join a user is probably waiting.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// How much of their patience we use up.
-const FIRST_BUDGET: Duration = Duration::from_secs(15);
+/// An outage before the first join is brief until the delays add up to this.
+const BRIEF_OUTAGE_LIMIT: Duration = Duration::from_secs(15);
 
-/// Afterwards nobody looks, and a portal that comes back must not be overrun.
-const INITIAL: Duration = Duration::from_millis(500);
-const FACTOR: f64 = 1.5;
-const CAP: Duration = Duration::from_secs(60);
+/// Later delays grow, so that the clients do not overload a portal that restarts.
+const INITIAL_INTERVAL: Duration = Duration::from_millis(500);
+const GROWTH_FACTOR: f64 = 1.5;
+const MAX_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A refusal that only a person can do something about is not worth more than this.
-const RELUCTANT: Duration = Duration::from_secs(30);
+/// The shortest delay after a 401 that does not name the token: retrying quickly does not help.
+const UNAUTHORIZED_DELAY: Duration = Duration::from_secs(30);
 
-/// The delays between attempts, in two regimes: even ones until the first join of a session, at first, and growing ones
-/// from then on. It gives up only if it was told so, and only after it has been joined: a machine that boots without a
-/// network waits for it.
+/// The delays between attempts: even ones for a while before the first join of a session, growing ones otherwise.
+///
+/// A limit applies only after the first join: a machine that boots without a network waits for it.
 #[derive(Clone, Debug)]
 pub struct Backoff {
-    regime: Regime,
-    /// How much waiting there may be in a row once we have been joined.
+    phase: Phase,
+    /// The limit of the total delay in a row after the first join.
     limit: Option<Duration>,
-    /// How much of it is behind us.
+    /// The total delay since the last join.
     waited: Duration,
-    /// The next growing interval, before jitter.
+    /// The next interval, before jitter.
     interval: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Regime {
-    /// Not joined yet; so much waiting is behind us.
+enum Phase {
+    /// Not joined yet, with even delays that add up to `waited`.
     First { waited: Duration },
-    /// Not joined yet, and it is taking long.
-    StillFirst,
-    /// Has been joined at least once.
-    Seasoned,
+    /// Not joined yet, with growing delays.
+    FirstOverdue,
+    /// Joined at least once.
+    Joined,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
-            regime: Regime::First { waited: Duration::ZERO },
+            phase: Phase::First { waited: Duration::ZERO },
             limit: None,
             waited: Duration::ZERO,
-            interval: INITIAL,
+            interval: INITIAL_INTERVAL,
         }
     }
 }
 
 impl Backoff {
-    /// Gives up after so much waiting in a row, once it has been joined.
+    /// Creates delays with a limit of their total, see [`is_exhausted`](Self::is_exhausted).
     #[must_use]
-    pub fn limited(limit: Option<Duration>) -> Self {
+    pub fn with_limit(limit: Option<Duration>) -> Self {
         Self { limit, ..Self::default() }
     }
 
-    /// Whether there was more waiting than there may be. What the portal asked for does not count.
+    /// Whether the delays since the last join exceed the limit. Delays that the portal requested do not count.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.regime == Regime::Seasoned && self.limit.is_some_and(|limit| self.waited > limit)
+        self.phase == Phase::Joined && self.limit.is_some_and(|limit| self.waited > limit)
     }
 
     /// The delay before the next attempt.
     pub fn next(&mut self, rng: &mut impl Rng) -> Retry {
-        if let Regime::First { waited } = &mut self.regime {
+        if let Phase::First { waited } = &mut self.phase {
             *waited += FIRST_INTERVAL;
-            if *waited < FIRST_BUDGET {
+            if *waited < BRIEF_OUTAGE_LIMIT {
                 return Retry { after: FIRST_INTERVAL, outage: Outage::Brief };
             }
-            self.regime = Regime::StillFirst;
+            self.phase = Phase::FirstOverdue;
             return Retry { after: FIRST_INTERVAL, outage: Outage::Lasting };
         }
         let after = self.interval + self.interval.mul_f64(rng.random_range(0.0..=1.0));
-        self.interval = self.interval.mul_f64(FACTOR).min(CAP);
-        let after = after.min(CAP);
+        self.interval = self.interval.mul_f64(GROWTH_FACTOR).min(MAX_INTERVAL);
+        let after = after.min(MAX_INTERVAL);
         self.waited = self.waited.saturating_add(after);
         Retry { after, outage: self.outage() }
     }
 
-    /// The delay before the next attempt after a refusal that patience alone will hardly cure.
-    pub fn reluctant(&mut self, rng: &mut impl Rng) -> Retry {
+    /// The delay before the next attempt after a 401 that does not name the token.
+    pub fn next_after_unauthorized(&mut self, rng: &mut impl Rng) -> Retry {
         let Retry { after, .. } = self.next(rng);
-        Retry { after: after.max(RELUCTANT), outage: Outage::Lasting }
+        Retry { after: after.max(UNAUTHORIZED_DELAY), outage: Outage::Lasting }
     }
 
-    /// A delay that the portal asked for. It costs no budget. The portal admits one attempt a second, so that asking for
-    /// less is asking for trouble.
+    /// A delay that the portal requested by `Retry-After`, at least one second: the portal accepts one attempt a second.
+    /// Does not count towards the limit.
     #[must_use]
-    pub fn asked(&self, after: Duration) -> Retry {
+    pub fn requested(&self, after: Duration) -> Retry {
         Retry { after: after.max(FIRST_INTERVAL), outage: self.outage() }
     }
 
-    /// We are in: the next trouble starts from the beginning, without the haste of a first attempt.
+    /// Resets the delays after a join.
     pub fn joined(&mut self) {
-        *self = Self { regime: Regime::Seasoned, waited: Duration::ZERO, interval: INITIAL, ..*self };
+        *self = Self { phase: Phase::Joined, waited: Duration::ZERO, interval: INITIAL_INTERVAL, ..*self };
     }
 
-    /// Something changed for the better, so what we learned about waiting is void.
-    pub fn forget(&mut self) {
-        self.interval = INITIAL;
-        if self.regime != Regime::Seasoned {
-            self.regime = Regime::First { waited: Duration::ZERO };
+    /// Resets the growth of the delays after a change of the network.
+    pub fn reset(&mut self) {
+        self.interval = INITIAL_INTERVAL;
+        if self.phase != Phase::Joined {
+            self.phase = Phase::First { waited: Duration::ZERO };
         }
     }
 
     fn outage(&self) -> Outage {
-        match self.regime {
-            Regime::First { .. } => Outage::Brief,
-            Regime::StillFirst => Outage::Lasting,
-            Regime::Seasoned if self.interval >= CAP => Outage::Lasting,
-            Regime::Seasoned => Outage::Brief,
+        match self.phase {
+            Phase::First { .. } => Outage::Brief,
+            Phase::FirstOverdue => Outage::Lasting,
+            Phase::Joined if self.interval >= MAX_INTERVAL => Outage::Lasting,
+            Phase::Joined => Outage::Brief,
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_quarter_minute_is_even_and_then_it_grows_without_end() {
+    fn delays_before_the_first_join_are_even_for_15_seconds_then_grow() {
         let (mut backoff, mut rng) = (Backoff::default(), rng());
         for _ in 0..14 {
             assert_eq!(backoff.next(&mut rng), Retry { after: FIRST_INTERVAL, outage: Outage::Brief });
@@ -140,39 +140,42 @@ mod tests {
         let later: Vec<_> = (0..40).map(|_| backoff.next(&mut rng)).collect();
         assert!(later.iter().all(|retry| retry.outage == Outage::Lasting));
         assert!(later[0].after < Duration::from_secs(2));
-        assert_eq!(later[39].after, CAP);
+        assert_eq!(later[39].after, MAX_INTERVAL);
     }
 
     #[test]
     fn after_a_join_delays_grow_from_half_a_second_to_a_minute() {
         let (mut backoff, mut rng) = (Backoff::default(), rng());
         backoff.joined();
-        let mut interval = INITIAL;
+        let mut interval = INITIAL_INTERVAL;
         for _ in 0..60 {
             let Retry { after, .. } = backoff.next(&mut rng);
-            assert!(after >= interval.min(CAP) && after <= (interval * 2).min(CAP), "{after:?} {interval:?}");
-            interval = interval.mul_f64(FACTOR).min(CAP);
+            assert!(
+                after >= interval.min(MAX_INTERVAL) && after <= (interval * 2).min(MAX_INTERVAL),
+                "{after:?} {interval:?}"
+            );
+            interval = interval.mul_f64(GROWTH_FACTOR).min(MAX_INTERVAL);
         }
     }
 
     #[test]
-    fn growth_is_forgotten_on_request_and_on_success() {
+    fn interval_resets_on_request_and_on_join() {
         let mut rng = rng();
-        for reset in [Backoff::forget, Backoff::joined] {
+        for reset in [Backoff::reset, Backoff::joined] {
             let mut backoff = Backoff::default();
             backoff.joined();
             for _ in 0..30 {
                 backoff.next(&mut rng);
             }
             reset(&mut backoff);
-            assert!(backoff.next(&mut rng).after <= INITIAL * 2);
+            assert!(backoff.next(&mut rng).after <= INITIAL_INTERVAL * 2);
         }
     }
 
     #[test]
-    fn patience_that_is_limited_ends_but_only_after_a_join() {
+    fn retry_limit_applies_only_after_a_join() {
         let mut rng = rng();
-        let mut backoff = Backoff::limited(Some(Duration::from_secs(3600)));
+        let mut backoff = Backoff::with_limit(Some(Duration::from_secs(3600)));
         for _ in 0..1000 {
             backoff.next(&mut rng);
             assert!(!backoff.is_exhausted(), "a machine that boots waits for the network");
@@ -182,17 +185,17 @@ mod tests {
             let mut waited = Duration::ZERO;
             while !backoff.is_exhausted() {
                 waited += backoff.next(&mut rng).after;
-                let _costs_nothing = backoff.asked(Duration::from_secs(86_400));
+                let _not_counted = backoff.requested(Duration::from_secs(86_400));
             }
             assert!(waited > Duration::from_secs(3600) && waited <= Duration::from_secs(3660), "{waited:?}");
         }
     }
 
     #[test]
-    fn what_the_portal_asks_for_costs_no_budget() {
+    fn retry_after_delays_do_not_count_towards_the_limit() {
         let (mut backoff, mut rng) = (Backoff::default(), rng());
         for _ in 0..100 {
-            assert_eq!(backoff.asked(Duration::from_secs(30)).after, Duration::from_secs(30));
+            assert_eq!(backoff.requested(Duration::from_secs(30)).after, Duration::from_secs(30));
         }
         assert_eq!(backoff.next(&mut rng).outage, Outage::Brief);
     }

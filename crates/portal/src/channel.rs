@@ -1,4 +1,4 @@
-//! The conversation on one socket: join, heartbeats, and the messages that wait for either.
+//! The Phoenix channel on one socket: join, heartbeats, and the queue of messages.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -8,88 +8,88 @@ use std::{
 use model::{Deadline, FromPortal, ToPortal};
 
 use crate::{
-    Dialect, Lost,
+    ApiVersion, ConnectionError,
     message::{
         PHOENIX,
-        incoming::{Answer, Incoming, Unreadable},
+        incoming::{FrameError, Incoming, ReplyStatus},
         outgoing::Outgoing,
     },
 };
 
-/// The portal answers a join at once; one that does not is a load balancer without a portal behind it.
-const JOIN: Duration = Duration::from_secs(5);
-/// The portal hangs up after 37 s without a frame. Other traffic does not count.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-/// With one more unanswered heartbeat than this the portal is not there.
-const MOST_UNANSWERED: usize = 3;
-/// A write that takes longer never ends.
-const WRITE: Duration = Duration::from_secs(30);
-/// More than a working client ever has waiting. Beyond it the oldest is dropped: traffic asks again.
-const MOST_WAITING: usize = 512;
+/// The portal answers a join at once. A load balancer without a portal behind it never does.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The portal closes a socket after 37 s without a frame. Heartbeats are sent even if there is other traffic.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// One more unanswered heartbeat means that the portal is unreachable.
+const MAX_UNANSWERED_HEARTBEATS: usize = 3;
+/// A write that takes longer is considered blocked.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// More than a working client ever queues. Beyond it the oldest message is dropped; traffic causes it again.
+const MAX_QUEUED_MESSAGES: usize = 512;
 
-/// One channel on one socket. It dies with the socket, and with it all numbers, waits and messages.
+/// One channel on one socket. References, deadlines and queued messages end with the socket.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    dialect: Dialect,
+    version: ApiVersion,
     phase: Phase,
-    /// The number of the next message; counts from 0 for each socket.
-    next: u64,
-    /// Messages for after the join.
-    waiting: VecDeque<ToPortal>,
-    /// How many did not fit.
+    /// The `ref` of the next message; starts at 0 on each socket.
+    next_ref: u64,
+    /// Messages to send after the join.
+    queue: VecDeque<ToPortal>,
+    /// Number of messages that were dropped because the queue was full.
     dropped: u64,
-    /// When the next heartbeat is due.
-    heartbeat: Instant,
-    /// One is due and not written yet. There is never more than one: a blocked socket must not pile them up.
-    heartbeat_waits: bool,
-    /// Heartbeats that were really written and not answered.
+    /// The time of the next heartbeat.
+    next_heartbeat: Instant,
+    /// Whether a heartbeat is due and not written yet. At most one: a blocked socket must not accumulate them.
+    is_heartbeat_due: bool,
+    /// The `ref`s of heartbeats that were written and not answered.
     unanswered: BTreeSet<u64>,
-    /// The frame that the socket has not taken completely yet.
+    /// The frame that the socket is writing.
     writing: Option<Writing>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Nothing but heartbeats may be sent until the join is answered.
+    /// Only heartbeats may be sent until the join is answered.
     Joining {
-        /// The number of our join; `None` until it is handed out.
-        number: Option<u64>,
+        /// The `ref` of the join; `None` until it is sent.
+        join_ref: Option<u64>,
         deadline: Instant,
     },
-    /// The portal listens.
+    /// The portal has accepted the join.
     Joined {
-        /// The number of our join: answers to older messages are about an older channel.
-        number: u64,
+        /// The `ref` of the join. Replies to older messages concern an earlier channel.
+        join_ref: u64,
     },
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Writing {
     since: Instant,
-    /// Its number, if it is a heartbeat that has not been answered yet.
+    /// Its `ref` if it is a heartbeat that has not been answered yet.
     heartbeat: Option<u64>,
 }
 
-/// What a frame of the portal's means to whoever owns the channel.
+/// What a frame of the portal means to the owner of the channel.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum ChannelEvent {
     Nothing,
     Joined,
     Message(FromPortal),
     TokenExpired,
-    Lost(Lost),
+    Lost(ConnectionError),
 }
 
 impl Channel {
-    pub(crate) fn new(dialect: Dialect, now: Instant) -> Self {
+    pub(crate) fn new(version: ApiVersion, now: Instant) -> Self {
         Self {
-            dialect,
-            phase: Phase::Joining { number: None, deadline: now + JOIN },
-            next: 0,
-            waiting: VecDeque::new(),
+            version,
+            phase: Phase::Joining { join_ref: None, deadline: now + JOIN_TIMEOUT },
+            next_ref: 0,
+            queue: VecDeque::new(),
             dropped: 0,
-            heartbeat: now + HEARTBEAT,
-            heartbeat_waits: false,
+            next_heartbeat: now + HEARTBEAT_INTERVAL,
+            is_heartbeat_due: false,
             unanswered: BTreeSet::new(),
             writing: None,
         }
@@ -99,135 +99,137 @@ impl Channel {
         matches!(self.phase, Phase::Joined { .. })
     }
 
-    /// Says this, after everything that waits already.
+    /// Appends a message to the queue, unless the queue contains it.
     pub(crate) fn send(&mut self, message: ToPortal) {
-        if self.waiting.contains(&message) {
+        if self.queue.contains(&message) {
             return;
         }
-        if self.waiting.len() >= MOST_WAITING {
-            self.waiting.pop_front();
+        if self.queue.len() >= MAX_QUEUED_MESSAGES {
+            self.queue.pop_front();
             self.dropped += 1;
-            tracing::debug!(dropped = self.dropped, "too many messages wait for the portal");
+            tracing::debug!(dropped = self.dropped, "the queue for the portal is full; dropping the oldest message");
         }
-        self.waiting.push_back(message);
+        self.queue.push_back(message);
     }
 
-    /// Says these before everything that waits already.
+    /// Puts messages at the head of the queue, in order.
     pub(crate) fn send_first(&mut self, messages: Vec<ToPortal>) {
         for message in messages.into_iter().rev() {
-            self.waiting.push_front(message);
+            self.queue.push_front(message);
         }
     }
 
-    /// What was never said.
+    /// The messages that were not sent.
     pub(crate) fn into_unsent(self) -> impl Iterator<Item = ToPortal> {
-        self.waiting.into_iter()
+        self.queue.into_iter()
     }
 
-    pub(crate) fn handle_text(&mut self, text: &str, now: Instant) -> Heard {
+    pub(crate) fn handle_text(&mut self, text: &str, now: Instant) -> ChannelEvent {
         match Incoming::parse(text) {
-            Ok(Incoming::Reply { topic, number, answer }) => self.handle_reply(&topic, number, answer, now),
-            Ok(Incoming::Message(message)) => Heard::Message(message),
-            Ok(Incoming::TokenExpired) => Heard::TokenExpired,
-            Ok(Incoming::ChannelClosed) => Heard::Lost(Lost::ChannelClosed),
+            Ok(Incoming::Reply { topic, reference, status }) => self.handle_reply(&topic, reference, status, now),
+            Ok(Incoming::Message(message)) => ChannelEvent::Message(message),
+            Ok(Incoming::TokenExpired) => ChannelEvent::TokenExpired,
+            Ok(Incoming::ChannelClosed) => ChannelEvent::Lost(ConnectionError::ChannelClosed),
             Ok(Incoming::ChannelError | Incoming::Disconnect) => {
                 tracing::debug!("the portal announces that it will close the socket");
-                Heard::Nothing
+                ChannelEvent::Nothing
             }
-            Ok(Incoming::Ignored) => Heard::Nothing,
-            Err(Unreadable::Truncated) => Heard::Lost(Lost::Truncated),
-            Err(error @ (Unreadable::NotAMessage | Unreadable::UnknownEvent)) => {
+            Ok(Incoming::Ignored) => ChannelEvent::Nothing,
+            Err(FrameError::Truncated) => ChannelEvent::Lost(ConnectionError::TruncatedFrame),
+            Err(error @ (FrameError::NotAMessage | FrameError::UnknownEvent)) => {
                 tracing::debug!(%error, "ignoring a frame");
-                Heard::Nothing
+                ChannelEvent::Nothing
             }
-            Err(Unreadable::Payload(error)) => {
-                tracing::warn!(%error, "ignoring a message of the portal");
-                Heard::Nothing
+            Err(FrameError::Payload(error)) => {
+                tracing::warn!(%error, "ignoring a malformed message of the portal");
+                ChannelEvent::Nothing
             }
         }
     }
 
-    fn handle_reply(&mut self, topic: &str, number: Option<u64>, answer: Answer, now: Instant) -> Heard {
-        let Some(number) = number else { return Heard::Nothing };
+    fn handle_reply(&mut self, topic: &str, reference: Option<u64>, status: ReplyStatus, now: Instant) -> ChannelEvent {
+        let Some(reference) = reference else { return ChannelEvent::Nothing };
         if topic == PHOENIX {
-            self.handle_sign_of_life(number);
-            return Heard::Nothing;
+            self.handle_heartbeat_reply(reference);
+            return ChannelEvent::Nothing;
         }
-        match (self.phase, answer) {
-            (Phase::Joining { number: Some(join), .. }, Answer::Ok) if join == number => {
-                self.phase = Phase::Joined { number };
-                Heard::Joined
+        match (self.phase, status) {
+            (Phase::Joining { join_ref: Some(join_ref), .. }, ReplyStatus::Ok) if join_ref == reference => {
+                self.phase = Phase::Joined { join_ref };
+                ChannelEvent::Joined
             }
-            (Phase::Joining { number: Some(join), .. }, Answer::UnmatchedTopic | Answer::Error) if join == number => {
-                Heard::Lost(Lost::JoinRefused)
+            (Phase::Joining { join_ref: Some(join_ref), .. }, ReplyStatus::UnmatchedTopic | ReplyStatus::Error)
+                if join_ref == reference =>
+            {
+                ChannelEvent::Lost(ConnectionError::JoinRefused)
             }
-            (Phase::Joined { number: join }, Answer::UnmatchedTopic) if number > join => {
-                tracing::debug!("the portal forgot our channel; joining again");
-                self.phase = Phase::Joining { number: None, deadline: now + JOIN };
-                Heard::Nothing
+            (Phase::Joined { join_ref }, ReplyStatus::UnmatchedTopic) if reference > join_ref => {
+                tracing::debug!("the portal does not know the channel; joining again");
+                self.phase = Phase::Joining { join_ref: None, deadline: now + JOIN_TIMEOUT };
+                ChannelEvent::Nothing
             }
-            (Phase::Joining { .. } | Phase::Joined { .. }, Answer::Ok) => Heard::Nothing,
-            (Phase::Joining { .. } | Phase::Joined { .. }, Answer::UnmatchedTopic | Answer::Error) => {
-                tracing::debug!(number, "the portal refused a message");
-                Heard::Nothing
+            (Phase::Joining { .. } | Phase::Joined { .. }, ReplyStatus::Ok) => ChannelEvent::Nothing,
+            (Phase::Joining { .. } | Phase::Joined { .. }, ReplyStatus::UnmatchedTopic | ReplyStatus::Error) => {
+                tracing::debug!(reference, "the portal rejected a message");
+                ChannelEvent::Nothing
             }
         }
     }
 
-    /// An answer to one heartbeat is an answer to those before it.
-    fn handle_sign_of_life(&mut self, number: u64) {
-        if let Some(writing) = self.writing.as_mut().filter(|writing| writing.heartbeat == Some(number)) {
+    /// A reply to a heartbeat also answers the heartbeats before it.
+    fn handle_heartbeat_reply(&mut self, reference: u64) {
+        if let Some(writing) = self.writing.as_mut().filter(|writing| writing.heartbeat == Some(reference)) {
             writing.heartbeat = None;
             self.unanswered.clear();
-        } else if self.unanswered.contains(&number) {
-            self.unanswered.retain(|&sent| sent > number);
+        } else if self.unanswered.contains(&reference) {
+            self.unanswered.retain(|&sent| sent > reference);
         }
     }
 
-    /// The next frame, once the socket has taken the one before: a heartbeat if one is due, then the join, then messages.
+    /// The next frame, once the socket has taken the previous one: a heartbeat if one is due, else the join, else a message.
     pub(crate) fn poll_frame(&mut self, now: Instant) -> Option<String> {
         if self.writing.is_some() {
             return None;
         }
-        let number = self.next;
-        let (outgoing, heartbeat) = if self.heartbeat_waits {
-            self.heartbeat_waits = false;
-            (Outgoing::heartbeat(), Some(number))
+        let reference = self.next_ref;
+        let (outgoing, heartbeat) = if self.is_heartbeat_due {
+            self.is_heartbeat_due = false;
+            (Outgoing::heartbeat(), Some(reference))
         } else {
             match &mut self.phase {
-                Phase::Joining { number: join @ None, .. } => {
-                    *join = Some(number);
+                Phase::Joining { join_ref: join_ref @ None, .. } => {
+                    *join_ref = Some(reference);
                     (Outgoing::join(), None)
                 }
                 Phase::Joining { .. } => return None,
-                Phase::Joined { .. } => (Outgoing::message(&self.waiting.pop_front()?, self.dialect), None),
+                Phase::Joined { .. } => (Outgoing::message(&self.queue.pop_front()?, self.version), None),
             }
         };
-        self.next += 1;
+        self.next_ref += 1;
         self.writing = Some(Writing { since: now, heartbeat });
-        tracing::trace!(event = outgoing.event(), number, "writing");
-        Some(outgoing.frame(number))
+        tracing::trace!(event = outgoing.event(), reference, "sending a message to the portal");
+        Some(outgoing.frame(reference))
     }
 
-    /// The socket has taken the frame. Only now a heartbeat counts.
-    pub(crate) fn handle_written(&mut self) -> Result<(), Lost> {
+    /// The socket has taken the frame. Only now a heartbeat counts as sent.
+    pub(crate) fn handle_written(&mut self) -> Result<(), ConnectionError> {
         self.unanswered.extend(self.writing.take().and_then(|writing| writing.heartbeat));
-        if self.unanswered.len() > MOST_UNANSWERED { Err(Lost::Silent) } else { Ok(()) }
+        if self.unanswered.len() > MAX_UNANSWERED_HEARTBEATS { Err(ConnectionError::HeartbeatTimedOut) } else { Ok(()) }
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
         if matches!(self.phase, Phase::Joining { deadline, .. } if now >= deadline) {
-            return Err(Lost::JoinTimedOut);
+            return Err(ConnectionError::JoinTimedOut);
         }
-        if self.writing.is_some_and(|writing| now >= writing.since + WRITE) {
-            return Err(Lost::Blocked);
+        if self.writing.is_some_and(|writing| now >= writing.since + WRITE_TIMEOUT) {
+            return Err(ConnectionError::WriteTimedOut);
         }
-        if now >= self.heartbeat {
-            self.heartbeat_waits = true;
-            self.heartbeat += HEARTBEAT;
-            // After a sleep the missed ones are not made up for.
-            if self.heartbeat <= now {
-                self.heartbeat = now + HEARTBEAT;
+        if now >= self.next_heartbeat {
+            self.is_heartbeat_due = true;
+            self.next_heartbeat += HEARTBEAT_INTERVAL;
+            // Heartbeats missed during suspend are not sent later.
+            if self.next_heartbeat <= now {
+                self.next_heartbeat = now + HEARTBEAT_INTERVAL;
             }
         }
         Ok(())
@@ -238,8 +240,8 @@ impl Channel {
             Phase::Joining { deadline, .. } => Some(Deadline { at: deadline, reason: "join" }),
             Phase::Joined { .. } => None,
         };
-        let write = self.writing.map(|writing| Deadline { at: writing.since + WRITE, reason: "write" });
-        let heartbeat = Deadline { at: self.heartbeat, reason: "heartbeat" };
+        let write = self.writing.map(|writing| Deadline { at: writing.since + WRITE_TIMEOUT, reason: "write" });
+        let heartbeat = Deadline { at: self.next_heartbeat, reason: "heartbeat" };
         [join, write].into_iter().flatten().fold(heartbeat, Deadline::min)
     }
 }

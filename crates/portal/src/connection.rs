@@ -1,4 +1,4 @@
-//! From the first attempt to the last word: dialling, waiting, being joined, and what survives in between.
+//! The connection to the portal across sockets: dialling, waiting, joining, and the state that survives a reconnect.
 
 use std::{
     collections::VecDeque,
@@ -9,37 +9,37 @@ use model::{Deadline, FromPortal, PeerId, PublicKey, ToPortal};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    Dialect, End, Login, Lost, Request, Verdict,
+    ApiVersion, ConnectionError, Login, Request, SessionEnd, TokenRejection,
     backoff::Backoff,
-    channel::{Channel, Heard},
-    held::Held,
-    lost::{DialError, Retry},
+    channel::{Channel, ChannelEvent},
+    connection_error::{DialError, Retry},
+    pending_candidates::PendingCandidates,
 };
 
-/// TCP, TLS and the upgrade together. Load balancers accept and then say nothing.
-const CONNECT: Duration = Duration::from_secs(15);
+/// TCP, TLS and the upgrade together. A load balancer without a portal behind it accepts and never answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The connection to the portal as a machine without sockets.
+/// The connection to the portal as a state machine without sockets.
 ///
-/// Driving it: carry out what [`poll_action`](Self::poll_action) says; report what becomes of each socket by
+/// To drive it, execute the actions of [`poll_action`](Self::poll_action); report the results of each socket with
 /// [`handle_open`](Self::handle_open), [`handle_text`](Self::handle_text) and [`handle_lost`](Self::handle_lost); write
-/// what [`poll_transmit`](Self::poll_transmit) hands out and say [`handle_written`](Self::handle_written) when the socket
-/// has taken it; call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due. After
-/// each, drain `poll_action`, `poll_transmit` and `poll_event`.
+/// the frames of [`poll_transmit`](Self::poll_transmit) and call [`handle_written`](Self::handle_written) when the socket
+/// has taken one; call [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due. After
+/// each call, drain `poll_action`, `poll_transmit` and `poll_event`.
 ///
-/// Each attempt has a [`Socket`] of its own, and what is reported about an older one is not heard. That matters: the portal
-/// tells the older of two connections of one device that its token has expired.
+/// Each attempt has its own [`Socket`], and reports about an older one are ignored. This is essential: the portal sends
+/// `token_expired` to the older of two connections of one device.
 #[derive(Debug)]
 pub struct Connection {
     login: Login,
-    /// The key of the next attempt. The portal derives secrets from it, so a new key takes a new socket.
+    /// The WireGuard key of the next attempt. The portal derives secrets from it, so a new key requires a new socket.
     public_key: PublicKey,
-    /// What the portal turned out to speak.
-    dialect: Dialect,
+    /// The API version that the portal supports, as far as known.
+    version: ApiVersion,
     state: State,
     backoff: Backoff,
-    /// What is to be said once we are joined.
-    held: Held,
+    /// Candidate changes to send after the next join.
+    pending: PendingCandidates,
     /// The latest attempt.
     latest: Socket,
     rng: StdRng,
@@ -55,16 +55,16 @@ enum State {
     Ended,
 }
 
-/// One attempt to have a socket, and the socket if it succeeds.
+/// Identifies one attempt to open a socket, and the socket if it succeeds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Socket(u64);
 
-/// What is to be done about sockets.
+/// A request to the owner of the sockets.
 #[derive(Debug)]
 pub enum Action {
-    /// Connect and upgrade.
+    /// Connect and upgrade to a WebSocket.
     Dial { socket: Socket, request: Request },
-    /// Close this one, or give up the attempt.
+    /// Close the socket, or cancel the attempt.
     Close(Socket),
 }
 
@@ -77,30 +77,30 @@ pub struct Frame {
     pub text: String,
 }
 
-/// What the session should know.
+/// A change that the session must learn.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// The portal listens to us; the snapshot follows.
+    /// The portal has accepted the join; `init` follows.
     Joined,
-    /// It does not, or no longer.
-    Lost { why: Lost, retry: Retry },
-    /// Something for the tunnel.
+    /// The portal is not connected; another attempt follows.
+    Disconnected { error: ConnectionError, retry: Retry },
+    /// A message for the tunnel.
     Message(FromPortal),
-    /// It is over; nothing more will happen.
-    Ended(End),
+    /// The session has ended. No more events follow.
+    Ended(SessionEnd),
 }
 
 impl Connection {
-    /// Begins by dialling.
+    /// Creates a connection that dials at once. `seed` determines the jitter of the delays.
     #[must_use]
     pub fn new(login: Login, public_key: PublicKey, now: Instant, seed: u64) -> Self {
         let mut it = Self {
             login,
             public_key,
-            dialect: Dialect::default(),
+            version: ApiVersion::default(),
             state: State::Waiting { until: now },
             backoff: Backoff::default(),
-            held: Held::default(),
+            pending: PendingCandidates::default(),
             latest: Socket(0),
             rng: StdRng::seed_from_u64(seed),
             actions: VecDeque::new(),
@@ -110,26 +110,27 @@ impl Connection {
         it
     }
 
-    /// Ends when the portal has been away for so long after it was joined, as far as waiting counts.
+    /// Sets how long the portal may be unreachable after a join before the session ends. Only delays between attempts
+    /// count.
     #[must_use]
     pub fn with_limit(mut self, limit: Option<Duration>) -> Self {
-        self.backoff = Backoff::limited(limit);
+        self.backoff = Backoff::with_limit(limit);
         self
     }
 
     /// The upgrade succeeded.
     pub fn handle_open(&mut self, socket: Socket, now: Instant) {
         if socket == self.latest && matches!(self.state, State::Dialing { .. }) {
-            self.state = State::Open(Box::new(Channel::new(self.dialect, now)));
+            self.state = State::Open(Box::new(Channel::new(self.version, now)));
         } else {
             self.actions.push_back(Action::Close(socket));
         }
     }
 
-    /// The attempt failed, or the socket did.
-    pub fn handle_lost(&mut self, socket: Socket, why: Lost, now: Instant) {
+    /// The attempt failed, or the socket was closed or failed.
+    pub fn handle_lost(&mut self, socket: Socket, error: ConnectionError, now: Instant) {
         if socket == self.latest && matches!(self.state, State::Dialing { .. } | State::Open(_)) {
-            self.lost(why, now);
+            self.lost(error, now);
         }
     }
 
@@ -140,88 +141,88 @@ impl Connection {
             return;
         }
         match channel.handle_text(text, now) {
-            Heard::Nothing => {}
-            Heard::Joined => {
-                channel.send_first(self.held.take());
+            ChannelEvent::Nothing => {}
+            ChannelEvent::Joined => {
+                channel.send_first(self.pending.take());
                 self.backoff.joined();
                 self.events.push_back(Event::Joined);
             }
-            Heard::Message(message) => self.events.push_back(Event::Message(message)),
-            Heard::TokenExpired => self.end(End::SignInAgain(Verdict::TokenExpired)),
-            Heard::Lost(why) => self.lost(why, now),
+            ChannelEvent::Message(message) => self.events.push_back(Event::Message(message)),
+            ChannelEvent::TokenExpired => self.end(SessionEnd::TokenRejected(TokenRejection::TokenExpired)),
+            ChannelEvent::Lost(error) => self.lost(error, now),
         }
     }
 
-    /// The socket has taken the frame that was handed out last.
+    /// The socket has taken the frame that [`poll_transmit`](Self::poll_transmit) returned last.
     pub fn handle_written(&mut self, socket: Socket, now: Instant) {
         if let State::Open(channel) = &mut self.state
             && socket == self.latest
-            && let Err(why) = channel.handle_written()
+            && let Err(error) = channel.handle_written()
         {
-            self.lost(why, now);
+            self.lost(error, now);
         }
     }
 
-    /// Says something. Until we are joined, news about candidates is kept and merged; what else is said is kept only while
-    /// the join is being answered, because traffic asks again.
+    /// Sends a message. Until the join has succeeded, changes of candidates are kept and merged. Other messages are kept
+    /// only while the join is in progress and dropped while the portal is unreachable: traffic causes them again.
     pub fn handle_send(&mut self, message: ToPortal) {
         match &mut self.state {
             State::Open(channel) if channel.is_joined() => channel.send(message),
             State::Open(channel) => {
-                if let Some(message) = self.held.keep(message) {
+                if let Some(message) = self.pending.absorb(message) {
                     channel.send(message);
                 }
             }
             State::Waiting { .. } | State::Dialing { .. } => {
-                if self.held.keep(message).is_some() {
-                    tracing::debug!("a message is lost because the portal is away");
+                if self.pending.absorb(message).is_some() {
+                    tracing::debug!("dropping a message: the portal is unreachable");
                 }
             }
             State::Ended => {}
         }
     }
 
-    /// The connection with this peer is gone.
-    pub fn forget(&mut self, peer: PeerId) {
-        self.held.forget(peer);
+    /// Discards pending candidates of a peer whose connection is closed.
+    pub fn forget_peer(&mut self, peer: PeerId) {
+        self.pending.remove_peer(peer);
     }
 
-    /// Connects anew, now. A new key voids all connections, and with them what was held for them.
+    /// Reconnects at once. A new key invalidates all connections, so their pending candidates are discarded.
     pub fn reconnect(&mut self, public_key: PublicKey, now: Instant) {
         if matches!(self.state, State::Ended) {
             return;
         }
-        self.leave();
+        self.disconnect();
         if public_key != self.public_key {
             self.public_key = public_key;
-            self.held.clear();
+            self.pending.clear();
         }
-        self.backoff.forget();
+        self.backoff.reset();
         self.dial(now);
     }
 
-    /// Something changed that makes success more likely: does not wait any longer, if it waits.
-    pub fn hurry(&mut self, now: Instant) {
+    /// Dials at once if it is waiting, because a change of the network makes success more likely.
+    pub fn retry_now(&mut self, now: Instant) {
         if matches!(self.state, State::Waiting { .. }) {
-            self.backoff.forget();
+            self.backoff.reset();
             self.dial(now);
         }
     }
 
-    /// Ends it from our side.
+    /// Ends the connection.
     pub fn close(&mut self) {
-        self.leave();
+        self.disconnect();
         self.state = State::Ended;
     }
 
-    /// The time that [`poll_timeout`](Self::poll_timeout) announced has come, or may have.
+    /// Processes deadlines that have passed by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Waiting { until } if now >= *until => self.dial(now),
-            State::Dialing { deadline } if now >= *deadline => self.lost(Lost::ConnectTimedOut, now),
+            State::Dialing { deadline } if now >= *deadline => self.lost(ConnectionError::ConnectTimedOut, now),
             State::Open(channel) => {
-                if let Err(why) = channel.handle_timeout(now) {
-                    self.lost(why, now);
+                if let Err(error) = channel.handle_timeout(now) {
+                    self.lost(error, now);
                 }
             }
             State::Waiting { .. } | State::Dialing { .. } | State::Ended => {}
@@ -239,78 +240,79 @@ impl Connection {
         }
     }
 
-    /// What to do next about sockets.
+    /// The next action for the owner of the sockets.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// What to write next. There is nothing until the frame before has been written.
+    /// The next frame to write. `None` until the previous frame has been written.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Frame> {
         let State::Open(channel) = &mut self.state else { return None };
         channel.poll_frame(now).map(|text| Frame { socket: self.latest, text })
     }
 
-    /// What the session should know next.
+    /// The next event for the session.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     fn dial(&mut self, now: Instant) {
         self.latest = Socket(self.latest.0 + 1);
-        self.state = State::Dialing { deadline: now + CONNECT };
-        let request = self.login.request(self.dialect, self.public_key);
+        self.state = State::Dialing { deadline: now + CONNECT_TIMEOUT };
+        let request = self.login.request(self.version, self.public_key);
         self.actions.push_back(Action::Dial { socket: self.latest, request });
     }
 
-    fn lost(&mut self, why: Lost, now: Instant) {
-        match &why {
-            Lost::Dial(DialError::CannotMark) => return self.end(End::CannotMark),
-            Lost::Rejected(rejection) => {
-                if let Some(verdict) = rejection.verdict() {
-                    return self.end(End::SignInAgain(verdict));
+    fn lost(&mut self, error: ConnectionError, now: Instant) {
+        match &error {
+            ConnectionError::Dial(DialError::SocketMarkDenied) => return self.end(SessionEnd::SocketMarkDenied),
+            ConnectionError::Rejected(rejection) => {
+                if let Some(reason) = rejection.token_rejection() {
+                    return self.end(SessionEnd::TokenRejected(reason));
                 }
                 if rejection.status == 404 {
-                    self.dialect = self.dialect.other();
+                    self.version = self.version.other();
                 }
             }
             _ => {}
         }
-        self.leave();
-        let retry = self.retry(&why);
+        self.disconnect();
+        let retry = self.retry(&error);
         if self.backoff.is_exhausted() {
-            return self.end(End::Away);
+            return self.end(SessionEnd::PortalUnreachable);
         }
-        tracing::debug!(why = why.code(), after = ?retry.after, "lost the portal");
+        tracing::debug!(error = error.code(), retry_in = ?retry.after, "disconnected from the portal");
         self.state = State::Waiting { until: now + retry.after };
-        self.events.push_back(Event::Lost { why, retry });
+        self.events.push_back(Event::Disconnected { error, retry });
     }
 
-    fn retry(&mut self, why: &Lost) -> Retry {
-        match why {
-            Lost::Rejected(rejection) => match rejection.retry_after {
-                Some(after) => self.backoff.asked(after),
-                // Nobody's verdict on the token, perhaps a captive portal's opinion. Either way haste does not help.
-                None if rejection.status == 401 => self.backoff.reluctant(&mut self.rng),
+    fn retry(&mut self, error: &ConnectionError) -> Retry {
+        match error {
+            ConnectionError::Rejected(rejection) => match rejection.retry_after {
+                Some(after) => self.backoff.requested(after),
+                // The portal did not name the token, so the answer may come from a proxy or a captive portal. Retrying
+                // quickly does not help in either case.
+                None if rejection.status == 401 => self.backoff.next_after_unauthorized(&mut self.rng),
                 None => self.backoff.next(&mut self.rng),
             },
             _ => self.backoff.next(&mut self.rng),
         }
     }
 
-    fn end(&mut self, end: End) {
-        self.leave();
+    fn end(&mut self, end: SessionEnd) {
+        self.disconnect();
         self.state = State::Ended;
         self.events.push_back(Event::Ended(end));
     }
 
-    /// Gives up the present attempt or socket. What was to be said about candidates and never was is held again.
-    fn leave(&mut self) {
+    /// Closes the current attempt or socket. Candidate changes that were queued but not sent become pending again.
+    fn disconnect(&mut self) {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Dialing { .. } => self.actions.push_back(Action::Close(self.latest)),
             State::Open(channel) => {
                 self.actions.push_back(Action::Close(self.latest));
                 for message in channel.into_unsent() {
-                    self.held.keep(message);
+                    self.pending.absorb(message);
                 }
             }
             State::Waiting { .. } | State::Ended => {}

@@ -1,4 +1,4 @@
-//! How we introduce ourselves.
+//! The upgrade request: identity of the device, token, and headers.
 
 use std::fmt::Write as _;
 
@@ -6,51 +6,51 @@ use ::url::Url;
 use model::{PublicKey, Secret};
 use sha2::{Digest as _, Sha256};
 
-use crate::{ApiUrl, Dialect, UserAgent};
+use crate::{ApiUrl, ApiVersion, UserAgent};
 
-/// The portal refuses longer fields.
-const LONGEST_FIELD: usize = 255;
+/// The portal rejects longer fields.
+const MAX_FIELD_CHARS: usize = 255;
 
-/// A serial number that many boards report and that therefore identifies none.
+/// A serial number that many boards report, so it identifies no device.
 const PLACEHOLDER_SERIAL: &str = "123456789";
 
-/// Everything that stays the same from one connection of a session to the next.
+/// The values that are the same for all connections of a session.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Where the portal is.
+    /// The API URL of the portal.
     pub portal: ApiUrl,
-    /// Who we may be.
+    /// The token of the user or service account.
     pub token: Secret,
-    /// Which device we are, as made by [`external_id`].
+    /// The identity of the device, see [`external_id`].
     pub external_id: String,
-    /// What the device is called; the portal uses it only for a device that it does not know yet.
+    /// The display name of the device. The portal uses it only for new devices.
     pub name: String,
-    /// What we call ourselves.
+    /// The value of the `User-Agent` header.
     pub user_agent: UserAgent,
-    /// The machine's serial number from its firmware, for administrators who verify devices by it.
+    /// The serial number in the firmware (SMBIOS), for administrators who verify devices by it.
     pub device_serial: Option<String>,
-    /// The machine's UUID from its firmware, likewise.
+    /// The UUID in the firmware (SMBIOS), for the same purpose.
     pub device_uuid: Option<String>,
 }
 
-/// One upgrade request: what to ask for, and with which headers beside those of every WebSocket.
+/// One upgrade request: the URL, and the headers in addition to those of every WebSocket.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// With path and query. Holds nothing secret, but names the device.
+    /// With path and query. Contains no secret, but identifies the device.
     pub url: Url,
     /// The value of `Host`.
     pub host: String,
     /// The value of `User-Agent`.
     pub user_agent: String,
-    /// The value of `X-Authorization`; `None` if there is no token, so that the portal says so.
+    /// The value of `X-Authorization`; `None` without a token, which the portal then reports.
     pub authorization: Option<Secret>,
 }
 
 impl Login {
-    /// The request for a connection with this key.
+    /// The request for a connection with the WireGuard key `public_key`.
     #[must_use]
-    pub fn request(&self, dialect: Dialect, public_key: PublicKey) -> Request {
-        let mut url = self.portal.endpoint(dialect);
+    pub fn request(&self, version: ApiVersion, public_key: PublicKey) -> Request {
+        let mut url = self.portal.endpoint(version);
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("external_id", &bounded(&self.external_id));
@@ -72,10 +72,10 @@ impl Login {
     }
 }
 
-/// What identifies a device to the portal, from the id that is stored on it.
+/// The identity that the portal knows a device by, derived from the stored id.
 ///
-/// Ids that are UUIDs in any of their usual spellings are hashed as they are spelled; all others are hashes already, or
-/// somebody's own choice, and stay.
+/// An id that is a UUID in any of the usual spellings is hashed as it is spelled. All other ids are hashes already, or were
+/// chosen by an administrator, and are returned unchanged.
 #[must_use]
 pub fn external_id(stored: &str) -> String {
     if uuid::Uuid::try_parse(stored).is_err() {
@@ -87,7 +87,7 @@ pub fn external_id(stored: &str) -> String {
     })
 }
 
-/// Pasted tokens come with line breaks, even in the middle. A header cannot carry anything but printable ASCII.
+/// The value of the token header: printable ASCII only. Pasted tokens contain line breaks, even in the middle.
 fn bearer(token: &Secret) -> Option<Secret> {
     let mut value = zeroize::Zeroizing::new(String::with_capacity(token.expose().len() + 8));
     value.push_str("Bearer ");
@@ -96,13 +96,13 @@ fn bearer(token: &Secret) -> Option<Secret> {
 }
 
 fn bounded(text: &str) -> String {
-    text.trim().chars().take(LONGEST_FIELD).collect()
+    text.trim().chars().take(MAX_FIELD_CHARS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user_agent::Facts;
+    use crate::user_agent::SystemInfo;
 
     fn login() -> Login {
         Login {
@@ -110,7 +110,7 @@ mod tests {
             token: ".SFMyNTY.x.y".into(),
             external_id: "my-box".to_owned(),
             name: "Kim's laptop".to_owned(),
-            user_agent: UserAgent::new(&Facts::default(), "0.1.0"),
+            user_agent: UserAgent::new(&SystemInfo::default(), "0.1.0"),
             device_serial: None,
             device_uuid: None,
         }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_query_is_form_encoded_with_the_key_last() {
-        let request = login().request(Dialect::V2, counting_key());
+        let request = login().request(ApiVersion::V2, counting_key());
         assert_eq!(
             request.url.as_str(),
             "wss://api.example.net/client/v2/websocket?external_id=my-box&name=Kim%27s+laptop\
@@ -132,50 +132,52 @@ mod tests {
     }
 
     #[test]
-    fn firmware_facts_are_sent_but_not_the_placeholder() {
+    fn firmware_identifiers_are_sent_except_the_placeholder_serial() {
         let mut login = login();
         login.device_serial = Some("PF2ABCDE".to_owned());
         login.device_uuid = Some("4c4c4544-0000-4000-8000-000000000000".to_owned());
-        let url = login.request(Dialect::V2, counting_key()).url;
+        let url = login.request(ApiVersion::V2, counting_key()).url;
         let keys: Vec<_> = url.query_pairs().map(|(key, _)| key.into_owned()).collect();
         assert_eq!(keys, ["external_id", "name", "device_serial", "device_uuid", "public_key"]);
 
         login.device_serial = Some(PLACEHOLDER_SERIAL.to_owned());
-        assert!(!login.request(Dialect::V2, counting_key()).url.as_str().contains("device_serial"));
+        assert!(!login.request(ApiVersion::V2, counting_key()).url.as_str().contains("device_serial"));
     }
 
     #[test]
     fn fields_are_trimmed_and_cut_at_255_characters() {
         let mut login = login();
         login.name = format!("  {}  ", "ü".repeat(300));
-        let url = login.request(Dialect::V2, counting_key()).url;
+        let url = login.request(ApiVersion::V2, counting_key()).url;
         let name = url.query_pairs().find(|(key, _)| key == "name").unwrap().1.into_owned();
         assert_eq!(name, "ü".repeat(255));
     }
 
     #[test]
-    fn the_token_travels_in_its_header_without_whitespace() {
+    fn token_header_contains_no_whitespace() {
         for (token, header) in [
             ("part1\npart2", "Bearer part1part2"),
             (" .SFMyNTY.x.y \r\n", "Bearer .SFMyNTY.x.y"),
             ("to ken", "Bearer token"),
         ] {
-            let request = Login { token: token.into(), ..login() }.request(Dialect::V2, counting_key());
+            let request = Login { token: token.into(), ..login() }.request(ApiVersion::V2, counting_key());
             assert_eq!(request.authorization.unwrap().expose(), header);
             assert!(!request.url.as_str().contains("token"));
         }
-        assert!(Login { token: " \n".into(), ..login() }.request(Dialect::V2, counting_key()).authorization.is_none());
+        assert!(
+            Login { token: " \n".into(), ..login() }.request(ApiVersion::V2, counting_key()).authorization.is_none()
+        );
     }
 
     #[test]
-    fn a_token_cannot_be_printed() {
+    fn debug_output_of_a_login_contains_no_token() {
         let login = login();
-        let shown = format!("{login:?} {:?}", login.request(Dialect::V2, counting_key()));
+        let shown = format!("{login:?} {:?}", login.request(ApiVersion::V2, counting_key()));
         assert!(!shown.contains("SFMyNTY"), "{shown}");
     }
 
     #[test]
-    fn ids_that_are_uuids_are_hashed_as_they_are_spelled() {
+    fn uuid_ids_are_hashed_as_spelled() {
         for (stored, sent) in [
             (
                 "0b9a3c1e-5d44-4f0b-9a67-3c5e1d2f7a81",
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ids_are_sent_as_they_are() {
+    fn other_ids_are_sent_unchanged() {
         for id in ["cd4d68f590c1e89540d848a18c42bf776cc728ce68bea3eae8b039efc2f8d153", "my-box", "my laptop"] {
             assert_eq!(external_id(id), id);
         }

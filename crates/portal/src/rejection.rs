@@ -1,4 +1,4 @@
-//! What the portal, or something before it, answers instead of opening a WebSocket.
+//! HTTP responses that reject the upgrade, from the portal or from a proxy before it.
 
 use std::{
     fmt,
@@ -7,29 +7,29 @@ use std::{
 
 use serde_json::Value;
 
-use crate::Verdict;
+use crate::TokenRejection;
 
-/// Nobody means to wait longer than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longer delays are reduced to this one.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Enough for a sentence; the rest of a captive portal's page interests nobody.
-const LONGEST_TEXT: usize = 500;
+/// Enough for a sentence.
+const MAX_TEXT_CHARS: usize = 500;
 
-/// A refused upgrade, with the problem details of RFC 9457 if there were any.
+/// A rejected upgrade, with the problem details of RFC 9457 if the response contains them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
     /// The HTTP status.
     pub status: u16,
-    /// What a program may act on.
+    /// The machine-readable reason.
     pub code: Option<String>,
-    /// What a person may read. It comes from outside, so it is shown to the one who asks, never logged above DEBUG.
+    /// The human-readable reason. It comes from the network: it is shown on request and never logged above DEBUG.
     pub detail: Option<String>,
-    /// How long we are asked to wait.
+    /// The requested delay.
     pub retry_after: Option<Duration>,
 }
 
 impl Rejection {
-    /// Understands a response. `now` is the time of the wall clock, for a `Retry-After` that is a date.
+    /// Parses a response. `now` is the wall-clock time, for a `Retry-After` that is a date.
     #[must_use]
     pub fn parse(
         status: u16,
@@ -47,30 +47,30 @@ impl Rejection {
             status,
             code: text(&problem, "code"),
             detail: text(&problem, "detail"),
-            retry_after: retry_after.and_then(|value| wait(value, now)),
+            retry_after: retry_after.and_then(|value| parse_retry_after(value, now)),
         }
     }
 
-    /// What the portal says about the token, if this is the portal's word. Anything else that looks like a 401 may come
-    /// from a proxy or a captive portal, and must not cost anyone a token.
+    /// Whether the portal rejects the token by name, and why. Any other 401 may come from a proxy or a captive portal, and
+    /// the token must be kept.
     #[must_use]
-    pub fn verdict(&self) -> Option<Verdict> {
+    pub fn token_rejection(&self) -> Option<TokenRejection> {
         match (self.status, self.code.as_deref()) {
-            (401, Some("invalid_token")) => Some(Verdict::InvalidToken),
-            (401, Some("missing_token")) => Some(Verdict::MissingToken),
+            (401, Some("invalid_token")) => Some(TokenRejection::InvalidToken),
+            (401, Some("missing_token")) => Some(TokenRejection::MissingToken),
             _ => None,
         }
     }
 
-    /// Whether the portal only asks for a little patience, as it does after two attempts in one second.
+    /// Whether this is the portal's rate limit, which follows two attempts in one second.
     #[must_use]
     pub fn is_rate_limit(&self) -> bool {
         self.status == 503 && self.code.as_deref() == Some("rate_limit")
     }
 
-    /// Whether patience is unlikely to help: somebody has to do something.
+    /// Whether an administrator has to act, so that waiting is unlikely to help.
     #[must_use]
-    pub fn needs_an_administrator(&self) -> bool {
+    pub fn needs_administrator(&self) -> bool {
         matches!(self.status, 401..=403)
     }
 }
@@ -93,19 +93,19 @@ fn is_problem(content_type: &str) -> bool {
 
 fn text(problem: &Value, key: &str) -> Option<String> {
     let text = problem.get(key)?.as_str()?;
-    let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_TEXT).collect();
+    let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_CHARS).collect();
     Some(text)
 }
 
 /// RFC 9110 §10.2.3: delta-seconds or an HTTP date. Anything else is ignored.
-fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        value.parse().map_or(LONGEST_WAIT, Duration::from_secs)
+    let delay = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        value.parse().map_or(MAX_RETRY_AFTER, Duration::from_secs)
     } else {
         httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or(Duration::ZERO)
     };
-    Some(wait.min(LONGEST_WAIT))
+    Some(delay.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_named_401_is_the_portals_verdict_on_a_token() {
+    fn only_a_401_with_a_known_code_rejects_the_token() {
         let invalid = r#"{"type":"about:blank","status":401,"code":"invalid_token","detail":"no"}"#;
         let missing = r#"{"code":"missing_token"}"#;
-        for (status, content_type, body, verdict) in [
-            (401, Some(PROBLEM), invalid, Some(Verdict::InvalidToken)),
-            (401, Some(PROBLEM), missing, Some(Verdict::MissingToken)),
-            (401, Some("Application/Problem+JSON; charset=utf-8"), invalid, Some(Verdict::InvalidToken)),
+        for (status, content_type, body, expected) in [
+            (401, Some(PROBLEM), invalid, Some(TokenRejection::InvalidToken)),
+            (401, Some(PROBLEM), missing, Some(TokenRejection::MissingToken)),
+            (401, Some("Application/Problem+JSON; charset=utf-8"), invalid, Some(TokenRejection::InvalidToken)),
             (401, Some(PROBLEM), r#"{"code":"something_else"}"#, None),
             (401, Some(PROBLEM), r#"{"detail":"no code"}"#, None),
             (401, Some(PROBLEM), r#"{"code":7}"#, None),
@@ -141,7 +141,11 @@ mod tests {
             (403, Some(PROBLEM), invalid, None),
             (500, Some(PROBLEM), invalid, None),
         ] {
-            assert_eq!(rejection(status, content_type, body).verdict(), verdict, "{status} {content_type:?} {body}");
+            assert_eq!(
+                rejection(status, content_type, body).token_rejection(),
+                expected,
+                "{status} {content_type:?} {body}"
+            );
         }
     }
 
@@ -150,13 +154,13 @@ mod tests {
         let it = rejection(402, Some(PROBLEM), r#"{"code":"limits_exceeded","detail":"Too\u001b[31m many\nusers"}"#);
         assert_eq!(it.code.as_deref(), Some("limits_exceeded"));
         assert_eq!(it.detail.as_deref(), Some("Too[31m manyusers"));
-        assert!(it.needs_an_administrator());
+        assert!(it.needs_administrator());
         assert_eq!(it.to_string(), "the portal answered with status 402 (limits_exceeded)");
     }
 
     #[test]
-    fn retry_after_in_all_its_forms() {
-        for (value, wait) in [
+    fn retry_after_accepts_seconds_and_dates_only() {
+        for (value, delay) in [
             ("0", Some(0)),
             ("1", Some(1)),
             (" 30 ", Some(30)),
@@ -170,7 +174,7 @@ mod tests {
             ("", None),
         ] {
             let it = Rejection::parse(503, None, Some(value), b"", noon());
-            assert_eq!(it.retry_after, wait.map(Duration::from_secs), "{value:?}");
+            assert_eq!(it.retry_after, delay.map(Duration::from_secs), "{value:?}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! How a person proves who they are: in a browser, which then calls back; or by pasting what the browser shows.
+//! Sign-in of a user in a browser: by a callback URL, or by pasting the token that the browser shows.
 //!
-//! The browser is sent to the portal with two numbers that nobody else knows. The *state* comes back and shows that the
-//! answer belongs to our question; the *nonce* never leaves this machine again and becomes the first half of the token, so
-//! that whoever steals the callback has only the other half.
+//! The sign-in page receives two random secrets. The *state* returns in the callback and proves that the callback belongs
+//! to this attempt. The *nonce* does not return and becomes the first part of the token, so a stolen callback alone is
+//! useless.
 
 use std::{
     fmt,
@@ -15,38 +15,38 @@ use model::Secret;
 use rand::CryptoRng;
 use subtle::ConstantTimeEq as _;
 
-/// How long a person may take. Errors are shown in the browser only and never called back, so without a limit an attempt
-/// that failed there would wait for ever.
-pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// The time that a user has for signing in. The browser shows errors and does not report them, so an attempt without a limit
+/// could wait forever.
+pub const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// The scheme of the callback.
+/// The scheme of the callback URL.
 pub const SCHEME: &str = "firezone-fd0020211111";
 
-/// The host of the callback.
+/// The host of the callback URL.
 const HOST: &str = "handle_client_sign_in_callback";
 
-/// More than any callback has; a longer text is not looked at.
-const LONGEST_CALLBACK: usize = 64 << 10;
+/// Larger than any callback. A longer text is not parsed.
+const MAX_CALLBACK_BYTES: usize = 64 << 10;
 
-/// Where people sign in: `https` or `http`, and a host.
+/// The sign-in URL: `https` or `http`, and a host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthUrl(Url);
 
-/// A text that cannot be the address where people sign in.
+/// Why a text is not a sign-in URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidAuthUrl {
     /// Not a URL.
     #[error("not a URL")]
     NotAUrl,
-    /// Some scheme that browsers do not open for this.
+    /// A scheme other than `https` and `http`.
     #[error("the scheme must be https or http")]
     Scheme,
 }
 
-/// The attempts of one front end to sign in with a browser, of which at most one is under way.
+/// The sign-in of one front end with a browser. At most one attempt is in progress.
 ///
-/// Driving it: [`begin`](Self::begin) gives the address to open; what the browser calls back goes to
-/// [`handle_callback`](Self::handle_callback); call [`handle_timeout`](Self::handle_timeout) when
+/// [`begin`](Self::begin) returns the URL to open. Pass the callback URL of the browser to
+/// [`handle_callback`](Self::handle_callback), and call [`handle_timeout`](Self::handle_timeout) when
 /// [`poll_timeout`](Self::poll_timeout) is due.
 #[derive(Debug, Default)]
 pub struct SignIn(Option<Attempt>);
@@ -58,29 +58,29 @@ struct Attempt {
     deadline: Instant,
 }
 
-/// What came of a callback.
+/// The result of a callback.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Nobody is waiting for one. It may be an old one, or somebody else's.
+    /// No attempt is in progress. The callback may be an old one, or belong to another program.
     Ignored,
-    /// It is not the answer to our question. The attempt is over; somebody may be trying something.
+    /// The state does not match. The attempt has ended; this may be an attack.
     Aborted,
-    /// The person is who they say.
+    /// The user has signed in.
     SignedIn(SignedIn),
 }
 
-/// Everything that a callback tells.
+/// The result of a successful sign-in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
-    /// What the portal knows the person by.
+    /// The token of the session.
     pub token: Secret,
-    /// What the person is called.
+    /// The display name of the user.
     pub actor_name: String,
-    /// What the account is called in addresses; to be used for the next attempt.
+    /// The account's name in URLs, to be used for the next attempt.
     pub account_slug: String,
 }
 
-/// What the browser calls back with.
+/// A parsed callback URL.
 #[derive(Clone, Debug)]
 pub struct Callback {
     account_slug: String,
@@ -89,30 +89,30 @@ pub struct Callback {
     state: Secret,
 }
 
-/// A text that is not a callback.
+/// Why a text is not a callback URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidCallback {
-    /// Not a URL of our scheme.
+    /// Not a URL with [`SCHEME`].
     #[error("not an address that begins with {SCHEME}:")]
-    NotOurs,
-    /// Of our scheme, but for something else.
+    NotACallbackUrl,
+    /// The scheme matches, but host or path do not.
     #[error("not the end of a sign-in")]
-    SomethingElse,
+    NotASignIn,
     /// A parameter is missing.
     #[error("the parameter {0} is missing")]
-    Missing(&'static str),
-    /// A parameter is there more than once, so that nobody knows which one counts.
-    #[error("the parameter {0} is there more than once")]
-    Repeated(&'static str),
+    MissingParameter(&'static str),
+    /// A parameter occurs more than once, so its value is ambiguous.
+    #[error("the parameter {0} occurs more than once")]
+    RepeatedParameter(&'static str),
 }
 
-/// What was pasted is nothing.
+/// The pasted text contains no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the token is empty")]
 pub struct EmptyToken;
 
 impl SignIn {
-    /// Starts an attempt, in place of any other one. The result is the address to open, which is secret: it holds the nonce.
+    /// Starts an attempt and cancels any other. Returns the URL to open, which is secret because it contains the nonce.
     pub fn begin(
         &mut self,
         auth: &AuthUrl,
@@ -120,7 +120,7 @@ impl SignIn {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Secret {
-        let attempt = Attempt { nonce: number(rng), state: number(rng), deadline: now + PATIENCE };
+        let attempt = Attempt { nonce: random_hex(rng), state: random_hex(rng), deadline: now + SIGN_IN_TIMEOUT };
         let mut url = auth.page(account_slug);
         url.query_pairs_mut()
             .append_pair("as", "gui-client")
@@ -130,25 +130,25 @@ impl SignIn {
         Secret::from(url.as_str())
     }
 
-    /// Gives the attempt up.
+    /// Cancels the attempt.
     pub fn cancel(&mut self) {
         self.0 = None;
     }
 
-    /// Whether somebody is expected to come back from the browser.
+    /// Whether an attempt is in progress.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The browser has called back. Whatever comes of it, the attempt is over.
+    /// Processes a callback and ends the attempt, whatever the result.
     pub fn handle_callback(&mut self, callback: Callback) -> Outcome {
         let Some(attempt) = self.0.take() else {
-            tracing::debug!("ignoring the end of a sign-in that nobody has begun");
+            tracing::debug!("ignoring a sign-in callback: no sign-in is in progress");
             return Outcome::Ignored;
         };
-        let is_ours: bool = attempt.state.expose().as_bytes().ct_eq(callback.state.expose().as_bytes()).into();
-        if !is_ours {
+        let matches: bool = attempt.state.expose().as_bytes().ct_eq(callback.state.expose().as_bytes()).into();
+        if !matches {
             return Outcome::Aborted;
         }
         let mut token = zeroize::Zeroizing::new(String::with_capacity(
@@ -163,13 +163,12 @@ impl SignIn {
         })
     }
 
-    /// The time that [`poll_timeout`](Self::poll_timeout) announced has come, or may have. Says whether an attempt was
-    /// given up.
+    /// Cancels the attempt if its time has passed; returns whether it did.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         self.0.take_if(|attempt| now >= attempt.deadline).is_some()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// The deadline of the attempt in progress.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.0.as_ref().map(|attempt| attempt.deadline)
@@ -177,7 +176,7 @@ impl SignIn {
 }
 
 impl AuthUrl {
-    /// The page that shows a token to paste, for machines without a browser that could call back.
+    /// The page that shows a token to paste, for machines whose browser cannot open the callback URL.
     #[must_use]
     pub fn paste_page(&self, account_slug: Option<&str>) -> Url {
         let mut url = self.page(account_slug);
@@ -185,7 +184,7 @@ impl AuthUrl {
         url
     }
 
-    /// The account's page; without an account the page where it is chosen.
+    /// The sign-in page of the account; without a slug the page where the user selects one.
     fn page(&self, account_slug: Option<&str>) -> Url {
         let mut url = self.0.clone();
         if let Some(slug) = account_slug.map(str::trim).filter(|slug| !slug.is_empty())
@@ -197,7 +196,10 @@ impl AuthUrl {
     }
 }
 
-/// The token in a pasted text.
+/// Extracts the token from a pasted text.
+///
+/// # Errors
+/// The text contains only whitespace.
 pub fn pasted_token(text: &str) -> Result<Secret, EmptyToken> {
     match text.trim() {
         "" => Err(EmptyToken),
@@ -215,7 +217,7 @@ impl FromStr for AuthUrl {
         }
         url.set_query(None);
         url.set_fragment(None);
-        // Nobody needs them, and they would be shown.
+        // Credentials would be displayed and are never needed.
         url.set_username("").map_err(|()| InvalidAuthUrl::NotAUrl)?;
         url.set_password(None).map_err(|()| InvalidAuthUrl::NotAUrl)?;
         Ok(Self(url))
@@ -239,18 +241,18 @@ impl FromStr for Callback {
 
     fn from_str(text: &str) -> Result<Self, InvalidCallback> {
         let text = text.trim();
-        let url = Some(text).filter(|text| text.len() <= LONGEST_CALLBACK).and_then(|text| Url::parse(text).ok());
-        let url = url.filter(|url| url.scheme() == SCHEME).ok_or(InvalidCallback::NotOurs)?;
-        // Browsers differ about the path.
+        let url = Some(text).filter(|text| text.len() <= MAX_CALLBACK_BYTES).and_then(|text| Url::parse(text).ok());
+        let url = url.filter(|url| url.scheme() == SCHEME).ok_or(InvalidCallback::NotACallbackUrl)?;
+        // Some browsers add a slash.
         if url.host_str() != Some(HOST) || !matches!(url.path(), "" | "/") {
-            return Err(InvalidCallback::SomethingElse);
+            return Err(InvalidCallback::NotASignIn);
         }
         let once = |name| {
             let mut values = url.query_pairs().filter(|(key, _)| key == name);
             match (values.next(), values.next()) {
                 (Some((_, value)), None) => Ok(zeroize::Zeroizing::new(value.into_owned())),
-                (None, _) => Err(InvalidCallback::Missing(name)),
-                (Some(_), Some(_)) => Err(InvalidCallback::Repeated(name)),
+                (None, _) => Err(InvalidCallback::MissingParameter(name)),
+                (Some(_), Some(_)) => Err(InvalidCallback::RepeatedParameter(name)),
             }
         };
         Ok(Self {
@@ -263,7 +265,7 @@ impl FromStr for Callback {
 }
 
 /// 32 random bytes as hexadecimal text. The portal takes up to 128 characters without a dot.
-fn number(rng: &mut impl CryptoRng) -> Secret {
+fn random_hex(rng: &mut impl CryptoRng) -> Secret {
     let mut bytes = zeroize::Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *bytes);
     let mut text = zeroize::Zeroizing::new(String::with_capacity(2 * bytes.len()));
@@ -281,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    #[allow(clippy::disallowed_methods, reason = "any beginning will do")]
+    #[allow(clippy::disallowed_methods, reason = "any start time works")]
     fn start() -> Instant {
         Instant::now()
     }
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_the_accounts_and_both_numbers_are_fresh_for_each_attempt() {
+    fn sign_in_page_is_that_of_the_account_and_secrets_are_fresh() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(8123));
         let urls = [None, Some("example"), Some("")].map(|slug| begin(&mut sign_in, slug, &mut rng));
         assert_eq!(urls.clone().map(|url| url.path().to_owned()), ["/", "/example", "/"]);
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_takes_the_place_of_whatever_path_there_was() {
+    fn account_slug_replaces_the_path() {
         let auth: AuthUrl = "https://app.example.net/sign/in?x=y#z".parse().unwrap();
         assert_eq!(auth.paste_page(Some("example")).as_str(), "https://app.example.net/example?as=headless-client");
         assert_eq!(auth.paste_page(None).as_str(), "https://app.example.net/sign/in?as=headless-client");
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_the_nonce_and_what_comes_back() {
+    fn token_is_the_nonce_followed_by_the_fragment() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
         let url = begin(&mut sign_in, None, &mut rng);
         let callback = link(&parameter(&url, "state")).parse().unwrap();
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_that_nobody_waits_for_is_ignored() {
+    fn unexpected_callback_is_ignored() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
         let callback = || link("x").parse().unwrap();
         assert!(matches!(sign_in.handle_callback(callback()), Outcome::Ignored));
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn another_state_aborts_the_attempt() {
+    fn wrong_state_aborts_the_attempt() {
         for state in ["", "0", &"0".repeat(64)] {
             let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
             let url = begin(&mut sign_in, None, &mut rng);
@@ -382,18 +384,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_ever() {
+    fn sign_in_attempt_times_out() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
         let now = start();
         assert_eq!(sign_in.poll_timeout(), None);
         sign_in.begin(&auth(), None, now, &mut rng);
-        assert!(!sign_in.handle_timeout(now + PATIENCE - Duration::from_secs(1)));
+        assert!(!sign_in.handle_timeout(now + SIGN_IN_TIMEOUT - Duration::from_secs(1)));
         assert!(sign_in.handle_timeout(sign_in.poll_timeout().unwrap()));
         assert_eq!((sign_in.is_waiting(), sign_in.poll_timeout()), (false, None));
     }
 
     #[test]
-    fn callbacks_with_and_without_slash_and_with_anything_else_are_read() {
+    fn callbacks_with_slash_and_extra_parameters_are_parsed() {
         let plain = link("s");
         for text in [
             plain.clone(),
@@ -411,33 +413,33 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_not_a_callback() {
-        use InvalidCallback::{Missing, NotOurs, Repeated, SomethingElse};
+    fn malformed_callbacks_are_rejected() {
+        use InvalidCallback::{MissingParameter, NotACallbackUrl, NotASignIn, RepeatedParameter};
         let plain = link("s");
         for (text, error) in [
-            (plain.replace("&actor_name=Kim+Doe", ""), Missing("actor_name")),
-            (plain.replace("account_slug", "account"), Missing("account_slug")),
-            (plain.replace("fragment", "part"), Missing("fragment")),
-            (plain.replace("state=s", ""), Missing("state")),
-            (format!("{plain}&state=s"), Repeated("state")),
-            (format!("{plain}&fragment=.x"), Repeated("fragment")),
-            (format!("{plain}&actor_name=x"), Repeated("actor_name")),
-            (format!("{plain}&account_slug=x"), Repeated("account_slug")),
-            (plain.replace(HOST, "sign_out"), SomethingElse),
-            (plain.replace("callback?", "callback/more?"), SomethingElse),
-            (plain.replace(SCHEME, "https"), NotOurs),
-            (plain.replace("://", ":"), SomethingElse),
-            ("nonsense".to_owned(), NotOurs),
-            (String::new(), NotOurs),
-            (format!("{plain}{}", "x".repeat(LONGEST_CALLBACK)), NotOurs),
-            (format!("{plain}&x={}", "x".repeat(1 << 20)), NotOurs),
+            (plain.replace("&actor_name=Kim+Doe", ""), MissingParameter("actor_name")),
+            (plain.replace("account_slug", "account"), MissingParameter("account_slug")),
+            (plain.replace("fragment", "part"), MissingParameter("fragment")),
+            (plain.replace("state=s", ""), MissingParameter("state")),
+            (format!("{plain}&state=s"), RepeatedParameter("state")),
+            (format!("{plain}&fragment=.x"), RepeatedParameter("fragment")),
+            (format!("{plain}&actor_name=x"), RepeatedParameter("actor_name")),
+            (format!("{plain}&account_slug=x"), RepeatedParameter("account_slug")),
+            (plain.replace(HOST, "sign_out"), NotASignIn),
+            (plain.replace("callback?", "callback/more?"), NotASignIn),
+            (plain.replace(SCHEME, "https"), NotACallbackUrl),
+            (plain.replace("://", ":"), NotASignIn),
+            ("nonsense".to_owned(), NotACallbackUrl),
+            (String::new(), NotACallbackUrl),
+            (format!("{plain}{}", "x".repeat(MAX_CALLBACK_BYTES)), NotACallbackUrl),
+            (format!("{plain}&x={}", "x".repeat(1 << 20)), NotACallbackUrl),
         ] {
             assert_eq!(text.parse::<Callback>().map(|_| ()).unwrap_err(), error, "{text}");
         }
     }
 
     #[test]
-    fn nothing_here_prints_a_secret() {
+    fn debug_output_of_a_sign_in_contains_no_secret() {
         let (mut sign_in, mut rng) = (SignIn::default(), StdRng::seed_from_u64(1));
         let url = begin(&mut sign_in, None, &mut rng);
         let state = parameter(&url, "state");
@@ -449,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pasted_token_is_trimmed_and_not_empty() {
+    fn pasted_token_is_trimmed_and_must_not_be_empty() {
         assert_eq!(pasted_token(" .SFMyNTY.x.y \r\n").unwrap().expose(), ".SFMyNTY.x.y");
         assert_eq!(pasted_token(" \n").unwrap_err(), EmptyToken);
     }

@@ -1,4 +1,4 @@
-//! Where the portal is.
+//! The API URL of the portal.
 
 use std::{fmt, str::FromStr};
 
@@ -8,32 +8,32 @@ use ::url::Url;
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiUrl(Url);
 
-/// Which of the portal's two paths for clients we talk to.
+/// The version of the portal's API for clients, which determines the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Dialect {
-    /// `client/v2/websocket`: what every current portal serves.
+pub enum ApiVersion {
+    /// `client/v2/websocket`: served by every current portal.
     #[default]
     V2,
-    /// `client/websocket`: portals before July 2026 serve only this one. Three messages have other names there.
+    /// `client/websocket`: the only path of portals before July 2026. Three messages have other names there.
     Unversioned,
 }
 
-/// A text that cannot be the address of a portal.
+/// Why a text is not the API URL of a portal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidApiUrl {
     /// Not a URL.
     #[error("not a URL")]
     NotAUrl,
-    /// Some scheme that we cannot speak.
+    /// An unsupported scheme.
     #[error("the scheme must be wss, https, ws or http")]
     Scheme,
-    /// No host.
+    /// The host is missing.
     #[error("the host is missing")]
     Host,
 }
 
-impl Dialect {
-    /// What to try where this one is not served.
+impl ApiVersion {
+    /// The version to try where this one is not served.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -44,7 +44,7 @@ impl Dialect {
 }
 
 impl ApiUrl {
-    /// Where the portal is if nobody says otherwise.
+    /// The default: the hosted portal.
     pub const DEFAULT: &'static str = "wss://api.firezone.dev/";
 
     /// The host, without brackets around an IPv6 address.
@@ -77,13 +77,13 @@ impl ApiUrl {
 
     /// The same portal with the path of the client's WebSocket.
     #[must_use]
-    pub fn endpoint(&self, dialect: Dialect) -> Url {
+    pub fn endpoint(&self, version: ApiVersion) -> Url {
         let mut url = self.0.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push("client");
-            match dialect {
-                Dialect::V2 => segments.push("v2").push("websocket"),
-                Dialect::Unversioned => segments.push("websocket"),
+            match version {
+                ApiVersion::V2 => segments.push("v2").push("websocket"),
+                ApiVersion::Unversioned => segments.push("websocket"),
             };
         }
         url
@@ -107,14 +107,14 @@ impl FromStr for ApiUrl {
         url.set_scheme(scheme).map_err(|()| InvalidApiUrl::Scheme)?;
         url.set_query(None);
         url.set_fragment(None);
-        // Credentials in a URL would end up in logs, and the portal has no use for them.
+        // Credentials in a URL would appear in logs, and the portal ignores them.
         url.set_username("").map_err(|()| InvalidApiUrl::Host)?;
         url.set_password(None).map_err(|()| InvalidApiUrl::Host)?;
         Ok(Self(url))
     }
 }
 
-/// As people may see it: neither path nor query.
+/// For display: without path and query.
 impl fmt::Display for ApiUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.0.scheme(), self.authority())
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn endpoint(text: &str) -> String {
-        text.parse::<ApiUrl>().unwrap().endpoint(Dialect::V2).to_string()
+        text.parse::<ApiUrl>().unwrap().endpoint(ApiVersion::V2).to_string()
     }
 
     #[test]
@@ -154,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn an_older_portal_has_another_path() {
+    fn older_portal_has_an_unversioned_path() {
         let url: ApiUrl = "wss://api.example.net/".parse().unwrap();
-        assert_eq!(url.endpoint(Dialect::Unversioned).as_str(), "wss://api.example.net/client/websocket");
+        assert_eq!(url.endpoint(ApiVersion::Unversioned).as_str(), "wss://api.example.net/client/websocket");
     }
 
     #[test]
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn what_people_see_has_neither_path_nor_query_nor_credentials() {
+    fn displayed_url_has_no_path_query_or_credentials() {
         let url: ApiUrl = "wss://kim:secret@api.example.net:8443/prefix?token=x".parse().unwrap();
         assert_eq!(url.to_string(), "wss://api.example.net:8443");
         assert_eq!(format!("{url:?}"), "wss://api.example.net:8443");
-        assert!(!url.endpoint(Dialect::V2).as_str().contains("secret"));
+        assert!(!url.endpoint(ApiVersion::V2).as_str().contains("secret"));
     }
 }

@@ -1,47 +1,47 @@
-//! What we call ourselves.
+//! The `User-Agent` header.
 
 use std::fmt;
 
-/// The protocol that we speak, as a release of the official headless client. The portal decides by it what it sends us,
-/// so it follows that numbering and not our own.
+/// The protocol version, as a release of the official headless client. The portal decides by it which messages and
+/// resources it sends, so it follows that numbering and not the version of this program.
 pub const PROTOCOL: &str = "headless-client/1.5.12";
 
-/// Words that begin like this would be taken for the component by the portal, which uses the first such word.
+/// The portal takes the first word with one of these prefixes for the component.
 const RESERVED: [&str; 7] =
     ["relay", "connlib", "headless-client", "gui-client", "apple-client", "android-client", "gateway"];
 
-/// The portal keeps at most 255 characters; each fact gets its share.
-const LONGEST_FACT: usize = 48;
+/// For each value. The portal keeps at most 255 characters in total.
+const MAX_VALUE_CHARS: usize = 48;
 
-/// The text of the `User-Agent` header: ASCII, at most 255 characters, in the form that the portal takes apart.
+/// The value of the `User-Agent` header: ASCII, at most 255 characters, in the format that the portal parses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UserAgent(String);
 
-/// What is known about the machine.
+/// Properties of the machine, as far as they are known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Facts<'a> {
+pub struct SystemInfo<'a> {
     /// The name of the distribution.
     pub os: Option<&'a str>,
     /// Its version; `None` for rolling releases.
     pub os_version: Option<&'a str>,
-    /// The machine's architecture as `uname` calls it.
+    /// The architecture in the notation of `uname`.
     pub architecture: Option<&'a str>,
-    /// The release of the kernel.
+    /// The kernel release.
     pub kernel: Option<&'a str>,
 }
 
 impl UserAgent {
-    /// Puts the header together. `product` is the version of this program.
+    /// Builds the value. `product` is the version of this program.
     #[must_use]
-    pub fn new(facts: &Facts<'_>, product: &str) -> Self {
-        let os = facts.os.map(os_name).filter(|name| !name.is_empty()).unwrap_or_else(|| "Linux".to_owned());
-        let version = match facts.os_version.map(os_version).filter(|version| !version.is_empty()) {
+    pub fn new(system: &SystemInfo<'_>, product: &str) -> Self {
+        let os = system.os.map(os_name).filter(|name| !name.is_empty()).unwrap_or_else(|| "Linux".to_owned());
+        let version = match system.os_version.map(os_version).filter(|version| !version.is_empty()) {
             Some(version) => version,
-            None if facts.os.is_some() => "Rolling Release".to_owned(),
+            None if system.os.is_some() => "Rolling Release".to_owned(),
             None => "Unknown".to_owned(),
         };
         let machine: Vec<_> =
-            [facts.architecture, facts.kernel].into_iter().flatten().map(plain).filter(|it| !it.is_empty()).collect();
+            [system.architecture, system.kernel].into_iter().flatten().map(plain).filter(|it| !it.is_empty()).collect();
         let machine = if machine.is_empty() { String::new() } else { format!(" ({})", machine.join("; ")) };
         Self(format!("{os}/{version} {PROTOCOL} firezoned/{}{machine}", plain(product)))
     }
@@ -61,14 +61,14 @@ impl fmt::Display for UserAgent {
 
 fn os_name(name: &str) -> String {
     let name = plain(name).replace('/', "-");
-    // "Our gateway" + "/12" would make the portal believe that a gateway calls.
+    // "Our gateway" followed by "/12" would make the portal take this client for a gateway.
     match name.rsplit(' ').next() {
         Some(last) if RESERVED.contains(&last) => format!("{name}-os"),
         _ => name,
     }
 }
 
-/// "24.04" becomes "24.4.0", as the official clients say it, so that one machine is one kind in the admin's view.
+/// "24.04" becomes "24.4.0", the format of the official clients, so that the portal shows both clients alike.
 fn os_version(version: &str) -> String {
     let version = plain(version).replace('/', "-");
     let parts: Option<Vec<u32>> = version.split('.').map(|part| part.parse().ok()).collect();
@@ -80,9 +80,9 @@ fn os_version(version: &str) -> String {
     }
 }
 
-/// Printable ASCII of bounded length, single spaces. Kernels with names beyond ASCII once made sign-in impossible.
+/// Printable ASCII of bounded length with single spaces. The portal rejects other characters in the header.
 fn plain(text: &str) -> String {
-    let ascii: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(LONGEST_FACT).collect();
+    let ascii: String = text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(MAX_VALUE_CHARS).collect();
     ascii.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -91,10 +91,10 @@ mod tests {
     use super::*;
 
     fn agent(os: Option<&str>, version: Option<&str>, architecture: Option<&str>, kernel: Option<&str>) -> String {
-        UserAgent::new(&Facts { os, os_version: version, architecture, kernel }, "0.3.0").to_string()
+        UserAgent::new(&SystemInfo { os, os_version: version, architecture, kernel }, "0.3.0").to_string()
     }
 
-    /// The portal's way of reading: the first word with a reserved prefix is the component.
+    /// The portal's rule: the first word with a reserved prefix is the component.
     fn component(agent: &str) -> Option<&str> {
         agent
             .split(' ')
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_machine() {
+    fn typical_user_agent() {
         assert_eq!(
             agent(Some("Debian"), Some("12"), Some("x86_64"), Some("6.1.0-30-amd64")),
             "Debian/12.0.0 headless-client/1.5.12 firezoned/0.3.0 (x86_64; 6.1.0-30-amd64)"
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn missing_facts_leave_no_empty_parenthesis() {
+    fn missing_values_leave_no_empty_parenthesis() {
         assert_eq!(agent(None, None, None, None), "Linux/Unknown headless-client/1.5.12 firezoned/0.3.0");
         assert!(agent(Some("Debian"), Some("12"), Some("x86_64"), None).ends_with(" (x86_64)"));
         assert!(agent(Some("Debian"), Some("12"), None, Some("6.1.0")).ends_with(" (6.1.0)"));
     }
 
     #[test]
-    fn the_portal_finds_the_component_whatever_the_distribution_is_called() {
+    fn portal_finds_the_component_for_any_distribution_name() {
         for (name, version) in [
             ("Ubuntu", Some("24.04")),
             ("Arch Linux", None),
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn versions_look_like_those_of_the_official_clients() {
+    fn os_versions_have_the_format_of_the_official_clients() {
         assert!(agent(Some("Ubuntu"), Some("24.04"), None, None).starts_with("Ubuntu/24.4.0 "));
         assert!(agent(Some("Arch Linux"), None, None, None).starts_with("Arch Linux/Rolling Release "));
         assert!(agent(Some("Fedora"), Some("42"), None, None).starts_with("Fedora/42.0.0 "));
     }
 
     #[test]
-    fn long_facts_are_cut() {
+    fn long_values_are_truncated() {
         let long = "x".repeat(1000);
         assert!(agent(Some(&long), Some(&long), Some(&long), Some(&long)).len() <= 255);
     }

@@ -1,6 +1,6 @@
-//! What the portal says, frame by frame, whole and damaged. The frames are invented; their shape is what the portal sends.
+//! Frames of the portal, intact and damaged. The frames are invented and have the format of the portal.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test may fail it")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers may fail the test")]
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use model::{
     filter::Protocol,
     message::{DeviceAccess, FailReason, IceRole},
 };
-use portal::message::incoming::{Incoming, Unreadable};
+use portal::message::incoming::{FrameError, Incoming};
 use serde_json::{Value, json};
 
 const FRAMES: &str = include_str!("data/portal.jsonl");
@@ -19,7 +19,7 @@ fn frame(event: &str) -> Value {
     frames.into_iter().find(|frame| frame["event"] == event).unwrap()
 }
 
-fn read(frame: &Value) -> FromPortal {
+fn parse(frame: &Value) -> FromPortal {
     match Incoming::parse(&frame.to_string()).unwrap() {
         Incoming::Message(message) => message,
         other => panic!("{other:?}"),
@@ -45,21 +45,21 @@ fn renamed(mut frame: Value, event: &str) -> Value {
 }
 
 fn init(frame: &Value) -> model::message::Init {
-    match read(frame) {
+    match parse(frame) {
         FromPortal::Init(init) => *init,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn every_documented_message_is_understood() {
+fn every_documented_message_is_parsed() {
     for line in FRAMES.lines() {
         Incoming::parse(line).unwrap();
     }
 }
 
 #[test]
-fn the_snapshot_is_complete() {
+fn init_is_parsed_completely() {
     let init = init(&frame("init"));
     assert_eq!(init.interface.ipv4.to_string(), "100.66.12.7");
     assert_eq!(init.interface.search_domain.as_deref(), Some("corp.example.net"));
@@ -76,16 +76,16 @@ fn the_snapshot_is_complete() {
 }
 
 #[test]
-fn only_our_own_end_is_indispensable() {
+fn init_requires_only_the_interface() {
     let minimal = changed("init", |payload| *payload = json!({ "interface": payload["interface"] }));
     let init = init(&minimal);
     assert!(init.resources.is_empty() && init.relays.is_empty() && init.authorizations.is_empty());
     let error = Incoming::parse(&without("init", "interface").to_string()).unwrap_err();
-    assert!(matches!(error, Unreadable::Payload(error) if error.field == Some("interface")));
+    assert!(matches!(error, FrameError::Payload(error) if error.field == Some("interface")));
 }
 
 #[test]
-fn nothing_optional_spoils_a_snapshot() {
+fn malformed_optional_members_do_not_invalidate_init() {
     for member in ["flow_logs", "resources", "relays", "authorizations"] {
         for odd in [json!(null), json!(7), json!("odd"), json!({}), json!([null, 7, "odd", {}, []])] {
             init(&changed("init", |payload| payload[member] = odd));
@@ -99,7 +99,7 @@ fn nothing_optional_spoils_a_snapshot() {
 }
 
 #[test]
-fn bad_resources_among_good_ones_are_skipped() {
+fn malformed_resources_are_skipped() {
     let init = init(&changed("init", |payload| {
         let resources = payload["resources"].as_array_mut().unwrap();
         resources.insert(0, json!({ "type": "dns" }));
@@ -111,8 +111,8 @@ fn bad_resources_among_good_ones_are_skipped() {
 }
 
 #[test]
-fn an_authorization_has_two_names_for_its_site_and_may_lack_what_is_new() {
-    let FromPortal::AuthorizationCreated(expected) = read(&frame("authorization_created")) else { panic!("other") };
+fn authorization_accepts_both_site_names_and_missing_new_members() {
+    let FromPortal::AuthorizationCreated(expected) = parse(&frame("authorization_created")) else { panic!("other") };
     assert_eq!(expected.gateway_ipv4.to_string(), "100.71.4.9");
     assert_eq!(expected.client_ice_credentials.username, "w7up");
     assert!(!expected.use_iceless);
@@ -122,9 +122,9 @@ fn an_authorization_has_two_names_for_its_site_and_may_lack_what_is_new() {
         changed("authorization_created", |payload| payload["gateway_group_id"] = payload["site_id"].take()),
         renamed(frame("authorization_created"), "flow_created"),
     ] {
-        assert_eq!(read(&frame), FromPortal::AuthorizationCreated(expected.clone()));
+        assert_eq!(parse(&frame), FromPortal::AuthorizationCreated(expected.clone()));
     }
-    let iceless = read(&changed("authorization_created", |payload| payload["use_iceless"] = json!(true)));
+    let iceless = parse(&changed("authorization_created", |payload| payload["use_iceless"] = json!(true)));
     assert!(matches!(iceless, FromPortal::AuthorizationCreated(it) if it.use_iceless));
     for member in ["resource_id", "gateway_id", "gateway_public_key", "preshared_key", "gateway_ice_credentials"] {
         assert!(Incoming::parse(&without("authorization_created", member).to_string()).is_err(), "{member}");
@@ -132,9 +132,9 @@ fn an_authorization_has_two_names_for_its_site_and_may_lack_what_is_new() {
 }
 
 #[test]
-fn nothing_about_a_message_prints_its_secrets() {
+fn debug_output_of_messages_contains_no_secret() {
     for event in ["authorization_created", "client_device_access_authorized", "init"] {
-        let shown = format!("{:?}", read(&frame(event)));
+        let shown = format!("{:?}", parse(&frame(event)));
         for secret in ["q8Vg5uTV", "ksqwm66p", "mzkrj52x", "zVr/PcAg"] {
             assert!(!shown.contains(secret), "{event}");
         }
@@ -142,7 +142,7 @@ fn nothing_about_a_message_prints_its_secrets() {
 }
 
 #[test]
-fn each_reason_of_a_refusal() {
+fn failure_reasons_are_parsed() {
     for (reason, expected) in [
         (json!("offline"), FailReason::Offline),
         (json!("version_mismatch"), FailReason::VersionMismatch),
@@ -156,19 +156,21 @@ fn each_reason_of_a_refusal() {
     ] {
         for event in ["authorization_creation_failed", "flow_creation_failed"] {
             let frame = changed("authorization_creation_failed", |payload| payload["reason"] = reason.clone());
-            let FromPortal::AuthorizationCreationFailed(failed) = read(&renamed(frame, event)) else { panic!("other") };
+            let FromPortal::AuthorizationCreationFailed(failed) = parse(&renamed(frame, event)) else {
+                panic!("other")
+            };
             assert_eq!(failed.reason, expected, "{reason}");
             assert_eq!(failed.violated_properties, ["remote_ip", "moon_phase"]);
         }
     }
     assert!(matches!(
-        read(&without("authorization_creation_failed", "violated_properties")),
+        parse(&without("authorization_creation_failed", "violated_properties")),
         FromPortal::AuthorizationCreationFailed(it) if it.violated_properties.is_empty()
     ));
 }
 
 #[test]
-fn candidates_keep_the_good_ones_under_all_names() {
+fn malformed_candidates_are_skipped_under_all_event_names() {
     let gateway = PeerId::Gateway("6a7e0000-0000-4000-8000-000000000001".parse::<GatewayId>().unwrap());
     let client = PeerId::Client("c11e0000-0000-4000-8000-000000000001".parse::<ClientId>().unwrap());
     let good = "candidate:1 1 udp 2130706431 192.0.2.1 52625 typ host";
@@ -187,7 +189,7 @@ fn candidates_keep_the_good_ones_under_all_names() {
         ("client_ice_candidates", "client_ice_candidates", client),
     ] {
         let frame = renamed(changed(like, |payload| payload["candidates"] = odd.clone()), event);
-        assert_eq!(read(&frame), FromPortal::IceCandidates { peer, candidates: vec![good.to_owned()] });
+        assert_eq!(parse(&frame), FromPortal::IceCandidates { peer, candidates: vec![good.to_owned()] });
     }
     for (like, event, peer) in [
         ("invalidate_ice_candidates", "invalidate_ice_candidates", gateway),
@@ -195,29 +197,29 @@ fn candidates_keep_the_good_ones_under_all_names() {
         ("invalidate_client_ice_candidates", "invalidate_client_ice_candidates", client),
     ] {
         let frame = renamed(changed(like, |payload| payload["candidates"] = odd.clone()), event);
-        assert_eq!(read(&frame), FromPortal::InvalidateIceCandidates { peer, candidates: vec![good.to_owned()] });
+        assert_eq!(parse(&frame), FromPortal::InvalidateIceCandidates { peer, candidates: vec![good.to_owned()] });
     }
 }
 
 #[test]
-fn relays_come_and_go() {
-    let FromPortal::RelaysPresence { disconnected, connected } = read(&frame("relays_presence")) else {
+fn relays_presence_is_parsed() {
+    let FromPortal::RelaysPresence { disconnected, connected } = parse(&frame("relays_presence")) else {
         panic!("other")
     };
     assert_eq!((disconnected.len(), connected.len()), (1, 1));
     let empty = changed("relays_presence", |payload| *payload = json!({ "disconnected_ids": [], "connected": [] }));
-    assert_eq!(read(&empty), FromPortal::RelaysPresence { disconnected: vec![], connected: vec![] });
+    assert_eq!(parse(&empty), FromPortal::RelaysPresence { disconnected: vec![], connected: vec![] });
 }
 
 fn access(frame: &Value) -> DeviceAccess {
-    match read(frame) {
+    match parse(frame) {
         FromPortal::ClientDeviceAccessAuthorized(access) => *access,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn access_between_devices_as_target_and_as_initiator() {
+fn device_access_is_parsed_for_target_and_initiator() {
     let event = "client_device_access_authorized";
     let target = access(&frame(event));
     assert_eq!(target.ice_role, IceRole::Controlled);
@@ -235,7 +237,7 @@ fn access_between_devices_as_target_and_as_initiator() {
 }
 
 #[test]
-fn a_grant_without_a_deadline_lasts_but_an_odd_deadline_grants_nothing() {
+fn grant_without_expiry_is_unlimited_and_malformed_expiry_is_rejected() {
     let event = "client_device_access_authorized";
     assert_eq!(access(&without(event, "expires_at")).grant.unwrap().expires_at, None);
     assert_eq!(access(&changed(event, |it| it["expires_at"] = json!(-5))).grant.unwrap().expires_at, Some(0));
@@ -248,7 +250,7 @@ fn a_grant_without_a_deadline_lasts_but_an_odd_deadline_grants_nothing() {
 }
 
 #[test]
-fn a_denial_names_either_address_both_or_none() {
+fn denial_contains_either_address_both_or_none() {
     for (ipv4, ipv6) in [
         (json!("100.64.3.8"), json!(null)),
         (json!(null), json!("fd00:2021:1111::2a")),
@@ -257,7 +259,7 @@ fn a_denial_names_either_address_both_or_none() {
     ] {
         let denied =
             changed("client_device_access_denied", |it| (it["ipv4"], it["ipv6"]) = (ipv4.clone(), ipv6.clone()));
-        let FromPortal::ClientDeviceAccessDenied { ipv4: v4, ipv6: v6, reason } = read(&denied) else {
+        let FromPortal::ClientDeviceAccessDenied { ipv4: v4, ipv6: v6, reason } = parse(&denied) else {
             panic!("other")
         };
         assert_eq!((v4.is_some(), v6.is_some()), (!ipv4.is_null(), !ipv6.is_null()));
@@ -265,58 +267,58 @@ fn a_denial_names_either_address_both_or_none() {
     }
     let bare =
         changed("client_device_access_denied", |it| *it = json!({ "reason": "missing_address", "resource_id": "x" }));
-    assert!(matches!(read(&bare), FromPortal::ClientDeviceAccessDenied { ipv4: None, ipv6: None, .. }));
+    assert!(matches!(parse(&bare), FromPortal::ClientDeviceAccessDenied { ipv4: None, ipv6: None, .. }));
 }
 
 #[test]
-fn names_of_devices_resolve_with_and_without_prefix() {
+fn resolved_device_addresses_may_have_a_prefix_length() {
     for (ipv4, ipv6) in [("100.64.9.4/32", "fd00:2021:1111::91/128"), ("100.64.9.4", "fd00:2021:1111::91")] {
         let resolved =
-            read(&changed("device_pool_domain_resolved", |it| (it["ipv4"], it["ipv6"]) = (json!(ipv4), json!(ipv6))));
+            parse(&changed("device_pool_domain_resolved", |it| (it["ipv4"], it["ipv6"]) = (json!(ipv4), json!(ipv6))));
         let FromPortal::DevicePoolDomainResolved { domain, ipv4, ipv6, .. } = resolved else { panic!("other") };
         assert_eq!(domain, "kim.laptops.example.net");
         assert_eq!(ipv4.map(IpAddr::from), Some("100.64.9.4".parse().unwrap()));
         assert_eq!(ipv6.map(IpAddr::from), Some("fd00:2021:1111::91".parse().unwrap()));
     }
     assert!(matches!(
-        read(&frame("device_pool_domain_resolution_failed")),
+        parse(&frame("device_pool_domain_resolution_failed")),
         FromPortal::DevicePoolDomainResolutionFailed { reason: FailReason::NotFound, .. }
     ));
 }
 
 #[test]
-fn the_rest() {
+fn remaining_messages_are_parsed() {
     let resource: ResourceId = "4e500000-0000-4000-8000-000000000004".parse().unwrap();
     let client: ClientId = "c11e0000-0000-4000-8000-000000000001".parse().unwrap();
-    assert_eq!(read(&frame("reject_access")), FromPortal::RejectAccess { client, resource });
+    assert_eq!(parse(&frame("reject_access")), FromPortal::RejectAccess { client, resource });
     assert!(matches!(
-        read(&frame("resource_filters_updated")),
+        parse(&frame("resource_filters_updated")),
         FromPortal::ResourceFiltersUpdated { filters, .. } if filters.permit(Protocol::Udp(9)) && !filters.permit(Protocol::Icmp)
     ));
     assert!(Incoming::parse(&without("resource_filters_updated", "filters").to_string()).is_err());
     assert_eq!(
-        read(&frame("client_ice_candidate_error")),
+        parse(&frame("client_ice_candidate_error")),
         FromPortal::ClientIceCandidateError { client, reason: FailReason::Offline }
     );
-    assert!(matches!(read(&frame("config_changed")), FromPortal::ConfigChanged(_)));
-    assert!(matches!(read(&frame("resource_created_or_updated")), FromPortal::ResourceCreatedOrUpdated(_)));
-    assert!(matches!(read(&frame("resource_deleted")), FromPortal::ResourceDeleted(_)));
+    assert!(matches!(parse(&frame("config_changed")), FromPortal::ConfigChanged(_)));
+    assert!(matches!(parse(&frame("resource_created_or_updated")), FromPortal::ResourceCreatedOrUpdated(_)));
+    assert!(matches!(parse(&frame("resource_deleted")), FromPortal::ResourceDeleted(_)));
 }
 
 #[test]
-fn frames_cut_anywhere_are_refused() {
+fn truncated_frames_are_rejected() {
     for line in FRAMES.lines() {
         for length in 0..line.len() {
-            assert_eq!(Incoming::parse(&line[..length]), Err(Unreadable::Truncated));
+            assert_eq!(Incoming::parse(&line[..length]), Err(FrameError::Truncated));
         }
     }
 }
 
 #[test]
-fn frames_with_any_flipped_bit_are_survived() {
+fn flipped_bits_never_panic() {
     for line in FRAMES.lines() {
         for position in 0..line.len() {
-            // Of long frames each byte loses another bit, of short ones each bit has its turn.
+            // All bits of short frames, one bit of each byte of long ones.
             let bits = if line.len() < 300 { 0..8 } else { position % 8..position % 8 + 1 };
             for bit in bits {
                 let mut damaged = line.as_bytes().to_vec();
@@ -330,17 +332,17 @@ fn frames_with_any_flipped_bit_are_survived() {
 }
 
 #[test]
-fn deep_nesting_is_survived() {
+fn deep_nesting_is_rejected() {
     let deep = format!(
         r#"{{"topic":"client","event":"init","ref":null,"payload":{}1{}}}"#,
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
-    assert_eq!(Incoming::parse(&deep), Err(Unreadable::NotAMessage));
+    assert_eq!(Incoming::parse(&deep), Err(FrameError::NotAMessage));
 }
 
 #[test]
-fn a_large_account_is_read() {
+fn large_account_is_parsed() {
     let init = init(&changed("init", |payload| {
         let resource = payload["resources"][0].clone();
         let relay = payload["relays"][0].clone();

@@ -1,55 +1,56 @@
-//! TLS towards others: which certificates this machine trusts, and what is wrong with one that it does not.
+//! TLS clients: the trusted root certificates, and the classification of certificate problems.
 //!
-//! The daemon and the diagnosis use it alike, so that what one refuses the other refuses, too.
+//! The daemon and the diagnosis both use this crate, so they accept and reject the same certificates. It does not open
+//! connections.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod flaw;
+mod certificate_problem;
 
 use std::{io, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::task::spawn_blocking;
 
-pub use flaw::Flaw;
+pub use certificate_problem::CertificateProblem;
 
-/// Which certificates are trusted.
+/// The trusted root certificates.
 #[derive(Clone, Debug)]
 pub enum Roots {
-    /// Those of the system, read anew for each connection: an administrator may just have added one.
+    /// Those of the system, loaded for each connection: an administrator may have added one.
     System,
-    /// These.
-    Given(Arc<RootCertStore>),
+    /// A fixed set.
+    Fixed(Arc<RootCertStore>),
 }
 
 impl Roots {
-    /// How to connect to somebody who speaks one of the `protocols` (ALPN); without any, nothing is said about it.
+    /// A client configuration that offers `protocols` by ALPN; without protocols it does not use ALPN.
     ///
     /// # Errors
-    /// There is no cryptography, or the runtime ends.
+    /// The cryptography provider supports no safe protocol version, or the runtime is shutting down.
     pub async fn client(&self, protocols: &[&[u8]]) -> io::Result<ClientConfig> {
         let mut config = builder()?.with_root_certificates(self.load().await?).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
 
-    /// The certificates themselves.
+    /// Loads the certificates.
     ///
     /// # Errors
-    /// The runtime ends.
+    /// The runtime is shutting down.
     pub async fn load(&self) -> io::Result<Arc<RootCertStore>> {
         match self {
             Self::System => spawn_blocking(system).await.map_err(io::Error::other),
-            Self::Given(roots) => Ok(roots.clone()),
+            Self::Fixed(roots) => Ok(roots.clone()),
         }
     }
 }
 
-/// What every connection of ours has in common.
+/// The common part of all client configurations.
 ///
 /// # Errors
-/// There is no cryptography.
+/// The cryptography provider supports no safe protocol version.
 pub fn builder() -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -61,8 +62,8 @@ fn system() -> Arc<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let (added, odd) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::warn!("this machine trusts no certificates at all (is ca-certificates installed?)");
+        tracing::warn!("no trusted root certificates found (is ca-certificates installed?)");
     }
-    tracing::trace!(added, odd, errors = found.errors.len(), "read the system's roots");
+    tracing::trace!(added, odd, errors = found.errors.len(), "loaded the system root certificates");
     Arc::new(roots)
 }

@@ -55,7 +55,7 @@ pub(super) async fn ask(wish: &Wish<'_>) -> Result<SignedIn, Failure> {
             pasted = token::from_terminal(&intro) => text(pasted?),
         }
     };
-    let answer = tokio::time::timeout(sign_in::PATIENCE, answer).await.map_err(|_| Failure::TimedOut)??;
+    let answer = tokio::time::timeout(sign_in::SIGN_IN_TIMEOUT, answer).await.map_err(|_| Failure::TimedOut)??;
     understand(&answer, attempt)
 }
 

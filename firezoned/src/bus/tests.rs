@@ -22,7 +22,7 @@ use zbus::{
 
 use super::*;
 use crate::{
-    config::file::Places,
+    config::file::ConfigPaths,
     session::{NamesRequest, Reason},
 };
 
@@ -83,11 +83,11 @@ impl TestBus {
 
 /// A daemon whose settings are in `files`.
 fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Receiver<Snapshot>) -> Daemon {
-    let places = Places {
+    let places = ConfigPaths {
         main: files.path().join("none.toml"),
         drop_ins: files.path().join("none.d"),
         stored: files.path().join("stored/settings.toml"),
-        inherited: files.path().join("none.json"),
+        imported: files.path().join("none.json"),
         owner: nix::unistd::geteuid().as_raw(),
     };
     let settings = Settings::start(crate::args::Args::default(), places, None, requests.clone());

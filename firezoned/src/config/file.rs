@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-pub use config_file::Places;
-use config_file::{Said, Trouble};
+pub use config_file::ConfigPaths;
+use config_file::{Entry, FileError};
 
 use super::{Mistake, Source, Told, Values, inherited, setting};
 
 /// Reads all files, the weakest first, so that later ones win.
-pub(super) fn read_all(places: &Places, values: &mut Values, mistakes: &mut Vec<Mistake>) {
+pub(super) fn read_all(places: &ConfigPaths, values: &mut Values, mistakes: &mut Vec<Mistake>) {
     // The daemon itself writes into this directory, and was given what it has found there.
     let owners = [places.owner, rustix::process::geteuid().as_raw()];
-    inherited::read(&places.inherited, &owners, values);
+    inherited::read(&places.imported, &owners, values);
     read(&places.stored, &owners, Source::stored, values, mistakes);
     read(&places.main, &[places.owner], Source::file, values, mistakes);
     match places.drop_ins() {
@@ -44,12 +44,12 @@ fn read(
     mistakes.append(&mut wrong);
     match read {
         Ok(()) => {}
-        Err(Trouble::Syntax { line, message }) => mistakes.push(Mistake::new(source(path, line), None, message)),
+        Err(FileError::Syntax { line, message }) => mistakes.push(Mistake::new(source(path, line), None, message)),
         Err(trouble) => mistakes.push(Mistake::of_file(path, trouble.to_string())),
     }
 }
 
-fn understand(said: &Said<'_>) -> Result<(&'static setting::Setting, String), String> {
+fn understand(said: &Entry<'_>) -> Result<(&'static setting::Setting, String), String> {
     use config_file::Value;
 
     if said.key == "token" {
@@ -61,7 +61,7 @@ fn understand(said: &Said<'_>) -> Result<(&'static setting::Setting, String), St
     };
     let text = match said.value {
         Value::Text(text) => text.to_owned(),
-        Value::Truth(truth) if setting.kind == setting::Kind::Truth => truth.to_string(),
+        Value::Bool(truth) if setting.kind == setting::Kind::Truth => truth.to_string(),
         _ if setting.kind == setting::Kind::Truth => return Err("must be true or false".to_owned()),
         _ => return Err("must be a text in quotation marks".to_owned()),
     };

@@ -20,7 +20,7 @@ struct AdvancedSettings {
 
 /// Reads it. What nobody has chosen, because it is what we do anyway, was not said.
 pub(super) fn read(path: &Path, owners: &[u32], values: &mut Values) {
-    let Ok(Some(text)) = config_file::text(path, owners) else { return };
+    let Ok(Some(text)) = config_file::read_text(path, owners) else { return };
     let Ok(AdvancedSettings { api_url, auth_url, log_filter }) = serde_json::from_str(&text) else { return };
     let said = [("api-url", api_url), ("auth-url", auth_url), ("log-filter", log_filter)];
     let said = said.map(|(key, text)| setting::find(key).map(|setting| (setting, text.trim().to_owned())));

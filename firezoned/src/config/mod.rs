@@ -30,7 +30,7 @@ use std::{
 use portal::ApiUrl;
 
 use self::{
-    file::Places,
+    file::ConfigPaths,
     setting::{SETTINGS, Setting},
 };
 use crate::{args::Args, host::DnsControl, logging::Filter};
@@ -123,7 +123,7 @@ impl Config {
     pub fn load(
         args: &Args,
         environment: impl Fn(&'static str) -> Option<OsString>,
-        places: &Places,
+        places: &ConfigPaths,
     ) -> Result<Self, InvalidConfig> {
         let (mut values, mut mistakes) = (Values::new(), Vec::new());
         file::read_all(places, &mut values, &mut mistakes);

@@ -27,13 +27,13 @@ impl Machine {
         self
     }
 
-    fn places(&self) -> Places {
+    fn places(&self) -> ConfigPaths {
         let path = |name: &str| self.directory.path().join(name);
-        Places {
+        ConfigPaths {
             main: path("firezoned.toml"),
             drop_ins: path("firezoned.toml.d"),
             stored: path("settings.toml"),
-            inherited: path("advanced_settings.json"),
+            imported: path("advanced_settings.json"),
             owner: rustix::process::geteuid().as_raw(),
         }
     }
@@ -153,7 +153,7 @@ fn what_the_client_before_has_left_can_make_no_mistake() {
     let told = r#"{"auth_url":"https://app.example.net/","api_url":"wss://api.example.net/","log_filter":""}"#;
     let machine = Machine::new().with("advanced_settings.json", told);
     assert_eq!(machine.config().api_url.host(), "api.example.net");
-    fs::set_permissions(machine.places().inherited, fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(machine.places().imported, fs::Permissions::from_mode(0o666)).unwrap();
     assert_eq!(machine.config().api_url.host(), "api.firezone.dev", "anybody may have said that");
 }
 
@@ -212,7 +212,7 @@ fn a_file_that_others_can_change_is_refused() {
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(machine.load().is_ok());
-    let places = Places { owner: machine.places().owner + 1, ..machine.places() };
+    let places = ConfigPaths { owner: machine.places().owner + 1, ..machine.places() };
     let complaint = Config::load(&machine.args, |_| None, &places).unwrap_err().to_string();
     assert!(complaint.contains("chown root it"), "{complaint}");
 }

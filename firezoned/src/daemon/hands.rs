@@ -171,9 +171,9 @@ impl Hands {
     fn link_says(&mut self, event: Option<link::Event>) -> Input {
         match event {
             Some(link::Event::Joined) => Input::Joined,
-            Some(link::Event::Lost { why, retry }) => {
-                tracing::debug!(why = why.code(), retry_in = ?retry.after, "the portal is away");
-                words::lost(why)
+            Some(link::Event::Disconnected { error, retry }) => {
+                tracing::debug!(error = error.code(), retry_in = ?retry.after, "the portal is unreachable");
+                words::lost(error)
             }
             Some(link::Event::Message(message)) => Input::FromPortal(message),
             Some(link::Event::Ended(end)) => {

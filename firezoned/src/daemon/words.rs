@@ -1,38 +1,38 @@
 //! The words of the rooms below, translated into the session's, and the session's into a line for people.
 
 use dbus_api::State;
-use portal::{DialError, End, Lost, Verdict};
+use portal::{ConnectionError, DialError, SessionEnd, TokenRejection};
 
 use crate::{
     session::{Input, Reason},
     snapshot::Snapshot,
 };
 
-pub(crate) fn lost(why: Lost) -> Input {
+pub(crate) fn lost(why: ConnectionError) -> Input {
     Input::Lost(match why {
-        Lost::Rejected(rejection) => return Input::Rejected(rejection),
-        Lost::Dial(DialError::Certificate | DialError::Tls) => Reason::PortalTls,
-        Lost::Dial(DialError::CannotMark) => Reason::CannotMark,
-        Lost::Dial(DialError::NoAddress | DialError::Unreachable | DialError::NotAPortal)
-        | Lost::ConnectTimedOut
-        | Lost::JoinTimedOut
-        | Lost::JoinRefused
-        | Lost::Silent
-        | Lost::Blocked
-        | Lost::Closed(_)
-        | Lost::ChannelClosed
-        | Lost::Truncated
-        | Lost::Broken => Reason::PortalUnreachable,
+        ConnectionError::Rejected(rejection) => return Input::Rejected(rejection),
+        ConnectionError::Dial(DialError::Certificate | DialError::Tls) => Reason::PortalTls,
+        ConnectionError::Dial(DialError::SocketMarkDenied) => Reason::CannotMark,
+        ConnectionError::Dial(DialError::NameNotResolved | DialError::Unreachable | DialError::NotAPortal)
+        | ConnectionError::ConnectTimedOut
+        | ConnectionError::JoinTimedOut
+        | ConnectionError::JoinRefused
+        | ConnectionError::HeartbeatTimedOut
+        | ConnectionError::WriteTimedOut
+        | ConnectionError::Closed(_)
+        | ConnectionError::ChannelClosed
+        | ConnectionError::TruncatedFrame
+        | ConnectionError::SocketFailed => Reason::PortalUnreachable,
     })
 }
 
-pub(crate) fn end(end: End) -> Reason {
+pub(crate) fn end(end: SessionEnd) -> Reason {
     match end {
-        End::SignInAgain(Verdict::InvalidToken) => Reason::InvalidToken,
-        End::SignInAgain(Verdict::MissingToken) => Reason::MissingToken,
-        End::SignInAgain(Verdict::TokenExpired) => Reason::TokenExpired,
-        End::CannotMark => Reason::CannotMark,
-        End::Away => Reason::PortalUnreachable,
+        SessionEnd::TokenRejected(TokenRejection::InvalidToken) => Reason::InvalidToken,
+        SessionEnd::TokenRejected(TokenRejection::MissingToken) => Reason::MissingToken,
+        SessionEnd::TokenRejected(TokenRejection::TokenExpired) => Reason::TokenExpired,
+        SessionEnd::SocketMarkDenied => Reason::CannotMark,
+        SessionEnd::PortalUnreachable => Reason::PortalUnreachable,
     }
 }
 

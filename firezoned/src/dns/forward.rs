@@ -11,7 +11,7 @@ use std::{
 use dns::{NoResponse, Response, Upstream, Via};
 use hickory_proto::op;
 use model::{Encryption, Resolver};
-use tls::{Flaw, Roots};
+use tls::{CertificateProblem, Roots};
 use tokio::time::timeout;
 
 use super::{
@@ -271,7 +271,7 @@ impl From<&NoAnswer> for Failure {
         match error {
             NoAnswer::TimedOut => Self::TimedOut,
             NoAnswer::CannotMark => Self::CannotMark,
-            NoAnswer::Io(error) if Flaw::of(error).is_some() => Self::Certificate,
+            NoAnswer::Io(error) if CertificateProblem::of(error).is_some() => Self::Certificate,
             NoAnswer::Io(_) | NoAnswer::Closed => Self::Unreachable,
             NoAnswer::NoAddress => Self::NoAddress,
             NoAnswer::NoServerName => Self::Certificate,

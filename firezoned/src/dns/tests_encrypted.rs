@@ -119,7 +119,7 @@ fn certificate(protocols: &[&[u8]]) -> (TlsAcceptor, Roots) {
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
-    (Arc::new(config).into(), Roots::Given(Arc::new(roots)))
+    (Arc::new(config).into(), Roots::Fixed(Arc::new(roots)))
 }
 
 fn query(id: u16) -> (Query, Vec<u8>) {

@@ -9,7 +9,7 @@ use std::{
 
 use ::tls::Roots;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use portal::{ApiUrl, DialError, Lost, Request};
+use portal::{ApiUrl, ConnectionError, DialError, Request};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -50,7 +50,7 @@ pub(super) struct Dialed {
     /// Where the portal is, if that was found out.
     pub(super) addresses: Vec<IpAddr>,
     /// The socket, or why there is none.
-    pub(super) outcome: Result<WebSocket, Lost>,
+    pub(super) outcome: Result<WebSocket, ConnectionError>,
 }
 
 impl Dialer {
@@ -92,9 +92,9 @@ impl Dialer {
         .boxed()
     }
 
-    async fn connect(&self, request: &Request, addresses: &mut Vec<IpAddr>) -> Result<WebSocket, Lost> {
+    async fn connect(&self, request: &Request, addresses: &mut Vec<IpAddr>) -> Result<WebSocket, ConnectionError> {
         let stream = match self.reach(addresses).await {
-            Err(DialError::NoAddress) if !self.known.is_empty() => {
+            Err(DialError::NameNotResolved) if !self.known.is_empty() => {
                 tracing::debug!("nobody knows where the portal is; trying where it was");
                 let attempts = self.known.iter().map(|&ip| self.attempt(ip)).collect();
                 first(attempts).await?
@@ -127,13 +127,13 @@ impl Dialer {
                 outcome = &mut resolving, if resolved.is_none() => resolved = Some(outcome),
                 Some(attempt) = attempts.next(), if !attempts.is_empty() => match attempt {
                     Ok(stream) => return Ok(stream),
-                    Err(DialError::CannotMark) => return Err(DialError::CannotMark),
+                    Err(DialError::SocketMarkDenied) => return Err(DialError::SocketMarkDenied),
                     Err(_) => unreachable = true,
                 },
                 else => break,
             }
             match resolved {
-                Some(Err(DialError::CannotMark)) => return Err(DialError::CannotMark),
+                Some(Err(DialError::SocketMarkDenied)) => return Err(DialError::SocketMarkDenied),
                 Some(_) if attempts.is_empty() && news.is_empty() => break,
                 Some(_) | None => {}
             }
@@ -160,7 +160,7 @@ pub(super) fn mark(socket: &SockRef<'_>, mark: u32) -> Result<(), DialError> {
         return Ok(());
     }
     socket.set_mark(mark).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => DialError::CannotMark,
+        io::ErrorKind::PermissionDenied => DialError::SocketMarkDenied,
         _ => DialError::Unreachable,
     })
 }
@@ -172,7 +172,7 @@ async fn first(
     while let Some(attempt) = attempts.next().await {
         match attempt {
             Ok(stream) => return Ok(stream),
-            Err(DialError::CannotMark) => return Err(DialError::CannotMark),
+            Err(DialError::SocketMarkDenied) => return Err(DialError::SocketMarkDenied),
             Err(_) => {}
         }
     }

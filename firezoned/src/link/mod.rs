@@ -22,7 +22,7 @@ mod tests;
 use std::time::Duration;
 
 use model::{FromPortal, PeerId, PublicKey, Resolver, ToPortal};
-use portal::{End, Login, Lost, Retry};
+use portal::{ConnectionError, Login, Retry, SessionEnd};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::dial::Dialer;
@@ -48,11 +48,11 @@ pub enum Event {
     /// The portal listens to us; the snapshot follows.
     Joined,
     /// It does not, or no longer; we try again.
-    Lost { why: Lost, retry: Retry },
+    Disconnected { error: ConnectionError, retry: Retry },
     /// Something for the tunnel.
     Message(FromPortal),
     /// It is over; no more events follow.
-    Ended(End),
+    Ended(SessionEnd),
 }
 
 /// A running line. Dropping it, or its `commands`, closes the connection.

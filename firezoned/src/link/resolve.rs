@@ -45,8 +45,8 @@ pub(super) async fn resolve(
         found.add(ip);
     }
     let asked = dns::look_up(resolver.mark, resolver.roots, resolver.servers, host, &mut |ip| found.add(ip)).await;
-    asked.map_err(|dns::CannotMark| DialError::CannotMark)?;
-    if found.addresses.is_empty() { Err(DialError::NoAddress) } else { Ok(()) }
+    asked.map_err(|dns::CannotMark| DialError::SocketMarkDenied)?;
+    if found.addresses.is_empty() { Err(DialError::NameNotResolved) } else { Ok(()) }
 }
 
 impl Found<'_> {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration, time::Instant};
 
 use futures_util::future::BoxFuture;
 use model::PublicKey;
-use portal::{Action, Connection, Login, Lost, Socket};
+use portal::{Action, Connection, ConnectionError, Login, Socket};
 use rand::{TryRngCore as _, rngs::OsRng};
 use tokio::{
     sync::mpsc,
@@ -85,10 +85,10 @@ impl Line {
         match command {
             Command::Send(message) => self.connection.handle_send(message),
             Command::Reconnect { public_key } => self.connection.reconnect(public_key, now()),
-            Command::Forget(peer) => self.connection.forget(peer),
+            Command::Forget(peer) => self.connection.forget_peer(peer),
             Command::Resolvers(resolvers) => {
                 if self.dialer.use_resolvers(resolvers) {
-                    self.connection.hurry(now());
+                    self.connection.retry_now(now());
                 }
             }
             Command::Close => self.connection.close(),
@@ -111,8 +111,8 @@ impl Line {
         match step {
             Step::Written => self.connection.handle_written(socket, now()),
             Step::Text(text) => self.connection.handle_text(socket, &text, now()),
-            Step::Closed(code) => self.connection.handle_lost(socket, Lost::Closed(code), now()),
-            Step::Broken => self.connection.handle_lost(socket, Lost::Broken, now()),
+            Step::Closed(code) => self.connection.handle_lost(socket, ConnectionError::Closed(code), now()),
+            Step::Broken => self.connection.handle_lost(socket, ConnectionError::SocketFailed, now()),
         }
     }
 
@@ -135,7 +135,7 @@ impl Line {
         while let Some(event) = self.connection.poll_event() {
             self.untaken.push_back(match event {
                 portal::Event::Joined => Event::Joined,
-                portal::Event::Lost { why, retry } => Event::Lost { why, retry },
+                portal::Event::Disconnected { error, retry } => Event::Disconnected { error, retry },
                 portal::Event::Message(message) => Event::Message(message),
                 portal::Event::Ended(end) => Event::Ended(end),
             });

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use portal::DialError;
 use rustls::pki_types::ServerName;
-use tls::{Flaw, Roots};
+use tls::{CertificateProblem, Roots};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -21,5 +21,5 @@ pub(super) async fn connect(stream: TcpStream, host: &str, roots: &Roots) -> Res
 
 fn blame(error: &io::Error) -> DialError {
     tracing::debug!(%error, "TLS failed");
-    if Flaw::of(error).is_some() { DialError::Certificate } else { DialError::Tls }
+    if CertificateProblem::of(error).is_some() { DialError::Certificate } else { DialError::Tls }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use portal::{DialError, Lost, Rejection, Request};
+use portal::{ConnectionError, DialError, Rejection, Request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -24,10 +24,10 @@ const BODY: Duration = Duration::from_secs(2);
 const MOST_HEADERS: usize = 64;
 
 /// Asks for the upgrade and judges the answer.
-pub(super) async fn upgrade(mut stream: Stream, request: &Request) -> Result<WebSocket, Lost> {
+pub(super) async fn upgrade(mut stream: Stream, request: &Request) -> Result<WebSocket, ConnectionError> {
     let key = generate_key();
-    stream.write_all(head(request, &key).as_bytes()).await.map_err(|_| Lost::Broken)?;
-    stream.flush().await.map_err(|_| Lost::Broken)?;
+    stream.write_all(head(request, &key).as_bytes()).await.map_err(|_| ConnectionError::SocketFailed)?;
+    stream.flush().await.map_err(|_| ConnectionError::SocketFailed)?;
     let mut buffer = Vec::new();
     let (head, length) = response(&mut stream, &mut buffer).await?;
     let rest = buffer.split_off(length);
@@ -36,7 +36,7 @@ pub(super) async fn upgrade(mut stream: Stream, request: &Request) -> Result<Web
         return Ok(WebSocket::new(stream, rest).await);
     }
     let body = body(&mut stream, &head, rest).await;
-    Err(Lost::Rejected(head.rejection(&body)))
+    Err(ConnectionError::Rejected(head.rejection(&body)))
 }
 
 /// No `Origin`: the portal compares it with its own host. No subprotocol and no extensions.
@@ -57,7 +57,7 @@ fn head(request: &Request, key: &str) -> Zeroizing<String> {
 }
 
 /// Reads until a final response's head is complete; returns it and where it ends.
-async fn response(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(Head, usize), Lost> {
+async fn response(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(Head, usize), ConnectionError> {
     loop {
         match Head::parse(buffer)? {
             // An interim answer, RFC 9110 §15.2.
@@ -67,7 +67,7 @@ async fn response(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(Head, us
             Some(done) => return Ok(done),
             None if buffer.len() >= LARGEST_HEAD => return Err(DialError::NotAPortal.into()),
             None => match stream.read_buf(buffer).await {
-                Ok(0) | Err(_) => return Err(Lost::Broken),
+                Ok(0) | Err(_) => return Err(ConnectionError::SocketFailed),
                 Ok(_) => {}
             },
         }
@@ -123,7 +123,7 @@ struct Head {
 }
 
 impl Head {
-    fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Lost> {
+    fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ConnectionError> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(bytes) {
@@ -149,7 +149,7 @@ impl Head {
         Ok(Some((head, length)))
     }
 
-    fn accepts(&self, key: &str) -> Result<(), Lost> {
+    fn accepts(&self, key: &str) -> Result<(), ConnectionError> {
         let is = |value: &Option<String>, word: &str| {
             value.as_deref().is_some_and(|value| value.split(',').any(|it| it.trim().eq_ignore_ascii_case(word)))
         };
@@ -191,7 +191,7 @@ mod tests {
             ("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "AAAA"),
             ("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"),
         ] {
-            assert_eq!(judge(&good.replace(from, to)), Err(Lost::Dial(DialError::NotAPortal)), "{to}");
+            assert_eq!(judge(&good.replace(from, to)), Err(ConnectionError::Dial(DialError::NotAPortal)), "{to}");
         }
     }
 

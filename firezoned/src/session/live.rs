@@ -232,7 +232,7 @@ impl Live {
     fn rejected(&mut self, rejection: Rejection) {
         self.joined = false;
         if !rejection.is_rate_limit() {
-            let is_hopeless = rejection.needs_an_administrator();
+            let is_hopeless = rejection.needs_administrator();
             self.lost = Some(if is_hopeless { Reason::PortalRejected } else { Reason::PortalUnreachable });
             self.health.portal(Some(rejection));
         }

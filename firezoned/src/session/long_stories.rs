@@ -8,7 +8,9 @@ use std::{
 
 use dbus_api::State;
 use model::PublicKey;
-use portal::{Action, Connection, DialError, Event, Login, Lost, Rejection, Socket, UserAgent, user_agent::Facts};
+use portal::{
+    Action, Connection, ConnectionError, DialError, Event, Login, Rejection, Socket, UserAgent, user_agent::SystemInfo,
+};
 use serde_json::{Value, json};
 use tunnel::InterfaceConfig;
 
@@ -136,7 +138,7 @@ impl World {
                 }
                 Effect::LinkResolvers(_) => {
                     if let Some(line) = &mut self.line {
-                        line.hurry(self.now);
+                        line.retry_now(self.now);
                     }
                 }
                 Effect::ToTunnel(model::FromPortal::Init(_)) => inputs.push_back(Input::Interface(interface())),
@@ -158,10 +160,10 @@ impl World {
                     Action::Dial { socket, .. } => {
                         self.dials.push(self.now);
                         match self.out_there {
-                            OutThere::Nothing => line.handle_lost(socket, DialError::NoAddress.into(), self.now),
+                            OutThere::Nothing => line.handle_lost(socket, DialError::NameNotResolved.into(), self.now),
                             OutThere::NoPortal => line.handle_lost(socket, DialError::Unreachable.into(), self.now),
                             OutThere::Refusal(status, code) => {
-                                line.handle_lost(socket, Lost::Rejected(rejection(status, code)), self.now);
+                                line.handle_lost(socket, ConnectionError::Rejected(rejection(status, code)), self.now);
                             }
                             OutThere::Portal => {
                                 (self.socket, self.is_alive) = (Some(socket), true);
@@ -195,7 +197,7 @@ impl World {
         while let Some(event) = line.poll_event() {
             inputs.push_back(match event {
                 Event::Joined => Input::Joined,
-                Event::Lost { why, .. } => words::lost(why),
+                Event::Disconnected { error, .. } => words::lost(error),
                 Event::Message(message) => Input::FromPortal(message),
                 Event::Ended(end) => Input::Ended(words::end(end)),
             });
@@ -213,7 +215,7 @@ impl World {
     /// The connection breaks.
     fn cut(&mut self) {
         let socket = self.socket.take().unwrap();
-        self.line.as_mut().unwrap().handle_lost(socket, Lost::Broken, self.now);
+        self.line.as_mut().unwrap().handle_lost(socket, ConnectionError::SocketFailed, self.now);
         self.settle();
     }
 
@@ -271,7 +273,7 @@ fn login(token: model::Secret) -> Login {
         token,
         external_id: "box".to_owned(),
         name: "box".to_owned(),
-        user_agent: UserAgent::new(&Facts::default(), "0.1.0"),
+        user_agent: UserAgent::new(&SystemInfo::default(), "0.1.0"),
         device_serial: None,
         device_uuid: None,
     }
@@ -338,7 +340,7 @@ fn two_clients_with_one_identity_push_each_other_out_and_people_are_told_why() {
     worlds[0].hear("disconnect", &json!({ "reason": "token_expired" }));
     assert_eq!(worlds[0].seen(), (State::SignedOut, "token_expired"));
     assert_eq!(worlds[0].below, ["close tunnel", "restore host"]);
-    let told = portal::Verdict::TokenExpired.to_string();
+    let told = portal::TokenRejection::TokenExpired.to_string();
     assert!(told.contains("another device with the same identity"), "{told}");
     for world in &mut worlds {
         world.pass(DAY);

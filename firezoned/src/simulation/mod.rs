@@ -25,7 +25,7 @@ use crate::{
     args::Args,
     bus::{self, Bus},
     clock::Clock,
-    config::{Config, file::Places},
+    config::{Config, file::ConfigPaths},
     dns::Forwarder,
     logging, process,
     session::{Effect, Input, Mode, Request, Session},
@@ -51,7 +51,7 @@ pub fn start(args: Args) -> anyhow::Result<()> {
     process::runtime()?.block_on(run(args, &config, places, logs))
 }
 
-async fn run(args: Args, config: &Config, places: Places, logs: logging::Logs) -> anyhow::Result<()> {
+async fn run(args: Args, config: &Config, places: ConfigPaths, logs: logging::Logs) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen for signals")?;
     let connection = connect(args.simulation.sim_bus.as_deref()).await?;
     let clock = Clock::new();
@@ -95,16 +95,16 @@ async fn identity(bus: &Connection) -> zbus::Result<String> {
 }
 
 /// Settings of the simulation, apart from those of this machine.
-fn places() -> anyhow::Result<Places> {
+fn places() -> anyhow::Result<ConfigPaths> {
     let directory = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let parent = directory("XDG_RUNTIME_DIR").or_else(|| Some(env::home_dir()?.join(".cache")));
     let own = parent.context("find a place for settings: you have no home")?.join("firezoned-sim");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&own).context("make a place for settings")?;
-    Ok(Places {
+    Ok(ConfigPaths {
         main: own.join("firezoned.toml"),
         drop_ins: own.join("firezoned.toml.d"),
         stored: own.join("settings.toml"),
-        inherited: own.join("advanced_settings.json"),
+        imported: own.join("advanced_settings.json"),
         owner: rustix::process::geteuid().as_raw(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use tls::Flaw;
+use tls::CertificateProblem;
 
 use super::{Finding, failed, ok, translatable, warning};
 use crate::portal::{Knock, Outcome};
@@ -53,27 +53,29 @@ fn reason(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn distrusted(flaw: Flaw) -> (&'static str, &'static str) {
-    match flaw {
-        Flaw::Expired => (
+fn distrusted(problem: CertificateProblem) -> (&'static str, &'static str) {
+    match problem {
+        CertificateProblem::Expired => (
             "has a certificate whose time is over",
             translatable("check the clock (timedatectl); if it is right, tell whoever runs the portal"),
         ),
-        Flaw::NotYetValid => (
+        CertificateProblem::NotYetValid => (
             "has a certificate whose time has not come",
             translatable("check the clock (timedatectl); if it is right, tell whoever runs the portal"),
         ),
-        Flaw::UnknownIssuer => (
+        CertificateProblem::UnknownIssuer => (
             "has a certificate of somebody whom this machine does not trust",
             translatable(
                 "find out whether somebody inspects TLS on the way; if the issuer is yours, add it: update-ca-certificates",
             ),
         ),
-        Flaw::OtherName => (
+        CertificateProblem::NameMismatch => (
             "has a certificate for another name",
             translatable("check the setting api-url; a network that wants a page to be visited first looks like this"),
         ),
-        Flaw::Other => ("has a certificate that makes no sense", translatable("tell whoever runs the portal")),
+        CertificateProblem::Other => {
+            ("has a certificate that makes no sense", translatable("tell whoever runs the portal"))
+        }
     }
 }
 
@@ -89,7 +91,13 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_has_its_own_words() {
-        let flaws = [Flaw::Expired, Flaw::NotYetValid, Flaw::UnknownIssuer, Flaw::OtherName, Flaw::Other];
+        let flaws = [
+            CertificateProblem::Expired,
+            CertificateProblem::NotYetValid,
+            CertificateProblem::UnknownIssuer,
+            CertificateProblem::NameMismatch,
+            CertificateProblem::Other,
+        ];
         let kinds = [ErrorKind::ConnectionRefused, ErrorKind::TimedOut, ErrorKind::HostUnreachable];
         let mut ways: Vec<Outcome> = flaws.map(Outcome::Distrusted).into();
         ways.extend(kinds.map(Outcome::Unreachable));

@@ -8,7 +8,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use ::portal::ApiUrl;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tls::{Flaw, Roots};
+use tls::{CertificateProblem, Roots};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::timeout,
@@ -48,7 +48,7 @@ pub enum Outcome {
     /// Nobody takes the connection.
     Unreachable(io::ErrorKind),
     /// Its certificate is not trusted.
-    Distrusted(Flaw),
+    Distrusted(CertificateProblem),
     /// No certificate is.
     TrustsNobody,
     /// What answers does not speak TLS, or says nothing.
@@ -85,12 +85,12 @@ async fn greet(stream: TcpStream, host: &str, roots: &Roots) -> Result<Outcome, 
     if roots.is_empty() {
         return Err(Outcome::TrustsNobody);
     }
-    let config = Roots::Given(roots).client(&[]).await.map_err(|_| Outcome::NoTls)?;
+    let config = Roots::Fixed(roots).client(&[]).await.map_err(|_| Outcome::NoTls)?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| Outcome::NoTls)?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match timeout(STEP, handshake).await {
         Ok(Ok(_)) => Ok(Outcome::Answers { is_tls: true }),
-        Ok(Err(error)) => Err(Flaw::of(&error).map_or(Outcome::NoTls, Outcome::Distrusted)),
+        Ok(Err(error)) => Err(CertificateProblem::of(&error).map_or(Outcome::NoTls, Outcome::Distrusted)),
         Err(_) => Err(Outcome::NoTls),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ::portal::ApiUrl;
-use config_file::{Places, Trouble, Value};
+use config_file::{ConfigPaths, FileError, Value};
 
 use crate::neighbours::Unit;
 
@@ -37,7 +37,7 @@ impl Said {
     pub(crate) fn read(root: &Path, owner: u32, unit: Option<&Unit>, own: Option<String>) -> Self {
         let mut said = Self { url: ApiUrl::DEFAULT.to_owned(), by: String::new(), unread: Vec::new(), mistake: None };
         let places = places(root, owner);
-        let unread = said.inherited(&places.inherited, owner);
+        let unread = said.inherited(&places.imported, owner);
         said.files(&places);
         for line in unit.iter().flat_map(|it| &it.environment) {
             said.variable(line, "the unit firezone-client");
@@ -77,9 +77,9 @@ impl Said {
         // The state directory is the daemon's, and with it what was found there.
         let state = path.parent().and_then(Path::parent).and_then(|it| fs::metadata(it).ok());
         let owners = [owner, state.map_or(owner, |it| it.uid())];
-        let text = match config_file::text(path, &owners) {
+        let text = match config_file::read_text(path, &owners) {
             Ok(text) => text?,
-            Err(Trouble::Unreadable(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(FileError::Unreadable(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Some(path.display().to_string());
             }
             Err(_) => return None,
@@ -97,7 +97,7 @@ impl Said {
         None
     }
 
-    fn files(&mut self, places: &Places) {
+    fn files(&mut self, places: &ConfigPaths) {
         self.file(&places.main, places.owner);
         match places.drop_ins() {
             Ok(paths) => paths.iter().for_each(|path| self.file(path, places.owner)),
@@ -111,7 +111,7 @@ impl Said {
             if it.key == KEY {
                 said = Some(match it.value {
                     Value::Text(url) => Ok((url.to_owned(), format!("{}:{}", path.display(), it.line))),
-                    Value::Truth(_) | Value::Other => Err(it.line),
+                    Value::Bool(_) | Value::Other => Err(it.line),
                 });
             }
         });
@@ -129,12 +129,12 @@ impl Said {
         }
     }
 
-    fn trouble(&mut self, path: &Path, trouble: Trouble) {
+    fn trouble(&mut self, path: &Path, trouble: FileError) {
         match trouble {
-            Trouble::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            FileError::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.unread.push(path.display().to_string());
             }
-            Trouble::Syntax { line, message } => self.wrong(path, &format!(":{line}"), &message),
+            FileError::Syntax { line, message } => self.wrong(path, &format!(":{line}"), &message),
             trouble => self.wrong(path, "", &trouble.to_string()),
         }
     }
@@ -168,10 +168,10 @@ impl Said {
     }
 }
 
-fn places(root: &Path, owner: u32) -> Places {
-    let Places { main, drop_ins, stored, inherited, .. } = Places::default();
-    let [main, drop_ins, stored, inherited] = [main, drop_ins, stored, inherited].map(|it| below(root, &it));
-    Places { main, drop_ins, stored, inherited, owner }
+fn places(root: &Path, owner: u32) -> ConfigPaths {
+    let ConfigPaths { main, drop_ins, stored, imported, .. } = ConfigPaths::default();
+    let [main, drop_ins, stored, imported] = [main, drop_ins, stored, imported].map(|it| below(root, &it));
+    ConfigPaths { main, drop_ins, stored, imported, owner }
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {

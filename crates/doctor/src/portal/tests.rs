@@ -127,7 +127,7 @@ async fn portal() -> (u16, Roots) {
     });
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
-    (port, Roots::Given(Arc::new(roots)))
+    (port, Roots::Fixed(Arc::new(roots)))
 }
 
 async fn outcome(url: &str, roots: &Roots) -> Outcome {
@@ -146,9 +146,12 @@ async fn a_knock_tells_what_is_wrong_with_a_certificate() {
     assert_eq!(greeted(&trusted).await, Outcome::Answers { is_tls: true });
     let mut others = RootCertStore::empty();
     others.add(CertificateDer::from_pem_slice(OTHER).unwrap()).unwrap();
-    assert_eq!(greeted(&Roots::Given(Arc::new(others))).await, Outcome::Distrusted(Flaw::UnknownIssuer));
-    assert_eq!(outcome(&format!("wss://127.0.0.1:{port}"), &trusted).await, Outcome::Distrusted(Flaw::OtherName));
-    let nobody = Roots::Given(Arc::new(RootCertStore::empty()));
+    assert_eq!(greeted(&Roots::Fixed(Arc::new(others))).await, Outcome::Distrusted(CertificateProblem::UnknownIssuer));
+    assert_eq!(
+        outcome(&format!("wss://127.0.0.1:{port}"), &trusted).await,
+        Outcome::Distrusted(CertificateProblem::NameMismatch)
+    );
+    let nobody = Roots::Fixed(Arc::new(RootCertStore::empty()));
     assert_eq!(outcome(&format!("wss://127.0.0.1:{port}"), &nobody).await, Outcome::TrustsNobody);
     assert_eq!(outcome(&format!("ws://127.0.0.1:{port}"), &nobody).await, Outcome::Answers { is_tls: false });
     assert_eq!(outcome("wss://no-such-name.invalid", &trusted).await, Outcome::NoName);

@@ -1,72 +1,75 @@
-//! What the portal says, from frames.
+//! Frames from the portal.
 
 use model::{FromPortal, json::Malformed};
 use serde_json::Value;
 
 use super::payload;
 
-/// One frame of the portal's.
+/// One frame from the portal.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Incoming {
-    /// The answer to the message with this number, if it has one.
-    Reply { topic: String, number: Option<u64>, answer: Answer },
-    /// Something for the tunnel.
+    /// The reply to the message with this `ref`, if the frame contains one.
+    Reply { topic: String, reference: Option<u64>, status: ReplyStatus },
+    /// A message for the tunnel.
     Message(FromPortal),
-    /// The channel is over although the socket is open.
+    /// The channel is closed; the socket is still open.
     ChannelClosed,
-    /// The channel crashed; the portal closes the socket next.
+    /// The channel crashed; the portal will close the socket.
     ChannelError,
-    /// The session is over. Also said to a device when another one with the same identity joins.
+    /// The session has expired. The portal also sends this when another device with the same identity joins.
     TokenExpired,
-    /// The portal is about to close the socket for some other reason.
+    /// The portal will close the socket for another reason.
     Disconnect,
-    /// Something that needs no attention.
+    /// A known event that has no effect on a client.
     Ignored,
 }
 
-/// What a reply says.
+/// The status of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// Done.
+pub enum ReplyStatus {
+    /// Success.
     Ok,
-    /// The portal knows no such channel (any more).
+    /// The portal does not know the channel, or no longer.
     UnmatchedTopic,
-    /// Anything else went wrong.
+    /// Any other error.
     Error,
 }
 
-/// A frame that means nothing to us.
+/// Why a frame was not understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// Its end is missing.
-    #[error("the frame is cut short")]
+pub enum FrameError {
+    /// The JSON ends too early.
+    #[error("the frame is truncated")]
     Truncated,
-    /// It is not JSON, or not a message.
+    /// Not JSON, or not an object with `topic` and `event`.
     #[error("the frame is not a message")]
     NotAMessage,
-    /// We do not know the event.
+    /// The event is unknown.
     #[error("unknown event")]
     UnknownEvent,
-    /// We know the event, but not with such a payload.
+    /// The event is known, but its payload is malformed.
     #[error("malformed payload")]
     Payload(#[source] Malformed),
 }
 
 impl Incoming {
-    /// Understands one text frame.
-    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+    /// Parses one text frame.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn parse(text: &str) -> Result<Self, FrameError> {
         let frame: Value = serde_json::from_str(text)
-            .map_err(|error| if error.is_eof() { Unreadable::Truncated } else { Unreadable::NotAMessage })?;
+            .map_err(|error| if error.is_eof() { FrameError::Truncated } else { FrameError::NotAMessage })?;
         let member = |key| frame.get(key).and_then(Value::as_str);
         let (Some(topic), Some(event)) = (member("topic"), member("event")) else {
-            return Err(Unreadable::NotAMessage);
+            return Err(FrameError::NotAMessage);
         };
         let payload = frame.get("payload").unwrap_or(&Value::Null);
         match event {
             "phx_reply" => Ok(Self::Reply {
                 topic: topic.to_owned(),
-                number: frame.get("ref").and_then(Value::as_u64),
-                answer: answer(payload),
+                reference: frame.get("ref").and_then(Value::as_u64),
+                status: reply_status(payload),
             }),
             "phx_close" => Ok(Self::ChannelClosed),
             "phx_error" => Ok(Self::ChannelError),
@@ -74,23 +77,23 @@ impl Incoming {
                 Some("token_expired") => Ok(Self::TokenExpired),
                 Some(_) | None => Ok(Self::Disconnect),
             },
-            // Older portals; grants are brought up to date by the snapshot anyway.
+            // Sent by older portals. `init` updates the grants anyway.
             "access_authorization_expiry_updated" => Ok(Self::Ignored),
             event => match payload::read(event, payload) {
-                Some(message) => message.map(Self::Message).map_err(Unreadable::Payload),
-                None => Err(Unreadable::UnknownEvent),
+                Some(message) => message.map(Self::Message).map_err(FrameError::Payload),
+                None => Err(FrameError::UnknownEvent),
             },
         }
     }
 }
 
-fn answer(payload: &Value) -> Answer {
+fn reply_status(payload: &Value) -> ReplyStatus {
     if payload.get("status").and_then(Value::as_str) == Some("ok") {
-        return Answer::Ok;
+        return ReplyStatus::Ok;
     }
     match payload.pointer("/response/reason").and_then(Value::as_str) {
-        Some("unmatched topic") => Answer::UnmatchedTopic,
-        Some(_) | None => Answer::Error,
+        Some("unmatched topic") => ReplyStatus::UnmatchedTopic,
+        Some(_) | None => ReplyStatus::Error,
     }
 }
 
@@ -98,32 +101,32 @@ fn answer(payload: &Value) -> Answer {
 mod tests {
     use super::*;
 
-    fn reply(number: Option<u64>, answer: Answer) -> Incoming {
-        Incoming::Reply { topic: "client".to_owned(), number, answer }
+    fn reply(reference: Option<u64>, status: ReplyStatus) -> Incoming {
+        Incoming::Reply { topic: "client".to_owned(), reference, status }
     }
 
     #[test]
-    fn frames_of_the_channel_itself() {
+    fn channel_frames_are_parsed() {
         for (text, expected) in [
             (
                 r#"{"topic":"client","event":"phx_reply","ref":0,"payload":{"status":"ok","response":{}}}"#,
-                Ok(reply(Some(0), Answer::Ok)),
+                Ok(reply(Some(0), ReplyStatus::Ok)),
             ),
             (
                 r#"{"ref":7,"payload":{"response":"anything","status":"ok"},"join_ref":null,"event":"phx_reply","topic":"client"}"#,
-                Ok(reply(Some(7), Answer::Ok)),
+                Ok(reply(Some(7), ReplyStatus::Ok)),
             ),
             (
                 r#"{"topic":"client","event":"phx_reply","ref":3,"payload":{"status":"error","response":{"reason":"unmatched topic"}}}"#,
-                Ok(reply(Some(3), Answer::UnmatchedTopic)),
+                Ok(reply(Some(3), ReplyStatus::UnmatchedTopic)),
             ),
             (
                 r#"{"topic":"client","event":"phx_reply","ref":3,"payload":{"status":"error","response":{"reason":"disabled"}}}"#,
-                Ok(reply(Some(3), Answer::Error)),
+                Ok(reply(Some(3), ReplyStatus::Error)),
             ),
             (
                 r#"{"topic":"client","event":"phx_reply","ref":null,"payload":{"status":"ok","response":{}}}"#,
-                Ok(reply(None, Answer::Ok)),
+                Ok(reply(None, ReplyStatus::Ok)),
             ),
             (r#"{"topic":"client","event":"phx_close","ref":null,"payload":{}}"#, Ok(Incoming::ChannelClosed)),
             (r#"{"topic":"client","event":"phx_error","ref":null,"payload":{}}"#, Ok(Incoming::ChannelError)),
@@ -144,12 +147,12 @@ mod tests {
                 r#"{"topic":"client","event":"access_authorization_expiry_updated","ref":null,"payload":{"x":1}}"#,
                 Ok(Incoming::Ignored),
             ),
-            (r#"{"topic":"client","event":"sing","ref":null,"payload":{}}"#, Err(Unreadable::UnknownEvent)),
-            (r#"{"event":"init","payload":{}}"#, Err(Unreadable::NotAMessage)),
-            (r#"[null,null,"client","init",{}]"#, Err(Unreadable::NotAMessage)),
-            ("hello", Err(Unreadable::NotAMessage)),
-            (r#"{"topic":"client","event":"in"#, Err(Unreadable::Truncated)),
-            ("", Err(Unreadable::Truncated)),
+            (r#"{"topic":"client","event":"sing","ref":null,"payload":{}}"#, Err(FrameError::UnknownEvent)),
+            (r#"{"event":"init","payload":{}}"#, Err(FrameError::NotAMessage)),
+            (r#"[null,null,"client","init",{}]"#, Err(FrameError::NotAMessage)),
+            ("hello", Err(FrameError::NotAMessage)),
+            (r#"{"topic":"client","event":"in"#, Err(FrameError::Truncated)),
+            ("", Err(FrameError::Truncated)),
         ] {
             assert_eq!(Incoming::parse(text), expected, "{text}");
         }

@@ -1,7 +1,7 @@
-//! Frames and values.
+//! Frames of the Phoenix protocol 1.0.0.
 //!
-//! A frame is one JSON object with `topic`, `event`, `payload` and `ref` (the Phoenix framework's protocol 1.0.0). Answers of
-//! the portal come as pushes of their own; replies matter only to the join and to heartbeats.
+//! A frame is one JSON object with `topic`, `event`, `payload` and `ref`. The portal delivers results as separate pushes;
+//! replies matter only to the join and to heartbeats.
 
 pub mod incoming;
 pub mod outgoing;

@@ -1,4 +1,4 @@
-//! What we say, as frames.
+//! Frames to the portal.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use model::{PeerId, ToPortal};
 use serde_json::{Value, json};
 
 use super::{PHOENIX, TOPIC};
-use crate::Dialect;
+use crate::ApiVersion;
 
-/// A message without the number that it gets when it is sent.
+/// A message without its `ref`, which is assigned when it is sent.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Outgoing {
     topic: &'static str,
@@ -17,30 +17,30 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// The first message on a channel.
+    /// The request to join the channel.
     pub(crate) fn join() -> Self {
         Self { topic: TOPIC, event: "phx_join", payload: Value::Null }
     }
 
-    /// The sign of life.
+    /// The heartbeat.
     pub(crate) fn heartbeat() -> Self {
         Self { topic: PHOENIX, event: "heartbeat", payload: json!({}) }
     }
 
-    /// Something that the tunnel says.
-    pub(crate) fn message(message: &ToPortal, dialect: Dialect) -> Self {
+    /// A message of the tunnel.
+    pub(crate) fn message(message: &ToPortal, version: ApiVersion) -> Self {
         let (event, payload) = match message {
             ToPortal::RequestAuthorization { resource, connected_gateways, device } => {
                 let mut payload = json!({ "resource_id": resource, "connected_gateway_ids": connected_gateways });
                 match device {
-                    // Absent, not null: the portal takes the presence of an address for a request for a device.
+                    // Absent, not null: the portal interprets the presence of an address as a request for a device.
                     None => {}
                     Some(IpAddr::V4(ip)) => payload["ipv4"] = json!(ip),
                     Some(IpAddr::V6(ip)) => payload["ipv6"] = json!(ip),
                 }
-                let event = match dialect {
-                    Dialect::V2 => "request_authorization",
-                    Dialect::Unversioned => "create_flow",
+                let event = match version {
+                    ApiVersion::V2 => "request_authorization",
+                    ApiVersion::Unversioned => "create_flow",
                 };
                 (event, payload)
             }
@@ -65,12 +65,12 @@ impl Outgoing {
         Self { topic: TOPIC, event, payload }
     }
 
-    /// The frame. All four members are always there; the portal's socket dies without one of them.
-    pub(crate) fn frame(&self, number: u64) -> String {
-        json!({ "topic": self.topic, "event": self.event, "payload": self.payload, "ref": number }).to_string()
+    /// The frame. It always contains all four members: the portal's socket crashes if one is missing.
+    pub(crate) fn frame(&self, reference: u64) -> String {
+        json!({ "topic": self.topic, "event": self.event, "payload": self.payload, "ref": reference }).to_string()
     }
 
-    /// The event's name, for logs.
+    /// The name of the event, for logs.
     pub(crate) fn event(&self) -> &'static str {
         self.event
     }
@@ -82,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    fn frame(outgoing: &Outgoing, number: u64) -> Value {
-        serde_json::from_str(&outgoing.frame(number)).unwrap()
+    fn frame(outgoing: &Outgoing, reference: u64) -> Value {
+        serde_json::from_str(&outgoing.frame(reference)).unwrap()
     }
 
     fn parsed(text: &str) -> Value {
@@ -91,17 +91,17 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_exactly_those_of_the_official_client() {
-        for (outgoing, number, expected) in [
+    fn frames_equal_those_of_the_official_client() {
+        for (outgoing, reference, expected) in [
             (Outgoing::join(), 0, r#"{"topic":"client","event":"phx_join","payload":null,"ref":0}"#),
             (Outgoing::heartbeat(), 2, r#"{"topic":"phoenix","event":"heartbeat","payload":{},"ref":2}"#),
             (
-                Outgoing::message(&ToPortal::NoRelays, Dialect::V2),
+                Outgoing::message(&ToPortal::NoRelays, ApiVersion::V2),
                 3,
                 r#"{"topic":"client","event":"no_relays","payload":{},"ref":3}"#,
             ),
         ] {
-            assert_eq!(frame(&outgoing, number), parsed(expected));
+            assert_eq!(frame(&outgoing, reference), parsed(expected));
         }
     }
 
@@ -112,24 +112,24 @@ mod tests {
         let client = ClientId::from_u128(0x33);
         let line = "candidate:1 1 udp 2130706431 192.0.2.1 52625 typ host".to_owned();
         let (r, g, c) = (resource.to_string(), gateway.to_string(), client.to_string());
-        let ask = |device: Option<&str>, connected_gateways| ToPortal::RequestAuthorization {
+        let request = |device: Option<&str>, connected_gateways| ToPortal::RequestAuthorization {
             resource,
             connected_gateways,
             device: device.map(|ip| ip.parse().unwrap()),
         };
         for (message, event, payload) in [
             (
-                ask(None, vec![gateway]),
+                request(None, vec![gateway]),
                 "request_authorization",
                 json!({ "resource_id": r, "connected_gateway_ids": [g] }),
             ),
             (
-                ask(Some("100.64.3.8"), vec![]),
+                request(Some("100.64.3.8"), vec![]),
                 "request_authorization",
                 json!({ "resource_id": r, "connected_gateway_ids": [], "ipv4": "100.64.3.8" }),
             ),
             (
-                ask(Some("fd00:2021:1111::2a"), vec![]),
+                request(Some("fd00:2021:1111::2a"), vec![]),
                 "request_authorization",
                 json!({ "resource_id": r, "connected_gateway_ids": [], "ipv6": "fd00:2021:1111::2a" }),
             ),
@@ -160,18 +160,18 @@ mod tests {
                 json!({ "resource_id": r, "domain": "kim.laptops.example.net" }),
             ),
         ] {
-            let frame = frame(&Outgoing::message(&message, Dialect::V2), 7);
+            let frame = frame(&Outgoing::message(&message, ApiVersion::V2), 7);
             assert_eq!(frame, json!({ "topic": "client", "event": event, "payload": payload, "ref": 7 }));
         }
     }
 
     #[test]
-    fn an_older_portal_knows_the_request_by_another_name() {
-        let ask = ToPortal::RequestAuthorization {
+    fn older_portal_uses_another_event_name_for_requests() {
+        let request = ToPortal::RequestAuthorization {
             resource: ResourceId::from_u128(1),
             connected_gateways: Vec::new(),
             device: None,
         };
-        assert_eq!(Outgoing::message(&ask, Dialect::Unversioned).event(), "create_flow");
+        assert_eq!(Outgoing::message(&request, ApiVersion::Unversioned).event(), "create_flow");
     }
 }

@@ -173,7 +173,7 @@ async fn when_udp_brings_nothing_tcp_is_tried() {
 #[tokio::test]
 async fn when_all_agree_that_there_is_no_such_name_tcp_is_not_tried() {
     let server = Server::new(Manner::NoSuchName, Manner::Says(&["192.0.2.1"])).await;
-    assert_eq!(look_up(&[&server], "", "portal.test").await, Err(DialError::NoAddress));
+    assert_eq!(look_up(&[&server], "", "portal.test").await, Err(DialError::NameNotResolved));
     let other = Server::new(Manner::Silent, Manner::Says(&["192.0.2.2"])).await;
     assert_eq!(look_up(&[&server, &other], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.2"]));
     let empty = Server::new(Manner::Says(&[]), Manner::Says(&["192.0.2.3"])).await;
@@ -186,12 +186,12 @@ async fn the_hosts_file_counts_too() {
     assert_eq!(look_up(&[], hosts, "portal.test").await, ok(&["192.0.2.7", "2001:db8::7"]));
     let server = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
     assert_eq!(look_up(&[&server], hosts, "portal.test").await, ok(&["192.0.2.1", "192.0.2.7", "2001:db8::7"]));
-    assert_eq!(look_up(&[], "192.0.2.7 portal.test.example\n", "portal.test").await, Err(DialError::NoAddress));
+    assert_eq!(look_up(&[], "192.0.2.7 portal.test.example\n", "portal.test").await, Err(DialError::NameNotResolved));
 }
 
 #[tokio::test]
 async fn an_address_needs_nobody() {
     assert_eq!(look_up(&[], "", "192.0.2.9").await, ok(&["192.0.2.9"]));
     assert_eq!(look_up(&[], "", "2001:db8::9").await, ok(&["2001:db8::9"]));
-    assert_eq!(look_up(&[], "", "portal.test").await, Err(DialError::NoAddress));
+    assert_eq!(look_up(&[], "", "portal.test").await, Err(DialError::NameNotResolved));
 }

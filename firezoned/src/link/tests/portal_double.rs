@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use ::portal::{ApiUrl, Login, UserAgent, user_agent::Facts};
+use ::portal::{ApiUrl, Login, UserAgent, user_agent::SystemInfo};
 use futures_util::{SinkExt as _, StreamExt as _};
 use model::PublicKey;
 use serde_json::{Value, json};
@@ -148,7 +148,7 @@ pub(super) fn login(url: &str) -> Login {
         token: TOKEN.into(),
         external_id: "test-device".to_owned(),
         name: "Test device".to_owned(),
-        user_agent: UserAgent::new(&Facts::default(), "0.1.0"),
+        user_agent: UserAgent::new(&SystemInfo::default(), "0.1.0"),
         device_serial: None,
         device_uuid: None,
     }
@@ -237,7 +237,7 @@ pub(super) fn certificate() -> (tokio_rustls::TlsAcceptor, Roots) {
         .unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate).unwrap();
-    (Arc::new(config).into(), Roots::Given(Arc::new(roots)))
+    (Arc::new(config).into(), Roots::Fixed(Arc::new(roots)))
 }
 
 /// Puts the clock forward.

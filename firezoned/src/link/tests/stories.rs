@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::portal::{DialError, End, Lost, Outage, Verdict};
+use ::portal::{ConnectionError, DialError, Outage, SessionEnd, TokenRejection};
 use model::{FromPortal, GatewayId, PeerId, ResourceId, ToPortal};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
@@ -16,9 +16,9 @@ fn candidates(line: &str) -> ToPortal {
     ToPortal::NewIceCandidates { peer: PeerId::Gateway(GatewayId::from_u128(1)), candidates: vec![line.to_owned()] }
 }
 
-async fn lost(link: &mut Link) -> (Lost, Duration) {
+async fn lost(link: &mut Link) -> (ConnectionError, Duration) {
     match next(link).await {
-        Some(Event::Lost { why, retry }) => (why, retry.after),
+        Some(Event::Disconnected { error, retry }) => (error, retry.after),
         other => panic!("{other:?}"),
     }
 }
@@ -91,8 +91,8 @@ async fn a_portal_that_stops_answering_is_left_after_four_heartbeats() {
         skip(Duration::from_secs(10)).await;
         assert_eq!(peer.receive().await["event"], "heartbeat");
     }
-    let (why, after) = lost(&mut link).await;
-    assert_eq!(why, Lost::Silent);
+    let (error, after) = lost(&mut link).await;
+    assert_eq!(error, ConnectionError::HeartbeatTimedOut);
     skip(after).await;
     assert_eq!(peer.closed().await, Some(1000));
     portal.accept_and_join().await;
@@ -105,8 +105,8 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up_after_15_seconds() {
     let mut link = portal.link();
     let (_silent, _) = portal.listener.accept().await.unwrap();
     skip(Duration::from_secs(15)).await;
-    let (why, after) = lost(&mut link).await;
-    assert_eq!(why, Lost::ConnectTimedOut);
+    let (error, after) = lost(&mut link).await;
+    assert_eq!(error, ConnectionError::ConnectTimedOut);
     skip(after).await;
     portal.accept_and_join().await;
     joined(&mut link).await;
@@ -117,8 +117,8 @@ async fn retry_after_is_obeyed() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     portal.refuse(&["HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"]).await;
-    let (why, after) = lost(&mut link).await;
-    assert!(matches!(why, Lost::Rejected(rejection) if rejection.status == 503));
+    let (error, after) = lost(&mut link).await;
+    assert!(matches!(error, ConnectionError::Rejected(rejection) if rejection.status == 503));
     assert_eq!(after, Duration::from_secs(60));
     skip(after).await;
     portal.accept_and_join().await;
@@ -136,7 +136,13 @@ async fn a_named_401_ends_the_session_even_if_its_body_comes_in_pieces() {
         portal
             .refuse(&["HTTP/1.1 401 Unauthorized\r\n", "Content-Type: application/problem+json\r\n", head, rest])
             .await;
-        assert!(matches!(next(&mut link).await, Some(Event::Ended(End::SignInAgain(Verdict::InvalidToken)))), "{head}");
+        assert!(
+            matches!(
+                next(&mut link).await,
+                Some(Event::Ended(SessionEnd::TokenRejected(TokenRejection::InvalidToken)))
+            ),
+            "{head}"
+        );
         assert!(next(&mut link).await.is_none());
         link.task.await.unwrap();
     }
@@ -147,8 +153,10 @@ async fn a_captive_portal_costs_no_token() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     portal.refuse(&["HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html\r\n\r\n", "<h1>Welcome</h1>"]).await;
-    let Some(Event::Lost { why, retry }) = next(&mut link).await else { panic!("ended") };
-    assert!(matches!(why, Lost::Rejected(rejection) if rejection.status == 401 && rejection.code.is_none()));
+    let Some(Event::Disconnected { error, retry }) = next(&mut link).await else { panic!("ended") };
+    assert!(
+        matches!(error, ConnectionError::Rejected(rejection) if rejection.status == 401 && rejection.code.is_none())
+    );
     assert!(retry.after >= Duration::from_secs(30));
     assert_eq!(retry.outage, Outage::Lasting);
     skip(retry.after).await;
@@ -162,7 +170,7 @@ async fn what_does_not_speak_websocket_is_not_a_portal() {
         let portal = Portal::new().await;
         let mut link = portal.link();
         portal.refuse(&[answer]).await;
-        assert_eq!(lost(&mut link).await.0, Lost::Dial(DialError::NotAPortal), "{answer:?}");
+        assert_eq!(lost(&mut link).await.0, ConnectionError::Dial(DialError::NotAPortal), "{answer:?}");
     }
 }
 
@@ -173,8 +181,8 @@ async fn the_portal_restarts_and_candidates_gathered_meanwhile_are_said_once() {
     let mut peer = portal.accept_and_join().await;
     joined(&mut link).await;
     peer.close(Some(CloseFrame { code: CloseCode::Restart, reason: "drain".into() })).await;
-    let (why, after) = lost(&mut link).await;
-    assert_eq!(why, Lost::Closed(Some(1012)));
+    let (error, after) = lost(&mut link).await;
+    assert_eq!(error, ConnectionError::Closed(Some(1012)));
 
     link.commands.send(Command::Send(candidates("candidate:a 1 udp 2 192.0.2.1 1 typ host"))).await.unwrap();
     link.commands.send(Command::Send(ToPortal::NoRelays)).await.unwrap();
@@ -199,7 +207,7 @@ async fn a_close_frame_is_answered_with_and_without_a_code() {
         let mut peer = portal.accept_and_join().await;
         joined(&mut link).await;
         peer.close(frame).await;
-        assert_eq!(lost(&mut link).await.0, Lost::Closed(code));
+        assert_eq!(lost(&mut link).await.0, ConnectionError::Closed(code));
         assert_eq!(peer.closed().await, code, "the same comes back");
     }
 }
@@ -216,7 +224,7 @@ async fn binary_frames_are_skipped() {
 }
 
 #[tokio::test]
-async fn a_superseded_socket_is_not_heard() {
+async fn frames_of_a_superseded_socket_are_ignored() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut old = portal.accept_and_join().await;
@@ -240,7 +248,10 @@ async fn an_expired_session_ends() {
     let mut peer = portal.accept_and_join().await;
     joined(&mut link).await;
     peer.push("disconnect", json!({ "reason": "token_expired" })).await;
-    assert!(matches!(next(&mut link).await, Some(Event::Ended(End::SignInAgain(Verdict::TokenExpired)))));
+    assert!(matches!(
+        next(&mut link).await,
+        Some(Event::Ended(SessionEnd::TokenRejected(TokenRejection::TokenExpired)))
+    ));
     assert_eq!(peer.closed().await, Some(1000));
     assert!(next(&mut link).await.is_none());
 }
@@ -253,13 +264,13 @@ async fn a_portal_that_is_not_there_is_tried_until_it_is() {
     let mut link = link(&format!("ws://{address}"));
     let mut lasting = 0;
     for _ in 0..30 {
-        let Some(Event::Lost { why, retry }) = next(&mut link).await else { panic!("ended") };
-        assert_eq!(why, Lost::Dial(DialError::Unreachable));
+        let Some(Event::Disconnected { error, retry }) = next(&mut link).await else { panic!("ended") };
+        assert_eq!(error, ConnectionError::Dial(DialError::Unreachable));
         lasting += u32::from(retry.outage == Outage::Lasting);
         skip(retry.after).await;
     }
     assert_eq!(lasting, 16, "the first 14 attempts are even and brief");
-    assert!(matches!(next(&mut link).await, Some(Event::Lost { .. })));
+    assert!(matches!(next(&mut link).await, Some(Event::Disconnected { .. })));
     let back = Portal { listener: tokio::net::TcpListener::bind(address).await.unwrap() };
     // News about the network cuts the waiting short.
     link.commands.send(Command::Resolvers(vec![model::Resolver::plain("192.0.2.53".parse().unwrap())])).await.unwrap();
@@ -303,8 +314,8 @@ async fn a_certificate_that_nobody_trusts_is_named_and_tried_again() {
     let url = format!("wss://portal.test:{}", portal.address().port());
     let mut link = named_link(&url, &hosts, Vec::new(), None);
     assert!(acceptor.accept(portal.listener.accept().await.unwrap().0).await.is_err());
-    let (why, after) = lost(&mut link).await;
-    assert_eq!(why, Lost::Dial(DialError::Certificate));
+    let (error, after) = lost(&mut link).await;
+    assert_eq!(error, ConnectionError::Dial(DialError::Certificate));
     skip(after).await;
     assert!(acceptor.accept(portal.listener.accept().await.unwrap().0).await.is_err());
 }

@@ -1,36 +1,36 @@
-//! Candidates that wait while the portal is away.
+//! Changes of ICE candidates while the portal is unreachable.
 //!
-//! Candidates are said once and never confirmed, so one that is lost can strand a connection. Everything else that is lost is
-//! asked for again by traffic.
+//! Candidates are sent once and never confirmed, so a lost one can leave a connection without a path. All other messages
+//! are caused again by traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{PeerId, ToPortal};
 
-/// More peers than any gateway selection yields; beyond it new ones are dropped.
-const MOST_PEERS: usize = 256;
-/// More than a host with many addresses and two relays has; beyond it new ones are dropped.
-const MOST_CANDIDATES: usize = 128;
+/// More than a client connects to at a time. Changes for further peers are dropped.
+const MAX_PEERS: usize = 256;
+/// For each peer. More than a host with many addresses and two relays has. Further candidates are dropped.
+const MAX_CANDIDATES: usize = 128;
 
-/// What is to be said about each connection once the portal is back.
+/// The net changes for each peer, to be sent after the next join.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct PendingCandidates {
     peers: BTreeMap<PeerId, Changes>,
-    /// How much did not fit.
+    /// Number of changes that were dropped because of the limits.
     dropped: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Changes {
-    /// Gathered meanwhile, in the order of gathering, which is by preference.
+    /// New candidates in order of preference.
     added: Vec<String>,
-    /// Said earlier and no longer true.
+    /// Candidates that were signalled earlier and are no longer valid.
     removed: BTreeSet<String>,
 }
 
-impl Held {
-    /// Keeps a message if it is about candidates, and gives it back if not.
-    pub fn keep(&mut self, message: ToPortal) -> Option<ToPortal> {
+impl PendingCandidates {
+    /// Records the changes of a message about candidates; returns any other message.
+    pub fn absorb(&mut self, message: ToPortal) -> Option<ToPortal> {
         match message {
             ToPortal::NewIceCandidates { peer, candidates } => {
                 for candidate in candidates {
@@ -50,20 +50,20 @@ impl Held {
         }
     }
 
-    /// The connection is gone, and with it everything that could be said about it.
-    pub fn forget(&mut self, peer: PeerId) {
+    /// Discards the changes for a peer.
+    pub fn remove_peer(&mut self, peer: PeerId) {
         self.peers.remove(&peer);
     }
 
-    /// All connections are gone.
+    /// Discards all changes.
     pub fn clear(&mut self) {
         self.peers.clear();
     }
 
-    /// What to say now, per connection first the new and then the void.
+    /// Takes the messages to send: for each peer first the new candidates, then the invalid ones.
     pub fn take(&mut self) -> Vec<ToPortal> {
         if self.dropped > 0 {
-            tracing::debug!(dropped = self.dropped, "more candidates than can be held");
+            tracing::debug!(dropped = self.dropped, "too many candidates were pending");
         }
         std::mem::take(self).peers.into_iter().flat_map(|(peer, changes)| changes.messages(peer)).collect()
     }
@@ -73,7 +73,7 @@ impl Held {
         if changes.removed.remove(&candidate) || changes.added.contains(&candidate) {
             return;
         }
-        if changes.added.len() < MOST_CANDIDATES {
+        if changes.added.len() < MAX_CANDIDATES {
             changes.added.push(candidate);
         } else {
             self.dropped += 1;
@@ -84,7 +84,7 @@ impl Held {
         let Some(changes) = self.changes(peer) else { return };
         if let Some(index) = changes.added.iter().position(|added| *added == candidate) {
             changes.added.remove(index);
-        } else if changes.removed.len() < MOST_CANDIDATES {
+        } else if changes.removed.len() < MAX_CANDIDATES {
             changes.removed.insert(candidate);
         } else {
             self.dropped += 1;
@@ -92,7 +92,7 @@ impl Held {
     }
 
     fn changes(&mut self, peer: PeerId) -> Option<&mut Changes> {
-        if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer) {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
             self.dropped += 1;
             return None;
         }
@@ -123,75 +123,77 @@ mod tests {
         ToPortal::NewIceCandidates { peer, candidates: candidates.iter().map(|&it| it.to_owned()).collect() }
     }
 
-    fn void(peer: PeerId, candidates: &[&str]) -> ToPortal {
+    fn invalid(peer: PeerId, candidates: &[&str]) -> ToPortal {
         ToPortal::InvalidateIceCandidates { peer, candidates: candidates.iter().map(|&it| it.to_owned()).collect() }
     }
 
     fn after(messages: impl IntoIterator<Item = ToPortal>) -> Vec<ToPortal> {
-        let mut held = Held::default();
+        let mut pending = PendingCandidates::default();
         for message in messages {
-            assert_eq!(held.keep(message), None);
+            assert_eq!(pending.absorb(message), None);
         }
-        held.take()
+        pending.take()
     }
 
     #[test]
-    fn what_was_gathered_is_said_once_and_in_order() {
-        let said = after([new(gateway(), &["b", "a"]), new(gateway(), &["a", "c"])]);
-        assert_eq!(said, [new(gateway(), &["b", "a", "c"])]);
+    fn new_candidates_are_sent_once_in_order() {
+        let sent = after([new(gateway(), &["b", "a"]), new(gateway(), &["a", "c"])]);
+        assert_eq!(sent, [new(gateway(), &["b", "a", "c"])]);
     }
 
     #[test]
     fn added_then_removed_cancels_out() {
-        assert_eq!(after([new(gateway(), &["a"]), void(gateway(), &["a"])]), []);
+        assert_eq!(after([new(gateway(), &["a"]), invalid(gateway(), &["a"])]), []);
     }
 
     #[test]
     fn removed_then_added_cancels_out() {
-        assert_eq!(after([void(gateway(), &["a"]), new(gateway(), &["a"])]), []);
+        assert_eq!(after([invalid(gateway(), &["a"]), new(gateway(), &["a"])]), []);
     }
 
     #[test]
-    fn the_removal_of_one_that_was_said_earlier_is_said() {
-        assert_eq!(after([void(gateway(), &["old"])]), [void(gateway(), &["old"])]);
+    fn removal_of_a_signalled_candidate_is_sent() {
+        assert_eq!(after([invalid(gateway(), &["old"])]), [invalid(gateway(), &["old"])]);
     }
 
     #[test]
-    fn each_connection_has_its_own() {
+    fn changes_are_kept_per_peer() {
         let client = PeerId::Client(ClientId::from_u128(2));
-        let said = after([new(client, &["c"]), void(gateway(), &["old"]), new(gateway(), &["g"])]);
-        assert_eq!(said, [new(gateway(), &["g"]), void(gateway(), &["old"]), new(client, &["c"])]);
+        let sent = after([new(client, &["c"]), invalid(gateway(), &["old"]), new(gateway(), &["g"])]);
+        assert_eq!(sent, [new(gateway(), &["g"]), invalid(gateway(), &["old"]), new(client, &["c"])]);
     }
 
     #[test]
-    fn a_closed_connection_is_forgotten() {
-        let mut held = Held::default();
-        held.keep(new(gateway(), &["a"]));
-        held.forget(gateway());
-        assert_eq!(held.take(), []);
+    fn changes_of_a_removed_peer_are_discarded() {
+        let mut pending = PendingCandidates::default();
+        pending.absorb(new(gateway(), &["a"]));
+        pending.remove_peer(gateway());
+        assert_eq!(pending.take(), []);
     }
 
     #[test]
-    fn nothing_is_said_twice_and_other_messages_are_not_kept() {
-        let mut held = Held::default();
-        held.keep(new(gateway(), &["a"]));
-        assert_eq!(held.take().len(), 1);
-        assert_eq!(held.take(), []);
-        assert_eq!(held.keep(ToPortal::NoRelays), Some(ToPortal::NoRelays));
+    fn take_empties_the_changes_and_other_messages_pass_through() {
+        let mut pending = PendingCandidates::default();
+        pending.absorb(new(gateway(), &["a"]));
+        assert_eq!(pending.take().len(), 1);
+        assert_eq!(pending.take(), []);
+        assert_eq!(pending.absorb(ToPortal::NoRelays), Some(ToPortal::NoRelays));
     }
 
     #[test]
-    fn it_is_bounded() {
-        let mut held = Held::default();
+    fn peers_and_candidates_are_bounded() {
+        let mut pending = PendingCandidates::default();
         for peer in 0..1000 {
             let peer = PeerId::Gateway(GatewayId::from_u128(peer));
             for candidate in 0..200 {
-                held.keep(new(peer, &[&candidate.to_string()]));
-                held.keep(void(peer, &[&format!("old {candidate}")]));
+                pending.absorb(new(peer, &[&candidate.to_string()]));
+                pending.absorb(invalid(peer, &[&format!("old {candidate}")]));
             }
         }
-        assert!(held.peers.len() <= MOST_PEERS);
-        assert!(held.peers.values().all(|it| it.added.len() <= MOST_CANDIDATES && it.removed.len() <= MOST_CANDIDATES));
-        assert!(held.dropped > 0);
+        assert!(pending.peers.len() <= MAX_PEERS);
+        assert!(
+            pending.peers.values().all(|it| it.added.len() <= MAX_CANDIDATES && it.removed.len() <= MAX_CANDIDATES)
+        );
+        assert!(pending.dropped > 0);
     }
 }

@@ -1,30 +1,30 @@
-//! The life of a connection as stories in virtual time.
+//! The connection state machine in virtual time.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test may fail it")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers may fail the test")]
 
 use std::time::{Duration, Instant};
 
 use model::{FromPortal, GatewayId, PeerId, PublicKey, ResourceId, ToPortal};
 use portal::{
-    Action, Connection, DialError, End, Event, Login, Lost, Outage, Rejection, Request, Retry, Socket, UserAgent,
-    Verdict, user_agent::Facts,
+    Action, Connection, ConnectionError, DialError, Event, Login, Outage, Rejection, Request, Retry, SessionEnd,
+    Socket, TokenRejection, UserAgent, user_agent::SystemInfo,
 };
 use serde_json::{Value, json};
 
-/// A connection, a clock, and what was said and done.
+/// A connection, a virtual clock, and a record of its output.
 struct World {
     connection: Connection,
     now: Instant,
-    /// The attempt or socket that is to be served.
+    /// The current attempt or socket.
     socket: Option<Socket>,
     request: Option<Request>,
     closed: Vec<Socket>,
     events: Vec<Event>,
-    said: Vec<Value>,
-    /// The socket takes no bytes.
+    sent: Vec<Value>,
+    /// Whether the socket accepts no data.
     is_blocked: bool,
-    /// Each heartbeat is answered.
-    is_alive: bool,
+    /// Whether heartbeats are answered.
+    answers_heartbeats: bool,
 }
 
 const fn secs(seconds: u64) -> Duration {
@@ -41,11 +41,11 @@ fn world() -> World {
         token: ".SFMyNTY.x.y".into(),
         external_id: "my-box".to_owned(),
         name: "My box".to_owned(),
-        user_agent: UserAgent::new(&Facts::default(), "0.1.0"),
+        user_agent: UserAgent::new(&SystemInfo::default(), "0.1.0"),
         device_serial: None,
         device_uuid: None,
     };
-    #[expect(clippy::disallowed_methods, reason = "a story has to begin at some instant")]
+    #[expect(clippy::disallowed_methods, reason = "the virtual clock needs a start")]
     let now = Instant::now();
     let mut world = World {
         connection: Connection::new(login, key(1), now, 8123),
@@ -54,15 +54,15 @@ fn world() -> World {
         request: None,
         closed: Vec::new(),
         events: Vec::new(),
-        said: Vec::new(),
+        sent: Vec::new(),
         is_blocked: false,
-        is_alive: true,
+        answers_heartbeats: true,
     };
     world.settle();
     world
 }
 
-/// A world in which the join has just been answered.
+/// A world after a successful join.
 fn joined_world() -> World {
     let mut world = world();
     world.join();
@@ -70,7 +70,7 @@ fn joined_world() -> World {
 }
 
 impl World {
-    /// Carries out everything that the machine wants.
+    /// Executes all actions and collects all output.
     fn settle(&mut self) {
         loop {
             while let Some(action) = self.connection.poll_action() {
@@ -89,20 +89,20 @@ impl World {
                 break;
             };
             assert_eq!(Some(frame.socket), self.socket);
-            let said: Value = serde_json::from_str(&frame.text).unwrap();
+            let sent: Value = serde_json::from_str(&frame.text).unwrap();
             self.connection.handle_written(frame.socket, self.now);
-            if said["event"] == "heartbeat" && self.is_alive {
-                self.hear(&json!({ "topic": "phoenix", "event": "phx_reply", "ref": said["ref"],
+            if sent["event"] == "heartbeat" && self.answers_heartbeats {
+                self.receive(&json!({ "topic": "phoenix", "event": "phx_reply", "ref": sent["ref"],
                     "payload": { "status": "ok", "response": {} } }));
             }
-            self.said.push(said);
+            self.sent.push(sent);
         }
         if let Some(due) = self.connection.poll_timeout() {
             assert!(due.at >= self.now, "a deadline in the past: {}", due.reason);
         }
     }
 
-    /// Lets time pass, from deadline to deadline.
+    /// Advances the clock from deadline to deadline.
     fn pass(&mut self, duration: Duration) {
         let end = self.now + duration;
         while let Some(due) = self.connection.poll_timeout().filter(|due| due.at <= end) {
@@ -122,34 +122,34 @@ impl World {
         self.settle();
     }
 
-    fn lose(&mut self, why: Lost) {
-        self.connection.handle_lost(self.socket.unwrap(), why, self.now);
+    fn lose(&mut self, error: ConnectionError) {
+        self.connection.handle_lost(self.socket.unwrap(), error, self.now);
         self.settle();
     }
 
-    fn hear(&mut self, frame: &Value) {
-        self.hear_on(self.socket.unwrap(), frame);
+    fn receive(&mut self, frame: &Value) {
+        self.receive_on(self.socket.unwrap(), frame);
     }
 
-    fn hear_on(&mut self, socket: Socket, frame: &Value) {
+    fn receive_on(&mut self, socket: Socket, frame: &Value) {
         self.connection.handle_text(socket, &frame.to_string(), self.now);
         self.settle();
     }
 
     fn push(&mut self, event: &str, payload: &Value) {
-        self.hear(&json!({ "topic": "client", "event": event, "ref": null, "payload": payload }));
+        self.receive(&json!({ "topic": "client", "event": event, "ref": null, "payload": payload }));
     }
 
-    /// The portal answers what was said last.
-    fn answer(&mut self, payload: &Value) {
-        let said = self.said.last().unwrap().clone();
-        self.hear(&json!({ "topic": said["topic"], "event": "phx_reply", "ref": said["ref"], "payload": payload }));
+    /// The portal replies to the last message.
+    fn reply(&mut self, payload: &Value) {
+        let sent = self.sent.last().unwrap().clone();
+        self.receive(&json!({ "topic": sent["topic"], "event": "phx_reply", "ref": sent["ref"], "payload": payload }));
     }
 
     fn join(&mut self) {
         self.open();
-        assert_eq!(self.said.last().unwrap()["event"], "phx_join");
-        self.answer(&json!({ "status": "ok", "response": {} }));
+        assert_eq!(self.sent.last().unwrap()["event"], "phx_join");
+        self.reply(&json!({ "status": "ok", "response": {} }));
     }
 
     fn send(&mut self, message: ToPortal) {
@@ -157,26 +157,26 @@ impl World {
         self.settle();
     }
 
-    /// The events since last asked.
-    fn news(&mut self) -> Vec<Event> {
+    /// Takes the events.
+    fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// Why and for how long the portal was lost, as the only news.
-    fn lost(&mut self) -> (Lost, Retry) {
-        match self.news().as_slice() {
-            [Event::Lost { why, retry }] => (why.clone(), *retry),
+    /// The error and the retry of a `Disconnected` event, which must be the only one.
+    fn lost(&mut self) -> (ConnectionError, Retry) {
+        match self.take_events().as_slice() {
+            [Event::Disconnected { error, retry }] => (error.clone(), *retry),
             other => panic!("{other:?}"),
         }
     }
 
-    /// The names of the events said since last asked.
-    fn spoken(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.said).iter().map(|frame| frame["event"].as_str().unwrap().to_owned()).collect()
+    /// Takes the event names of the sent frames.
+    fn take_sent(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.sent).iter().map(|frame| frame["event"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-fn ask(resource: u128) -> ToPortal {
+fn request(resource: u128) -> ToPortal {
     ToPortal::RequestAuthorization {
         resource: ResourceId::from_u128(resource),
         connected_gateways: Vec::new(),
@@ -188,7 +188,7 @@ fn new(candidate: &str) -> ToPortal {
     ToPortal::NewIceCandidates { peer: gateway(), candidates: vec![candidate.to_owned()] }
 }
 
-fn void(candidate: &str) -> ToPortal {
+fn invalid(candidate: &str) -> ToPortal {
     ToPortal::InvalidateIceCandidates { peer: gateway(), candidates: vec![candidate.to_owned()] }
 }
 
@@ -196,185 +196,186 @@ fn gateway() -> PeerId {
     PeerId::Gateway(GatewayId::from_u128(1))
 }
 
-fn rejected(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> Lost {
-    Lost::Rejected(Rejection { status, code: code.map(str::to_owned), detail: None, retry_after })
+fn rejected(status: u16, code: Option<&str>, retry_after: Option<Duration>) -> ConnectionError {
+    ConnectionError::Rejected(Rejection { status, code: code.map(str::to_owned), detail: None, retry_after })
 }
 
 #[test]
-fn the_join_comes_first_and_everything_else_waits_for_its_answer() {
+fn messages_wait_for_the_join_reply() {
     let mut world = world();
     world.open();
-    world.send(ask(1));
+    world.send(request(1));
     world.send(ToPortal::NoRelays);
-    world.send(ask(2));
+    world.send(request(2));
     world.pass(secs(4));
-    assert_eq!(world.said, [json!({ "topic": "client", "event": "phx_join", "payload": null, "ref": 0 })]);
-    world.answer(&json!({ "status": "ok", "response": { "anything": 1 } }));
-    assert_eq!(world.spoken(), ["phx_join", "request_authorization", "no_relays", "request_authorization"]);
-    assert_eq!(world.news(), [Event::Joined]);
+    assert_eq!(world.sent, [json!({ "topic": "client", "event": "phx_join", "payload": null, "ref": 0 })]);
+    world.reply(&json!({ "status": "ok", "response": { "anything": 1 } }));
+    assert_eq!(world.take_sent(), ["phx_join", "request_authorization", "no_relays", "request_authorization"]);
+    assert_eq!(world.take_events(), [Event::Joined]);
 }
 
 #[test]
-fn what_waits_already_is_not_said_twice() {
+fn duplicate_queued_messages_are_sent_once() {
     let mut world = world();
     world.open();
     for _ in 0..3 {
-        world.send(ask(1));
+        world.send(request(1));
     }
-    world.answer(&json!({ "status": "ok", "response": {} }));
-    assert_eq!(world.spoken(), ["phx_join", "request_authorization"]);
+    world.reply(&json!({ "status": "ok", "response": {} }));
+    assert_eq!(world.take_sent(), ["phx_join", "request_authorization"]);
 }
 
 #[test]
-fn a_join_that_is_never_answered_fails_after_5_seconds() {
+fn unanswered_join_times_out_after_5_seconds() {
     let mut world = world();
     world.open();
     world.pass(Duration::from_millis(4999));
-    assert_eq!(world.news(), []);
+    assert_eq!(world.take_events(), []);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.lost().0, Lost::JoinTimedOut);
+    assert_eq!(world.lost().0, ConnectionError::JoinTimedOut);
 }
 
 #[test]
-fn a_join_that_is_refused_is_tried_again() {
+fn refused_join_is_retried() {
     for reason in ["join crashed", "unmatched topic"] {
         let mut world = world();
         world.open();
-        world.answer(&json!({ "status": "error", "response": { "reason": reason } }));
-        assert_eq!(world.lost(), (Lost::JoinRefused, Retry { after: secs(1), outage: Outage::Brief }));
+        world.reply(&json!({ "status": "error", "response": { "reason": reason } }));
+        assert_eq!(world.lost(), (ConnectionError::JoinRefused, Retry { after: secs(1), outage: Outage::Brief }));
     }
 }
 
 #[test]
-fn heartbeats_come_every_10_seconds_whatever_else_is_said() {
+fn heartbeats_are_sent_every_10_seconds_under_traffic() {
     let mut world = joined_world();
-    world.said.clear();
+    world.sent.clear();
     for second in 0..25 {
         world.pass(secs(1));
-        world.send(ask(second));
+        world.send(request(second));
     }
-    assert_eq!(world.spoken().iter().filter(|event| *event == "heartbeat").count(), 2);
+    assert_eq!(world.take_sent().iter().filter(|event| *event == "heartbeat").count(), 2);
 }
 
 #[test]
 fn heartbeats_do_not_wait_for_the_join() {
     let mut world = joined_world();
     world.pass(secs(8));
-    world.send(ask(1));
-    world.answer(&json!({ "status": "error", "response": { "reason": "unmatched topic" } }));
-    world.said.clear();
+    world.send(request(1));
+    world.reply(&json!({ "status": "error", "response": { "reason": "unmatched topic" } }));
+    world.sent.clear();
     world.pass(secs(3));
-    assert_eq!(world.spoken(), ["heartbeat"]);
+    assert_eq!(world.take_sent(), ["heartbeat"]);
 }
 
 #[test]
-fn the_fourth_heartbeat_without_an_answer_is_the_last() {
+fn connection_is_lost_after_four_unanswered_heartbeats() {
     let mut world = joined_world();
-    world.news();
-    world.is_alive = false;
+    world.take_events();
+    world.answers_heartbeats = false;
     world.pass(Duration::from_millis(39_999));
-    assert_eq!(world.news(), []);
+    assert_eq!(world.take_events(), []);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.lost().0, Lost::Silent);
-    assert_eq!(world.spoken().iter().filter(|event| *event == "heartbeat").count(), 4);
+    assert_eq!(world.lost().0, ConnectionError::HeartbeatTimedOut);
+    assert_eq!(world.take_sent().iter().filter(|event| *event == "heartbeat").count(), 4);
 }
 
 #[test]
-fn answers_to_questions_that_were_not_asked_do_not_count() {
+fn heartbeat_replies_with_a_wrong_ref_are_ignored() {
     let mut world = joined_world();
-    world.news();
-    world.is_alive = false;
+    world.take_events();
+    world.answers_heartbeats = false;
     for _ in 0..4 {
         world.pass(secs(10));
         if world.socket.is_some() {
-            world
-                .hear(&json!({ "topic": "phoenix", "event": "phx_reply", "ref": 4711, "payload": { "status": "ok" } }));
+            world.receive(
+                &json!({ "topic": "phoenix", "event": "phx_reply", "ref": 4711, "payload": { "status": "ok" } }),
+            );
         }
     }
-    assert_eq!(world.lost().0, Lost::Silent);
+    assert_eq!(world.lost().0, ConnectionError::HeartbeatTimedOut);
 }
 
 #[test]
-fn a_blocked_socket_piles_up_no_heartbeats() {
+fn blocked_socket_queues_at_most_one_heartbeat() {
     let mut world = joined_world();
-    world.said.clear();
+    world.sent.clear();
     world.is_blocked = true;
     world.pass(secs(29));
     world.is_blocked = false;
     world.settle();
-    assert_eq!(world.spoken(), ["heartbeat"]);
+    assert_eq!(world.take_sent(), ["heartbeat"]);
     world.pass(secs(60));
-    assert_eq!(world.spoken().len(), 6, "and it lives on");
+    assert_eq!(world.take_sent().len(), 6, "the connection continues");
 }
 
 #[test]
-fn a_write_that_never_ends_is_given_up() {
+fn blocked_write_times_out_after_30_seconds() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     world.pass(secs(10));
-    world.connection.handle_send(ask(1));
+    world.connection.handle_send(request(1));
     assert!(world.connection.poll_transmit(world.now).is_some());
-    assert!(world.connection.poll_transmit(world.now).is_none(), "nothing more while the first is being written");
+    assert!(world.connection.poll_transmit(world.now).is_none(), "one frame at a time");
     world.is_blocked = true;
     world.pass(secs(30));
-    assert_eq!(world.lost().0, Lost::Blocked);
+    assert_eq!(world.lost().0, ConnectionError::WriteTimedOut);
 }
 
 #[test]
-fn an_attempt_is_given_up_after_15_seconds() {
+fn attempt_times_out_after_15_seconds() {
     let mut world = world();
     let first = world.socket.unwrap();
     world.pass(Duration::from_millis(14_999));
-    assert_eq!(world.news(), []);
+    assert_eq!(world.take_events(), []);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.lost().0, Lost::ConnectTimedOut);
+    assert_eq!(world.lost().0, ConnectionError::ConnectTimedOut);
     assert_eq!(world.closed, [first]);
     world.pass(secs(1));
     assert!(world.socket.is_some());
 }
 
 #[test]
-fn before_the_first_join_the_delays_are_even_and_the_caller_learns_when_it_takes_long() {
+fn lasting_outage_before_the_first_join_is_reported() {
     let mut world = world();
     let mut brief = 0;
     for _ in 0..14 {
-        world.lose(Lost::Dial(DialError::Unreachable));
+        world.lose(ConnectionError::Dial(DialError::Unreachable));
         let (_, retry) = world.lost();
         assert_eq!(retry, Retry { after: secs(1), outage: Outage::Brief });
         brief += 1;
         world.pass(secs(1));
     }
-    world.lose(Lost::Dial(DialError::NoAddress));
+    world.lose(ConnectionError::Dial(DialError::NameNotResolved));
     let mut retry = world.lost().1;
     assert_eq!(retry, Retry { after: secs(1), outage: Outage::Lasting });
     assert_eq!(brief, 14);
-    // A machine that boots without a network waits for it, however long that takes.
+    // A machine that boots without a network waits for it without a limit.
     for _ in 0..100 {
         world.pass(retry.after);
-        world.lose(Lost::Dial(DialError::NoAddress));
-        let why;
-        (why, retry) = world.lost();
-        assert!(why.looks_like_no_network());
+        world.lose(ConnectionError::Dial(DialError::NameNotResolved));
+        let error;
+        (error, retry) = world.lost();
+        assert_eq!(error, ConnectionError::Dial(DialError::NameNotResolved));
         assert!(retry.after <= secs(60) && retry.outage == Outage::Lasting);
     }
-    world.connection.hurry(world.now);
+    world.connection.retry_now(world.now);
     world.settle();
-    assert!(world.socket.is_some(), "news about the network cuts the waiting short");
+    assert!(world.socket.is_some(), "a change of the network ends the delay");
     world.join();
-    assert_eq!(world.news(), [Event::Joined]);
+    assert_eq!(world.take_events(), [Event::Joined]);
 }
 
 #[test]
-fn a_portal_that_is_away_for_an_hour_is_not_overrun_and_found_at_once_when_the_network_changes() {
+fn long_outage_backs_off_and_reconnect_dials_at_once() {
     let mut world = joined_world();
-    world.news();
-    world.lose(Lost::Closed(Some(1012)));
+    world.take_events();
+    world.lose(ConnectionError::Closed(Some(1012)));
     let end = world.now + secs(3600);
     let mut attempts = 0;
     while world.now < end {
         world.pass(secs(1));
         if world.socket.is_some() {
-            world.lose(Lost::Dial(DialError::Unreachable));
+            world.lose(ConnectionError::Dial(DialError::Unreachable));
             attempts += 1;
         }
     }
@@ -382,58 +383,60 @@ fn a_portal_that_is_away_for_an_hour_is_not_overrun_and_found_at_once_when_the_n
     world.connection.reconnect(key(1), world.now);
     world.settle();
     assert!(world.socket.is_some());
-    world.news();
-    world.lose(Lost::Dial(DialError::NoAddress));
+    world.take_events();
+    world.lose(ConnectionError::Dial(DialError::NameNotResolved));
     assert!(
         world.lost().1.after <= secs(1),
-        "right after waking up names often fail once; that must not cost a minute"
+        "after resume name resolution often fails once; the delays must start small"
     );
 }
 
 #[test]
-fn a_portal_that_is_away_for_longer_than_allowed_ends_the_session_and_keeps_the_token() {
+fn outage_beyond_the_limit_ends_the_session_and_keeps_the_token() {
     let mut world = joined_world();
     world.connection = world.connection.with_limit(Some(secs(600)));
-    world.lose(Lost::Broken);
+    world.lose(ConnectionError::SocketFailed);
     world.pass(secs(2));
     world.join();
-    world.news();
+    world.take_events();
     let start = world.now;
     let mut ended = None;
     while ended.is_none() {
-        world.lose(Lost::Dial(DialError::Unreachable));
-        ended = world.news().into_iter().find_map(|event| if let Event::Ended(end) = event { Some(end) } else { None });
+        world.lose(ConnectionError::Dial(DialError::Unreachable));
+        ended = world
+            .take_events()
+            .into_iter()
+            .find_map(|event| if let Event::Ended(end) = event { Some(end) } else { None });
         while ended.is_none() && world.socket.is_none() {
             world.pass(secs(1));
         }
     }
-    assert_eq!(ended, Some(End::Away));
-    assert!(!End::Away.requires_sign_in());
+    assert_eq!(ended, Some(SessionEnd::PortalUnreachable));
     assert!((secs(530)..secs(700)).contains(&(world.now - start)), "{:?}", world.now - start);
 }
 
 #[test]
-fn a_join_resets_the_delays_but_a_mere_connection_does_not() {
+fn only_a_join_resets_the_delays() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     for _ in 0..20 {
-        world.lose(Lost::Broken);
+        world.lose(ConnectionError::SocketFailed);
         let retry = world.lost().1;
         world.pass(retry.after);
         world.open();
     }
-    world.lose(Lost::Broken);
+    world.lose(ConnectionError::SocketFailed);
     let retry = world.lost().1;
     assert_eq!(retry.after, secs(60));
     world.pass(retry.after);
     world.join();
-    world.news();
-    world.lose(Lost::Broken);
+    world.take_events();
+    world.lose(ConnectionError::SocketFailed);
     assert!(world.lost().1.after <= secs(1));
 }
 
 #[test]
-fn refusals_are_retried_and_retry_after_is_obeyed() {
+fn rejections_are_retried_and_retry_after_is_honoured() {
     for (status, retry_after, expected) in [
         (400, None, 1),
         (402, None, 1),
@@ -456,25 +459,25 @@ fn refusals_are_retried_and_retry_after_is_obeyed() {
 }
 
 #[test]
-fn the_rate_limit_is_part_of_ordinary_life() {
+fn rate_limit_rejection_is_marked_as_such() {
     let mut world = world();
     world.lose(rejected(503, Some("rate_limit"), Some(secs(1))));
-    assert!(world.lost().0.is_ordinary());
+    assert!(matches!(world.lost().0, ConnectionError::Rejected(rejection) if rejection.is_rate_limit()));
 }
 
 #[test]
-fn a_named_401_is_the_end_and_any_other_is_tried_again_slowly() {
+fn only_a_401_with_a_known_code_ends_the_session() {
     for (code, end) in [
-        (Some("invalid_token"), Some(Verdict::InvalidToken)),
-        (Some("missing_token"), Some(Verdict::MissingToken)),
+        (Some("invalid_token"), Some(TokenRejection::InvalidToken)),
+        (Some("missing_token"), Some(TokenRejection::MissingToken)),
         (Some("other"), None),
         (None, None),
     ] {
         let mut world = world();
         world.lose(rejected(401, code, None));
         match end {
-            Some(verdict) => {
-                assert_eq!(world.news(), [Event::Ended(End::SignInAgain(verdict))]);
+            Some(reason) => {
+                assert_eq!(world.take_events(), [Event::Ended(SessionEnd::TokenRejected(reason))]);
                 world.pass(secs(100_000));
                 assert!(world.socket.is_none() && world.connection.poll_timeout().is_none());
             }
@@ -487,102 +490,101 @@ fn a_named_401_is_the_end_and_any_other_is_tried_again_slowly() {
 }
 
 #[test]
-fn without_a_mark_there_is_no_way_that_is_not_a_loop() {
+fn failure_to_mark_sockets_ends_the_session() {
     let mut world = world();
-    world.lose(Lost::Dial(DialError::CannotMark));
-    assert_eq!(world.news(), [Event::Ended(End::CannotMark)]);
-    assert!(!End::CannotMark.requires_sign_in(), "and the token is as good as before");
+    world.lose(ConnectionError::Dial(DialError::SocketMarkDenied));
+    assert_eq!(world.take_events(), [Event::Ended(SessionEnd::SocketMarkDenied)]);
 }
 
 #[test]
-fn an_expired_session_ends_and_its_socket_is_closed() {
+fn token_expired_ends_the_session_and_closes_the_socket() {
     let mut world = joined_world();
     let socket = world.socket.unwrap();
-    world.news();
+    world.take_events();
     world.push("disconnect", &json!({ "reason": "token_expired" }));
-    assert_eq!(world.news(), [Event::Ended(End::SignInAgain(Verdict::TokenExpired))]);
+    assert_eq!(world.take_events(), [Event::Ended(SessionEnd::TokenRejected(TokenRejection::TokenExpired))]);
     assert_eq!(world.closed, [socket]);
-    assert!(Verdict::TokenExpired.to_string().contains("another device with the same identity"));
+    assert!(TokenRejection::TokenExpired.to_string().contains("another device with the same identity"));
 }
 
 #[test]
-fn other_disconnects_and_errors_are_left_to_the_socket() {
+fn other_disconnects_and_errors_keep_the_socket_open() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     world.push("disconnect", &json!({ "reason": "certificate_revoked" }));
     world.push("phx_error", &json!({}));
     world.push("phx_error", &json!({ "reason": "channel_crash" }));
     world.push("unknown event", &json!({}));
     for reason in ["disabled", "invalid_version", "unknown_message", "no idea"] {
-        world.send(ask(1));
-        world.answer(&json!({ "status": "error", "response": { "reason": reason } }));
+        world.send(request(1));
+        world.reply(&json!({ "status": "error", "response": { "reason": reason } }));
     }
-    world.hear(&json!({ "topic": "client", "event": "phx_reply", "ref": null, "payload": { "status": "error" } }));
-    assert_eq!(world.news(), []);
+    world.receive(&json!({ "topic": "client", "event": "phx_reply", "ref": null, "payload": { "status": "error" } }));
+    assert_eq!(world.take_events(), []);
     assert!(world.closed.is_empty());
 }
 
 #[test]
-fn a_closed_channel_takes_its_socket_along() {
+fn closed_channel_closes_the_socket() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     world.push("phx_close", &json!({}));
-    assert_eq!(world.lost().0, Lost::ChannelClosed);
+    assert_eq!(world.lost().0, ConnectionError::ChannelClosed);
     assert_eq!(world.closed.len(), 1);
 }
 
 #[test]
-fn half_a_message_is_a_broken_connection() {
+fn truncated_frame_ends_the_connection() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     let socket = world.socket.unwrap();
     world.connection.handle_text(socket, r#"{"topic":"client","event":"in"#, world.now);
     world.settle();
-    assert_eq!(world.lost().0, Lost::Truncated);
+    assert_eq!(world.lost().0, ConnectionError::TruncatedFrame);
 }
 
 #[test]
-fn a_forgotten_channel_is_joined_again_on_the_same_socket() {
+fn unmatched_topic_rejoins_on_the_same_socket() {
     let mut world = joined_world();
-    world.news();
-    world.said.clear();
-    world.send(ask(1));
-    world.answer(&json!({ "status": "error", "response": { "reason": "unmatched topic" } }));
-    assert_eq!(world.spoken(), ["request_authorization", "phx_join"]);
-    // Late news about what was said before the new join must not start another one.
-    world.hear(&json!({ "topic": "client", "event": "phx_reply", "ref": 1,
+    world.take_events();
+    world.sent.clear();
+    world.send(request(1));
+    world.reply(&json!({ "status": "error", "response": { "reason": "unmatched topic" } }));
+    assert_eq!(world.take_sent(), ["request_authorization", "phx_join"]);
+    // Late replies to messages before the new join must not cause another join.
+    world.receive(&json!({ "topic": "client", "event": "phx_reply", "ref": 1,
         "payload": { "status": "error", "response": { "reason": "unmatched topic" } } }));
     world.send(new("a"));
-    assert_eq!(world.spoken(), Vec::<String>::new());
-    world.hear(
+    assert_eq!(world.take_sent(), Vec::<String>::new());
+    world.receive(
         &json!({ "topic": "client", "event": "phx_reply", "ref": 2, "payload": { "status": "ok", "response": {} } }),
     );
-    assert_eq!(world.spoken(), ["new_gateway_ice_candidates"]);
-    assert_eq!(world.news(), [Event::Joined]);
+    assert_eq!(world.take_sent(), ["new_gateway_ice_candidates"]);
+    assert_eq!(world.take_events(), [Event::Joined]);
     assert!(world.closed.is_empty());
 }
 
 #[test]
-fn a_superseded_socket_is_not_heard() {
+fn frames_of_a_superseded_socket_are_ignored() {
     let mut world = joined_world();
     let old = world.socket.unwrap();
     world.connection.reconnect(key(2), world.now);
     world.settle();
     let expired =
         json!({ "topic": "client", "event": "disconnect", "ref": null, "payload": { "reason": "token_expired" } });
-    world.hear_on(old, &expired);
+    world.receive_on(old, &expired);
     world.open();
-    world.hear_on(old, &expired);
-    world.connection.handle_lost(old, Lost::Broken, world.now);
+    world.receive_on(old, &expired);
+    world.connection.handle_lost(old, ConnectionError::SocketFailed, world.now);
     world.settle();
-    assert_eq!(world.news(), [Event::Joined]);
-    world.answer(&json!({ "status": "ok", "response": {} }));
-    assert_eq!(world.news(), [Event::Joined]);
+    assert_eq!(world.take_events(), [Event::Joined]);
+    world.reply(&json!({ "status": "ok", "response": {} }));
+    assert_eq!(world.take_events(), [Event::Joined]);
     assert_eq!(world.closed, [old]);
 }
 
 #[test]
-fn a_socket_that_opens_too_late_is_closed() {
+fn socket_that_opens_after_the_timeout_is_closed() {
     let mut world = world();
     let first = world.socket.unwrap();
     world.pass(secs(15));
@@ -592,87 +594,87 @@ fn a_socket_that_opens_too_late_is_closed() {
 }
 
 #[test]
-fn numbers_start_anew_with_each_socket_and_what_waited_is_lost() {
+fn refs_restart_and_queued_messages_are_dropped_on_reconnect() {
     let mut world = joined_world();
     world.is_blocked = true;
-    world.send(ask(1));
-    world.lose(Lost::Broken);
-    world.send(ask(2));
+    world.send(request(1));
+    world.lose(ConnectionError::SocketFailed);
+    world.send(request(2));
     world.is_blocked = false;
     world.pass(secs(2));
-    world.said.clear();
+    world.sent.clear();
     world.join();
-    world.send(ask(3));
-    let numbers: Vec<_> = world.said.iter().map(|frame| frame["ref"].as_u64().unwrap()).collect();
+    world.send(request(3));
+    let numbers: Vec<_> = world.sent.iter().map(|frame| frame["ref"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [0, 1]);
-    assert_eq!(world.spoken(), ["phx_join", "request_authorization"]);
+    assert_eq!(world.take_sent(), ["phx_join", "request_authorization"]);
 }
 
 #[test]
-fn candidates_are_held_while_away_and_said_once() {
+fn candidate_changes_are_merged_while_disconnected() {
     let mut world = joined_world();
     world.is_blocked = true;
-    world.send(new("not yet said"));
-    world.lose(Lost::Broken);
+    world.send(new("not yet sent"));
+    world.lose(ConnectionError::SocketFailed);
     world.is_blocked = false;
     world.send(new("added"));
     world.send(new("added and removed"));
-    world.send(void("added and removed"));
-    world.send(void("known"));
+    world.send(invalid("added and removed"));
+    world.send(invalid("known"));
     world.pass(secs(2));
     world.open();
     world.send(new("while joining"));
-    world.said.clear();
-    world.hear(
+    world.sent.clear();
+    world.receive(
         &json!({ "topic": "client", "event": "phx_reply", "ref": 0, "payload": { "status": "ok", "response": {} } }),
     );
     let payloads: Vec<_> =
-        world.said.iter().map(|frame| (frame["event"].clone(), frame["payload"]["candidates"].clone())).collect();
+        world.sent.iter().map(|frame| (frame["event"].clone(), frame["payload"]["candidates"].clone())).collect();
     assert_eq!(
         payloads,
         [
-            (json!("new_gateway_ice_candidates"), json!(["not yet said", "added", "while joining"])),
+            (json!("new_gateway_ice_candidates"), json!(["not yet sent", "added", "while joining"])),
             (json!("invalidate_gateway_ice_candidates"), json!(["known"])),
         ]
     );
-    world.lose(Lost::Broken);
+    world.lose(ConnectionError::SocketFailed);
     world.pass(secs(2));
-    world.said.clear();
+    world.sent.clear();
     world.join();
-    assert_eq!(world.spoken(), ["phx_join"]);
+    assert_eq!(world.take_sent(), ["phx_join"]);
 }
 
 #[test]
-fn candidates_of_a_closed_connection_and_of_an_old_key_are_forgotten() {
-    for forget in [(|world: &mut World| world.connection.forget(gateway())) as fn(&mut World), |world| {
+fn candidates_of_a_closed_peer_or_an_old_key_are_discarded() {
+    for discard in [(|world: &mut World| world.connection.forget_peer(gateway())) as fn(&mut World), |world| {
         world.connection.reconnect(key(2), world.now)
     }] {
         let mut world = joined_world();
-        world.lose(Lost::Broken);
+        world.lose(ConnectionError::SocketFailed);
         world.send(new("a"));
-        forget(&mut world);
+        discard(&mut world);
         world.settle();
         world.pass(secs(2));
-        world.said.clear();
+        world.sent.clear();
         world.join();
-        assert_eq!(world.spoken(), ["phx_join"]);
+        assert_eq!(world.take_sent(), ["phx_join"]);
     }
 }
 
 #[test]
-fn candidates_outlive_a_reconnect_with_the_same_key() {
+fn candidates_survive_a_reconnect_with_the_same_key() {
     let mut world = joined_world();
-    world.lose(Lost::Broken);
+    world.lose(ConnectionError::SocketFailed);
     world.send(new("a"));
     world.connection.reconnect(key(1), world.now);
     world.settle();
-    world.said.clear();
+    world.sent.clear();
     world.join();
-    assert_eq!(world.spoken(), ["phx_join", "new_gateway_ice_candidates"]);
+    assert_eq!(world.take_sent(), ["phx_join", "new_gateway_ice_candidates"]);
 }
 
 #[test]
-fn a_new_key_is_in_the_next_request() {
+fn new_key_is_used_in_the_next_request() {
     let mut world = joined_world();
     world.connection.reconnect(key(2), world.now);
     world.settle();
@@ -681,58 +683,58 @@ fn a_new_key_is_in_the_next_request() {
 }
 
 #[test]
-fn an_older_portal_is_spoken_to_in_its_own_words() {
+fn older_portal_is_detected_by_a_404() {
     let mut world = world();
     world.lose(rejected(404, None, None));
     world.pass(secs(1));
     assert_eq!(world.request.as_ref().unwrap().url.path(), "/client/websocket");
     world.join();
-    world.send(ask(1));
-    assert_eq!(world.spoken(), ["phx_join", "create_flow"]);
+    world.send(request(1));
+    assert_eq!(world.take_sent(), ["phx_join", "create_flow"]);
     world.lose(rejected(404, None, None));
     world.pass(secs(2));
-    assert_eq!(world.request.as_ref().unwrap().url.path(), "/client/v2/websocket", "it may have been updated");
+    assert_eq!(world.request.as_ref().unwrap().url.path(), "/client/v2/websocket", "the portal may have been updated");
 }
 
 #[test]
-fn a_sleep_of_a_day_costs_one_heartbeat_and_not_thousands() {
+fn one_heartbeat_is_sent_after_a_long_suspend() {
     let mut world = joined_world();
-    world.said.clear();
+    world.sent.clear();
     world.now += secs(86_400);
     world.connection.handle_timeout(world.now);
     world.settle();
-    assert_eq!(world.spoken(), ["heartbeat"]);
+    assert_eq!(world.take_sent(), ["heartbeat"]);
     world.pass(secs(10));
-    assert_eq!(world.spoken(), ["heartbeat"]);
+    assert_eq!(world.take_sent(), ["heartbeat"]);
 }
 
 #[test]
-fn after_the_end_nothing_happens_any_more() {
+fn closed_connection_stays_closed() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     world.connection.close();
     world.settle();
-    world.send(ask(1));
+    world.send(request(1));
     world.connection.reconnect(key(2), world.now);
-    world.connection.hurry(world.now);
+    world.connection.retry_now(world.now);
     world.settle();
     world.pass(secs(100_000));
-    assert_eq!(world.news(), []);
+    assert_eq!(world.take_events(), []);
     assert!(world.socket.is_none());
     assert_eq!(world.closed.len(), 1);
 }
 
 #[test]
-fn messages_for_the_tunnel_are_passed_on_in_order() {
+fn tunnel_messages_are_delivered_in_order() {
     let mut world = joined_world();
-    world.news();
+    world.take_events();
     let interface = json!({ "ipv4": "100.64.0.2", "ipv6": "fd00:2021:1111::2" });
     world.push("init", &json!({ "interface": interface }));
     world.push("resource_deleted", &json!(ResourceId::from_u128(1)));
     world.push("resource_created_or_updated", &json!({ "type": "teleport" }));
     world.push("config_changed", &json!({ "interface": interface }));
     assert!(matches!(
-        world.news().as_slice(),
+        world.take_events().as_slice(),
         [
             Event::Message(FromPortal::Init(_)),
             Event::Message(FromPortal::ResourceDeleted(_)),

@@ -1,7 +1,7 @@
-//! A conversation in the shape in which the official client has it, replayed: the portal's part has to be understood
-//! without loss, and ours has to read the same.
+//! Replay of a conversation with the frames of the official client: messages of the portal must be parsed without loss,
+//! and our messages must be equal to those of the official client.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test may fail it")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers may fail the test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,52 +9,52 @@ use std::{
 };
 
 use model::{FromPortal, PeerId, Resource, ToPortal, message::AuthorizationCreated};
-use portal::{Action, Connection, Event, Login, Request, Socket, UserAgent, user_agent::Facts};
+use portal::{Action, Connection, Event, Login, Request, Socket, UserAgent, user_agent::SystemInfo};
 use serde_json::{Value, json};
 
 const CONVERSATION: &str = include_str!("data/conversation.jsonl");
 
 #[test]
-fn a_conversation_like_the_official_clients_is_understood_and_spoken() {
-    let (understood, said) = replay(CONVERSATION);
+fn official_client_conversation_is_replayed() {
+    let (parsed, sent) = replay(CONVERSATION);
 
-    assert_eq!((understood, said), (5, 6));
+    assert_eq!((parsed, sent), (5, 6));
 }
 
-/// Plays the portal's part, has our machine say what the other client said, and compares. Returns how many messages
-/// were understood and how many frames were said.
+/// Feeds the portal's frames to our client, sends the messages of the official client, and compares. Returns the numbers of
+/// parsed messages and of sent frames.
 fn replay(lines: &str) -> (usize, usize) {
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of_connect = lines.iter().find(|line| line["dir"] == "connect").unwrap();
-    let mut us = Us::new(of_connect);
-    let mut understood = 0;
+    let mut client = Client::new(of_connect);
+    let mut parsed = 0;
     for line in &lines {
         let message = &line["msg"];
         match line["dir"].as_str().unwrap() {
-            "in" if message["event"] == "set_snownet_capabilities" => us.is_one_behind = true,
-            "in" => us.say(message),
-            "out" => understood += us.hear(message),
+            "in" if message["event"] == "set_snownet_capabilities" => client.refs_are_one_less = true,
+            "in" => client.send(message),
+            "out" => parsed += client.receive(message),
             _ => {}
         }
     }
-    (understood, us.said)
+    (parsed, client.sent)
 }
 
-/// Our machine in the place of the other client.
-struct Us {
+/// Our client in the place of the official one.
+struct Client {
     connection: Connection,
     socket: Socket,
     now: Instant,
-    said: usize,
-    /// The other client has said what we do not say, because we do not support it.
-    is_one_behind: bool,
+    sent: usize,
+    /// The official client has sent its capabilities, which our client does not support, so its `ref`s are ahead by one.
+    refs_are_one_less: bool,
 }
 
-impl Us {
+impl Client {
     fn new(connect: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let query = &connect["query"];
-        let facts = Facts {
+        let system = SystemInfo {
             os: Some("Debian"),
             os_version: Some("12"),
             architecture: Some("x86_64"),
@@ -65,21 +65,21 @@ impl Us {
             token: "a-token".into(),
             external_id: text(&query["external_id"]),
             name: text(&query["name"]),
-            user_agent: UserAgent::new(&facts, "0.1.0"),
+            user_agent: UserAgent::new(&system, "0.1.0"),
             device_serial: None,
             device_uuid: None,
         };
-        #[expect(clippy::disallowed_methods, reason = "a story has to begin at some instant")]
+        #[expect(clippy::disallowed_methods, reason = "the virtual clock needs a start")]
         let now = Instant::now();
         let mut connection = Connection::new(login, text(&query["public_key"]).parse().unwrap(), now, 8123);
-        let Some(Action::Dial { socket, request }) = connection.poll_action() else { panic!("does not dial") };
+        let Some(Action::Dial { socket, request }) = connection.poll_action() else { panic!("no dial action") };
         compare_request(&request, connect);
         connection.handle_open(socket, now);
-        Self { connection, socket, now, said: 0, is_one_behind: false }
+        Self { connection, socket, now, sent: 0, refs_are_one_less: false }
     }
 
-    /// Says what the other client said, and compares the frames.
-    fn say(&mut self, theirs: &Value) {
+    /// Sends a message of the official client and compares the frames.
+    fn send(&mut self, theirs: &Value) {
         match theirs["event"].as_str().unwrap() {
             "phx_join" => {}
             "heartbeat" => {
@@ -91,26 +91,26 @@ impl Us {
         let frame = self.connection.poll_transmit(self.now).unwrap();
         self.connection.handle_written(self.socket, self.now);
         let mut expected = theirs.clone();
-        if self.is_one_behind {
+        if self.refs_are_one_less {
             expected["ref"] = json!(theirs["ref"].as_u64().unwrap() - 1);
         }
         assert_eq!(serde_json::from_str::<Value>(&frame.text).unwrap(), expected);
-        assert_eq!(self.connection.poll_transmit(self.now), None, "nothing else is said");
-        self.said += 1;
+        assert_eq!(self.connection.poll_transmit(self.now), None, "nothing else is sent");
+        self.sent += 1;
     }
 
-    /// Hears what the portal said; says how many messages for the tunnel that made.
-    fn hear(&mut self, message: &Value) -> usize {
+    /// Receives a frame of the portal; returns the number of messages for the tunnel.
+    fn receive(&mut self, message: &Value) -> usize {
         let mut message = message.clone();
-        if self.is_one_behind
+        if self.refs_are_one_less
             && let Some(number) = message["ref"].as_u64()
         {
             message["ref"] = json!(number - 1);
         }
         self.connection.handle_text(self.socket, &message.to_string(), self.now);
         match self.connection.poll_event() {
-            Some(Event::Message(understood)) => {
-                compare(&understood, &message);
+            Some(Event::Message(parsed)) => {
+                compare(&parsed, &message);
                 1
             }
             Some(Event::Joined) => {
@@ -133,8 +133,8 @@ fn compare_request(request: &Request, connect: &Value) {
     assert_eq!(json!(query), connect["query"]);
     let ours: Vec<&str> = request.user_agent.split(' ').collect();
     let theirs: Vec<&str> = connect["headers"]["User-Agent"].as_str().unwrap().split(' ').collect();
-    assert_eq!(ours[..2], theirs[..2], "the portal looks at these two words");
-    assert_eq!(ours[3..], theirs[2..], "the product has a word of its own between them");
+    assert_eq!(ours[..2], theirs[..2], "the portal parses these two words");
+    assert_eq!(ours[3..], theirs[2..], "our product name is a separate word");
 }
 
 fn to_portal(message: &Value) -> ToPortal {
@@ -159,10 +159,10 @@ fn to_portal(message: &Value) -> ToPortal {
     }
 }
 
-/// What was understood is what was said.
-fn compare(understood: &FromPortal, message: &Value) {
+/// Asserts that the parsed message is equal to the frame.
+fn compare(parsed: &FromPortal, message: &Value) {
     let payload = &message["payload"];
-    match understood {
+    match parsed {
         FromPortal::Init(init) => {
             let interface = &payload["interface"];
             assert_eq!(json!(init.interface.ipv4), interface["ipv4"]);
@@ -225,12 +225,12 @@ fn compare_authorization(it: &AuthorizationCreated, payload: &Value) {
         (&it.client_ice_credentials, &payload["client_ice_credentials"]),
         (&it.gateway_ice_credentials, &payload["gateway_ice_credentials"]),
     ];
-    for (understood, said) in ice {
-        assert_eq!(understood.username, said["username"]);
-        assert_eq!(understood.password.expose(), said["password"]);
+    for (parsed, sent) in ice {
+        assert_eq!(parsed.username, sent["username"]);
+        assert_eq!(parsed.password.expose(), sent["password"]);
     }
     assert_eq!(json!(it.use_iceless), payload["use_iceless"]);
-    assert!(!format!("{it:?}").contains("eyJ"), "the token for flow logs is nobody's business");
+    assert!(!format!("{it:?}").contains("eyJ"), "the flow log token is not kept");
 }
 
 fn texts(list: &Value) -> impl Iterator<Item = &str> {
