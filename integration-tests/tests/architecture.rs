@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 
 /// Crates without I/O: they get time, datagrams and a seed as arguments.
-const CORE: [&str; 7] = ["connection", "dns", "ip-packet", "model", "portal", "sim", "tunnel"];
+const CORE: [&str; 8] = ["connection", "dns", "ip-packet", "model", "portal", "sim", "tunnel", "wireguard"];
 
 /// All that each package of the dependency graph needs at run time, directly or not.
 struct Graph(BTreeMap<String, BTreeSet<String>>);
@@ -81,6 +81,7 @@ fn the_rooms_know_only_their_neighbours() -> anyhow::Result<()> {
         ("portal", &["tunnel", "connection", "dns"][..]),
         ("tunnel", &["portal", "dbus-api"]),
         ("connection", &["tunnel", "dns", "portal"]),
+        ("wireguard", &["connection", "ip-packet", "tunnel", "dns", "portal", "sim"]),
         ("dns", &["connection", "tunnel", "ip-packet"]),
         ("dbus-api", &["model", "tunnel", "portal"]),
         ("doctor", &["tunnel", "connection", "dns", "firezoned"]),

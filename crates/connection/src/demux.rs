@@ -14,16 +14,6 @@ pub(crate) fn is_stun(datagram: &[u8]) -> bool {
         && header[4..8] == MAGIC_COOKIE
 }
 
-/// Whether this has the type and length of a WireGuard message.
-pub(crate) fn is_wireguard(datagram: &[u8]) -> bool {
-    let Some(kind) = datagram.first_chunk::<4>() else { return false };
-    match (u32::from_le_bytes(*kind), datagram.len()) {
-        (1, 148) | (2, 92) | (3, 64) => true,
-        (4, length) => length >= 32,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,22 +34,5 @@ mod tests {
         assert!(!is_stun(&with(3, 4)));
         assert!(!is_stun(&with(3, 1)));
         assert!(!is_stun(&with(4, 0x20)));
-    }
-
-    #[test]
-    fn wireguard_is_recognised_by_type_and_length() {
-        let message = |kind: u8, length: usize| {
-            let mut message = vec![0; length];
-            message[0] = kind;
-            message
-        };
-        for (kind, length) in [(1, 148), (2, 92), (3, 64), (4, 32), (4, 1316)] {
-            assert!(is_wireguard(&message(kind, length)));
-        }
-        for (kind, length) in [(1, 147), (2, 93), (3, 63), (4, 31), (0, 148), (5, 148), (4, 4)] {
-            assert!(!is_wireguard(&message(kind, length)));
-        }
-        assert!(!is_wireguard(&[4, 0, 0]));
-        assert!(!is_wireguard(&[]));
     }
 }

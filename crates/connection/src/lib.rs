@@ -11,7 +11,6 @@
 //! * `past` – what is remembered of a peer from one connection to the next
 //! * `relay` – the STUN/TURN client
 //! * `ice` – candidates and connectivity checks
-//! * `wireguard` – sessions; the only place that knows which engine is inside
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +31,6 @@ mod relay;
 mod testing;
 mod transmit;
 mod way;
-mod wireguard;
 
 pub use node::{Drops, NoRelays, Node, Params, Sealed};
 pub use path::{Path, Route};

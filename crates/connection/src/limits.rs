@@ -22,10 +22,6 @@ pub(crate) const TOLD_CANDIDATES: usize = 64;
 pub(crate) const FORMER_PEERS: usize = 64;
 /// Numbers of removed connections. Beyond: the oldest is forgotten.
 pub(crate) const RETIRED_NUMBERS: usize = 1_024;
-/// WireGuard sessions per peer. Beyond: the oldest is dropped, but never the one in use.
-pub(crate) const SESSIONS: usize = 8;
-/// Handshake messages per second that are answered without a cookie.
-pub(crate) const HANDSHAKES_PER_SECOND: u64 = 100;
 /// How long the number of a removed connection is not given to another.
 pub(crate) const RETIRED_NUMBERS_LIFETIME: Duration = Duration::from_secs(5);
 /// UDP payload that we accept: an IP packet of 1280 bytes, WireGuard's 32, and the 4 of a relay channel.

@@ -9,6 +9,7 @@ use std::{
 use ip_packet::{Ecn, IpPacket};
 use model::{Deadline, IceCredentials, PeerId, PresharedKey, PublicKey, Relay, RelayId, message::IceRole};
 use rand::{SeedableRng as _, rngs::StdRng};
+use wireguard::{ConnectionId, Dispatch, Identity, MessageError};
 
 use crate::{
     Event, Path, Transmit, demux,
@@ -20,7 +21,6 @@ use crate::{
     peer::{self, Connection, News},
     relay::{self, Relays, channel_data},
     way::{Post, Way},
-    wireguard::{Addressee, Identity, Number, Refused},
 };
 
 /// Everything that one process needs to talk to its peers over one pair of UDP sockets.
@@ -35,11 +35,11 @@ pub struct Node {
     profile: Option<Profile>,
     relays: Relays,
     peers: BTreeMap<PeerId, Connection>,
-    by_number: BTreeMap<Number, PeerId>,
+    by_number: BTreeMap<ConnectionId, PeerId>,
     early: EarlyCandidates,
     past: Past,
     /// Numbers of connections that are gone, so that their late messages reach nobody else.
-    retired: VecDeque<(Number, Instant)>,
+    retired: VecDeque<(ConnectionId, Instant)>,
     outbox: Outbox,
     events: VecDeque<Event>,
     drops: Drops,
@@ -101,13 +101,13 @@ pub struct Drops {
 }
 
 impl Drops {
-    fn count(&mut self, refused: Refused) {
+    fn count(&mut self, refused: MessageError) {
         let counter = match refused {
-            Refused::NoSession => &mut self.expired,
-            Refused::Forged => &mut self.forged,
-            Refused::Replayed => &mut self.replayed,
-            Refused::Unasked => &mut self.unasked,
-            Refused::Malformed => &mut self.malformed,
+            MessageError::UnknownSession => &mut self.expired,
+            MessageError::Forged => &mut self.forged,
+            MessageError::Replayed => &mut self.replayed,
+            MessageError::Unsolicited => &mut self.unasked,
+            MessageError::Malformed => &mut self.malformed,
         };
         *counter += 1;
     }
@@ -216,7 +216,7 @@ impl Node {
             self.handle_check(way, check, now);
             return None;
         }
-        if demux::is_wireguard(message) {
+        if wireguard::is_message(message) {
             return self.handle_wireguard(way, ecn, message, now);
         }
         let counter = if demux::is_stun(message) { &mut self.drops.stray } else { &mut self.drops.unknown };
@@ -336,7 +336,7 @@ impl Node {
         let relay = self.relays.choose(&mut self.rng).ok_or(NoRelays)?;
         self.forget(peer, now);
         let Self { by_number, retired, rng, identity, .. } = self;
-        let number = Number::random(rng, |number| {
+        let number = ConnectionId::random(rng, |number| {
             by_number.contains_key(&number) || retired.iter().any(|(retired, _)| *retired == number)
         });
         let profile = self.profile.unwrap_or(match peer {
@@ -414,17 +414,17 @@ impl Node {
     }
 
     fn handle_wireguard(&mut self, way: Way, ecn: Ecn, message: &mut [u8], now: Instant) -> Option<(PeerId, IpPacket)> {
-        let received = match self.identity.addressee(way.ends().1.ip(), message, &mut self.rng, now) {
-            Ok(Addressee::Number(number)) => self.by_number.get(&number).copied().and_then(|peer| {
+        let received = match self.identity.dispatch(way.ends().1.ip(), message, &mut self.rng, now) {
+            Ok(Dispatch::Connection(number)) => self.by_number.get(&number).copied().and_then(|peer| {
                 self.with_peer(peer, |connection, post| {
                     let was_calm = connection.is_calm();
                     (peer, was_calm, connection.open(ecn, message, post, now))
                 })
             }),
-            Ok(Addressee::Introduced(who)) => self.peer_with_key(&who.peer).and_then(|peer| {
-                self.with_peer(peer, |connection, post| (peer, false, connection.answer(*who, post, now)))
+            Ok(Dispatch::Initiation(initiation)) => self.peer_with_key(initiation.peer()).and_then(|peer| {
+                self.with_peer(peer, |connection, post| (peer, false, connection.answer(*initiation, post, now)))
             }),
-            Ok(Addressee::CookieReply(reply)) => {
+            Ok(Dispatch::SendCookieReply(reply)) => {
                 self.drops.busy += 1;
                 self.post().send(way, &reply, now);
                 return None;

@@ -5,11 +5,11 @@ use std::{net::SocketAddr, time::Instant};
 use ip_packet::Ecn;
 use model::RelayId;
 use rand::rngs::StdRng;
+use wireguard::Identity;
 
 use crate::{
     outbox::{Envelope, Outbox},
     relay::{Relays, channel_data},
-    wireguard::Identity,
 };
 
 /// A way to a peer.

@@ -12,6 +12,7 @@ use std::{
 use ip_packet::{Ecn, IpPacket};
 use model::{Deadline, RelayId, message::IceRole};
 use rand::{Rng as _, rngs::StdRng};
+use wireguard::{ConnectionId, Identity, MessageError, Opened, PeerSessions, ReceivedInitiation, TimerAction};
 
 use crate::{
     Params, Path, Route, Sealed,
@@ -20,7 +21,6 @@ use crate::{
     limits::{EARLY_MESSAGES, TOLD_CANDIDATES, push_bounded},
     relay::Relays,
     way::{Post, Way},
-    wireguard::{Attempt, Identity, Introduction, Number, Opened, Refused, Tunnel},
 };
 pub use news::Failure;
 pub(crate) use news::{News, Received};
@@ -36,12 +36,12 @@ const PROACTIVE_HANDSHAKE_PAUSE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Connection {
     params: Params,
-    number: Number,
+    number: ConnectionId,
     profile: Profile,
     /// The relay that we use towards this peer; `None` while there is none to be had.
     relay: Option<RelayId>,
     agent: Agent,
-    tunnel: Tunnel,
+    tunnel: PeerSessions,
     state: State,
     health: Health,
     doubt: Doubt,
@@ -74,7 +74,7 @@ enum State {
 impl Connection {
     pub(crate) fn new(
         params: Params,
-        number: Number,
+        number: ConnectionId,
         relay: RelayId,
         profile: Profile,
         identity: &Identity,
@@ -82,7 +82,7 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let agent = Agent::new(&params.local_ice, &params.remote_ice, params.role, rng.random(), profile.active, now);
-        let tunnel = Tunnel::new(identity, &params.public_key, &params.preshared_key, number, rng, now);
+        let tunnel = PeerSessions::new(identity, &params.public_key, &params.preshared_key, number, rng, now);
         Self {
             params,
             number,
@@ -110,7 +110,7 @@ impl Connection {
         &self.params
     }
 
-    pub(crate) fn number(&self) -> Number {
+    pub(crate) fn number(&self) -> ConnectionId {
         self.number
     }
 
@@ -210,7 +210,7 @@ impl Connection {
     pub(crate) fn seal(&mut self, packet: &IpPacket, post: &mut Post<'_>, now: Instant) -> Sealed {
         let Some(way) = self.way() else { return Sealed::NotYet };
         self.wake(now);
-        if !self.tunnel.can_seal(now) {
+        if !self.tunnel.can_send(now) {
             self.ready = false;
             let may_initiate = self.params.role == IceRole::Controlling || self.tunnel.last_handshake().is_some();
             if may_initiate && let Some(initiation) = self.tunnel.initiate(post.identity, post.rng, now) {
@@ -244,18 +244,18 @@ impl Connection {
         message: &mut [u8],
         post: &mut Post<'_>,
         now: Instant,
-    ) -> Result<Received, Refused> {
+    ) -> Result<Received, MessageError> {
         match self.tunnel.open(message, post.identity, post.rng, now)? {
             Opened::Control => Ok(Received::Control),
-            Opened::Answer(answer) => {
+            Opened::Reply(reply) => {
                 if let Some(Way::Direct { .. }) = self.way() {
                     self.doubt.hope_for_direct_paths();
                 }
-                self.send_control(answer, post, now);
+                self.send_control(reply, post, now);
                 Ok(Received::Control)
             }
             Opened::Packet(bytes) => {
-                let mut packet = IpPacket::parse_padded(bytes).map_err(|_invalid| Refused::Malformed)?;
+                let mut packet = IpPacket::parse_padded(bytes).map_err(|_invalid| MessageError::Malformed)?;
                 if ecn == Ecn::Ce {
                     packet.mark_congested();
                 }
@@ -268,12 +268,12 @@ impl Connection {
     /// Handles an initiation from this peer.
     pub(crate) fn answer(
         &mut self,
-        introduction: Introduction,
+        initiation: ReceivedInitiation,
         post: &mut Post<'_>,
         now: Instant,
-    ) -> Result<Received, Refused> {
-        let answer = self.tunnel.answer(introduction, post.rng, now)?;
-        self.send_control(answer, post, now);
+    ) -> Result<Received, MessageError> {
+        let response = self.tunnel.handle_initiation(initiation, post.rng, now)?;
+        self.send_control(response, post, now);
         Ok(Received::Control)
     }
 
@@ -286,7 +286,7 @@ impl Connection {
         if self.fall_asleep(now) {
             self.check_connectivity(post, now);
         }
-        if self.drive_tunnel(post, now) == Attempt::GivenUp {
+        if self.drive_tunnel(post, now) == TimerAction::GiveUp {
             return vec![News::Failed(Failure::Unresponsive)];
         }
         while let Some(check) = self.agent.poll_transmit() {
@@ -374,17 +374,17 @@ impl Connection {
     }
 
     /// Does what the tunnel has to do by itself.
-    fn drive_tunnel(&mut self, post: &mut Post<'_>, now: Instant) -> Attempt {
+    fn drive_tunnel(&mut self, post: &mut Post<'_>, now: Instant) -> TimerAction {
         loop {
-            let unanswered = self.tunnel.unanswered(now);
+            let unanswered = self.tunnel.unanswered_handshake(now);
             let (attempt, message) = self.tunnel.handle_timeout(post.identity, post.rng, now);
-            if let Some((age, silence)) = unanswered.filter(|_| attempt == Attempt::Initiate) {
+            if let Some((age, silence)) = unanswered.filter(|_| attempt == TimerAction::Initiate) {
                 self.miss_answer(age, silence, post, now);
             }
             if let Some(message) = message {
                 self.send_control(message, post, now);
             }
-            if matches!(attempt, Attempt::Going | Attempt::GivenUp) {
+            if matches!(attempt, TimerAction::Wait | TimerAction::GiveUp) {
                 return attempt;
             }
         }
@@ -469,7 +469,7 @@ impl Connection {
             self.established = true;
             news.push(News::Established);
         }
-        if !self.ready && self.tunnel.can_seal(now) {
+        if !self.ready && self.tunnel.can_send(now) {
             self.ready = true;
             news.push(News::Ready);
         }

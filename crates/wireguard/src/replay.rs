@@ -1,38 +1,38 @@
-//! Which counters were seen already (RFC 6479).
+//! Protection against replayed messages: a sliding window of received counters (RFC 6479).
 
-/// Counters that may come late, in bits. Wide, because batched sending and changes of path reorder widely.
+/// How far a counter may be behind the highest one. Wide, because batched sending and changes of path reorder widely.
 pub(crate) const WINDOW: u64 = 8_192;
-/// One word more than the window has, so that moving it never clears what is still inside.
+/// One word more than the window needs, so that advancing never clears counters that are still inside.
 const WORDS: usize = (WINDOW / 64 + 1) as usize;
 
-/// Remembers the counters of received messages.
+/// The counters of received messages within the window.
 #[derive(Clone, Debug)]
-pub(crate) struct Replay {
-    /// The counter after the highest that was seen.
+pub(crate) struct ReplayWindow {
+    /// The highest received counter plus 1.
     next: u64,
-    seen: [u64; WORDS],
+    received: [u64; WORDS],
 }
 
-impl Replay {
+impl ReplayWindow {
     pub(crate) fn new() -> Self {
-        Self { next: 0, seen: [0; WORDS] }
+        Self { next: 0, received: [0; WORDS] }
     }
 
-    /// Whether a message with this counter may still be accepted.
+    /// Whether the counter is new and not older than the window.
     pub(crate) fn is_new(&self, counter: u64) -> bool {
-        counter >= self.next || (self.next - counter <= WINDOW && self.seen[word(counter)] & bit(counter) == 0)
+        counter >= self.next || (self.next - counter <= WINDOW && self.received[word(counter)] & bit(counter) == 0)
     }
 
-    /// Notes the counter of a message that was authentic and [new](Self::is_new).
-    pub(crate) fn note(&mut self, counter: u64) {
+    /// Records the counter of an authentic message that [is new](Self::is_new).
+    pub(crate) fn record(&mut self, counter: u64) {
         if counter >= self.next {
             let (newest, wanted) = (self.next.saturating_sub(1) / 64, counter / 64);
             for number in (newest + 1..=wanted).take(WORDS) {
-                self.seen[word(number * 64)] = 0;
+                self.received[word(number * 64)] = 0;
             }
             self.next = counter + 1;
         }
-        self.seen[word(counter)] |= bit(counter);
+        self.received[word(counter)] |= bit(counter);
     }
 }
 
@@ -52,47 +52,47 @@ mod tests {
 
     use super::*;
 
-    fn seen(counters: impl IntoIterator<Item = u64>) -> Replay {
-        let mut replay = Replay::new();
-        counters.into_iter().for_each(|counter| replay.note(counter));
+    fn window_with(counters: impl IntoIterator<Item = u64>) -> ReplayWindow {
+        let mut replay = ReplayWindow::new();
+        counters.into_iter().for_each(|counter| replay.record(counter));
         replay
     }
 
     #[test]
     fn each_counter_is_accepted_once() {
-        let replay = seen([0, 5, 3]);
+        let replay = window_with([0, 5, 3]);
         for counter in 0..10 {
             assert_eq!(replay.is_new(counter), ![0, 5, 3].contains(&counter), "{counter}");
         }
     }
 
     #[test]
-    fn the_window_has_exactly_8192_counters() {
-        let replay = seen([10_000]);
+    fn window_spans_exactly_8192_counters() {
+        let replay = window_with([10_000]);
         assert!(replay.is_new(10_000 - 8_191));
         assert!(!replay.is_new(10_000 - 8_192));
     }
 
     #[test]
-    fn a_counter_far_ahead_is_accepted_and_makes_all_others_old() {
-        let mut replay = seen(0..100);
+    fn counter_far_ahead_advances_the_window() {
+        let mut replay = window_with(0..100);
         assert!(replay.is_new(1 << 60));
-        replay.note(1 << 60);
+        replay.record(1 << 60);
         assert!(!replay.is_new(1 << 60) && !replay.is_new(100));
         assert!(replay.is_new((1 << 60) - 1) && replay.is_new((1 << 60) - 8_191));
     }
 
     #[test]
-    fn the_window_agrees_with_a_plain_set() {
+    fn window_agrees_with_a_plain_set() {
         let mut rng = StdRng::seed_from_u64(1);
-        let (mut replay, mut plain, mut highest) = (Replay::new(), BTreeSet::new(), 0_u64);
+        let (mut replay, mut plain, mut highest) = (ReplayWindow::new(), BTreeSet::new(), 0_u64);
         for _ in 0..50_000 {
             let back = rng.random_range(0..9_000);
             let counter = (highest + rng.random_range(0..200)).saturating_sub(back);
             let is_new = !plain.contains(&counter) && counter + WINDOW > highest;
             assert_eq!(replay.is_new(counter), is_new, "{counter} of {highest}");
             if is_new {
-                replay.note(counter);
+                replay.record(counter);
                 plain.insert(counter);
                 highest = highest.max(counter);
             }
