@@ -7,7 +7,7 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-use crate::dataplane::{Tun, TunError};
+use dataplane::{Tun, TunError};
 
 /// Whether a container runtime has started us, and no service manager that would give us what we need.
 #[must_use]

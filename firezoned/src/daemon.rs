@@ -2,10 +2,10 @@
 
 mod hands;
 mod host_hand;
-mod kept_names;
 mod outbox;
+mod pinned_names;
 mod status_file;
-pub(crate) mod words;
+mod status_line;
 
 use std::{
     os::fd::AsFd as _,
@@ -18,22 +18,19 @@ use model::Deadline;
 use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
+use bus::Bus;
+use event_loop::{Alarm, Clock};
+use host::Host;
+use logging::Logs;
+use resolver::Forwarder;
+use session::{Account, Effect, HostConfig, Input, Request, Session, Snapshot, Whose};
+use settings::{Args, Config, Settings, file::ConfigPaths};
+
 use crate::{
-    alarm::Alarm,
-    args::Args,
-    bus::{self, Bus},
-    clock::Clock,
-    config::{Config, file::ConfigPaths},
-    dns::Forwarder,
-    host::{self, Host, HostConfig},
+    fd_store::{self, SignIn},
     identity::Identity,
-    kept::{self, SignIn},
-    logging::Logs,
     notify::Notify,
-    session::{self, Account, Effect, Input, Request, Session, Whose},
-    settings::Settings,
     signals::{Signal, Signals},
-    snapshot::Snapshot,
     token::{self, Mode},
 };
 
@@ -77,7 +74,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
         Mode::Service(token) => (session::Mode::Service, Some(token)),
         Mode::User => (session::Mode::User, None),
     };
-    let kept = kept::take_back().filter(|_| mode == session::Mode::User);
+    let kept = fd_store::take_back().filter(|_| mode == session::Mode::User);
     let internet_resource = kept.as_ref().map_or(config.internet_resource, |kept| kept.internet_resource);
     let session = Session::new(mode, internet_resource, clock.now());
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
@@ -95,7 +92,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
 
     let notify = Notify::from_env();
     if kept.is_none() {
-        notify.forget(kept::NAME);
+        notify.forget(fd_store::NAME);
     }
     let account = token.map(|token| Account { token, slug: None, actor: None });
     let account = account.or_else(|| kept.as_ref().map(|kept| kept.account.clone()));
@@ -301,9 +298,9 @@ impl Daemon {
             return;
         }
         let kept = kept.map(|(account, internet_resource)| SignIn { account: account.clone(), internet_resource });
-        let is_told = self.notify.forget(kept::NAME)
+        let is_told = self.notify.forget(fd_store::NAME)
             && kept.as_ref().is_none_or(|kept| match kept.to_memory() {
-                Ok(memory) => self.notify.keep(kept::NAME, memory.as_fd()),
+                Ok(memory) => self.notify.keep(fd_store::NAME, memory.as_fd()),
                 Err(error) => {
                     tracing::debug!(%error, "who is signed in will not outlast a restart");
                     true
@@ -317,7 +314,7 @@ impl Daemon {
     /// Tells those who are not on the bus.
     fn announce(&mut self) {
         let snapshot = self.publish.borrow();
-        self.notify.status(&words::status_line(&snapshot));
+        self.notify.status(&status_line::of(&snapshot));
         self.status_file.write(&snapshot);
     }
 

@@ -42,7 +42,7 @@ pub struct Identity {
 impl Identity {
     /// Finds out, with the configured id (`FIREZONE_ID`) and name (`FIREZONE_NAME`) before everything else.
     pub fn discover(id: Option<&str>, name: Option<&str>) -> anyhow::Result<Self> {
-        Places::default().identity(id, name)
+        ConfigPaths::default().identity(id, name)
     }
 
     /// The login for a session with this token.
@@ -61,14 +61,14 @@ impl Identity {
 }
 
 /// Where the facts are.
-struct Places {
+struct ConfigPaths {
     id_file: PathBuf,
     machine_id: PathBuf,
     os_release: [PathBuf; 2],
     firmware: PathBuf,
 }
 
-impl Default for Places {
+impl Default for ConfigPaths {
     fn default() -> Self {
         Self {
             id_file: PathBuf::from("/var/lib/dev.firezone.client/config/firezone-id.json"),
@@ -79,7 +79,7 @@ impl Default for Places {
     }
 }
 
-impl Places {
+impl ConfigPaths {
     fn identity(&self, id: Option<&str>, name: Option<&str>) -> anyhow::Result<Identity> {
         let id = match id.map(str::trim).filter(|id| !id.is_empty()) {
             Some(id) => id.to_owned(),
@@ -248,8 +248,8 @@ mod tests {
             self
         }
 
-        fn places(&self) -> Places {
-            Places {
+        fn places(&self) -> ConfigPaths {
+            ConfigPaths {
                 id_file: self.0.join("config/firezone-id.json"),
                 machine_id: self.0.join("machine-id"),
                 os_release: [self.0.join("os-release"), self.0.join("os-release-of-usr")],

@@ -1,24 +1,16 @@
-//! The daemon's rooms. `main.rs` is the door; this file exists so that tests can enter by it too.
+//! The daemon: the loop, and what it knows of its own process. `main.rs` is the entry point; this file exists so that tests can
+//! reach the modules.
+//!
+//! It owns the order of things: arguments, token, logs, the loop, the end. It decides nothing about sessions (crate
+//! `session`) and does nothing to the host itself (crates `host`, `dataplane`, `resolver`, `portal-link`); it carries the
+//! session's effects to them and their results back.
 
-mod alarm;
-pub mod args;
-pub mod bus;
-pub mod clock;
-pub mod config;
 pub mod container;
 pub mod daemon;
-pub mod dataplane;
-pub mod dns;
-pub mod host;
+mod fd_store;
 pub mod identity;
-mod kept;
-pub mod link;
-pub mod logging;
-pub mod notify;
+mod notify;
 pub mod process;
-pub mod session;
-pub mod settings;
-pub mod signals;
+mod signals;
 pub mod simulation;
-pub mod snapshot;
 pub mod token;

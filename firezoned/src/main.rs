@@ -5,14 +5,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 use firezoned::{
-    args::Args,
-    config::{Config, file::ConfigPaths},
     container,
     daemon::{self, Sources},
     identity::Identity,
-    logging, process, simulation,
+    process, simulation,
     token::{self, Mode},
 };
+use settings::{Args, Config, file::ConfigPaths};
 
 /// The exit code that says that this container was not given what it needs. The man page knows it too.
 const INCOMPLETE: u8 = 3;

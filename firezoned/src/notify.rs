@@ -22,7 +22,7 @@ use rustix::{
 
 /// The service manager, if there is one.
 #[derive(Debug)]
-pub struct Notify {
+pub(crate) struct Notify {
     manager: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
@@ -30,24 +30,24 @@ pub struct Notify {
 impl Notify {
     /// Finds the service manager by the environment.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         let manager = std::env::var_os("NOTIFY_SOCKET").and_then(|path| connect(&path));
         Self { manager, watchdog: watchdog() }
     }
 
     /// Whether there is one.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         self.manager.is_some()
     }
 
     /// We can serve.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
     /// We read again what we were told; [`Self::ready`] follows.
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         self.reloading_at(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default());
     }
 
@@ -57,29 +57,29 @@ impl Notify {
     }
 
     /// We are going.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
     /// One line for people.
-    pub fn status(&self, line: &str) {
+    pub(crate) fn status(&self, line: &str) {
         self.send(&format!("STATUS={line}"));
     }
 
     /// We are alive.
-    pub fn alive(&self) {
+    pub(crate) fn alive(&self) {
         self.send("WATCHDOG=1");
     }
 
     /// How often to say that we are alive: twice as often as we are asked to.
     #[must_use]
-    pub fn watchdog(&self) -> Option<Duration> {
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.manager.as_ref()?;
         self.watchdog.map(|limit| limit / 2)
     }
 
     /// This is to be kept for the process that comes after us, by a name. Says whether it was sent.
-    pub fn keep(&self, name: &str, fd: BorrowedFd<'_>) -> bool {
+    pub(crate) fn keep(&self, name: &str, fd: BorrowedFd<'_>) -> bool {
         let Some((socket, manager)) = &self.manager else { return false };
         let (fds, message) = ([fd], format!("FDSTORE=1\nFDNAME={name}"));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -97,7 +97,7 @@ impl Notify {
     }
 
     /// What was kept by this name no longer is. Says whether it was sent.
-    pub fn forget(&self, name: &str) -> bool {
+    pub(crate) fn forget(&self, name: &str) -> bool {
         self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"))
     }
 

@@ -8,7 +8,7 @@ use crate::container;
 
 /// A signal that means something to us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// TERM or INT: end.
     End,
     /// HUP: start all connections over.
@@ -17,7 +17,7 @@ pub enum Signal {
 
 /// All signals that mean something to us, any number of times.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hang_up: unix::Signal,
@@ -27,7 +27,7 @@ pub struct Signals {
 
 impl Signals {
     /// Starts to listen. From now on these signals do not end the process by themselves.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
@@ -37,7 +37,7 @@ impl Signals {
     }
 
     /// The next one. Cancel-safe.
-    pub async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         loop {
             tokio::select! {
                 biased;

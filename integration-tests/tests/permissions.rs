@@ -121,7 +121,7 @@ fn anna_loses(stand: &Stand) -> anyhow::Result<Duration> {
 #[ignore = "needs root: make integration"]
 #[allow(clippy::print_stdout, reason = "this is for whoever runs the tests")]
 fn a_rule_of_the_administrator_counts_when_polkit_has_read_it() -> anyhow::Result<()> {
-    // For so long a permission to read would be good if polkit announced nothing, see `firezoned/src/bus/callers.rs`.
+    // For so long a permission to read would be good if polkit announced nothing, see `crates/bus/src/callers.rs`.
     const REMEMBERED: Duration = Duration::from_secs(1);
     // A slow machine takes longer than that to notice the file.
     const ATTEMPTS: usize = 10;

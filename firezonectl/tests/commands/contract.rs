@@ -119,7 +119,7 @@ fn errors() -> Vec<&'static str> {
 
 /// The sources of tests of the daemon's objects.
 fn tests_of_the_daemon() -> String {
-    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../firezoned/src/bus")];
+    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/bus/src")];
     let mut text = String::new();
     while let Some(path) = open.pop() {
         if path.is_dir() {

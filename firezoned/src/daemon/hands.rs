@@ -5,14 +5,11 @@ use std::time::Duration;
 use portal::ApiUrl;
 use tokio::sync::mpsc;
 
-use super::{MARK, host_hand::HostHand, kept_names::KeptNames, outbox::Outbox, words};
-use crate::{
-    dataplane::{self, Dataplane, Tun, TunError},
-    host,
-    identity::Identity,
-    link::{self, Link},
-    session::{Account, Effect, Input, NamesRequest, Reason},
-};
+use super::{MARK, host_hand::HostHand, outbox::Outbox, pinned_names::PinnedNames};
+use crate::identity::Identity;
+use dataplane::{Dataplane, Tun, TunError};
+use portal_link::Link;
+use session::{Account, Effect, Input, NamesRequest, Reason, portal_outcome};
 
 /// Everything that the session moves.
 #[derive(Debug)]
@@ -24,7 +21,7 @@ pub(super) struct Hands {
     host: HostHand,
     tunnel: Option<TunnelHand>,
     link: Option<LinkHand>,
-    names: KeptNames,
+    names: PinnedNames,
 }
 
 #[derive(Debug)]
@@ -37,7 +34,7 @@ struct TunnelHand {
 
 #[derive(Debug)]
 struct LinkHand {
-    commands: Outbox<link::Command>,
+    commands: Outbox<portal_link::Command>,
     link: Link,
 }
 
@@ -48,7 +45,7 @@ impl Hands {
         identity: Identity,
         host: HostHand,
     ) -> Self {
-        Self { portal, max_partition_time, identity, host, tunnel: None, link: None, names: KeptNames::default() }
+        Self { portal, max_partition_time, identity, host, tunnel: None, link: None, names: PinnedNames::default() }
     }
 
     /// Carries out one effect. What it brings about later comes from [`Self::next`].
@@ -70,9 +67,9 @@ impl Hands {
                 self.link = Some(LinkHand { commands: Outbox::new(link.commands.clone()), link });
             }
             Effect::CloseLink => self.link = None,
-            Effect::Reconnect(public_key) => self.tell_link(link::Command::Reconnect { public_key }),
-            Effect::LinkResolvers(resolvers) => self.tell_link(link::Command::Resolvers(resolvers)),
-            Effect::ToPortal(message) => self.tell_link(link::Command::Send(message)),
+            Effect::Reconnect(public_key) => self.tell_link(portal_link::Command::Reconnect { public_key }),
+            Effect::LinkResolvers(resolvers) => self.tell_link(portal_link::Command::Resolvers(resolvers)),
+            Effect::ToPortal(message) => self.tell_link(portal_link::Command::Send(message)),
 
             Effect::Host(config) => {
                 let ask = self.tunnel.as_ref().map(|tunnel| tunnel.commands.sender().clone());
@@ -168,17 +165,17 @@ impl Hands {
         }
     }
 
-    fn link_says(&mut self, event: Option<link::Event>) -> Input {
+    fn link_says(&mut self, event: Option<portal_link::Event>) -> Input {
         match event {
-            Some(link::Event::Joined) => Input::Joined,
-            Some(link::Event::Disconnected { error, retry }) => {
+            Some(portal_link::Event::Joined) => Input::Joined,
+            Some(portal_link::Event::Disconnected { error, retry }) => {
                 tracing::debug!(error = error.code(), retry_in = ?retry.after, "the portal is unreachable");
-                words::lost(error)
+                portal_outcome::lost(error)
             }
-            Some(link::Event::Message(message)) => Input::FromPortal(message),
-            Some(link::Event::Ended(end)) => {
+            Some(portal_link::Event::Message(message)) => Input::FromPortal(message),
+            Some(portal_link::Event::Ended(end)) => {
                 self.link = None;
-                Input::Ended(words::end(end))
+                Input::Ended(portal_outcome::end(end))
             }
             // A link that ends without a word has panicked; the session makes a new one.
             None => {
@@ -211,7 +208,7 @@ impl Hands {
         }
     }
 
-    fn tell_link(&mut self, command: link::Command) {
+    fn tell_link(&mut self, command: portal_link::Command) {
         if let Some(link) = &mut self.link {
             link.commands.push(command);
         }
@@ -232,7 +229,7 @@ impl TunnelHand {
 impl LinkHand {
     fn halves(
         this: &mut Option<Self>,
-    ) -> (Option<&mut Outbox<link::Command>>, Option<&mut mpsc::Receiver<link::Event>>) {
+    ) -> (Option<&mut Outbox<portal_link::Command>>, Option<&mut mpsc::Receiver<portal_link::Event>>) {
         match this {
             Some(this) => (Some(&mut this.commands), Some(&mut this.link.events)),
             None => (None, None),

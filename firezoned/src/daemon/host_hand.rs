@@ -10,13 +10,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    dataplane,
-    dns::{Forwarder, ServeError, Server},
-    host::{Applied, DnsConfig, Host, HostConfig, Watch, watch::Event},
-    session::Input,
-    snapshot::Warning,
-};
+use host::{Applied, Host, Watch, watch::Event};
+use resolver::{Forwarder, ServeError, Server};
+use session::{DnsConfig, HostConfig, Input, Warning};
 
 /// Until we try again what is refused now and may be granted later, without anybody telling us when.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -290,6 +286,6 @@ fn report(applied: &Applied) {
     }
 }
 
-fn warning(warning: crate::host::Warning) -> Warning {
+fn warning(warning: host::Warning) -> Warning {
     Warning { code: warning.code.to_owned(), text: format!("{} {}", warning.text, warning.remedy) }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{session::Mode, snapshot::Snapshot};
+use session::{Mode, Snapshot};
 
 /// The file, and what it says now.
 #[derive(Debug)]

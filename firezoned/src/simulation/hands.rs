@@ -8,10 +8,7 @@ use std::{
 use model::PublicKey;
 
 use super::world::World;
-use crate::{
-    session::{Account, Effect, Input, NamesRequest, Reason},
-    snapshot::Warning,
-};
+use session::{Account, Effect, Input, NamesRequest, Reason, Warning};
 
 const TUNNEL_OPENS: Duration = Duration::from_millis(150);
 const TUNNEL_CLOSES: Duration = Duration::from_millis(100);

@@ -21,17 +21,15 @@ use tokio::sync::{mpsc, watch};
 use zbus::{Connection, connection, fdo::DBusProxy};
 
 use self::hands::Hands;
+use bus::Bus;
+use event_loop::Clock;
+use resolver::Forwarder;
+use session::{Effect, Input, Mode, Request, Session, Snapshot};
+use settings::{Args, Config, Settings, file::ConfigPaths};
+
 use crate::{
-    args::Args,
-    bus::{self, Bus},
-    clock::Clock,
-    config::{Config, file::ConfigPaths},
-    dns::Forwarder,
-    logging, process,
-    session::{Effect, Input, Mode, Request, Session},
-    settings::Settings,
+    process,
     signals::{Signal, Signals},
-    snapshot::Snapshot,
 };
 
 /// How many requests may wait. More wait at their senders.
@@ -184,7 +182,7 @@ mod tests {
     use dbus_api::State;
 
     use super::*;
-    use crate::session::{Account, Reply};
+    use session::{Account, Reply};
 
     struct Stage {
         session: Session,

@@ -61,7 +61,7 @@ impl Environment {
     /// The file that would be read.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new(super::DEFAULT_PATH))
+        self.path.as_deref().unwrap_or(Path::new(settings::TOKEN_PATH))
     }
 
     /// With the file that was configured, if one was.

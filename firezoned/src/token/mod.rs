@@ -20,9 +20,6 @@ pub use self::{
     file::Problem,
 };
 
-/// Where administrators put a token.
-pub const DEFAULT_PATH: &str = "/etc/dev.firezone.client/token";
-
 /// What systemd calls the token that it passes by `LoadCredential=token:…`.
 const CREDENTIAL: &str = "token";
 
@@ -56,7 +53,7 @@ pub enum Place {
 
 /// Looks for a token. Called again on SIGHUP, when the file may be another one.
 pub fn find(environment: &Environment) -> Result<Mode, TokenError> {
-    find_with(environment, Path::new(DEFAULT_PATH), Trust::root())
+    find_with(environment, Path::new(settings::TOKEN_PATH), Trust::root())
 }
 
 fn find_with(environment: &Environment, default: &Path, trust: Trust) -> Result<Mode, TokenError> {

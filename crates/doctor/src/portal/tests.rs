@@ -105,8 +105,8 @@ fn what_keeps_the_daemon_from_starting_is_told_with_its_place() {
 
 /// A portal that speaks TLS, for the name of the certificate; its address, and who is trusted then.
 async fn portal() -> (u16, Roots) {
-    let pem = include_bytes!("../../../../firezoned/src/link/testdata/certificate.pem");
-    let key = include_bytes!("../../../../firezoned/src/link/testdata/key.pem");
+    let pem = include_bytes!("../../../tls/testdata/certificate.pem");
+    let key = include_bytes!("../../../tls/testdata/key.pem");
     let certificate = CertificateDer::from_pem_slice(pem).unwrap();
     let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();

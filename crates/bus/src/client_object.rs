@@ -1,0 +1,125 @@
+//! `dev.firezone.Client1`: the session and its status.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use connection::Route;
+use dbus_api::{Error, Gateway, State, Status};
+use futures_util::future;
+use tunnel::PathView;
+use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
+
+use super::{
+    Daemon,
+    guard::{Action, Guard},
+    options::{self, Options},
+    token_fd,
+};
+use session::{Account, Request};
+
+/// The session and its status, for whoever is permitted.
+#[derive(Debug)]
+pub(super) struct ClientObject {
+    daemon: Daemon,
+    guard: Guard,
+}
+
+impl ClientObject {
+    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
+        Self { daemon, guard }
+    }
+}
+
+#[interface(name = "dev.firezone.Client1")]
+impl ClientObject {
+    async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
+        let caller = Arc::new(self.guard.permit(&header).await?);
+        let options = options::sign_in(options)?;
+        let token = token_fd::read(token.into(), Arc::clone(&caller)).await;
+        let token = token.map_err(|error| Error::InvalidToken(error.to_string()))?;
+        let account = Account { token, slug: options.account_slug, actor: options.actor_name };
+        self.daemon.ask(|reply| Request::SignIn(account, reply.by(caller.uid))).await
+    }
+
+    async fn sign_out(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
+        let caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        self.daemon.ask(|reply| Request::SignOut(reply.by(caller.uid))).await
+    }
+
+    async fn reset(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        self.daemon.ask(Request::Reset).await
+    }
+
+    #[zbus(out_args("status"))]
+    async fn get_status(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<Status, Error> {
+        let _caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        Ok(status(&self.daemon).await)
+    }
+
+    #[zbus(out_args("permissions"))]
+    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, String>, Error> {
+        let caller = self.guard.permit(&header).await?;
+        let verdicts = Action::ALL.map(|action| self.guard.preview(&caller, &header, action));
+        let verdicts = future::join_all(verdicts).await;
+        let words = Action::ALL.iter().zip(verdicts);
+        Ok(words.map(|(action, verdict)| (action.word().to_owned(), verdict.word().to_owned())).collect())
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> State {
+        self.daemon.snapshot.borrow().state.clone()
+    }
+
+    #[zbus(property)]
+    fn reason(&self) -> &str {
+        self.daemon.snapshot.borrow().reason_code()
+    }
+
+    #[zbus(property)]
+    fn internet_resource_active(&self) -> bool {
+        self.daemon.snapshot.borrow().internet_resource_active
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn status_changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
+}
+
+/// The private part of the state, as of now.
+pub(super) async fn status(daemon: &Daemon) -> Status {
+    let now = daemon.clock.now();
+    let gateways = daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
+    let asked_by = daemon.snapshot.borrow().asked_by;
+    let asked_by = match asked_by {
+        Some(uid) => Some(daemon.people.name(uid).await),
+        None => None,
+    };
+    Status { gateways, asked_by, ..daemon.snapshot.borrow().to_status(daemon.started) }
+}
+
+/// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.
+pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
+    let path = view.path.as_ref();
+    Gateway {
+        id: view.gateway.to_string(),
+        path: match path.map(|path| &path.route) {
+            Some(Route::Direct) => "direct",
+            Some(Route::PeerRelay | Route::Relay(_)) => "relayed",
+            None => "connecting",
+        }
+        .to_owned(),
+        last_handshake: path.and_then(|path| path.last_handshake).map(|at| now.saturating_duration_since(at).as_secs()),
+        round_trip_microseconds: path
+            .and_then(|path| path.round_trip)
+            .map(|time| time.as_micros().try_into().unwrap_or(u64::MAX)),
+        sent_bytes: path.map(|path| path.sent),
+        received_bytes: path.map(|path| path.received),
+    }
+}

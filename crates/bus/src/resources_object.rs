@@ -1,0 +1,50 @@
+//! `dev.firezone.Client1.Resources`: what the session lets us reach.
+
+use dbus_api::{Error, Resource};
+use zbus::{interface, message::Header, object_server::SignalEmitter};
+
+use super::{
+    Daemon,
+    guard::Guard,
+    options::{self, Options},
+};
+use session::{Request, snapshot};
+
+/// What the session lets us reach, for whoever is permitted.
+#[derive(Debug)]
+pub(super) struct ResourcesObject {
+    daemon: Daemon,
+    guard: Guard,
+}
+
+impl ResourcesObject {
+    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
+        Self { daemon, guard }
+    }
+}
+
+#[interface(name = "dev.firezone.Client1.Resources")]
+impl ResourcesObject {
+    #[zbus(out_args("generation", "resources"))]
+    async fn list(&self, #[zbus(header)] header: Header<'_>, filter: Options) -> Result<(u64, Vec<Resource>), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        let wanted = options::filter(filter)?.name.unwrap_or_default().to_lowercase();
+        let snapshot = self.daemon.snapshot.borrow();
+        let resources = snapshot.resources.iter().filter(|it| it.name.to_lowercase().contains(&wanted));
+        Ok((snapshot.resources_generation, resources.map(snapshot::resource).collect()))
+    }
+
+    async fn set_internet_resource(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        active: bool,
+        options: Options,
+    ) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        options::none(options)?;
+        self.daemon.ask(|reply| Request::SetInternetResource(active, reply)).await
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
+}

@@ -1,0 +1,76 @@
+//! `dev.firezone.Client1.Settings`: what the daemon was told, by whom, and what may be changed.
+
+use std::collections::BTreeMap;
+
+use dbus_api::{Error, Setting};
+use zbus::{interface, message::Header, object_server::SignalEmitter};
+
+use super::{
+    Daemon,
+    guard::Guard,
+    options::{self, Options},
+};
+use settings::{Refused, Value, stored::Unchangeable};
+
+/// The settings, for whoever is permitted.
+#[derive(Debug)]
+pub(super) struct SettingsObject {
+    daemon: Daemon,
+    guard: Guard,
+}
+
+impl SettingsObject {
+    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
+        Self { daemon, guard }
+    }
+}
+
+#[interface(name = "dev.firezone.Client1.Settings")]
+impl SettingsObject {
+    #[zbus(out_args("settings"))]
+    async fn get(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, Setting>, Error> {
+        let _caller = self.guard.permit(&header).await?;
+        let config = self.daemon.settings.get().await.map_err(refusal)?;
+        Ok(config.values().map(|value| (value.setting.key.to_owned(), setting(&value))).collect())
+    }
+
+    async fn set(&self, #[zbus(header)] header: Header<'_>, settings: Options) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        let changes = options::settings(settings)?.into_iter().map(|(key, text)| (key, Some(text))).collect();
+        self.daemon.settings.change(changes).await.map_err(refusal)
+    }
+
+    async fn reset(&self, #[zbus(header)] header: Header<'_>, keys: Vec<String>) -> Result<(), Error> {
+        let _caller = self.guard.permit(&header).await?;
+        let changes = keys.into_iter().map(|key| (key, None)).collect();
+        self.daemon.settings.change(changes).await.map_err(refusal)
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn changed(emitter: &SignalEmitter<'_>, keys: Vec<String>) -> zbus::Result<()>;
+}
+
+pub(super) fn setting(value: &Value<'_>) -> Setting {
+    Setting {
+        value: value.text.to_owned(),
+        source: value.source.map(ToString::to_string).unwrap_or_default(),
+        locked: value.is_locked(),
+        change: settings::word(value.setting.change).to_owned(),
+        description: value.setting.doc.to_owned(),
+    }
+}
+
+pub(super) fn refusal(refused: Refused) -> Error {
+    let text = refused.to_string();
+    match refused {
+        Refused::Stopping => Error::Stopping(text),
+        Refused::Invalid(_) => Error::Failed(text),
+        Refused::Unchangeable(Unchangeable::Unknown(_)) => Error::NotFound(text),
+        Refused::Unchangeable(Unchangeable::Administrators(_) | Unchangeable::Locked { .. }) => Error::Locked(text),
+        Refused::Unchangeable(Unchangeable::Invalid { .. }) => Error::InvalidArgs(text),
+        Refused::Unchangeable(Unchangeable::Io(error)) => {
+            tracing::warn!(%error, "cannot keep the settings");
+            Error::Failed(text)
+        }
+    }
+}

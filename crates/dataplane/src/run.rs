@@ -1,0 +1,304 @@
+//! The loop of the data plane.
+//!
+//! One round: what is due, what goes out, then one kind of input. While a socket or the TUN device is full, nothing more is
+//! read, so a burst waits in the kernel and not in our memory.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tunnel::{QueryId, Tunnel};
+
+use super::{
+    Command, Counters, Death, Event,
+    sockets::{Bound, Sockets},
+    tun::{Flushed, Tun, TunDevice},
+};
+use event_loop::{Alarm, Clock};
+
+/// Commands taken in one round.
+const COMMANDS_PER_ROUND: usize = 64;
+/// Events that may wait for the daemon. Beyond that no packets are read, so that no more events arise.
+const MAX_WAITING_EVENTS: usize = 1024;
+/// How long goodbyes may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The owner of everything on the packet path.
+pub(super) struct Worker {
+    tunnel: Tunnel,
+    edge: Edge,
+    mark: u32,
+    clock: Clock,
+    alarm: Alarm,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    /// Events that did not fit the channel yet, oldest first.
+    waiting_events: VecDeque<Event>,
+    queries: BTreeMap<QueryId, oneshot::Sender<dns::Decision>>,
+    next_query: u64,
+}
+
+/// Where packets and datagrams come in and go out.
+struct Edge {
+    tun: TunDevice,
+    sockets: Sockets,
+    counters: Counters,
+}
+
+/// Why a round began.
+enum Wake {
+    Command(Option<Command>),
+    /// The daemon takes events, or will never again.
+    Events(bool),
+    /// There is input, or room for output.
+    Packets,
+    Alarm,
+}
+
+/// How the loop goes on.
+enum Next {
+    Round,
+    Stop,
+}
+
+impl Worker {
+    /// To be called within the runtime that will run it.
+    pub(super) fn new(
+        tunnel: Tunnel,
+        tun: Tun,
+        sockets: Bound,
+        mark: u32,
+        clock: Clock,
+        commands: mpsc::Receiver<Command>,
+        events: mpsc::Sender<Event>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            tunnel,
+            edge: Edge { tun: TunDevice::new(tun)?, sockets: Sockets::new(sockets)?, counters: Counters::default() },
+            mark,
+            clock,
+            alarm: Alarm::new(clock)?,
+            commands,
+            events,
+            waiting_events: VecDeque::new(),
+            queries: BTreeMap::new(),
+            next_query: 0,
+        })
+    }
+
+    /// Runs until told to stop, or until it cannot go on.
+    pub(super) async fn run(mut self) {
+        let death = match self.rounds().await {
+            Ok(()) => {
+                self.say_goodbye().await;
+                None
+            }
+            Err(death) => Some(death),
+        };
+        tracing::debug!(counters = ?self.edge.counters, tunnel = ?self.tunnel.counters(), "the data plane ends");
+
+        let Self { tunnel, edge, events, .. } = self;
+        // Closed before anybody hears of the end, so that the next session can open them again.
+        drop(edge);
+        let names = tunnel.into_names();
+        let last_event = match death {
+            Some(death) => Event::Died { error: death.into(), names },
+            None => Event::Stopped { names },
+        };
+        // If nobody listens any more, nobody has to know.
+        let _ = events.send(last_event).await;
+    }
+
+    async fn rounds(&mut self) -> Result<(), Death> {
+        loop {
+            let now = self.clock.now();
+            self.tunnel.handle_timeout(now);
+            self.deliver_events();
+            let flowing =
+                self.edge.flush(&mut self.tunnel)? == Flushed::All && self.waiting_events.len() < MAX_WAITING_EVENTS;
+            self.alarm.set(self.tunnel.poll_timeout(), now).map_err(Death::Loop)?;
+
+            let wake = self.wait(flowing).await?;
+            let now = self.clock.now();
+            match wake {
+                Wake::Command(command) => {
+                    if let Next::Stop = self.handle_commands(command, now)? {
+                        return Ok(());
+                    }
+                }
+                Wake::Events(true) | Wake::Alarm => {}
+                // The daemon is gone.
+                Wake::Events(false) => return Ok(()),
+                Wake::Packets => {
+                    if flowing {
+                        self.edge.read(&mut self.tunnel, now)?;
+                    }
+                    // Lets the runtime look at the other sources, which a busy one would otherwise hide.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next reason to do something. All futures are cancel-safe: receiving from and reserving in a channel
+    /// are by tokio's word, readiness is only looked at, and a ring of the alarm repeats nothing that was lost.
+    async fn wait(&mut self, flowing: bool) -> Result<Wake, Death> {
+        let Edge { tun, sockets, .. } = &self.edge;
+        let has_events = !self.waiting_events.is_empty();
+
+        // Commands first, so that the end comes through also when packets never stop.
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Ok(Wake::Command(command)),
+            permit = self.events.reserve(), if has_events => Ok(Wake::Events(permit.is_ok())),
+            result = sockets.writable(), if !flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
+            result = tun.writable(), if !flowing && tun.is_waiting() => result.map(|()| Wake::Packets).map_err(Death::Tun),
+            result = sockets.readable(), if flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
+            result = tun.readable(), if flowing => result.map(|()| Wake::Packets).map_err(Death::Tun),
+            result = self.alarm.rings() => result.map(|()| Wake::Alarm).map_err(Death::Loop),
+        }
+    }
+
+    /// Carries out a command, and those that wait behind it.
+    fn handle_commands(&mut self, first: Option<Command>, now: Instant) -> Result<Next, Death> {
+        let mut command = first;
+        for _ in 0..COMMANDS_PER_ROUND {
+            match command {
+                // Without a sender there is nobody left whom this session serves.
+                None | Some(Command::Stop) => return Ok(Next::Stop),
+                Some(command) => self.handle_command(command, now)?,
+            }
+            command = match self.commands.try_recv() {
+                Ok(command) => Some(command),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            };
+        }
+
+        Ok(Next::Round)
+    }
+
+    fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), Death> {
+        match command {
+            Command::Portal(message) => self.tunnel.handle_portal(message, now),
+            Command::Query { question, sentinel, reply } => {
+                let id = QueryId(self.next_query);
+                self.next_query += 1;
+                // Whoever asked may have given up; those queries would otherwise be remembered for ever.
+                self.queries.retain(|_, reply| !reply.is_closed());
+                self.queries.insert(id, reply);
+                self.tunnel.handle_query(id, &question, sentinel, now);
+                self.deliver_events();
+            }
+            Command::Answer { epoch, answer } => self.tunnel.handle_answer(epoch, answer, now),
+            Command::SystemResolvers(resolvers) => self.tunnel.handle_resolvers(&resolvers, now),
+            Command::InternetResource(on) => self.tunnel.switch_internet_resource(on, now),
+            Command::Reset => self.reset(now)?,
+            Command::Paths(reply) => {
+                let _ = reply.send(self.tunnel.paths());
+            }
+            Command::Names(reply) => {
+                let _ = reply.send(self.tunnel.names());
+            }
+            Command::Explain(name, reply) => {
+                let _ = reply.send(self.tunnel.explain(&name, now));
+            }
+            Command::FlushNames => self.tunnel.flush_names(),
+            Command::Counters(reply) => {
+                let inside = self.tunnel.counters();
+                let inside = inside.iter().map(|(reason, count)| (reason.name(), count));
+                let _ = reply.send(inside.chain(self.edge.counters.iter()).collect());
+            }
+            Command::Stop => {}
+        }
+
+        Ok(())
+    }
+
+    /// Paths, keys and sockets of the old network are forgotten; so is what waits to be sent through them.
+    fn reset(&mut self, now: Instant) -> Result<(), Death> {
+        tracing::debug!("the network changed; starting over");
+        while self.tunnel.poll_transmit().is_some() {}
+        self.edge.sockets.close();
+        self.edge.sockets = Sockets::new(Bound::open(self.mark)?).map_err(Death::Loop)?;
+        self.tunnel.reset(now);
+
+        Ok(())
+    }
+
+    /// Hands over what the tunnel says. What the daemon does not take now waits.
+    fn deliver_events(&mut self) {
+        while let Some(event) = self.tunnel.poll_event() {
+            match event {
+                tunnel::Event::Decided { id, decision } => {
+                    if let Some(reply) = self.queries.remove(&id) {
+                        let _ = reply.send(decision);
+                    }
+                }
+                event => self.waiting_events.push_back(Event::Tunnel(event)),
+            }
+        }
+        while !self.waiting_events.is_empty() {
+            // Nobody will ever take it: the loop learns that from the commands.
+            let Ok(permit) = self.events.try_reserve() else {
+                return;
+            };
+            if let Some(event) = self.waiting_events.pop_front() {
+                permit.send(event);
+            }
+        }
+    }
+
+    /// Tells all peers that we leave, as far as that is possible quickly.
+    async fn say_goodbye(&mut self) {
+        self.tunnel.stop(self.clock.now());
+        let edge = &mut self.edge;
+        let tunnel = &mut self.tunnel;
+        let all_said = async {
+            while edge.send(tunnel) == Flushed::Blocked {
+                edge.sockets.writable().await?;
+            }
+            io::Result::Ok(())
+        };
+        if !matches!(tokio::time::timeout(LAST_WORDS, all_said).await, Ok(Ok(()))) {
+            tracing::debug!("not every peer was told that we leave");
+        }
+    }
+}
+
+impl Edge {
+    /// Reads one round of each source. Output is sent in between, while it is hot.
+    fn read(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<(), Death> {
+        let Self { sockets, counters, .. } = self;
+        sockets.receive(counters, |datagram| {
+            tunnel.handle_inbound(datagram.local, datagram.from, datagram.ecn, datagram.payload, now);
+        });
+        if self.flush(tunnel)? == Flushed::Blocked {
+            return Ok(());
+        }
+        let Self { tun, counters, .. } = self;
+        tun.read(counters, |packet| tunnel.handle_outbound(packet, now)).map_err(Death::Tun)
+    }
+
+    /// Sends and writes all that the tunnel has to give. If not all goes out, the rest stays where it is.
+    fn flush(&mut self, tunnel: &mut Tunnel) -> Result<Flushed, Death> {
+        let sent = self.send(tunnel);
+        while let Some(packet) = tunnel.poll_packet() {
+            self.tun.push(packet);
+        }
+        let written = self.tun.flush(&mut self.counters).map_err(Death::Tun)?;
+
+        Ok(if (sent, written) == (Flushed::All, Flushed::All) { Flushed::All } else { Flushed::Blocked })
+    }
+
+    fn send(&mut self, tunnel: &mut Tunnel) -> Flushed {
+        while let Some(transmit) = tunnel.poll_transmit() {
+            self.sockets.push(transmit, &mut self.counters);
+        }
+
+        self.sockets.flush(&mut self.counters)
+    }
+}

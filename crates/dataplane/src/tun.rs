@@ -1,0 +1,262 @@
+//! The TUN device: packets of this host, in and out.
+
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+use event_loop::WatchedFd;
+use ip_packet::{
+    IpPacket, MAX_IP_SIZE,
+    gso::{self, Coalescer, Header, SuperPacket},
+};
+use rustix::{
+    fs::{FileType, Mode},
+    net::{AddressFamily, SocketType},
+};
+use tokio::io::Interest;
+
+use super::{counters::Counters, syscalls};
+
+const NODE: &str = "/dev/net/tun";
+/// The number that is reserved for the device in Linux.
+const NODE_NUMBER: (u32, u32) = (10, 200);
+
+/// Bursts of split super packets overflow the default of 500.
+const QUEUE_LENGTH: i32 = 10_000;
+
+/// Checksums, and super packets of TCP and UDP over IPv4 and IPv6. The last two need Linux 6.2.
+const OFFLOADS: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6;
+const TUN_F_USO4: u32 = 0x20;
+const TUN_F_USO6: u32 = 0x40;
+
+/// Packets after which one reading round ends, so that it is not the only thing that happens.
+const ROUND: usize = 256;
+
+/// A TUN device that is ours alone. The interface lives as long as this value.
+#[derive(Debug)]
+pub struct Tun {
+    fd: OwnedFd,
+    name: String,
+    index: u32,
+    /// Whether the kernel gives and takes super packets.
+    offloads: bool,
+}
+
+/// Why there is no TUN device.
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    /// Somebody else holds an interface of this name; two readers would steal each other's packets.
+    #[error("the interface {0} is in use by another process")]
+    Busy(String),
+    /// We may not.
+    #[error("not permitted to create the interface {0}: CAP_NET_ADMIN and access to {NODE} are needed")]
+    NotPermitted(String),
+    /// The device node does not exist and could not be created.
+    #[error("{NODE} does not exist and cannot be created")]
+    NoNode(#[source] io::Error),
+    /// The device node is there, and not for us.
+    #[error("{NODE} cannot be opened")]
+    Unusable(#[source] io::Error),
+    /// Anything else.
+    #[error("cannot create the interface {name}")]
+    Other {
+        /// Which interface.
+        name: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+impl Tun {
+    /// Creates the interface `name`. It has its MTU, and neither addresses nor routes.
+    pub fn open(name: &str) -> Result<Self, TunError> {
+        create_node(Path::new(NODE)).map_err(TunError::NoNode)?;
+        let tun = Self::attach(name).map_err(|error| match error.kind() {
+            io::ErrorKind::ResourceBusy => TunError::Busy(name.to_owned()),
+            io::ErrorKind::PermissionDenied => TunError::NotPermitted(name.to_owned()),
+            _ => TunError::Other { name: name.to_owned(), source: error },
+        })?;
+        tracing::debug!(offloads = tun.offloads, "TUN device is open");
+
+        Ok(tun)
+    }
+
+    /// Looks whether there is a device to make interfaces of, without making one.
+    ///
+    /// # Errors
+    /// There is none, or it is not for us.
+    pub fn look_for_device() -> Result<(), TunError> {
+        create_node(Path::new(NODE)).map_err(TunError::NoNode)?;
+        open_node().map(drop).map_err(TunError::Unusable)
+    }
+
+    /// The index of the interface.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The name of the interface.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn attach(name: &str) -> io::Result<Self> {
+        // Not IFF_MULTI_QUEUE: it reorders flows, and it lets a second process attach instead of failing.
+        const FLAGS: i32 = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+
+        let fd = open_node()?;
+        let name = syscalls::tun_attach(&fd, name, FLAGS)?;
+        let offloads = syscalls::tun_set_offload(&fd, OFFLOADS).is_ok();
+
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+        let index = rustix::net::netdevice::name_to_index(&socket, &name)?;
+        syscalls::set_mtu(&socket, &name, MAX_IP_SIZE as i32)?;
+        if let Err(error) = syscalls::set_queue_length(&socket, &name, QUEUE_LENGTH) {
+            tracing::debug!(%error, "the queue of the TUN device keeps its length");
+        }
+
+        Ok(Self { fd, name, index, offloads })
+    }
+}
+
+/// A [`Tun`] within the loop of the data plane.
+pub(super) struct TunDevice {
+    fd: WatchedFd,
+    buffer: Vec<u8>,
+    outgoing: Coalescer,
+    /// Whether the last flush ended because the kernel took no more.
+    is_full: bool,
+}
+
+/// Whether everything went out.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Flushed {
+    /// Nothing waits.
+    All,
+    /// The kernel takes no more for now.
+    Blocked,
+}
+
+impl TunDevice {
+    /// To be called within the runtime of the loop.
+    pub(super) fn new(tun: Tun) -> io::Result<Self> {
+        Ok(Self {
+            outgoing: Coalescer::new(tun.offloads),
+            buffer: vec![0; Header::LENGTH + usize::from(u16::MAX)],
+            is_full: false,
+            fd: WatchedFd::new(tun.fd, Interest::READABLE | Interest::WRITABLE)?,
+        })
+    }
+
+    /// Waits until there is something to read. Cancel-safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.fd.readable().await
+    }
+
+    /// Waits until the kernel takes packets again. Cancel-safe.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.fd.writable().await
+    }
+
+    /// Reads what is there, one round at most. An error means that the device is gone.
+    pub(super) fn read(&mut self, counters: &mut Counters, mut each: impl FnMut(IpPacket)) -> io::Result<()> {
+        let mut packets = 0;
+        while packets < ROUND {
+            let read = self.fd.read(&mut self.buffer);
+            let length = match read {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            packets += 1;
+            let Ok((header, packet)) = Header::decode(&mut self.buffer[..length]) else {
+                counters.tun_unreadable += 1;
+                continue;
+            };
+            for packet in gso::split(header, packet) {
+                packets += 1;
+                match packet {
+                    Ok(packet) => each(packet),
+                    Err(invalid) => {
+                        counters.tun_invalid += 1;
+                        tracing::trace!(%invalid, "dropped a packet from the TUN device");
+                    }
+                }
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Whether something waits for the kernel to take it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_full
+    }
+
+    /// Queues a packet for this host.
+    pub(super) fn push(&mut self, packet: IpPacket) {
+        self.outgoing.push(packet);
+    }
+
+    /// Writes what is queued. An error means that the device is gone.
+    pub(super) fn flush(&mut self, counters: &mut Counters) -> io::Result<Flushed> {
+        self.is_full = false;
+        while let Some(packet) = self.outgoing.front() {
+            let header = packet.header();
+            let mut pieces = [io::IoSlice::new(&[]); 1 + SuperPacket::MAX_PIECES];
+            let used = pieces.iter_mut().zip(std::iter::once(io::IoSlice::new(&header)).chain(packet.pieces()));
+            let count = used.map(|(place, piece)| *place = piece).count();
+            let is_joined = packet.is_joined();
+
+            match self.fd.write(&pieces[..count]) {
+                Ok(_) => {
+                    self.outgoing.pop_front();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_full = true;
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Err(error),
+                Err(error) => {
+                    counters.tun_write_failed += self.outgoing.pop_front() as u64;
+                    if is_joined && error.kind() == io::ErrorKind::InvalidInput {
+                        tracing::debug!("the kernel refuses super packets; writing single packets from now on");
+                        self.outgoing.stop_joining();
+                    }
+                }
+            }
+        }
+
+        Ok(Flushed::All)
+    }
+}
+
+fn open_node() -> io::Result<OwnedFd> {
+    Ok(fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(NODE)?.into())
+}
+
+/// Containers often lack the device node.
+fn create_node(node: &Path) -> io::Result<()> {
+    if node.exists() {
+        return Ok(());
+    }
+    if let Some(directory) = node.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o751).create(directory)?;
+    }
+    let number = rustix::fs::makedev(NODE_NUMBER.0, NODE_NUMBER.1);
+    match rustix::fs::mknodat(rustix::fs::CWD, node, FileType::CharacterDevice, Mode::from_raw_mode(0o600), number) {
+        // Somebody else was faster.
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}

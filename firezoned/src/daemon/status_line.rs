@@ -1,0 +1,21 @@
+//! The session in a line for people.
+
+use dbus_api::State;
+use session::Snapshot;
+
+/// What the service manager shows.
+pub(super) fn of(snapshot: &Snapshot) -> String {
+    let state = match &snapshot.state {
+        State::SignedOut => "Signed out",
+        State::WaitingForNetwork => "Waiting for network",
+        State::Connecting => "Connecting",
+        State::Connected => "Connected",
+        State::Reconnecting => "Reconnecting",
+        State::SigningOut => "Signing out",
+        State::Other(state) => state,
+    };
+    match snapshot.reason {
+        Some(reason) => format!("{state} ({})", reason.code()),
+        None => state.to_owned(),
+    }
+}
