@@ -1,7 +1,7 @@
-//! Measures the window with many resources: how long frames take while the list scrolls, how soon a search shows what it
-//! finds, and how much memory all of it needs. Prints one line of JSON. Needs a display, and nothing else.
+//! Measures the main window with many resources: frame times while scrolling, the delay of a search, and memory.
+//! Prints one line of JSON. Needs only a display.
 
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to whoever runs it")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is run from a terminal")]
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,24 +12,24 @@ use std::{
 };
 
 use adw::prelude::*;
-use dbus_api::{Resource, State, Status};
+use dbus_api::{Phase, Resource, Status};
 use firezone_gtk::{
     actions, app,
-    model::{Daemon, Model, News, Session},
+    model::{Daemon, Model, Session, Update},
     view,
     window::Window,
 };
 use gtk::{gdk, gio, glib};
 
-/// How many frames are looked at while the list scrolls from its top to its end.
+/// How many frames to measure while the list scrolls from top to bottom.
 const FRAMES: u32 = 240;
-/// What is searched for: all, many, one, none, and letter by letter as people type.
+/// Search texts that match all, many, one and no resources, typed letter by letter.
 const NEEDLES: [&str; 12] =
     ["s", "se", "ser", "serv", "server", "server 9", "server 99", "server 999", "hamburg", "nothing", "1", ""];
-/// How long the whole may take.
+/// Timeout of the whole measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The frame clock's work, in microseconds per frame.
+/// The work of the frame clock, in microseconds per frame.
 #[derive(Debug, Default)]
 struct Clock {
     begun: Cell<Option<Instant>>,
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let is_done = Rc::new(Cell::new(false));
     let done = is_done.clone();
     app.connect_activate(move |app| {
-        if let Err(error) = app::dress() {
+        if let Err(error) = app::load_resources() {
             eprintln!("{error}");
         }
         actions::install(app, |_, _| {});
@@ -80,7 +80,7 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
     frame(&frames, &clock).await;
     let shown = start.elapsed();
 
-    // Scrolling from the top to the end.
+    // Scroll from top to bottom.
     let list = find::<gtk::ListView>(window.upcast_ref())?;
     let scrolled = list.ancestor(gtk::ScrolledWindow::static_type()).and_downcast::<gtk::ScrolledWindow>()?;
     let place = scrolled.vadjustment();
@@ -93,7 +93,7 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
     }
     let scrolling = clock.work.take();
 
-    // Searching, from the keystroke to the frame that shows what was found.
+    // Search: measure from the key press to the frame that displays the results.
     window.search();
     settle(&frames, &clock).await;
     let entry = find::<gtk::SearchEntry>(window.upcast_ref())?;
@@ -110,13 +110,13 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
 
     let searching = clock.work.take();
 
-    // News of the daemon: one resource of all has another status.
+    // An update of the daemon: one resource changes its status.
     if let Some(resource) = model.resources.first_mut() {
         resource.status = "offline".to_owned();
     }
     let resources = model.resources.clone();
     let start = Instant::now();
-    model.update(News::Resources(resources));
+    model.apply(Update::Resources(resources));
     window.show_view(&view::window::view(&model));
     let news = start.elapsed();
 
@@ -137,7 +137,7 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
     ))
 }
 
-/// Notes how long each frame's work takes: layout, style and painting.
+/// Records how long the work of each frame takes: layout, style and painting.
 fn watch(frames: &gdk::FrameClock) -> Rc<Clock> {
     let clock = Rc::new(Clock::default());
     let begin = clock.clone();
@@ -161,7 +161,7 @@ async fn frame(frames: &gdk::FrameClock, clock: &Clock) {
     }
 }
 
-/// Waits until what moves by itself has come to rest.
+/// Waits until all animations have ended.
 async fn settle(frames: &gdk::FrameClock, clock: &Clock) {
     for _ in 0..30 {
         frame(frames, clock).await;
@@ -179,14 +179,14 @@ fn find<T: IsA<gtk::Widget>>(root: &gtk::Widget) -> Option<T> {
     None
 }
 
-/// What this process holds in memory, in KiB.
+/// The resident memory of this process, in KiB.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or_default()
 }
 
-/// How long this thread had a processor, in microseconds: what a search costs, whatever else the machine does.
+/// The CPU time of this thread, in microseconds: the cost of a search, independent of other load.
 fn worked() -> u128 {
     let schedule = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     schedule.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<u128>().ok()).unwrap_or_default() / 1000
@@ -204,7 +204,7 @@ fn model(count: usize) -> Model {
         ..Resource::default()
     };
     let status = Status { actor_name: Some("Kim Doe".into()), ..Status::default() };
-    let session = Session { state: State::Connected, status: Some(status), may_command: true, ..Session::default() };
+    let session = Session { phase: Phase::Connected, status: Some(status), may_command: true, ..Session::default() };
     Model {
         daemon: Daemon::Serving(Box::new(session)),
         resources: (0..count).map(resource).collect(),

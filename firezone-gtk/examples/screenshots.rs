@@ -1,12 +1,12 @@
-//! Takes pictures of every page, made of invented models: `make screenshots`; or shows one, for tests. Needs a display,
-//! and nothing else.
+//! Takes screenshots of all pages with made-up models (`make screenshots`), or displays one page, for tests. Needs
+//! only a display.
 
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to whoever runs it")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is run from a terminal")]
 
 use std::{cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
 use adw::prelude::*;
-use dbus_api::{Resource, Setting, State, Status, Warning};
+use dbus_api::{ConnectionProblem, NetworkProblem, Phase, Resource, Setting, SignOutCause, Status, Warning};
 use doctor::{Facts, Whereabouts, checks};
 use firezone_gtk::{
     actions, app,
@@ -19,13 +19,13 @@ use firezone_gtk::{
 };
 use gtk::{gdk, gio, glib, gsk};
 
-/// Long enough for transitions to end.
+/// Longer than any transition takes.
 const SETTLED: Duration = Duration::from_millis(500);
-/// How often a window is looked at that is not on the screen yet. Displays may take their time.
+/// How often to check whether a new window has been painted. Displays may be slow.
 const LOOKS: u32 = 40;
-/// Large text, as the desktops' switch makes it: 150 % of 96 dots per inch, in 1024ths.
+/// Large text, as in the desktop's accessibility settings: 150 % of 96 dpi, in 1024ths.
 const LARGE: i32 = 96 * 1024 * 3 / 2;
-/// So tall that nothing needs scrolling, not even with large text.
+/// Tall enough that nothing needs scrolling, even with large text.
 const TALL: i32 = 1400;
 
 fn main() -> ExitCode {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         eprintln!("usage: screenshots DIRECTORY light|dark|large-text\n       screenshots show PAGE");
         return ExitCode::from(2);
     };
-    strings::speak();
+    strings::init_locale();
     let app = adw::Application::builder()
         .application_id("dev.firezone.Gtk.Screenshots")
         .flags(gio::ApplicationFlags::NON_UNIQUE)
@@ -42,10 +42,10 @@ fn main() -> ExitCode {
     let failures = Rc::new(Cell::new(0));
     let count = failures.clone();
     app.connect_activate(move |app| {
-        if let Err(error) = app::dress() {
+        if let Err(error) = app::load_resources() {
             eprintln!("{error}");
         }
-        // So that buttons look as they do where they work.
+        // Enables the buttons, as in the app.
         actions::install(app, |_, _| {});
         if place == "show" {
             match pages().into_iter().find(|(name, _)| *name == style).and_then(|(_, page)| page.window(app)) {
@@ -85,7 +85,7 @@ fn dress_up(style: &str) {
     }
 }
 
-/// What there is to see.
+/// A window to display.
 enum Page {
     Main(Box<Model>),
     Preferences(Box<Model>),
@@ -95,7 +95,7 @@ enum Page {
     Shortcuts,
 }
 
-/// All pages, with the names of their pictures.
+/// All pages, with the names of their screenshots.
 fn pages() -> Vec<(&'static str, Page)> {
     let main = models().into_iter().map(|(name, model)| (name, Page::Main(Box::new(model))));
     let diagnostics = diagnoses().into_iter().map(|(name, model)| (name, Page::Diagnostics(Box::new(model))));
@@ -160,7 +160,7 @@ async fn save(window: &gtk::Window, path: &std::path::Path, failures: &Cell<u32>
     window.destroy();
 }
 
-/// What is on the screen, if anything is yet.
+/// The painted content of the window, if it has been painted yet.
 fn paint(window: &gtk::Window) -> Option<gdk::Texture> {
     let picture = gtk::WidgetPaintable::new(Some(window));
     let snapshot = gtk::Snapshot::new();
@@ -240,14 +240,14 @@ fn diagnoses() -> Vec<(&'static str, Model)> {
         ("diagnostics", serving(done(&troubled, false))),
         ("diagnostics-fine", serving(done(&fine, false))),
         ("diagnostics-running", serving(Diagnosis::Running)),
-        ("diagnostics-local", Model { daemon: Daemon::Absent, diagnosis: done(&alone, true), ..Model::default() }),
+        ("diagnostics-local", Model { daemon: Daemon::NotRunning, diagnosis: done(&alone, true), ..Model::default() }),
     ]
 }
 
 fn models() -> Vec<(&'static str, Model)> {
     let with = |daemon| Model { daemon, ..Model::default() };
     let serving = |session: Session| with(Daemon::Serving(Box::new(session)));
-    let state = |state, reason: &str| Session { state, reason: reason.into(), may_command: true, ..Session::default() };
+    let phase = |phase| Session { phase, may_command: true, ..Session::default() };
     let connected = |resources: Vec<Resource>| Model {
         resources,
         favourites: ["3".to_owned()].into(),
@@ -257,12 +257,12 @@ fn models() -> Vec<(&'static str, Model)> {
                 account_slug: Some("example-corp".into()),
                 ..Status::default()
             }),
-            ..state(State::Connected, "")
+            ..phase(Phase::Connected)
         })
     };
     let ended_by_bob = Session {
         status: Some(Status { asked_by: Some("bob".into()), ..Status::default() }),
-        ..state(State::SignedOut, "")
+        ..phase(Phase::SignedOut(None))
     };
     let mut warned = connected(resources());
     warned.paths = [(vec!["Berlin".to_owned()], "relayed".to_owned())].into();
@@ -276,26 +276,35 @@ fn models() -> Vec<(&'static str, Model)> {
     let many = (0..1000).map(|n| resource(&n.to_string(), &format!("Server {n}"), "dns", "unknown")).collect();
     vec![
         ("loading", Model::default()),
-        ("problem-service", with(Daemon::Absent)),
-        ("problem-service-mode", with(Daemon::Managed(State::Connected))),
+        ("problem-service", with(Daemon::NotRunning)),
+        ("problem-service-mode", with(Daemon::ServiceMode(Phase::Connected))),
         ("problem-group", Model { can_join_group: true, ..serving(Session::default()) }),
-        ("sign-in", serving(state(State::SignedOut, ""))),
+        ("sign-in", serving(phase(Phase::SignedOut(None)))),
         (
             "sign-in-expired",
-            Model { account_slug: "example-corp".into(), ..serving(state(State::SignedOut, "token_expired")) },
+            Model {
+                account_slug: "example-corp".into(),
+                ..serving(phase(Phase::SignedOut(Some(SignOutCause::TokenExpired))))
+            },
         ),
         ("sign-in-by-bob", Model { user: "anna".into(), ..serving(ended_by_bob) }),
-        ("sign-in-kept", Model { has_token: true, ..serving(state(State::SignedOut, "")) }),
-        ("sign-in-browser", Model { attempt: Attempt::Browser, ..serving(state(State::SignedOut, "")) }),
-        ("waiting-network", serving(state(State::WaitingForNetwork, "no_network"))),
-        ("captive-portal", serving(state(State::Connecting, "captive_portal"))),
-        ("connecting", serving(state(State::Connecting, "portal_unreachable"))),
+        ("sign-in-kept", Model { has_token: true, ..serving(phase(Phase::SignedOut(None))) }),
+        ("sign-in-browser", Model { attempt: Attempt::Browser, ..serving(phase(Phase::SignedOut(None))) }),
+        ("waiting-network", serving(phase(Phase::WaitingForNetwork(NetworkProblem::NoNetwork)))),
+        ("captive-portal", serving(phase(Phase::WaitingForNetwork(NetworkProblem::CaptivePortal)))),
+        ("connecting", serving(phase(Phase::Connecting(Some(ConnectionProblem::PortalUnreachable))))),
         ("session", connected(resources())),
         ("session-warning", warned),
         ("session-empty", connected(Vec::new())),
         ("session-many", connected(many)),
-        ("reconnecting", Model { resources: resources(), ..serving(state(State::Reconnecting, "portal_unreachable")) }),
-        ("signing-out", serving(state(State::SigningOut, ""))),
+        (
+            "reconnecting",
+            Model {
+                resources: resources(),
+                ..serving(phase(Phase::Reconnecting(Some(ConnectionProblem::PortalUnreachable))))
+            },
+        ),
+        ("signing-out", serving(phase(Phase::SigningOut))),
     ]
 }
 

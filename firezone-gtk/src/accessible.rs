@@ -1,12 +1,12 @@
-//! Names for what the library leaves without one. Whoever does not see the screen hears them.
+//! Accessible names, for screen readers, where the library sets none.
 
 use gettextrs::gettext;
 use gtk::{glib, prelude::*};
 
-/// Gives a widget a name.
+/// Sets the accessible name of a widget.
 ///
-/// Our oldest library takes names from layouts only, so this is a layout of one line.
-pub(crate) fn name(widget: &impl IsA<gtk::Widget>, name: &str) {
+/// The oldest supported GTK bindings can set names only in a UI definition, so this builds a definition with one line.
+pub(crate) fn set_name(widget: &impl IsA<gtk::Widget>, name: &str) {
     let property = format!("<property name=\"label\">{}</property>", glib::markup_escape_text(name));
     extend(&gtk::Builder::new(), widget, &property);
 }
@@ -17,12 +17,12 @@ fn extend(builder: &gtk::Builder, widget: &impl IsA<gtk::Widget>, what: &str) {
         widget.type_().name(),
     );
     if let Err(error) = builder.extend_with_template(widget.upcast_ref::<gtk::Widget>(), widget.type_(), &layout) {
-        tracing::debug!("a widget stays without a name: {error}");
+        tracing::debug!("cannot set the accessible name of a widget: {error}");
     }
 }
 
-/// Calls a widget by what these labels say, now and later: cheaper than a new name each time that they say something else.
-pub(crate) fn name_by(widget: &impl IsA<gtk::Widget>, labels: &[&gtk::Label]) {
+/// Labels a widget by these labels, also when their texts change. Cheaper than setting a new name at each change.
+pub(crate) fn label_by(widget: &impl IsA<gtk::Widget>, labels: &[&gtk::Label]) {
     let builder = gtk::Builder::new();
     let mut relations = String::new();
     for (index, label) in labels.iter().enumerate() {
@@ -33,23 +33,23 @@ pub(crate) fn name_by(widget: &impl IsA<gtk::Widget>, labels: &[&gtk::Label]) {
     extend(&builder, widget, &relations);
 }
 
-/// Gives the lists and the scrolled areas in `root` a name: the keyboard can rest on them.
+/// Names the lists and scrolled areas in `root`, because the keyboard focus can rest on them.
 pub(crate) fn name_containers(root: &impl IsA<gtk::Widget>, text: &str) {
     name_each::<gtk::ScrolledWindow>(root, text);
     name_each::<gtk::ListBox>(root, text);
 }
 
-/// Gives everything of this kind in `root` a name.
+/// Names all widgets of this type in `root`.
 pub(crate) fn name_each<T: IsA<gtk::Widget>>(root: &impl IsA<gtk::Widget>, text: &str) {
     visit(root.upcast_ref(), &|widget| {
         if widget.is::<T>() {
-            name(widget, text);
+            set_name(widget, text);
         }
     });
 }
 
-/// Gives what is in a window of the library names: that of the window to what only holds other things, and to buttons
-/// what is said or written on them.
+/// Names the parts of a window that the library provides: containers get the window's title, buttons get their tooltip
+/// or the text on them.
 pub(crate) fn name_window(window: &impl IsA<gtk::Widget>, title: &str) {
     name_containers(window, title);
     name_each::<gtk::TextView>(window, title);
@@ -59,27 +59,27 @@ pub(crate) fn name_window(window: &impl IsA<gtk::Widget>, title: &str) {
         if button.label().is_some() || button.ancestor(gtk::WindowControls::static_type()).is_some() {
             return;
         }
-        let said = button.tooltip_text().or_else(|| written_on(widget));
+        let text = button.tooltip_text().or_else(|| label_text(widget));
         let is_search = || button.icon_name().is_some_and(|icon| icon.contains("find") || icon.contains("search"));
-        match said {
-            Some(said) => name(button, &said),
-            None if is_search() => name(button, &gettext("Search")),
-            None => name(button, title),
+        match text {
+            Some(text) => set_name(button, &text),
+            None if is_search() => set_name(button, &gettext("Search")),
+            None => set_name(button, title),
         }
     });
 }
 
-fn written_on(widget: &gtk::Widget) -> Option<glib::GString> {
+fn label_text(widget: &gtk::Widget) -> Option<glib::GString> {
     match widget.downcast_ref::<gtk::Label>() {
         Some(label) => Some(label.label()).filter(|text| !text.is_empty()),
-        None => children(widget).find_map(|child| written_on(&child)),
+        None => children(widget).find_map(|child| label_text(&child)),
     }
 }
 
-fn visit(root: &gtk::Widget, look: &impl Fn(&gtk::Widget)) {
+fn visit(root: &gtk::Widget, action: &impl Fn(&gtk::Widget)) {
     for child in children(root) {
-        look(&child);
-        visit(&child, look);
+        action(&child);
+        visit(&child, action);
     }
 }
 

@@ -1,28 +1,29 @@
-//! All that the user can do, from wherever it is done: window, menu, tray, notification, keyboard.
+//! All user actions, whether triggered by window, menu, tray, notification or keyboard.
 
 use gtk::{gio, glib::VariantTy, prelude::*};
 
-use crate::view::tray::Act;
+use crate::view::tray::TrayAction;
 
-/// One action of the app.
+/// An action of the app.
 #[derive(Debug)]
 pub struct Action {
     /// Its name, as in `app.NAME`.
     pub name: &'static str,
-    /// What it needs to know: nothing or a text.
+    /// Whether it takes a text parameter.
     pub needs_text: bool,
-    /// The keys for it.
+    /// Its keyboard shortcuts.
     pub keys: &'static [&'static str],
 }
 
-/// All actions, except the switch of the Internet resource, which has a state.
-pub const ACTIONS: [Action; 22] = [
+/// All actions except the switch of the Internet resource, which has a state.
+pub const ACTIONS: [Action; 23] = [
     plain("open", &[]),
     with_text("sign-in", &[]),
     plain("connect", &[]),
     plain("cancel", &["Escape"]),
     plain("sign-out", &[]),
     with_text("copy", &[]),
+    with_text("details", &[]),
     with_text("open-link", &[]),
     plain("open-network-page", &[]),
     plain("start-service", &[]),
@@ -52,7 +53,7 @@ const fn with_text(name: &'static str, keys: &'static [&'static str]) -> Action 
     Action { name, needs_text: true, keys }
 }
 
-/// Makes the actions of `app`. `act` is told the name and the text, if there is one.
+/// Adds all actions to `app`. `activate` gets the action's name and its text parameter, if any.
 pub fn install(
     app: &(impl IsA<gtk::Application> + IsA<gio::ActionMap>),
     act: impl Fn(&str, Option<String>) + Clone + 'static,
@@ -66,7 +67,7 @@ pub fn install(
     }
     let internet = gio::SimpleAction::new_stateful(INTERNET, None, &false.to_variant());
     internet.connect_change_state(move |action, wanted| {
-        // The state changes when the daemon says so.
+        // The state changes when the daemon confirms it.
         if let Some(wanted) = wanted.and_then(|it| it.get::<bool>()) {
             act(&action.name(), Some(wanted.to_string()));
         }
@@ -74,20 +75,20 @@ pub fn install(
     app.add_action(&internet);
 }
 
-/// The action and the text for a line of the tray's menu.
+/// The action and the parameter for a menu item of the tray.
 #[must_use]
-pub fn of(act: Act) -> (&'static str, Option<String>) {
-    match act {
-        Act::Open => ("open", None),
-        Act::SignIn => ("sign-in", Some(String::new())),
-        Act::Connect => ("connect", None),
-        Act::Cancel => ("cancel", None),
-        Act::SignOut => ("sign-out", None),
-        Act::SetInternet(active) => (INTERNET, Some(active.to_string())),
-        Act::Copy(text) => ("copy", Some(text)),
-        Act::OpenLink(link) => ("open-link", Some(link)),
-        Act::ToggleFavourite(id) => ("favourite", Some(id)),
-        Act::Quit => ("quit", None),
+pub fn for_tray_action(action: TrayAction) -> (&'static str, Option<String>) {
+    match action {
+        TrayAction::Open => ("open", None),
+        TrayAction::SignIn => ("sign-in", Some(String::new())),
+        TrayAction::Connect => ("connect", None),
+        TrayAction::Cancel => ("cancel", None),
+        TrayAction::SignOut => ("sign-out", None),
+        TrayAction::SetInternet(active) => (INTERNET, Some(active.to_string())),
+        TrayAction::Copy(text) => ("copy", Some(text)),
+        TrayAction::OpenLink(link) => ("open-link", Some(link)),
+        TrayAction::ToggleFavourite(id) => ("favourite", Some(id)),
+        TrayAction::Quit => ("quit", None),
     }
 }
 
@@ -96,28 +97,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tray_uses_actions_that_exist_and_gives_them_what_they_need() {
+    fn tray_actions_exist_and_get_their_parameter() {
         let text = || "text".to_owned();
         for act in [
-            Act::Open,
-            Act::SignIn,
-            Act::Connect,
-            Act::Cancel,
-            Act::SignOut,
-            Act::Copy(text()),
-            Act::OpenLink(text()),
-            Act::ToggleFavourite(text()),
-            Act::Quit,
+            TrayAction::Open,
+            TrayAction::SignIn,
+            TrayAction::Connect,
+            TrayAction::Cancel,
+            TrayAction::SignOut,
+            TrayAction::Copy(text()),
+            TrayAction::OpenLink(text()),
+            TrayAction::ToggleFavourite(text()),
+            TrayAction::Quit,
         ] {
-            let (name, text) = of(act);
+            let (name, text) = for_tray_action(act);
             let action = ACTIONS.iter().find(|action| action.name == name).unwrap();
             assert_eq!(action.needs_text, text.is_some(), "{name}");
         }
-        assert_eq!(of(Act::SetInternet(true)).0, INTERNET);
+        assert_eq!(for_tray_action(TrayAction::SetInternet(true)).0, INTERNET);
     }
 
     #[test]
-    fn every_key_is_in_the_list_of_keys() {
+    fn every_shortcut_is_in_the_shortcuts_window() {
         let list = include_str!("../data/ui/shortcuts.ui").replace("&lt;", "<").replace("&gt;", ">");
         for key in ACTIONS.iter().flat_map(|action| action.keys) {
             assert!(list.contains(&format!(">{key}</property>")), "{key}");

@@ -1,4 +1,4 @@
-//! The app as a whole: one instance per user, one model, and the one place where it changes.
+//! The application: one instance per user, one model, and the one place where the model changes.
 
 mod browser;
 pub mod dialogs;
@@ -17,27 +17,27 @@ use gtk::{gdk, gio, glib};
 use portal::sign_in::{AuthUrl, SignIn};
 
 use crate::{
-    APP_ID, actions, autostart,
-    bus::{Bus, Failure, Report, Request},
+    APP_ID, actions, administration, autostart,
+    bus::{Bus, Event, Failure, Request},
     diagnostics::{Diagnostics, ReportWindow},
-    handler,
-    model::{Consequence, Diagnosis, Model, News},
-    notices,
+    link_handler,
+    model::{Diagnosis, Effect, Model, Update},
+    notifications,
     preferences::Preferences,
     settings::Settings,
-    tray::{FromTray, Tray},
+    tray::{Tray, TrayEvent},
     view,
     window::Window,
 };
 
-/// Where people sign in if the daemon does not say.
+/// The sign-in URL if the daemon does not provide one.
 const AUTH_URL: &str = "https://app.firezone.dev";
-/// How long a tray may take to appear, or to come back, before the window takes its place.
-const WITHOUT_TRAY: Duration = Duration::from_secs(5);
-/// How many reports or choices may wait for the main thread.
-const QUEUE: usize = 64;
+/// How long to wait for a tray to appear, or to reappear, before showing the window instead.
+const TRAY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The capacity of the channels to the main thread.
+const CHANNEL_CAPACITY: usize = 64;
 
-/// Everything that lives on the main thread.
+/// The state of the main thread.
 struct App {
     gtk: adw::Application,
     bus: Bus,
@@ -46,31 +46,31 @@ struct App {
     model: RefCell<Model>,
     sign_in: RefCell<SignIn>,
     tray: RefCell<Option<Tray>>,
-    to_us: async_channel::Sender<FromTray>,
-    /// Whether the token that the keyring had at start may still be used without being asked.
-    connects_by_itself: Cell<bool>,
-    /// Keeps the app alive while its window is closed.
+    tray_events: async_channel::Sender<TrayEvent>,
+    /// Whether the stored token may be used without the user's request.
+    may_connect_automatically: Cell<bool>,
+    /// Keeps the app running while its window is closed.
     hold: RefCell<Option<gio::ApplicationHoldGuard>>,
-    /// Whether somebody shows the tray.
+    /// Whether a tray displays our icon.
     is_in_tray: Cell<bool>,
-    /// Whether the window waits for a tray to take its place.
+    /// Whether [`TRAY_TIMEOUT`] is running.
     waits_for_tray: Cell<bool>,
-    /// Itself, for what happens later.
+    /// A reference to itself, for callbacks.
     this: Weak<App>,
 }
 
 /// Runs until the user quits.
 #[must_use]
 pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
-    // What notifications are signed with; otherwise it would be the program.
+    // The application name in notifications; the default would be the program's name.
     glib::set_application_name("Firezone");
     let gtk = adw::Application::builder()
         .application_id(APP_ID)
         .flags(gio::ApplicationFlags::HANDLES_OPEN)
         .resource_base_path("/dev/firezone/Gtk")
         .build();
-    let slot: Rc<RefCell<Option<Rc<App>>>> = Rc::default();
-    let start = slot.clone();
+    let running: Rc<RefCell<Option<Rc<App>>>> = Rc::default();
+    let start = running.clone();
     gtk.connect_startup(move |gtk| match App::start(gtk) {
         Ok(app) => {
             start.replace(Some(app));
@@ -80,18 +80,18 @@ pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
             gtk.quit();
         }
     });
-    let activate = slot.clone();
-    let stays_hidden = Cell::new(is_background);
+    let activate = running.clone();
+    let starts_hidden = Cell::new(is_background);
     gtk.connect_activate(move |_| {
         if let Some(app) = activate.borrow().as_ref() {
-            if stays_hidden.take() {
-                app.outlive_window(false);
+            if starts_hidden.take() {
+                app.set_tray_shown(false);
             } else {
                 app.open();
             }
         }
     });
-    let open = slot.clone();
+    let open = running.clone();
     gtk.connect_open(move |_, files, _| {
         if let Some(app) = open.borrow().as_ref() {
             for file in files {
@@ -105,37 +105,37 @@ pub fn run(arguments: &[String], is_background: bool) -> glib::ExitCode {
 
 impl App {
     fn start(gtk: &adw::Application) -> Result<Rc<Self>, Box<dyn std::error::Error>> {
-        dress()?;
-        let (reports, news) = async_channel::bounded(QUEUE);
-        let (to_us, from_tray) = async_channel::bounded(QUEUE);
+        load_resources()?;
+        let (event_sender, events) = async_channel::bounded(CHANNEL_CAPACITY);
+        let (tray_sender, tray_events) = async_channel::bounded(CHANNEL_CAPACITY);
         let settings = Settings::open();
-        handler::repair();
-        autostart::take_over();
+        link_handler::register_if_needed();
+        autostart::migrate();
         if let Some(settings) = &settings {
-            settings.take_over();
+            settings.migrate();
         }
         if settings.is_none() {
-            tracing::warn!("the settings' schema is not installed; choices last as long as the app");
+            tracing::warn!("the settings schema is not installed; preferences are lost when the app ends");
         }
         let model = Model {
             favourites: settings.as_ref().map(Settings::favourites).unwrap_or_default(),
             account_slug: settings.as_ref().map(Settings::account_slug).unwrap_or_default(),
             user: glib::user_name().to_string_lossy().into_owned(),
-            can_join_group: remedy::can_join_group(),
+            can_join_group: administration::can_join_group(),
             ..Model::default()
         };
-        let bus = Bus::start(reports, settings.as_ref().is_some_and(Settings::has_to_forget))?;
+        let bus = Bus::start(event_sender, settings.as_ref().is_some_and(Settings::must_delete_token))?;
         let auth = AUTH_URL.parse()?;
         let app = Rc::new_cyclic(|this| Self {
             gtk: gtk.clone(),
             bus,
-            connects_by_itself: Cell::new(settings.as_ref().is_none_or(Settings::connects_on_start)),
+            may_connect_automatically: Cell::new(settings.as_ref().is_none_or(Settings::connects_on_start)),
             settings,
             auth,
             model: RefCell::new(model),
             sign_in: RefCell::default(),
             tray: RefCell::default(),
-            to_us,
+            tray_events: tray_sender,
             hold: RefCell::new(None),
             is_in_tray: Cell::new(false),
             waits_for_tray: Cell::new(false),
@@ -144,30 +144,30 @@ impl App {
         let this = Rc::downgrade(&app);
         actions::install(gtk, move |name, text| {
             if let Some(app) = this.upgrade() {
-                app.act(name, text);
+                app.activate(name, text);
             }
         });
-        glib::spawn_future_local(follow(Rc::downgrade(&app), news, |app, report| app.handle(report)));
-        glib::spawn_future_local(follow(Rc::downgrade(&app), from_tray, |app, news| match news {
-            FromTray::Act(act) => {
-                let (name, text) = actions::of(act);
-                app.act(name, text);
+        glib::spawn_future_local(forward(Rc::downgrade(&app), events, |app, event| app.handle_event(event)));
+        glib::spawn_future_local(forward(Rc::downgrade(&app), tray_events, |app, event| match event {
+            TrayEvent::Action(action) => {
+                let (name, text) = actions::for_tray_action(action);
+                app.activate(name, text);
             }
-            FromTray::Shown(is_shown) => app.outlive_window(is_shown),
+            TrayEvent::Shown(is_shown) => app.set_tray_shown(is_shown),
         }));
         app.show_tray();
         app.refresh();
         Ok(app)
     }
 
-    /// Shows the window; makes it if there is none.
+    /// Shows the window, and creates it if necessary.
     fn open(&self) {
         let window = self.window().unwrap_or_else(|| {
             let window = Window::new(&self.gtk);
             let bus = self.bus.clone();
-            window.connect_map(move |_| bus.ask(Request::Watch(true)));
+            window.connect_map(move |_| bus.send(Request::WatchPaths(true)));
             let bus = self.bus.clone();
-            window.connect_unmap(move |_| bus.ask(Request::Watch(false)));
+            window.connect_unmap(move |_| bus.send(Request::WatchPaths(false)));
             window.show_view(&view::window::view(&self.model.borrow()));
             window
         });
@@ -179,21 +179,21 @@ impl App {
     }
 
     fn window(&self) -> Option<Window> {
-        self.of_windows()
+        self.find_window()
     }
 
     fn preferences(&self) -> Option<Preferences> {
-        self.of_windows()
+        self.find_window()
     }
 
     /// The window of this kind, if it is open.
-    fn of_windows<T: IsA<gtk::Window>>(&self) -> Option<T> {
+    fn find_window<T: IsA<gtk::Window>>(&self) -> Option<T> {
         self.gtk.windows().into_iter().find_map(|window| window.downcast().ok())
     }
 
-    fn examine(&self) {
+    fn run_checks(&self) {
         self.model.borrow_mut().diagnosis = Diagnosis::Running;
-        self.bus.ask(Request::Examine);
+        self.bus.send(Request::RunChecks);
     }
 
     fn show_preferences(&self) {
@@ -208,89 +208,99 @@ impl App {
 
     fn show_diagnostics(&self) {
         let parent = self.gtk.active_window();
-        let window = self.of_windows().unwrap_or_else(|| {
-            self.examine();
+        let window = self.find_window().unwrap_or_else(|| {
+            self.run_checks();
             Diagnostics::new(&self.gtk, parent.as_ref())
         });
         window.present();
     }
 
-    fn handle(&self, report: Report) {
-        match report {
-            Report::News(news) => {
-                if matches!(&news, News::Session(session) if session.state == dbus_api::State::Connected) {
-                    notices::withdraw(&self.gtk);
+    fn handle_event(&self, event: Event) {
+        match event {
+            Event::Update(update) => {
+                if matches!(&update, Update::Session(session) if session.phase == dbus_api::Phase::Connected) {
+                    notifications::withdraw(&self.gtk);
                 }
-                let consequences = self.model.borrow_mut().update(news);
-                for consequence in consequences {
-                    self.follow_up(consequence);
-                }
-            }
-            Report::Token(whose) => {
-                let consequence = self.model.borrow_mut().keep(whose);
-                if let Some(consequence) = consequence {
-                    self.follow_up(consequence);
+                let effects = self.model.borrow_mut().apply(update);
+                for effect in effects {
+                    self.run_effect(effect);
                 }
             }
-            Report::Collected(text) => {
+            Event::Token(owner) => {
+                let effect = self.model.borrow_mut().set_token_owner(owner);
+                if let Some(effect) = effect {
+                    self.run_effect(effect);
+                }
+            }
+            Event::ReportCollected(text) => {
                 ReportWindow::new(&self.gtk, self.gtk.active_window().as_ref(), &text).present();
             }
-            Report::Failed(failure) => self.complain(&failure),
+            Event::Failed(failure) => self.show_failure(&failure),
         }
         self.refresh();
     }
 
-    fn follow_up(&self, consequence: Consequence) {
-        match consequence {
-            Consequence::ForgetToken => self.bus.ask(Request::Forget),
-            Consequence::HandOver => {
-                if self.connects_by_itself.get() {
+    fn run_effect(&self, effect: Effect) {
+        match effect {
+            Effect::ForgetToken => self.bus.send(Request::ForgetToken),
+            Effect::HandOver => {
+                if self.may_connect_automatically.get() {
                     self.hand_over();
                 }
             }
-            Consequence::Notify(notice) => notices::notify(&self.gtk, &notice),
-            Consequence::SignedInBy(name) => self.say(&gettext("{user} has signed in.").replace("{user}", &name)),
+            Effect::Notify(notice) => notifications::notify(&self.gtk, &notice),
+            Effect::SignedInBy(name) => self.show_toast(&gettext("{user} has signed in.").replace("{user}", &name)),
         }
     }
 
-    fn complain(&self, failure: &Failure) {
+    fn show_failure(&self, failure: &Failure) {
         tracing::info!("{failure}");
-        let is_beside = matches!(failure, Failure::Invalid(_) | Failure::Locked(_));
-        if !is_beside && !matches!(failure, Failure::NotKept(_) | Failure::NotForgotten(_)) {
-            self.model.borrow_mut().is_not_handed_over();
+        let concerns_a_setting = matches!(failure, Failure::Invalid(_) | Failure::Locked(_));
+        if !concerns_a_setting && !matches!(failure, Failure::TokenNotStored(_) | Failure::TokenNotDeleted(_)) {
+            self.model.borrow_mut().hand_over_failed();
         }
-        if let (Failure::NotForgotten(_), Some(settings)) = (failure, &self.settings) {
-            settings.set_has_to_forget(true);
+        if let (Failure::TokenNotDeleted(_), Some(settings)) = (failure, &self.settings) {
+            settings.set_must_delete_token(true);
         }
         let text = match failure {
             Failure::NotRunning => gettext("The service is not running."),
-            Failure::NotPermitted => gettext("You may not do this."),
+            Failure::NotPermitted => gettext("You don't have permission to do this."),
             Failure::TokenRejected => gettext("The sign-in was rejected."),
             Failure::NoToken => gettext("Sign in first."),
-            Failure::Invalid(why) => gettext("That value is not possible: {why}").replace("{why}", why),
-            Failure::Locked(_) => gettext("The administrator has fixed this setting."),
-            Failure::NotKept(_) => gettext("The keyring does not keep the sign-in. It lasts until the app ends."),
-            Failure::NotForgotten(_) => gettext("The keyring still has the sign-in, which will not be used any more."),
-            Failure::Other(_) => gettext("That did not work. The log of the service may know why."),
+            Failure::Invalid(why) => gettext("Invalid value: {why}").replace("{why}", why),
+            Failure::Locked(_) => gettext("An administrator has locked this setting."),
+            Failure::TokenNotStored(_) => {
+                gettext("The sign-in could not be saved in the keyring. It lasts until the app quits.")
+            }
+            Failure::TokenNotDeleted(_) => {
+                gettext("The sign-in could not be removed from the keyring. It will not be used again.")
+            }
+            Failure::Other(_) => gettext("Something went wrong"),
         };
-        // What was typed there does not count; what counts is shown again.
+        // Show the actual values in place of rejected ones.
         if let Some(preferences) = self.preferences() {
-            preferences.forget_shown();
+            preferences.invalidate();
         }
-        self.say(&text);
+        let details = matches!(failure, Failure::Other(_)).then(|| failure.to_string());
+        self.show_toast_with(&text, details.as_deref());
     }
 
-    fn say(&self, text: &str) {
-        if let Some(diagnostics) = self.of_windows::<Diagnostics>() {
-            diagnostics.toast(text);
+    fn show_toast(&self, text: &str) {
+        self.show_toast_with(text, None);
+    }
+
+    /// Shows a toast in the topmost window. With `details` it has a button that shows them.
+    fn show_toast_with(&self, text: &str, details: Option<&str>) {
+        if let Some(diagnostics) = self.find_window::<Diagnostics>() {
+            diagnostics.toast(text, details);
         } else if let Some(preferences) = self.preferences() {
-            preferences.toast(text);
+            preferences.toast(text, details);
         } else if let Some(window) = self.window() {
-            window.toast(text);
+            window.toast(text, details);
         }
     }
 
-    /// Everything that is seen, from the model.
+    /// Displays the model.
     fn refresh(&self) {
         let model = self.model.borrow();
         if let Some(window) = self.window() {
@@ -302,7 +312,7 @@ impl App {
         if let Some(preferences) = self.preferences() {
             preferences.show_settings(&view::settings::rows(&model));
         }
-        if let Some(diagnostics) = self.of_windows::<Diagnostics>() {
+        if let Some(diagnostics) = self.find_window::<Diagnostics>() {
             diagnostics.show_view(&view::diagnostics::view(&model));
         }
         let session = model.session();
@@ -311,7 +321,7 @@ impl App {
         }
     }
 
-    fn act(&self, name: &str, text: Option<String>) {
+    fn activate(&self, name: &str, text: Option<String>) {
         let text = text.unwrap_or_default();
         match name {
             "open" => self.open(),
@@ -319,12 +329,13 @@ impl App {
             "connect" => self.hand_over(),
             "cancel" => self.cancel(),
             "sign-out" => {
-                self.connects_by_itself.set(false);
-                self.model.borrow_mut().sign_out();
-                self.bus.ask(Request::SignOut);
+                self.may_connect_automatically.set(false);
+                self.model.borrow_mut().sign_out_requested();
+                self.bus.send(Request::SignOut);
             }
-            actions::INTERNET => self.bus.ask(Request::SetInternet(text == "true")),
+            actions::INTERNET => self.bus.send(Request::SetInternetResource(text == "true")),
             "copy" => self.copy(&text),
+            "details" => dialogs::failure_details(self.gtk.active_window().as_ref(), &text).present(),
             "open-link" => self.open_in_browser(text),
             "open-network-page" => self.open_network_page(),
             "start-service" => self.start_service(),
@@ -337,14 +348,14 @@ impl App {
             }
             "preferences" => self.show_preferences(),
             "diagnostics" => self.show_diagnostics(),
-            "examine" => self.examine(),
-            "report" => self.bus.ask(Request::Collect),
+            "examine" => self.run_checks(),
+            "report" => self.bus.send(Request::CollectReport),
             "change-setting" => {
                 if let Some((key, value)) = text.split_once('=') {
-                    self.bus.ask(Request::Change(key.to_owned(), Some(value.to_owned())));
+                    self.bus.send(Request::ChangeSetting(key.to_owned(), Some(value.to_owned())));
                 }
             }
-            "reset-setting" => self.bus.ask(Request::Change(text, None)),
+            "reset-setting" => self.bus.send(Request::ChangeSetting(text, None)),
             "shortcuts" => {
                 if let Some(window) = dialogs::shortcuts(self.gtk.active_window().as_ref()) {
                     window.present();
@@ -357,15 +368,15 @@ impl App {
                 }
             }
             "quit" => self.gtk.quit(),
-            other => tracing::debug!("nobody knows the action {other}"),
+            other => tracing::debug!("unknown action: {other}"),
         }
         self.refresh();
     }
 
     fn hand_over(&self) {
-        self.connects_by_itself.set(true);
-        self.model.borrow_mut().hand_over();
-        self.bus.ask(Request::Connect);
+        self.may_connect_automatically.set(true);
+        self.model.borrow_mut().token_handed_over();
+        self.bus.send(Request::Connect);
     }
 
     fn toggle_favourite(&self, id: &str) {
@@ -380,15 +391,15 @@ impl App {
         match gdk::Display::default() {
             Some(display) => {
                 display.clipboard().set_text(text);
-                self.say(&gettext("Copied"));
+                self.show_toast(&gettext("Copied"));
             }
-            None => tracing::warn!("there is no display to copy on"),
+            None => tracing::warn!("cannot copy: there is no display"),
         }
     }
 
     fn show_tray(&self) {
         let view = view::tray::view(&self.model.borrow());
-        match Tray::show(view, self.to_us.clone()) {
+        match Tray::show(view, self.tray_events.clone()) {
             Ok(tray) => {
                 self.tray.replace(Some(tray));
             }
@@ -396,10 +407,9 @@ impl App {
         }
     }
 
-    /// While somebody shows the tray, the app needs no window. Without a tray nobody would find it again: then the window
-    /// takes its place, unless another tray comes soon. A window that is there already is enough: whoever closes it ends the
-    /// app.
-    fn outlive_window(&self, is_shown: bool) {
+    /// While a tray displays the icon, the app needs no window. Without a tray the user could not find the app again,
+    /// so the window is shown, unless a tray appears soon. If the window is open already, closing it ends the app.
+    fn set_tray_shown(&self, is_shown: bool) {
         self.is_in_tray.set(is_shown);
         if is_shown {
             self.hold.replace(Some(self.gtk.hold()));
@@ -410,7 +420,7 @@ impl App {
         if self.is_open() || self.waits_for_tray.replace(true) {
             return;
         }
-        glib::timeout_add_local_once(WITHOUT_TRAY, move || {
+        glib::timeout_add_local_once(TRAY_TIMEOUT, move || {
             let Some(app) = this.upgrade() else { return };
             app.waits_for_tray.set(false);
             if !app.is_in_tray.get() && !app.is_open() {
@@ -421,20 +431,20 @@ impl App {
     }
 }
 
-/// Lets `handle` see everything that comes through the channel, for as long as the app lives.
-async fn follow<T>(app: Weak<App>, channel: async_channel::Receiver<T>, handle: impl Fn(&App, T)) {
-    while let Ok(one) = channel.recv().await {
+/// Passes each message of the channel to `handle`, for as long as the app exists.
+async fn forward<T>(app: Weak<App>, channel: async_channel::Receiver<T>, handle: impl Fn(&App, T)) {
+    while let Ok(message) = channel.recv().await {
         let Some(app) = app.upgrade() else { return };
-        handle(&app, one);
+        handle(&app, message);
     }
 }
 
-/// Puts on our layouts, style and icons.
+/// Loads the compiled-in UI definitions, style sheet and icons.
 ///
 /// # Errors
 ///
 /// The program was built without them.
-pub fn dress() -> Result<(), glib::Error> {
+pub fn load_resources() -> Result<(), glib::Error> {
     gio::resources_register_include!("firezone.gresource")?;
     if let Some(display) = gdk::Display::default() {
         let style = gtk::CssProvider::new();

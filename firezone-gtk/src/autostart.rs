@@ -1,4 +1,4 @@
-//! Starting with the user's session: a link in `autostart` to our desktop file.
+//! Starting at login: a symlink to our desktop file in the user's `autostart` directory.
 
 use std::{
     env, fs, io,
@@ -8,38 +8,38 @@ use std::{
 
 use crate::APP_ID;
 
-/// Where the desktop file is installed, below each directory of data.
+/// Directory of desktop files, below each data directory.
 const APPLICATIONS: &str = "applications";
-/// The link that the existing client makes. It leads nowhere once that client is gone.
-const LEFTOVER: &str = "firezone-client-gui.desktop";
+/// The link that the official client makes. It dangles once that client is uninstalled.
+const OFFICIAL_CLIENT_FILE: &str = "firezone-client-gui.desktop";
 
-/// Makes the link; a link that is there already is replaced, and one of the existing client that leads nowhere too.
+/// Makes the link or replaces an existing one. Removes a dangling link of the official client.
 ///
 /// # Errors
 ///
-/// The user has no home, or it cannot be written; our desktop file is not installed.
+/// The user has no home directory, it is not writable, or our desktop file is not installed.
 pub fn register() -> io::Result<()> {
     let target = desktop_file()
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{APP_ID}.desktop is not installed")))?;
     register_in(&directory()?, &target)
 }
 
-/// Whoever was at the desktop with the existing client from the start, and has it no more, goes on with us.
-pub fn take_over() {
+/// If the official client started at login and is uninstalled now, Firezone starts instead.
+pub fn migrate() {
     let outcome = match (directory(), desktop_file()) {
-        (Ok(directory), Some(target)) => take_over_in(&directory, &target),
+        (Ok(directory), Some(target)) => migrate_in(&directory, &target),
         _ => Ok(()),
     };
     if let Err(error) = outcome {
-        tracing::warn!("starting with the session cannot be taken over: {error}");
+        tracing::warn!("cannot migrate the autostart link: {error}");
     }
 }
 
-/// Removes the link. It is fine if there is none.
+/// Removes the link, if it exists.
 ///
 /// # Errors
 ///
-/// The user has no home, or it cannot be written.
+/// The user has no home directory, or it is not writable.
 pub fn unregister() -> io::Result<()> {
     match fs::remove_file(link(&directory()?)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -47,7 +47,7 @@ pub fn unregister() -> io::Result<()> {
     }
 }
 
-/// Whether the link is there and leads somewhere. The file system knows; no setting is asked.
+/// Whether the link exists and its target too. The link itself is the setting; nothing else stores it.
 #[must_use]
 pub fn is_registered() -> bool {
     directory().is_ok_and(|directory| link(&directory).exists())
@@ -62,18 +62,18 @@ fn register_in(directory: &Path, target: &Path) -> io::Result<()> {
     }
     symlink(target, &temporary)?;
     fs::rename(&temporary, link)?;
-    remove_dangling(&directory.join(LEFTOVER))
+    remove_dangling(&directory.join(OFFICIAL_CLIENT_FILE))
 }
 
-fn take_over_in(directory: &Path, target: &Path) -> io::Result<()> {
-    if is_dangling(&directory.join(LEFTOVER)) { register_in(directory, target) } else { Ok(()) }
+fn migrate_in(directory: &Path, target: &Path) -> io::Result<()> {
+    if is_dangling(&directory.join(OFFICIAL_CLIENT_FILE)) { register_in(directory, target) } else { Ok(()) }
 }
 
 fn remove_dangling(path: &Path) -> io::Result<()> {
     if is_dangling(path) { fs::remove_file(path) } else { Ok(()) }
 }
 
-/// Only a link, and only one that leads nowhere: everything else is somebody's.
+/// Whether this is a symlink without a target. Everything else belongs to the user or to another program.
 fn is_dangling(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) && !path.exists()
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_made_and_replaced() {
+    fn register_makes_and_replaces_the_link() {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("config/autostart");
         for target in ["/nonexistent/old.desktop", "/usr/share/applications/new.desktop"] {
@@ -115,35 +115,40 @@ mod tests {
     }
 
     #[test]
-    fn the_existing_clients_link_goes_if_it_leads_nowhere() {
+    fn dangling_link_of_the_official_client_is_removed() {
         let home = tempfile::tempdir().unwrap();
-        let (target, leftover) = (Path::new("/usr/share/applications/new.desktop"), home.path().join(LEFTOVER));
-        symlink("/nonexistent/firezone-client-gui.desktop", &leftover).unwrap();
+        let (target, official) =
+            (Path::new("/usr/share/applications/new.desktop"), home.path().join(OFFICIAL_CLIENT_FILE));
+        symlink("/nonexistent/firezone-client-gui.desktop", &official).unwrap();
         register_in(home.path(), target).unwrap();
-        assert!(fs::symlink_metadata(&leftover).is_err());
+        assert!(fs::symlink_metadata(&official).is_err());
 
-        symlink("/dev/null", &leftover).unwrap();
+        symlink("/dev/null", &official).unwrap();
         register_in(home.path(), target).unwrap();
-        assert!(fs::symlink_metadata(&leftover).is_ok(), "it leads somewhere");
-        fs::remove_file(&leftover).unwrap();
-        fs::write(&leftover, "[Desktop Entry]").unwrap();
+        assert!(fs::symlink_metadata(&official).is_ok(), "its target exists");
+        fs::remove_file(&official).unwrap();
+        fs::write(&official, "[Desktop Entry]").unwrap();
         register_in(home.path(), target).unwrap();
-        assert!(leftover.exists(), "it is no link");
+        assert!(official.exists(), "it is not a link");
     }
 
     #[test]
-    fn whoever_started_with_the_existing_client_starts_with_us_once_it_is_gone() {
+    fn autostart_is_migrated_only_after_the_official_client_is_uninstalled() {
         let home = tempfile::tempdir().unwrap();
-        let (target, leftover) = (Path::new("/usr/share/applications/new.desktop"), home.path().join(LEFTOVER));
-        take_over_in(home.path(), target).unwrap();
-        symlink("/dev/null", &leftover).unwrap();
-        take_over_in(home.path(), target).unwrap();
-        assert!(fs::symlink_metadata(link(home.path())).is_err(), "nobody has asked for it, or the client is there");
+        let (target, official) =
+            (Path::new("/usr/share/applications/new.desktop"), home.path().join(OFFICIAL_CLIENT_FILE));
+        migrate_in(home.path(), target).unwrap();
+        symlink("/dev/null", &official).unwrap();
+        migrate_in(home.path(), target).unwrap();
+        assert!(
+            fs::symlink_metadata(link(home.path())).is_err(),
+            "the user never enabled it, or the official client is installed"
+        );
 
-        fs::remove_file(&leftover).unwrap();
-        symlink("/nonexistent/firezone-client-gui.desktop", &leftover).unwrap();
-        take_over_in(home.path(), target).unwrap();
+        fs::remove_file(&official).unwrap();
+        symlink("/nonexistent/firezone-client-gui.desktop", &official).unwrap();
+        migrate_in(home.path(), target).unwrap();
         assert_eq!(fs::read_link(link(home.path())).unwrap(), target);
-        assert!(fs::symlink_metadata(&leftover).is_err());
+        assert!(fs::symlink_metadata(&official).is_err());
     }
 }

@@ -1,142 +1,83 @@
-//! The thread that speaks D-Bus: requests in, news out. It owns the runtime; the main thread never waits for it.
+//! The D-Bus thread: takes requests, sends events. It owns the async runtime; the main thread never waits for it.
 //!
-//! It lives through everything: no bus, no daemon, a daemon that restarts. Whatever changed is read anew as a whole, so a
-//! missed signal costs nothing.
+//! The thread survives a missing bus, a missing daemon and a daemon that restarts. After each change it reads the whole
+//! state again, so a missed signal has no lasting effect.
+//!
+//! * [`message`] – requests, events and failures
+//! * [`daemon`] – follows the daemon and carries out requests, on one connection
+//! * [`call`] – calls with a timeout, the token's pipe, the report's memfd, the status file
+//! * [`diagnostics`] – runs the checks, with or without the daemon
+//! * [`token_store`] – the token, in memory and in the keyring
 
+mod call;
 mod daemon;
-mod examine;
-mod keeper;
+mod diagnostics;
+mod message;
+mod token_store;
 
 use std::{thread, time::Duration};
 
 use async_channel::Sender;
 use tokio::sync::mpsc;
 
-use crate::model::{News, Whose};
-pub use keeper::Kept;
+pub use self::{
+    message::{Event, Failure, Request},
+    token_store::StoredToken,
+};
 
-/// How many requests may wait; more are refused, which nobody's fingers can bring about.
-const REQUESTS: usize = 32;
-/// How long to wait before trying again what failed.
-const PAUSE: Duration = Duration::from_secs(3);
+/// How many requests may be pending. Further ones are dropped with a warning; users cannot reach this limit.
+const MAX_PENDING_REQUESTS: usize = 32;
+/// How long to wait before the next attempt to reach the system bus.
+const RETRY_DELAY: Duration = Duration::from_secs(3);
 
-/// What the main thread wants.
-#[derive(Debug)]
-pub enum Request {
-    /// Hand a token over, and keep it.
-    SignIn(Box<Kept>),
-    /// Hand over the token that is kept.
-    Connect,
-    /// End the session, and forget the token.
-    SignOut,
-    /// Forget the token; the portal does not accept it any more.
-    Forget,
-    /// Switch the Internet resource on or off.
-    SetInternet(bool),
-    /// Change a setting of the daemon, or make it as if nobody had changed it over the bus.
-    Change(String, Option<String>),
-    /// Whether somebody looks at how resources are reached.
-    Watch(bool),
-    /// Look for problems: by the daemon, or by ourselves if there is none.
-    Examine,
-    /// Make a report.
-    Collect,
-    /// Look again; something outside the bus has changed.
-    Look,
-}
-
-/// What the main thread is told.
-#[derive(Debug)]
-pub enum Report {
-    /// About the daemon.
-    News(News),
-    /// Whether a token is kept, and for whom.
-    Token(Option<Whose>),
-    /// A report, whole.
-    Collected(String),
-    /// Something did not work; it concerns nothing else.
-    Failed(Failure),
-}
-
-/// Why a request did not work.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// Nobody is there to do it.
-    #[error("the service is not running")]
-    NotRunning,
-    /// This user may not.
-    #[error("not permitted")]
-    NotPermitted,
-    /// The daemon has no use for the token.
-    #[error("the token was rejected")]
-    TokenRejected,
-    /// There is none to hand over.
-    #[error("no token is kept")]
-    NoToken,
-    /// The daemon cannot make sense of a value.
-    #[error("{0}")]
-    Invalid(String),
-    /// The administrator has fixed the setting.
-    #[error("{0}")]
-    Locked(String),
-    /// The keyring does not keep the token. Signing in works all the same.
-    #[error("the token is not kept: {0}")]
-    NotKept(#[source] keyring::Error),
-    /// The keyring does not forget the token. It counts no more all the same.
-    #[error("the token is not forgotten: {0}")]
-    NotForgotten(#[source] keyring::Error),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// The way to the thread. It ends when this is dropped.
+/// A handle to the D-Bus thread. The thread ends when all handles are dropped.
 #[derive(Clone, Debug)]
 pub struct Bus(mpsc::Sender<Request>);
 
 impl Bus {
-    /// Starts the thread. Whether it `has_to_forget` what the keyring has is known from the last time.
+    /// Starts the thread. With `must_delete_token` it deletes the token in the keyring instead of reading it, because the
+    /// last sign-out could not.
     ///
     /// # Errors
     ///
-    /// The kernel or the runtime refuses.
-    pub fn start(reports: Sender<Report>, has_to_forget: bool) -> std::io::Result<Self> {
-        let (requests, inbox) = mpsc::channel(REQUESTS);
+    /// The kernel refuses the thread or the runtime's descriptors.
+    pub fn start(events: Sender<Event>, must_delete_token: bool) -> std::io::Result<Self> {
+        let (requests, inbox) = mpsc::channel(MAX_PENDING_REQUESTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
             .name("bus".to_owned())
-            .spawn(move || runtime.block_on(run(inbox, reports, has_to_forget)))?;
+            .spawn(move || runtime.block_on(run(inbox, events, must_delete_token)))?;
         Ok(Self(requests))
     }
 
-    /// Asks for something. What comes of it is a report.
-    pub fn ask(&self, request: Request) {
+    /// Sends a request. Its outcome arrives as an event.
+    pub fn send(&self, request: Request) {
         if self.0.try_send(request).is_err() {
-            tracing::warn!("too many requests wait already");
+            tracing::warn!("request dropped: too many requests are pending");
         }
     }
 }
 
-async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>, has_to_forget: bool) {
-    let keeper = keeper::Keeper::new(reports.clone());
+async fn run(mut inbox: mpsc::Receiver<Request>, events: Sender<Event>, must_delete_token: bool) {
+    let tokens = token_store::TokenStore::new(events.clone());
     let mut is_watched = false;
-    keeper.load(has_to_forget).await;
+    tokens.load(must_delete_token).await;
     loop {
         let end = match zbus::Connection::system().await {
-            Ok(connection) => daemon::follow(&connection, &mut inbox, &reports, &keeper, &mut is_watched).await,
+            Ok(connection) => daemon::follow(&connection, &mut inbox, &events, &tokens, &mut is_watched).await,
             Err(error) => {
                 tracing::debug!("no system bus: {error}");
-                daemon::End::Lost
+                daemon::End::BusLost
             }
         };
         match end {
-            daemon::End::Closed => return,
-            daemon::End::Lost => {
-                if reports.send(Report::News(daemon::look_at_file())).await.is_err() {
+            daemon::End::AppClosed => return,
+            daemon::End::BusLost => {
+                if events.send(Event::Update(call::read_status_file())).await.is_err() {
                     return;
                 }
-                let patience = tokio::time::timeout(PAUSE, serve_alone(&mut inbox, &reports, &keeper, &mut is_watched));
-                if matches!(patience.await, Ok(())) {
+                let requests = serve_without_bus(&mut inbox, &events, &tokens, &mut is_watched);
+                if matches!(tokio::time::timeout(RETRY_DELAY, requests).await, Ok(())) {
                     return;
                 }
             }
@@ -144,28 +85,28 @@ async fn run(mut inbox: mpsc::Receiver<Request>, reports: Sender<Report>, has_to
     }
 }
 
-/// What can be done without a bus. Returns when nobody wants anything any more. Cancel-safe: it only waits for requests.
-async fn serve_alone(
+/// Carries out requests that need no bus. Returns when all handles are dropped. Cancel-safe: it only receives requests.
+async fn serve_without_bus(
     inbox: &mut mpsc::Receiver<Request>,
-    reports: &Sender<Report>,
-    keeper: &keeper::Keeper,
+    events: &Sender<Event>,
+    tokens: &token_store::TokenStore,
     is_watched: &mut bool,
 ) {
     while let Some(request) = inbox.recv().await {
         match request {
-            Request::Examine => examine::start(None, reports),
-            Request::Watch(wanted) => *is_watched = wanted,
-            Request::Look => {}
+            Request::RunChecks => diagnostics::start(None, events),
+            Request::WatchPaths(is_visible) => *is_watched = is_visible,
+            Request::Refresh => {}
             request => {
                 match request {
-                    // The daemon that comes gets it.
-                    Request::SignIn(kept) => keeper.keep(*kept),
-                    Request::SignOut | Request::Forget => keeper.forget(),
+                    // The next daemon gets it.
+                    Request::SignIn(token) => tokens.store(*token),
+                    Request::SignOut | Request::ForgetToken => tokens.delete(),
                     _ => {}
                 }
-                // Whoever waits for the other end of a full channel is told in time.
-                drop(reports.try_send(Report::Failed(Failure::NotRunning)));
-                drop(reports.try_send(Report::Token(keeper.whose())));
+                // If the channel is full, the main thread still has earlier failures to show.
+                drop(events.try_send(Event::Failed(Failure::NotRunning)));
+                drop(events.try_send(Event::Token(tokens.owner())));
             }
         }
     }

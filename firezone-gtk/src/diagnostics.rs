@@ -1,4 +1,4 @@
-//! What may be wrong on this machine, as a window; and a report of it for whoever helps.
+//! The diagnostics window: the results of the checks, and a report for support.
 
 mod report;
 
@@ -11,7 +11,8 @@ pub use self::report::ReportWindow;
 use crate::{
     accessible,
     rows::check_row,
-    view::diagnostics::{CheckRow, View},
+    toast,
+    view::diagnostics::{CheckRow, DiagnosticsView},
 };
 
 mod imp {
@@ -23,7 +24,7 @@ mod imp {
         #[template_child]
         pub(super) toasts: TemplateChild<adw::ToastOverlay>,
         #[template_child]
-        pub(super) whole: TemplateChild<adw::ActionRow>,
+        pub(super) summary: TemplateChild<adw::ActionRow>,
         #[template_child]
         pub(super) icon: TemplateChild<gtk::Image>,
         #[template_child]
@@ -36,8 +37,8 @@ mod imp {
         pub(super) passed: TemplateChild<adw::PreferencesGroup>,
         #[template_child]
         pub(super) skipped: TemplateChild<adw::PreferencesGroup>,
-        /// What is shown, and the rows that show it.
-        pub(super) view: RefCell<Option<View>>,
+        /// The displayed view, and the rows that display it.
+        pub(super) view: RefCell<Option<DiagnosticsView>>,
         pub(super) rows: RefCell<Vec<(adw::PreferencesGroup, gtk::Widget)>>,
     }
 
@@ -63,7 +64,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// What may be wrong on this machine.
+    /// The diagnostics window.
     pub struct Diagnostics(ObjectSubclass<imp::Diagnostics>)
         @extends adw::Window, gtk::Window, gtk::Widget,
         @implements gio::ActionGroup, gio::ActionMap, gtk::Buildable, gtk::ConstraintTarget,
@@ -71,20 +72,20 @@ glib::wrapper! {
 }
 
 impl Diagnostics {
-    /// The window, which shows nothing yet.
+    /// The window, which displays nothing yet.
     #[must_use]
     pub fn new(app: &adw::Application, parent: Option<&gtk::Window>) -> Self {
         glib::Object::builder().property("application", app).property("transient-for", parent).build()
     }
 
-    /// Shows this.
-    pub fn show_view(&self, view: &View) {
+    /// Displays a view.
+    pub fn show_view(&self, view: &DiagnosticsView) {
         let imp = self.imp();
         if imp.view.borrow().as_ref() == Some(view) {
             return;
         }
-        imp.whole.set_title(&view.title);
-        imp.whole.set_subtitle(&view.text);
+        imp.summary.set_title(&view.title);
+        imp.summary.set_subtitle(&view.text);
         imp.icon.set_icon_name(Some(view.icon));
         imp.spinner.set_visible(view.is_running);
         imp.report_row.set_visible(view.can_collect);
@@ -109,8 +110,8 @@ impl Diagnostics {
         group.set_visible(!checks.is_empty());
     }
 
-    /// Says something in passing.
-    pub fn toast(&self, text: &str) {
-        self.imp().toasts.add_toast(adw::Toast::new(&glib::markup_escape_text(text)));
+    /// Shows a toast.
+    pub fn toast(&self, text: &str, details: Option<&str>) {
+        self.imp().toasts.add_toast(toast::build(text, details));
     }
 }

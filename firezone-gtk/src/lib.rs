@@ -1,41 +1,45 @@
-//! The desktop app: a window, a tray icon and the sign-in by browser.
+//! The desktop app: a window, a tray icon and sign-in with the browser.
 //!
-//! The app is a reader of the daemon. What the user does becomes an action, an action becomes a request, and the screen
-//! changes when the daemon says so:
+//! The app displays the daemon's state. A user action becomes a request, and the screen changes when the daemon
+//! publishes a new state:
 //!
 //! ```text
-//! daemon ⇄ bus thread ⇄ channel ⇄ main thread: Model → view → widgets
-//!                                                    ↘ view::tray → menu
+//! daemon ⇄ D-Bus thread ⇄ channel ⇄ main thread: Model → view → widgets
+//!                                                      ↘ view::tray → menu
 //! ```
 //!
-//! * [`app`]      – `GApplication`: activation, deep links, and the one place where the model changes
-//! * [`actions`]  – all that the user can do, with the keys for it
-//! * [`model`]    – all that the app knows
-//! * [`view`]     – what is seen, as pure functions of the model; knows no GTK
-//! * [`bus`]      – the thread that speaks D-Bus, and keeps the token: requests in, reports out
-//! * [`window`], [`preferences`], [`diagnostics`], `pages`, `rows` – widgets that know no daemon
-//! * [`tray`]     – the view of the tray, translated to a StatusNotifierItem
-//! * [`settings`], [`autostart`], [`handler`], [`notices`], [`strings`] – the desktop's other services, and texts
+//! * [`app`]      – `GApplication`: activation, links, and the one place where the model changes
+//! * [`actions`]  – all user actions, with their keyboard shortcuts
+//! * [`model`]    – the state of the app
+//! * [`view`]     – what is displayed, as pure functions of the model; does not know GTK
+//! * [`bus`]      – the D-Bus thread, which also stores the token: requests in, events out
+//! * [`window`], [`preferences`], [`diagnostics`], `pages`, `rows` – widgets; they do not know the daemon
+//! * [`tray`]     – displays the tray view as a StatusNotifierItem
+//! * [`settings`], [`autostart`], [`link_handler`], [`notifications`], `administration` – other services of the
+//!   desktop
+//! * [`strings`]  – translated texts
 
 #![forbid(unsafe_code)]
 
 mod accessible;
 pub mod actions;
+mod administration;
 pub mod app;
 pub mod autostart;
 pub mod bus;
 pub mod diagnostics;
-pub mod handler;
+pub mod link_handler;
 pub mod model;
-pub mod notices;
+pub mod notifications;
 mod pages;
 pub mod preferences;
 mod rows;
 pub mod settings;
 pub mod strings;
+mod toast;
 pub mod tray;
 pub mod view;
 pub mod window;
 
-/// The identity of the app on the session bus, of its desktop file and of its settings.
+/// The app's ID: its name on the session bus, and the name of its desktop file and settings schema.
 pub const APP_ID: &str = "dev.firezone.Gtk";

@@ -5,20 +5,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use firezone_gtk::{app, autostart, strings};
 
-/// Sign in to Firezone, and see what you can reach
+/// Sign in to Firezone and see your resources
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Start with the session from now on, and exit
+    /// Start Firezone at login from now on, and exit
     #[arg(long, exclusive = true)]
     register_auto_start: bool,
-    /// Do not start with the session any more, and exit
+    /// Stop starting Firezone at login, and exit
     #[arg(long, exclusive = true)]
     unregister_auto_start: bool,
     /// Start without showing the window
     #[arg(long)]
     background: bool,
-    /// The end of a sign-in, as the browser hands it over
+    /// The link with which the browser completes a sign-in
     link: Option<String>,
 }
 
@@ -26,14 +26,14 @@ fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt().with_env_filter(filter()).with_writer(std::io::stderr).init();
     if rustix::process::geteuid().is_root() {
-        tracing::error!("this is for people at their desktops, not for root; see firezonectl(1)");
+        tracing::error!("the desktop app is not for root; use firezonectl(1)");
         return ExitCode::FAILURE;
     }
     match (args.register_auto_start, args.unregister_auto_start) {
         (true, _) => done(autostart::register()),
         (_, true) => done(autostart::unregister()),
         (false, false) => {
-            strings::speak();
+            strings::init_locale();
             let links: Vec<String> = args.link.into_iter().collect();
             match app::run(&links, args.background).get() {
                 0 => ExitCode::SUCCESS,

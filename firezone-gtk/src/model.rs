@@ -1,363 +1,356 @@
-//! All that the app knows, and the one way in which it changes.
+//! The state of the app, and the one function that changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbus_api::{Resource, Setting, State, Status};
+use dbus_api::{Phase, Resource, Setting, SignOutCause, Status};
 use doctor::Check;
 
-/// Everything the app knows. Views are made of it and of nothing else.
+/// The state of the app. Views are made from it and from nothing else.
 #[derive(Debug, Default)]
 pub struct Model {
-    /// The daemon, as last heard of.
+    /// The daemon, as of its last update.
     pub daemon: Daemon,
-    /// What can be reached, in the daemon's order.
+    /// The resources, in the daemon's order.
     pub resources: Vec<Resource>,
-    /// How the gateways of these sites are reached: a word of the daemon.
+    /// The path to the gateways of each group of sites, as the daemon calls it.
     pub paths: BTreeMap<Vec<String>, String>,
-    /// What the daemon was told, by key.
+    /// The daemon's settings, by key.
     pub settings: BTreeMap<String, Setting>,
-    /// What was found the last time that somebody looked for problems.
+    /// The result of the latest run of the checks.
     pub diagnosis: Diagnosis,
-    /// What this user is called on this machine.
+    /// The user name on this machine.
     pub user: String,
-    /// Whether this app can have this user added to the group, if an administrator agrees.
+    /// Whether the app can add this user to the group, with an administrator's password.
     pub can_join_group: bool,
-    /// Whether the last sign-out was asked for here.
+    /// Whether the last sign-out was requested in this app.
     pub signed_out_here: bool,
-    /// Whether the session is of a token that was handed over here.
-    pub is_ours: bool,
-    /// Whether somebody is signing in.
+    /// Whether the session uses a token that this app handed over.
+    pub is_own_session: bool,
+    /// The progress of a sign-in.
     pub attempt: Attempt,
-    /// Whether a token is kept that could be used without the browser.
+    /// Whether a token is stored, so that no browser is needed.
     pub has_token: bool,
-    /// Identities of resources that the user likes.
+    /// IDs of the user's favourite resources.
     pub favourites: BTreeSet<String>,
-    /// The account that the sign-in page starts with.
+    /// The account ID for the sign-in page.
     pub account_slug: String,
-    /// Sites whose going offline was told in this session.
-    pub told_offline: BTreeSet<String>,
+    /// Sites for which an offline notification was shown in this session.
+    pub notified_offline_sites: BTreeSet<String>,
 }
 
-/// The daemon, as seen from here.
+/// The daemon, as far as the app knows it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub enum Daemon {
-    /// Not asked yet.
+    /// The daemon has not answered yet.
     #[default]
     Unknown,
-    /// Nobody owns the name.
-    Absent,
-    /// The machine signs in by itself; a person has no say.
-    Managed(State),
-    /// It serves users.
+    /// The daemon is not running.
+    NotRunning,
+    /// The daemon is in service mode: it uses its own token and takes no commands.
+    ServiceMode(Phase),
+    /// The daemon serves users.
     Serving(Box<Session>),
 }
 
-/// What a serving daemon says.
+/// The session of a daemon that serves users.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Session {
-    /// Where the session is.
-    pub state: State,
-    /// Why, as a code, or empty.
-    pub reason: String,
+    /// The state of the session, and its reason.
+    pub phase: Phase,
     /// Whether the Internet resource is switched on.
     pub internet_resource_active: bool,
-    /// The private part; absent if this user may not see it.
+    /// The private part of the status; absent if this user may not see it.
     pub status: Option<Status>,
     /// Whether this user may sign in and out.
     pub may_command: bool,
     /// Whether this user may change settings of the daemon.
     pub may_configure: bool,
-    /// Whether this user may look deeper.
+    /// Whether this user may run the daemon's checks and collect reports.
     pub may_diagnose: bool,
 }
 
-/// How far looking for problems has come.
+/// The progress and the result of running the checks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Diagnosis {
-    /// Nobody has asked.
+    /// No run was requested.
     #[default]
     None,
-    /// Somebody looks.
+    /// The checks are running.
     Running,
-    /// Nobody could.
+    /// The checks could not run.
     Failed,
-    /// This was found.
+    /// The results.
     Done {
         /// All checks.
         checks: Vec<Check>,
-        /// Whether the app has looked by itself, because the daemon does not run.
+        /// Whether the app ran the checks itself, because the daemon is not running.
         is_local: bool,
     },
 }
 
-/// Who did something, if not this app.
+/// Who ended the session, if not this app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SomebodyElse<'a> {
+pub enum OtherActor<'a> {
     /// The same user, with another program.
     SameUser,
-    /// Another user, of this name.
-    Other(&'a str),
+    /// Another user, with this name.
+    OtherUser(&'a str),
 }
 
-/// How far an attempt to sign in has come.
+/// The progress of a sign-in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Attempt {
-    /// Nobody tries.
+    /// No sign-in is in progress.
     #[default]
     None,
-    /// The browser has the word.
+    /// The app waits for the browser.
     Browser,
-    /// The daemon has been given the token and has not answered yet.
+    /// The daemon has received the token and has not answered yet.
     HandedOver,
 }
 
-/// Whom a kept token signs in.
+/// The owner of a stored token.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Whose {
+pub struct TokenOwner {
     /// The account.
     pub account_slug: Option<String>,
 }
 
-/// What the bus thread has to tell.
+/// A change of the daemon's state.
 #[derive(Clone, PartialEq, Debug)]
-pub enum News {
-    /// Nobody owns the daemon's name, and it is not in service mode either.
-    Absent,
-    /// It is in service mode.
-    Managed(State),
-    /// It serves, and this is what it says.
+pub enum Update {
+    /// The daemon is not running.
+    NotRunning,
+    /// The daemon is in service mode.
+    ServiceMode(Phase),
+    /// The daemon serves users, and this is the session.
     Session(Box<Session>),
-    /// What can be reached.
+    /// The resources.
     Resources(Vec<Resource>),
-    /// How the sites in use are reached.
+    /// The paths to the gateways of each group of sites.
     Paths(BTreeMap<Vec<String>, String>),
-    /// What the daemon was told.
+    /// The daemon's settings.
     Settings(BTreeMap<String, Setting>),
-    /// How far looking for problems has come.
+    /// The progress and the result of running the checks.
     Diagnosis(Diagnosis),
 }
 
-/// What follows from news, beside a new view.
+/// What the caller of [`Model::apply`] has to do, besides displaying the new view.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Consequence {
-    /// The portal does not accept the token any more: forget it.
+pub enum Effect {
+    /// Delete the token: the portal no longer accepts it.
     ForgetToken,
-    /// The daemon is there and idle, and we have a token: hand it over again.
+    /// Hand over the stored token: the daemon is running and signed out.
     HandOver,
-    /// Tell the user.
-    Notify(Notice),
-    /// Somebody else has signed in on this machine.
+    /// Show a notification.
+    Notify(Notification),
+    /// Show that another user has signed in on this machine.
     SignedInBy(String),
 }
 
-/// Something worth a notification.
+/// A notification.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Notice {
-    /// The session that the user had is over, and only a new sign-in helps. The code says why.
-    SignInAgain(String),
-    /// The connection is lost, and the daemon tries to get it back.
+pub enum Notification {
+    /// The portal has ended the session, and the user must sign in again.
+    SignInAgain(SignOutCause),
+    /// The connection is lost, and the daemon is reconnecting.
     ConnectionLost,
-    /// All gateways of a site are away.
+    /// All gateways of a site are offline.
     Offline {
         /// The site.
         site: String,
-        /// The resource there, if it is the only one.
+        /// The name of the resource there, if it is the only one.
         name: Option<String>,
     },
 }
 
 impl Model {
-    /// Takes news in. What follows is for the caller to do.
-    pub fn update(&mut self, news: News) -> Vec<Consequence> {
-        match news {
-            News::Absent => self.leave(Daemon::Absent),
-            News::Managed(state) => self.leave(Daemon::Managed(state)),
-            News::Session(session) => return self.enter(session),
-            News::Resources(resources) => return self.list(resources),
-            News::Paths(paths) => self.paths = paths,
-            News::Settings(settings) => self.settings = settings,
-            News::Diagnosis(diagnosis) => self.diagnosis = diagnosis,
+    /// Applies a change. The caller carries out the effects.
+    pub fn apply(&mut self, update: Update) -> Vec<Effect> {
+        match update {
+            Update::NotRunning => self.leave_session(Daemon::NotRunning),
+            Update::ServiceMode(state) => self.leave_session(Daemon::ServiceMode(state)),
+            Update::Session(session) => return self.apply_session(session),
+            Update::Resources(resources) => return self.apply_resources(resources),
+            Update::Paths(paths) => self.paths = paths,
+            Update::Settings(settings) => self.settings = settings,
+            Update::Diagnosis(diagnosis) => self.diagnosis = diagnosis,
         }
         Vec::new()
     }
 
-    /// The session, if the daemon serves.
+    /// The session, if the daemon serves users.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         match &self.daemon {
             Daemon::Serving(session) => Some(session),
-            Daemon::Unknown | Daemon::Absent | Daemon::Managed(_) => None,
+            Daemon::Unknown | Daemon::NotRunning | Daemon::ServiceMode(_) => None,
         }
     }
 
-    /// Where the session is; signed out if there is no daemon.
+    /// The state of the session; `None` if the daemon is not running.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn phase(&self) -> Option<&Phase> {
         match &self.daemon {
-            Daemon::Serving(session) => session.state.clone(),
-            Daemon::Managed(state) => state.clone(),
-            Daemon::Unknown | Daemon::Absent => State::SignedOut,
+            Daemon::Serving(session) => Some(&session.phase),
+            Daemon::ServiceMode(phase) => Some(phase),
+            Daemon::Unknown | Daemon::NotRunning => None,
         }
     }
 
-    /// Whether there is a session that has not come about yet.
+    /// Whether a session has been started and is not connected yet.
     #[must_use]
-    pub fn is_under_way(&self) -> bool {
-        matches!(self.state(), State::Connecting | State::WaitingForNetwork)
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Connecting(_) | Phase::WaitingForNetwork(_)))
     }
 
-    /// A setting of the daemon, if it says anything.
+    /// A setting of the daemon, if it is not empty.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(|setting| setting.value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The account that the administrator has chosen for everybody.
+    /// The account ID that the administrator has set for all users.
     #[must_use]
     pub fn fixed_account(&self) -> Option<&str> {
         self.setting("account-slug")
     }
 
-    /// Somebody else who ended the session: another user, or the same user elsewhere.
+    /// Who ended the session, if it was not ended in this app.
     #[must_use]
-    pub fn signed_out_by(&self) -> Option<SomebodyElse<'_>> {
-        let session = self.session().filter(|it| it.state == State::SignedOut && it.reason.is_empty())?;
+    pub fn signed_out_by(&self) -> Option<OtherActor<'_>> {
+        let session = self.session().filter(|it| it.phase == Phase::SignedOut(None))?;
         let name = session.status.as_ref()?.asked_by.as_deref()?;
         match name == self.user {
             true if self.signed_out_here => None,
-            true => Some(SomebodyElse::SameUser),
-            false => Some(SomebodyElse::Other(name)),
+            true => Some(OtherActor::SameUser),
+            false => Some(OtherActor::OtherUser(name)),
         }
     }
 
-    /// A token is handed over from here.
-    pub fn hand_over(&mut self) {
+    /// This app hands a token over to the daemon.
+    pub fn token_handed_over(&mut self) {
         self.attempt = Attempt::HandedOver;
-        self.is_ours = true;
+        self.is_own_session = true;
         self.signed_out_here = false;
     }
 
-    /// Whether a token is kept. One that is found late, because the keyring was locked, is used as if it had been there.
-    pub fn keep(&mut self, whose: Option<Whose>) -> Option<Consequence> {
-        let was_there = std::mem::replace(&mut self.has_token, whose.is_some());
+    /// Notes whether a token is stored. A token that is found late, because the keyring was locked, is used like one
+    /// that was found at the start.
+    pub fn set_token_owner(&mut self, owner: Option<TokenOwner>) -> Option<Effect> {
+        let had_token = std::mem::replace(&mut self.has_token, owner.is_some());
         if self.account_slug.is_empty() {
-            self.account_slug = whose.and_then(|whose| whose.account_slug).unwrap_or_default();
+            self.account_slug = owner.and_then(|owner| owner.account_slug).unwrap_or_default();
         }
-        let idle = self.session().filter(|it| it.state == State::SignedOut && it.reason.is_empty() && it.may_command);
-        let is_found = self.has_token && !was_there && idle.is_some() && self.attempt == Attempt::None;
-        is_found.then_some(Consequence::HandOver)
+        let idle = self.session().filter(|it| it.phase == Phase::SignedOut(None) && it.may_command);
+        let is_usable = self.has_token && !had_token && idle.is_some() && self.attempt == Attempt::None;
+        is_usable.then_some(Effect::HandOver)
     }
 
-    /// The end of the session is asked for from here.
-    pub fn sign_out(&mut self) {
+    /// This app requests the end of the session.
+    pub fn sign_out_requested(&mut self) {
         self.signed_out_here = true;
     }
 
-    /// The daemon has not taken what it was handed. Whoever is in the browser goes on.
-    pub fn is_not_handed_over(&mut self) {
+    /// Handing over the token failed. A sign-in in the browser continues.
+    pub fn hand_over_failed(&mut self) {
         if self.attempt == Attempt::HandedOver {
             self.attempt = Attempt::None;
         }
     }
 
-    /// Nobody tries to sign in any more.
-    pub fn give_up(&mut self) {
+    /// Ends the sign-in that is in progress.
+    pub fn cancel_attempt(&mut self) {
         self.attempt = Attempt::None;
     }
 
-    /// The user likes a resource, or not any more.
+    /// Adds a resource to the favourites, or removes it.
     pub fn toggle_favourite(&mut self, id: &str) {
         if !self.favourites.remove(id) {
             self.favourites.insert(id.to_owned());
         }
     }
 
-    fn leave(&mut self, daemon: Daemon) {
+    fn leave_session(&mut self, daemon: Daemon) {
         self.daemon = daemon;
-        self.is_ours = false;
+        self.is_own_session = false;
         self.signed_out_here = false;
         self.settings.clear();
         self.paths.clear();
         self.resources.clear();
-        self.told_offline.clear();
-        self.is_not_handed_over();
+        self.notified_offline_sites.clear();
+        self.hand_over_failed();
     }
 
-    fn enter(&mut self, session: Box<Session>) -> Vec<Consequence> {
-        let mut consequences = Vec::new();
-        let (was, is) = (self.state(), session.state.clone());
+    fn apply_session(&mut self, session: Box<Session>) -> Vec<Effect> {
+        let mut effects = Vec::new();
         let is_new_daemon = self.session().is_none();
+        let was = self.phase().cloned().unwrap_or_default();
+        let was_signed_out = matches!(was, Phase::SignedOut(_));
 
         let asked_by = session.status.as_ref().and_then(|status| status.asked_by.as_deref());
-        if is != State::SignedOut
+        if !matches!(session.phase, Phase::SignedOut(_))
             && let Some(other) = asked_by.filter(|name| *name != self.user && !self.user.is_empty())
         {
-            let is_news = self.is_ours || was == State::SignedOut && !is_new_daemon;
-            if is_news && is != State::SigningOut {
-                consequences.push(Consequence::SignedInBy(other.to_owned()));
+            let is_new_to_user = self.is_own_session || was_signed_out && !is_new_daemon;
+            if is_new_to_user && session.phase != Phase::SigningOut {
+                effects.push(Effect::SignedInBy(other.to_owned()));
             }
-            self.is_ours = false;
+            self.is_own_session = false;
         }
-        if is == State::SignedOut {
+        if let Phase::SignedOut(cause) = &session.phase {
             self.resources.clear();
             self.paths.clear();
-            self.told_offline.clear();
-            if condemns_token(&session.reason) && was != State::SignedOut && !is_new_daemon {
-                // A verdict about somebody else's token says nothing about ours.
-                if self.is_ours {
-                    consequences.push(Consequence::ForgetToken);
+            self.notified_offline_sites.clear();
+            let rejection = cause.as_ref().filter(|cause| cause.condemns_token());
+            if let Some(rejection) = rejection.filter(|_| !was_signed_out && !is_new_daemon) {
+                // Otherwise the portal rejected another user's token, not ours.
+                if self.is_own_session {
+                    effects.push(Effect::ForgetToken);
                 }
-                consequences.push(Consequence::Notify(Notice::SignInAgain(session.reason.clone())));
+                effects.push(Effect::Notify(Notification::SignInAgain(rejection.clone())));
             } else if is_new_daemon && self.has_token && session.may_command {
-                consequences.push(Consequence::HandOver);
+                effects.push(Effect::HandOver);
             }
         }
-        if was == State::Connected && matches!(is, State::Reconnecting | State::Connecting) {
-            // Short outages of the portal hurt nobody: what is connected goes on.
-            if is == State::Connecting {
-                consequences.push(Consequence::Notify(Notice::ConnectionLost));
-            }
+        // While reconnecting, existing connections keep working. That needs no notification.
+        if was == Phase::Connected && matches!(session.phase, Phase::Connecting(_)) {
+            effects.push(Effect::Notify(Notification::ConnectionLost));
         }
-        if self.attempt == Attempt::HandedOver && (is != State::SignedOut || !session.reason.is_empty()) {
+        if self.attempt == Attempt::HandedOver && session.phase != Phase::SignedOut(None) {
             self.attempt = Attempt::None;
         }
         self.daemon = Daemon::Serving(session);
-        consequences
+        effects
     }
 
-    fn list(&mut self, resources: Vec<Resource>) -> Vec<Consequence> {
-        // Gateways go away for all resources of their site at once: that is one thing to tell.
-        let mut gone: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    fn apply_resources(&mut self, resources: Vec<Resource>) -> Vec<Effect> {
+        // All resources of a site go offline together: show one notification.
+        let mut newly_offline: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
         for resource in resources.iter().filter(|it| it.status == "offline") {
             let was_known = self.resources.iter().any(|it| it.id == resource.id && it.status != "offline");
             if let Some(site) = resource.sites.first().filter(|_| was_known) {
-                gone.entry(site).or_default().push(resource);
+                newly_offline.entry(site).or_default().push(resource);
             }
         }
-        let mut consequences = Vec::new();
-        for (site, resources) in gone {
-            if self.told_offline.insert(site.to_owned()) {
+        let mut effects = Vec::new();
+        for (site, resources) in newly_offline {
+            if self.notified_offline_sites.insert(site.to_owned()) {
                 let name = <[&Resource; 1]>::try_from(resources).ok().map(|[resource]| resource.name.clone());
-                consequences.push(Consequence::Notify(Notice::Offline { site: site.to_owned(), name }));
+                effects.push(Effect::Notify(Notification::Offline { site: site.to_owned(), name }));
             }
         }
         self.resources = resources;
-        consequences
+        effects
     }
-}
-
-/// Whether a reason is the portal's word about the token itself: the only thing that makes a token worthless.
-#[must_use]
-pub fn condemns_token(reason: &str) -> bool {
-    matches!(reason, "invalid_token" | "missing_token" | "token_expired")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn session(state: State, reason: &str) -> News {
-        News::Session(Box::new(Session { state, reason: reason.into(), may_command: true, ..Session::default() }))
+    fn session(phase: Phase) -> Update {
+        Update::Session(Box::new(Session { phase, may_command: true, ..Session::default() }))
     }
 
     fn resource(id: &str, status: &str) -> Resource {
@@ -366,90 +359,91 @@ mod tests {
     }
 
     #[test]
-    fn only_the_portals_verdict_throws_a_token_away() {
+    fn token_is_forgotten_only_if_the_portal_rejects_it() {
         for (reason, forgotten) in
-            [("invalid_token", true), ("token_expired", true), ("tun_busy", false), ("portal_unreachable", false)]
+            [("invalid_token", true), ("token_expired", true), ("missing_token", true), ("account_disabled", false)]
         {
+            let signed_out = Phase::SignedOut(Some(SignOutCause::from(reason)));
             let mut model = Model { has_token: true, ..Model::default() };
-            model.hand_over();
-            model.update(session(State::Connected, ""));
-            let consequences = model.update(session(State::SignedOut, reason));
-            assert_eq!(consequences.contains(&Consequence::ForgetToken), forgotten, "{reason}");
+            model.token_handed_over();
+            model.apply(session(Phase::Connected));
+            let effects = model.apply(session(signed_out));
+            assert_eq!(effects.contains(&Effect::ForgetToken), forgotten, "{reason}");
         }
     }
 
     #[test]
-    fn a_verdict_about_somebody_elses_token_leaves_ours() {
+    fn rejection_of_another_users_token_keeps_ours() {
         let mut model = Model { has_token: true, user: "anna".into(), ..Model::default() };
-        model.hand_over();
-        model.update(session(State::Connected, ""));
+        model.token_handed_over();
+        model.apply(session(Phase::Connected));
         let status = Status { asked_by: Some("bob".into()), ..Status::default() };
-        let News::Session(connected) = session(State::Connected, "") else { unreachable!() };
-        let consequences = model.update(News::Session(Box::new(Session { status: Some(status), ..*connected })));
-        assert_eq!(consequences, [Consequence::SignedInBy("bob".into())]);
-        let consequences = model.update(session(State::SignedOut, "token_expired"));
-        assert!(!consequences.contains(&Consequence::ForgetToken), "{consequences:?}");
+        let Update::Session(connected) = session(Phase::Connected) else { unreachable!() };
+        let effects = model.apply(Update::Session(Box::new(Session { status: Some(status), ..*connected })));
+        assert_eq!(effects, [Effect::SignedInBy("bob".into())]);
+        let effects = model.apply(session(Phase::SignedOut(Some(SignOutCause::TokenExpired))));
+        assert!(!effects.contains(&Effect::ForgetToken), "{effects:?}");
     }
 
     #[test]
-    fn a_daemon_that_restarts_is_given_the_token_again() {
+    fn restarted_daemon_gets_the_token_again() {
         let mut model = Model { has_token: true, ..Model::default() };
-        assert_eq!(model.update(session(State::SignedOut, "")), [Consequence::HandOver]);
-        model.update(session(State::Connected, ""));
-        model.update(News::Absent);
-        assert_eq!(model.update(session(State::SignedOut, "")), [Consequence::HandOver]);
+        assert_eq!(model.apply(session(Phase::SignedOut(None))), [Effect::HandOver]);
+        model.apply(session(Phase::Connected));
+        model.apply(Update::NotRunning);
+        assert_eq!(model.apply(session(Phase::SignedOut(None))), [Effect::HandOver]);
     }
 
     #[test]
-    fn a_token_of_a_keyring_that_opens_late_is_handed_over_then() {
-        let whose = || Some(Whose { account_slug: Some("example".into()) });
+    fn token_of_a_late_keyring_is_handed_over() {
+        let owner = || Some(TokenOwner { account_slug: Some("example".into()) });
         let mut model = Model::default();
-        assert_eq!(model.update(session(State::SignedOut, "")), []);
-        assert_eq!(model.keep(None), None);
-        assert_eq!(model.keep(whose()), Some(Consequence::HandOver));
-        assert_eq!(model.keep(whose()), None, "it is there already");
+        assert_eq!(model.apply(session(Phase::SignedOut(None))), []);
+        assert_eq!(model.set_token_owner(None), None);
+        assert_eq!(model.set_token_owner(owner()), Some(Effect::HandOver));
+        assert_eq!(model.set_token_owner(owner()), None, "the token is known already");
         assert_eq!(model.account_slug, "example");
 
-        // Whoever has begun to sign in meanwhile goes on.
+        // A sign-in that is already in progress continues.
         let mut model = Model { attempt: Attempt::HandedOver, ..Model::default() };
-        model.update(session(State::SignedOut, ""));
-        assert_eq!(model.keep(whose()), None);
+        model.apply(session(Phase::SignedOut(None)));
+        assert_eq!(model.set_token_owner(owner()), None);
     }
 
     #[test]
-    fn whoever_signs_out_elsewhere_is_not_signed_in_again_by_us() {
+    fn sign_out_elsewhere_does_not_sign_in_again() {
         let mut model = Model { has_token: true, ..Model::default() };
-        model.update(session(State::Connected, ""));
-        model.update(session(State::SigningOut, ""));
-        assert_eq!(model.update(session(State::SignedOut, "")), []);
+        model.apply(session(Phase::Connected));
+        model.apply(session(Phase::SigningOut));
+        assert_eq!(model.apply(session(Phase::SignedOut(None))), []);
     }
 
     #[test]
-    fn an_offline_site_is_told_once_per_session() {
-        let both = |status: &str| News::Resources(vec![resource("a", status), resource("b", status)]);
-        let told = |name: Option<&str>| {
-            [Consequence::Notify(Notice::Offline { site: "Berlin".into(), name: name.map(str::to_owned) })]
+    fn offline_site_is_notified_once_per_session() {
+        let both = |status: &str| Update::Resources(vec![resource("a", status), resource("b", status)]);
+        let notified = |name: Option<&str>| {
+            [Effect::Notify(Notification::Offline { site: "Berlin".into(), name: name.map(str::to_owned) })]
         };
         let mut model = Model::default();
-        model.update(session(State::Connected, ""));
-        model.update(both("online"));
-        assert_eq!(model.update(both("offline")), told(None));
-        model.update(both("online"));
-        assert_eq!(model.update(both("offline")), []);
+        model.apply(session(Phase::Connected));
+        model.apply(both("online"));
+        assert_eq!(model.apply(both("offline")), notified(None));
+        model.apply(both("online"));
+        assert_eq!(model.apply(both("offline")), []);
 
-        // With one resource there, its name says more.
-        model.update(session(State::SignedOut, ""));
-        model.update(session(State::Connected, ""));
-        model.update(News::Resources(vec![resource("a", "online")]));
-        assert_eq!(model.update(News::Resources(vec![resource("a", "offline")])), told(Some("a")));
+        // If the site has one resource, the notification names it.
+        model.apply(session(Phase::SignedOut(None)));
+        model.apply(session(Phase::Connected));
+        model.apply(Update::Resources(vec![resource("a", "online")]));
+        assert_eq!(model.apply(Update::Resources(vec![resource("a", "offline")])), notified(Some("a")));
     }
 
     #[test]
-    fn resources_leave_with_the_session() {
+    fn resources_are_cleared_at_sign_out() {
         let mut model = Model::default();
-        model.update(session(State::Connected, ""));
-        model.update(News::Resources(vec![resource("a", "online")]));
-        model.update(session(State::SignedOut, ""));
+        model.apply(session(Phase::Connected));
+        model.apply(Update::Resources(vec![resource("a", "online")]));
+        model.apply(session(Phase::SignedOut(None)));
         assert!(model.resources.is_empty());
     }
 }

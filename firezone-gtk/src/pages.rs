@@ -1,4 +1,4 @@
-//! The pages of the window. Each shows one part of the view, and knows no daemon.
+//! The pages of the main window. Each displays one part of the view; none knows the daemon.
 
 mod problem;
 mod session;

@@ -1,11 +1,11 @@
-//! The user's choices, as a window.
+//! The preferences window: the user's settings, and the daemon's.
 
 use std::cell::RefCell;
 
 use adw::{prelude::*, subclass::prelude::*};
 use gtk::{gio, glib};
 
-use crate::{accessible, autostart, rows::setting_row, settings::Settings, view::settings::SettingRow};
+use crate::{accessible, autostart, rows::setting_row, settings::Settings, toast, view::settings::SettingRow};
 
 mod imp {
     use super::*;
@@ -21,7 +21,7 @@ mod imp {
         pub(super) account_slug: TemplateChild<adw::EntryRow>,
         #[template_child]
         pub(super) system: TemplateChild<adw::PreferencesGroup>,
-        /// What is shown of the daemon's settings, and by which widgets.
+        /// The displayed settings of the daemon, with their widgets.
         pub(super) shown: RefCell<Vec<(SettingRow, gtk::Widget)>>,
     }
 
@@ -48,7 +48,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// The user's choices.
+    /// The preferences window.
     pub struct Preferences(ObjectSubclass<imp::Preferences>)
         @extends adw::PreferencesWindow, adw::Window, gtk::Window, gtk::Widget,
         @implements gio::ActionGroup, gio::ActionMap, gtk::Buildable, gtk::ConstraintTarget,
@@ -56,7 +56,7 @@ glib::wrapper! {
 }
 
 impl Preferences {
-    /// The window. Without settings only the start can be chosen.
+    /// The window. Without user settings only starting at login can be changed.
     #[must_use]
     pub fn new(parent: Option<&gtk::Window>, settings: Option<&Settings>) -> Self {
         let this: Self = glib::Object::builder().property("transient-for", parent).build();
@@ -66,9 +66,9 @@ impl Preferences {
         imp.start_on_login.connect_state_set(|switch, wanted| {
             let outcome = if wanted { autostart::register() } else { autostart::unregister() };
             if let Err(error) = outcome {
-                tracing::warn!("cannot change the start with the session: {error}");
+                tracing::warn!("cannot change the autostart link: {error}");
             }
-            // The file system knows what is true now.
+            // Show what is true now.
             switch.set_state(autostart::is_registered());
             glib::Propagation::Stop
         });
@@ -85,7 +85,7 @@ impl Preferences {
         this
     }
 
-    /// Shows the daemon's settings. Rows that are the same stay, so that nobody's typing is lost.
+    /// Displays the daemon's settings. Unchanged rows stay, so that text being typed is not lost.
     pub fn show_settings(&self, rows: &[SettingRow]) {
         let imp = self.imp();
         if imp.shown.borrow().iter().map(|(row, _)| row).eq(rows) {
@@ -103,15 +103,15 @@ impl Preferences {
         imp.system.set_visible(!rows.is_empty());
     }
 
-    /// What is shown may be what somebody wished in vain: it is shown anew next time.
-    pub fn forget_shown(&self) {
+    /// Forces a rebuild at the next update, because widgets may show values that the daemon has rejected.
+    pub fn invalidate(&self) {
         for (row, _) in self.imp().shown.borrow_mut().iter_mut() {
             row.key.clear();
         }
     }
 
-    /// Says something in passing.
-    pub fn toast(&self, text: &str) {
-        self.add_toast(adw::Toast::new(&glib::markup_escape_text(text)));
+    /// Shows a toast.
+    pub fn toast(&self, text: &str, details: Option<&str>) {
+        self.add_toast(toast::build(text, details));
     }
 }

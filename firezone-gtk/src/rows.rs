@@ -1,9 +1,9 @@
-//! Rows of lists, and the objects that the list of resources holds.
+//! Rows of lists, and the items of the resource list.
 
 pub(crate) mod check_row;
-mod object;
+mod resource_object;
 mod resource_row;
 pub(crate) mod setting_row;
 
-pub(crate) use object::ResourceObject;
+pub(crate) use resource_object::ResourceObject;
 pub(crate) use resource_row::ResourceRow;

@@ -1,13 +1,13 @@
-//! The language of the user, and codes of the daemon as sentences. All texts of the app are marked for translation where
-//! they stand.
+//! Translated texts for the daemon's codes, and the locale. All other texts are marked for translation where they are
+//! used.
 
 use std::path::{Path, PathBuf};
 
-use dbus_api::State;
+use dbus_api::{Phase, Reason};
 use gettextrs::gettext;
 
-/// The user's language, which GTK chooses when it starts. Without translations all is English.
-pub fn speak() {
+/// Loads the translations for the user's language, which GTK has chosen. Without translations all texts are English.
+pub fn init_locale() {
     const DOMAIN: &str = "firezone-gtk";
     let outcome = gettextrs::bindtextdomain(DOMAIN, translations(DOMAIN))
         .and_then(|_| gettextrs::bind_textdomain_codeset(DOMAIN, "UTF-8"))
@@ -17,7 +17,7 @@ pub fn speak() {
     }
 }
 
-/// Where translations are installed: in one of the directories of data, as everything else.
+/// The directory of the translations, below one of the data directories.
 fn translations(domain: &str) -> PathBuf {
     let directories = std::env::var("XDG_DATA_DIRS").unwrap_or_default();
     let places = directories.split(':').filter(|it| it.starts_with('/')).map(|it| Path::new(it).join("locale"));
@@ -27,40 +27,43 @@ fn translations(domain: &str) -> PathBuf {
         .unwrap_or_else(|| "/usr/share/locale".into())
 }
 
-/// Where the session is, in one or two words.
+/// The state of the session, in one or two words.
 #[must_use]
-pub fn state(state: &State) -> String {
-    match state {
-        State::SignedOut => gettext("Signed out"),
-        State::WaitingForNetwork => gettext("Waiting for a network"),
-        State::Connecting => gettext("Connecting"),
-        State::Connected => gettext("Connected"),
-        State::Reconnecting => gettext("Reconnecting"),
-        State::SigningOut => gettext("Signing out"),
-        State::Other(_) => gettext("Unknown"),
+pub fn state(phase: &Phase) -> String {
+    match phase {
+        Phase::SignedOut(_) => gettext("Signed out"),
+        Phase::WaitingForNetwork(_) => gettext("Waiting for a network"),
+        Phase::Connecting(_) => gettext("Connecting"),
+        Phase::Connected => gettext("Connected"),
+        Phase::Reconnecting(_) => gettext("Reconnecting"),
+        Phase::SigningOut => gettext("Signing out"),
+        Phase::Other { .. } => gettext("Unknown"),
     }
 }
 
-/// Why the session is where it is. Codes of a newer daemon are shown as they are.
+/// The reason for a state, in a sentence. Codes of a newer daemon are returned as they are.
 #[must_use]
-pub fn reason(code: &str) -> String {
-    match code {
-        "invalid_token" | "missing_token" => gettext("The portal does not accept the sign-in any more."),
-        "token_expired" => gettext("The sign-in has expired, or another device with the same identity has connected."),
-        "portal_rejected" => gettext("The portal, or something before it, refuses the connection."),
-        "portal_tls" => gettext("The portal's certificate is not trusted. Check the clock of this computer."),
-        "portal_unreachable" => gettext("The portal does not answer."),
-        "no_network" => gettext("This computer has no network."),
-        "captive_portal" => gettext("This network wants you to sign in in a browser first."),
-        "tun_busy" => gettext("Another program holds the network interface."),
-        "tun_unavailable" => gettext("The network interface cannot be made."),
-        "tunnel_failed" => gettext("The tunnel broke."),
-        "cannot_mark_sockets" => gettext("The service lacks the permission to configure the network."),
-        other => other.to_owned(),
+pub fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::InvalidToken | Reason::MissingToken => gettext("The portal no longer accepts the sign-in."),
+        Reason::TokenExpired => {
+            gettext("The sign-in has expired, or another device with the same device ID has connected.")
+        }
+        Reason::PortalRejected => gettext("The portal, or a proxy in front of it, refuses the connection."),
+        Reason::PortalTls => gettext("The portal's certificate is not trusted. Check the clock of this computer."),
+        Reason::PortalUnreachable => gettext("The portal does not answer."),
+        Reason::NoNetwork => gettext("This computer has no network connection."),
+        Reason::CaptivePortal => gettext("This network requires you to sign in with a browser first."),
+        Reason::Suspended => gettext("This computer is suspended or has just woken up."),
+        Reason::TunBusy => gettext("Another program is using the network interface."),
+        Reason::TunUnavailable => gettext("The network interface cannot be created."),
+        Reason::TunnelFailed => gettext("The tunnel failed."),
+        Reason::CannotMark => gettext("The service lacks the permission to configure the network."),
+        Reason::Other(code) => code.clone(),
     }
 }
 
-/// Whether the gateways of a resource are there.
+/// The status of a resource's gateways.
 #[must_use]
 pub fn status(code: &str) -> String {
     match code {
@@ -70,7 +73,7 @@ pub fn status(code: &str) -> String {
     }
 }
 
-/// The way to a resource, or nothing if it is not known.
+/// The path to a resource; empty if it is not known.
 #[must_use]
 pub fn path(code: &str) -> String {
     match code {
@@ -81,7 +84,7 @@ pub fn path(code: &str) -> String {
     }
 }
 
-/// What a resource is.
+/// The kind of a resource.
 #[must_use]
 pub fn kind(code: &str) -> String {
     match code {

@@ -1,5 +1,5 @@
-//! The tray: a StatusNotifierItem made of [`view::tray`](crate::view::tray). Where nobody shows such items, the window is
-//! all there is, and a tray that appears later finds us by itself.
+//! The tray icon: a StatusNotifierItem that displays [`view::tray`](crate::view::tray). On desktops without a tray
+//! only the window is available. A tray that appears later finds the item by itself.
 
 use async_channel::Sender;
 use ksni::{
@@ -10,13 +10,13 @@ use tokio::runtime::Runtime;
 
 use crate::{
     APP_ID,
-    view::tray::{Act, Item, Tray as View},
+    view::tray::{Item, Tray as View, TrayAction},
 };
 
-/// The item in the tray. It leaves the tray when dropped.
+/// The tray icon. It disappears when dropped.
 pub struct Tray {
     runtime: Runtime,
-    handle: Handle<Icon>,
+    handle: Handle<StatusItem>,
 }
 
 impl std::fmt::Debug for Tray {
@@ -25,36 +25,36 @@ impl std::fmt::Debug for Tray {
     }
 }
 
-/// What the tray tells.
+/// An event of the tray.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FromTray {
-    /// Somebody chose this.
-    Act(Act),
-    /// Whether somebody shows the item.
+pub enum TrayEvent {
+    /// The user has chosen this menu item.
+    Action(TrayAction),
+    /// Whether a tray displays the icon.
     Shown(bool),
 }
 
 #[derive(Debug)]
-struct Icon {
+struct StatusItem {
     view: View,
-    to_app: Sender<FromTray>,
+    events: Sender<TrayEvent>,
 }
 
 impl Tray {
-    /// Shows the item. What people choose goes to `to_app`.
+    /// Shows the icon. Its events are sent to `events`.
     ///
     /// # Errors
     ///
     /// There is no session bus.
-    pub fn show(view: View, to_app: Sender<FromTray>) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn show(view: View, events: Sender<TrayEvent>) -> Result<Self, Box<dyn std::error::Error>> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let icon = Icon { view, to_app };
-        // Nobody to show it is no error: the library waits for somebody.
+        let icon = StatusItem { view, events };
+        // A missing tray is no error: the library waits for one.
         let handle = runtime.block_on(icon.assume_sni_available(true).spawn())?;
         Ok(Self { runtime, handle })
     }
 
-    /// Shows something else.
+    /// Displays a new view.
     pub fn update(&self, view: View) {
         let handle = self.handle.clone();
         self.runtime.spawn(async move {
@@ -67,7 +67,7 @@ impl Tray {
     }
 }
 
-impl ksni::Tray for Icon {
+impl ksni::Tray for StatusItem {
     fn id(&self) -> String {
         APP_ID.to_owned()
     }
@@ -89,16 +89,16 @@ impl ksni::Tray for Icon {
     }
 
     fn activate(&mut self, _x: i32, _y: i32) {
-        self.send(FromTray::Act(Act::Open));
+        self.send(TrayEvent::Action(TrayAction::Open));
     }
 
     fn watcher_online(&self) {
-        self.send(FromTray::Shown(true));
+        self.send(TrayEvent::Shown(true));
     }
 
     fn watcher_offline(&self, _reason: ksni::OfflineReason) -> bool {
-        self.send(FromTray::Shown(false));
-        // Another tray may come.
+        self.send(TrayEvent::Shown(false));
+        // Keep the item: another tray may appear.
         true
     }
 
@@ -107,24 +107,24 @@ impl ksni::Tray for Icon {
     }
 }
 
-fn item(item: &Item) -> MenuItem<Icon> {
+fn item(item: &Item) -> MenuItem<StatusItem> {
     match item {
         Item::Text(label) => StandardItem { label: escape(label), enabled: false, ..StandardItem::default() }.into(),
-        Item::Button(label, act) => {
-            let act = act.clone();
+        Item::Button(label, action) => {
+            let action = action.clone();
             StandardItem {
                 label: escape(label),
-                activate: Box::new(move |icon: &mut Icon| icon.send(FromTray::Act(act.clone()))),
+                activate: Box::new(move |icon: &mut StatusItem| icon.send(TrayEvent::Action(action.clone()))),
                 ..StandardItem::default()
             }
             .into()
         }
-        Item::Check(label, checked, act) => {
-            let act = act.clone();
+        Item::Check(label, checked, action) => {
+            let action = action.clone();
             CheckmarkItem {
                 label: escape(label),
                 checked: *checked,
-                activate: Box::new(move |icon: &mut Icon| icon.send(FromTray::Act(act.clone()))),
+                activate: Box::new(move |icon: &mut StatusItem| icon.send(TrayEvent::Action(action.clone()))),
                 ..CheckmarkItem::default()
             }
             .into()
@@ -137,15 +137,15 @@ fn item(item: &Item) -> MenuItem<Icon> {
     }
 }
 
-/// Menus take an underscore for the mark of a key.
+/// Escapes underscores, which mark mnemonics in menus.
 fn escape(label: &str) -> String {
     label.replace('_', "__")
 }
 
-impl Icon {
-    fn send(&self, news: FromTray) {
-        if self.to_app.try_send(news).is_err() {
-            tracing::warn!("the app does not keep up with the tray");
+impl StatusItem {
+    fn send(&self, event: TrayEvent) {
+        if self.events.try_send(event).is_err() {
+            tracing::warn!("tray event dropped: the app is busy");
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn underscores_in_names_are_shown() {
+    fn underscores_in_menu_labels_are_escaped() {
         let MenuItem::SubMenu(menu) = item(&Item::Menu("git_lab".into(), vec![Item::Text("a_b".into())])) else {
             panic!()
         };

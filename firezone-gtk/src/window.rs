@@ -1,4 +1,4 @@
-//! The window: one page at a time, as the view says.
+//! The main window: displays one page at a time.
 
 use std::cell::RefCell;
 
@@ -7,6 +7,7 @@ use gtk::{gio, glib};
 
 use crate::{
     pages::{ProblemPage, SessionPage, SignInPage, WaitingPage},
+    toast,
     view::window::{View, Waiting},
 };
 
@@ -30,7 +31,7 @@ mod imp {
         pub(super) sign_in: TemplateChild<SignInPage>,
         #[template_child]
         pub(super) session: TemplateChild<SessionPage>,
-        /// What is shown.
+        /// The displayed view.
         pub(super) view: RefCell<Option<View>>,
     }
 
@@ -41,7 +42,7 @@ mod imp {
         type ParentType = adw::ApplicationWindow;
 
         fn class_init(class: &mut Self::Class) {
-            // The template names their types.
+            // The template refers to these types by name.
             WaitingPage::ensure_type();
             ProblemPage::ensure_type();
             SignInPage::ensure_type();
@@ -75,7 +76,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// The window.
+    /// The main window.
     pub struct Window(ObjectSubclass<imp::Window>)
         @extends adw::ApplicationWindow, gtk::ApplicationWindow, gtk::Window, gtk::Widget,
         @implements gio::ActionGroup, gio::ActionMap, gtk::Buildable, gtk::ConstraintTarget,
@@ -83,13 +84,13 @@ glib::wrapper! {
 }
 
 impl Window {
-    /// A window of `app`, which shows nothing yet.
+    /// A window of `app` that displays nothing yet.
     #[must_use]
     pub fn new(app: &adw::Application) -> Self {
         glib::Object::builder().property("application", app).build()
     }
 
-    /// Shows this.
+    /// Displays a view.
     pub fn show_view(&self, view: &View) {
         let imp = self.imp();
         if imp.view.borrow().as_ref() == Some(view) {
@@ -134,7 +135,7 @@ impl Window {
         imp.view.replace(Some(view.clone()));
     }
 
-    /// Assistive programs would find pages that are only covered.
+    /// Screen readers would also find pages that are only covered.
     fn hide_other_pages(&self) {
         let stack = &self.imp().stack;
         if stack.is_transition_running() {
@@ -147,7 +148,7 @@ impl Window {
         }
     }
 
-    /// Opens the search, if there is something to search.
+    /// Opens the search, if the page has one.
     pub fn search(&self) {
         let button = &self.imp().search_button;
         if button.is_visible() {
@@ -156,9 +157,9 @@ impl Window {
         }
     }
 
-    /// Says something in passing.
-    pub fn toast(&self, text: &str) {
-        let toast = adw::Toast::new(&glib::markup_escape_text(text));
+    /// Shows a toast.
+    pub fn toast(&self, text: &str, details: Option<&str>) {
+        let toast = toast::build(text, details);
         toast.set_timeout(4);
         self.imp().toasts.add_toast(toast);
     }

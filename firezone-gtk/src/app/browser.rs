@@ -1,4 +1,4 @@
-//! The browser: for the page where people sign in, for links of resources, and for networks that want to see one first.
+//! Opening the browser: for the sign-in page, for links of resources, and for the sign-in page of a network.
 
 use gettextrs::gettext;
 use gtk::{gio, glib, prelude::*};
@@ -7,30 +7,32 @@ use super::App;
 use crate::view::resources::link;
 
 impl App {
-    /// Whatever opens such links. A link may be secret, so it is in no message.
+    /// Opens a link. Links may contain secrets, so they are never logged.
     pub(super) fn open_in_browser(&self, link: String) {
         let this = self.this.clone();
         glib::spawn_future_local(async move {
             let outcome = gio::AppInfo::launch_default_for_uri_future(&link, gio::AppLaunchContext::NONE).await;
             if let (Err(_), Some(app)) = (outcome, this.upgrade()) {
-                app.is_without_browser();
+                app.browser_failed();
             }
         });
     }
 
-    /// Whoever waits for the browser would wait in vain.
-    fn is_without_browser(&self) {
+    /// Without a browser, a sign-in cannot be completed.
+    fn browser_failed(&self) {
         if self.sign_in.borrow().is_waiting() {
             self.sign_in.borrow_mut().cancel();
-            self.model.borrow_mut().give_up();
-            self.say(&gettext("No browser could be opened. At a terminal, “firezonectl sign-in” needs none."));
+            self.model.borrow_mut().cancel_attempt();
+            self.show_toast(&gettext(
+                "No browser could be opened. You can sign in from a terminal with “firezonectl sign-in”.",
+            ));
             self.refresh();
         } else {
-            self.say(&gettext("No browser could be opened."));
+            self.show_toast(&gettext("No browser could be opened."));
         }
     }
 
-    /// Opens a page that a network which wants a sign-in leads to its own.
+    /// Opens a page that a captive portal redirects to its own.
     pub(super) fn open_network_page(&self) {
         let this = self.this.clone();
         glib::spawn_future_local(async move {
@@ -38,13 +40,16 @@ impl App {
             let Some(app) = this.upgrade() else { return };
             match page.as_deref().and_then(link) {
                 Some(page) => app.open_in_browser(page),
-                None => app.say(&gettext("Open any page in your browser. The network leads it to the right one.")),
+                None => app.show_toast(&gettext(
+                    "Open any page in your browser. The network redirects it to its sign-in page.",
+                )),
             }
         });
     }
 }
 
-/// The page by which NetworkManager, from whom the daemon knows of such networks, has found out.
+/// The page with which NetworkManager has detected the captive portal. The daemon learns of captive portals from
+/// NetworkManager.
 async fn network_page() -> Option<String> {
     const NAME: &str = "org.freedesktop.NetworkManager";
     const PATH: &str = "/org/freedesktop/NetworkManager";

@@ -1,11 +1,11 @@
-//! Windows that are made, shown and forgotten.
+//! Windows without state.
 
 use adw::prelude::*;
 use gettextrs::gettext;
 
 use crate::{APP_ID, accessible};
 
-/// Who we are.
+/// The about window.
 #[must_use]
 pub fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
     let about = adw::AboutWindow::builder()
@@ -22,7 +22,7 @@ pub fn about(parent: Option<&gtk::Window>) -> adw::AboutWindow {
     about
 }
 
-/// The keys; nothing only if the program was built without its layouts.
+/// The window with the keyboard shortcuts; `None` if the program was built without its UI definitions.
 #[must_use]
 pub fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
     let builder = gtk::Builder::from_resource("/dev/firezone/Gtk/ui/shortcuts.ui");
@@ -30,4 +30,12 @@ pub fn shortcuts(parent: Option<&gtk::Window>) -> Option<gtk::ShortcutsWindow> {
     window.set_transient_for(parent);
     accessible::name_window(&window, &window.title().unwrap_or_default());
     Some(window)
+}
+
+/// The reason for a failure, as a program or the daemon reported it.
+#[must_use]
+pub fn failure_details(parent: Option<&gtk::Window>, text: &str) -> adw::MessageDialog {
+    let dialog = adw::MessageDialog::new(parent, Some(&gettext("Something went wrong")), Some(text));
+    dialog.add_response("close", &gettext("_Close"));
+    dialog
 }

@@ -1,11 +1,11 @@
-//! The daemon on one connection to the system bus, for as long as that lasts.
+//! The daemon on one connection to the system bus, for as long as the connection lasts.
 
-use std::{collections::BTreeMap, fs, io::Write as _, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_channel::Sender;
 use dbus_api::{
-    ClientProxy, DiagnosticsProxy, Error, Resource, ResourcesProxy, SettingsProxy, SignInOptions, State, StatusFile,
-    resources::Filter, status_file,
+    ClientProxy, DiagnosticsProxy, Error, Phase, Resource, ResourcesProxy, SettingsProxy, SignInOptions,
+    resources::Filter,
 };
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -16,28 +16,26 @@ use zbus::{
 };
 
 use super::{
-    Failure, Report, Request, examine,
-    keeper::{Keeper, Kept},
+    call::{collect_report, phase, read_status_file, token_pipe, with_timeout},
+    diagnostics,
+    message::{Event, Failure, Request},
+    token_store::{StoredToken, TokenStore},
 };
-use crate::model::{News, Session};
+use crate::model::{Session, Update};
 
-/// How long an answer may take; the daemon asks polkit, which asks nobody.
-const PATIENCE: Duration = Duration::from_secs(25);
-/// What fits into a pipe without anybody reading. Tokens are far shorter.
-const LONGEST_TOKEN: usize = 60 * 1024;
-/// How often to look at what nobody announces, while somebody sees it.
-const GLANCE: Duration = Duration::from_secs(5);
-/// How many groups of sites are asked about at each glance; there are hardly ever more than a handful.
-const MOST_PATHS: usize = 32;
-/// The polkit actions without which the app is of no use, as `GetPermissions` names them.
-const NEEDED: [&str; 2] = ["sign-in", "sign-out"];
+/// How often to read what no signal announces, while the window is visible.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// How many groups of sites to query the path of in one poll. Few accounts have more than a handful.
+const MAX_PATH_QUERIES: usize = 32;
+/// The polkit actions that the app needs, as `GetPermissions` names them.
+const REQUIRED_ACTIONS: [&str; 2] = ["sign-in", "sign-out"];
 
-/// Why following ended.
+/// Why [`follow`] returned.
 pub(super) enum End {
     /// The app ends.
-    Closed,
-    /// The bus is gone.
-    Lost,
+    AppClosed,
+    /// The connection to the bus is lost.
+    BusLost,
 }
 
 struct Daemon<'a> {
@@ -45,29 +43,29 @@ struct Daemon<'a> {
     resources: ResourcesProxy<'static>,
     settings: SettingsProxy<'static>,
     diagnostics: DiagnosticsProxy<'static>,
-    /// One resource of each group of sites that is in use: what the paths are asked by.
-    in_use: BTreeMap<Vec<String>, String>,
+    /// One online resource for each group of sites: the one whose path is queried.
+    path_queries: BTreeMap<Vec<String>, String>,
     /// Whether this user may use the daemon.
     may_command: bool,
-    /// Whether somebody looks at the window.
+    /// Whether the window is visible.
     is_watched: &'a mut bool,
-    reports: &'a Sender<Report>,
-    keeper: &'a Keeper,
+    events: &'a Sender<Event>,
+    tokens: &'a TokenStore,
 }
 
-/// Reports all that happens, and does what is asked.
+/// Sends an event for each change, and carries out requests.
 pub(super) async fn follow(
     connection: &Connection,
     inbox: &mut mpsc::Receiver<Request>,
-    reports: &Sender<Report>,
-    keeper: &Keeper,
+    events: &Sender<Event>,
+    tokens: &TokenStore,
     is_watched: &mut bool,
 ) -> End {
-    match try_follow(connection, inbox, reports, keeper, is_watched).await {
+    match try_follow(connection, inbox, events, tokens, is_watched).await {
         Ok(end) => end,
         Err(error) => {
-            tracing::debug!("the bus: {error}");
-            End::Lost
+            tracing::debug!("the connection to the bus failed: {error}");
+            End::BusLost
         }
     }
 }
@@ -75,15 +73,15 @@ pub(super) async fn follow(
 async fn try_follow(
     connection: &Connection,
     inbox: &mut mpsc::Receiver<Request>,
-    reports: &Sender<Report>,
-    keeper: &Keeper,
+    events: &Sender<Event>,
+    tokens: &TokenStore,
     is_watched: &mut bool,
 ) -> zbus::Result<End> {
     let client = ClientProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let resources = ResourcesProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
-    // Listen first, look then: so nothing is missed in between.
-    let mut owners = client.inner().receive_owner_changed().await?;
-    let mut changes = client.receive_status_changed().await?;
+    // Subscribe before reading, so that no change in between is missed.
+    let mut owner_changes = client.inner().receive_owner_changed().await?;
+    let mut status_changes = client.receive_status_changed().await?;
     let mut resource_changes = resources.receive_changed().await?;
     let settings = SettingsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let diagnostics = DiagnosticsProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
@@ -93,66 +91,66 @@ async fn try_follow(
         resources,
         settings,
         diagnostics,
-        in_use: BTreeMap::new(),
+        path_queries: BTreeMap::new(),
         may_command: true,
         is_watched,
-        reports,
-        keeper,
+        events,
+        tokens,
     };
-    let mut glance = tokio::time::interval(GLANCE);
-    glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    daemon.look().await;
+    let mut poll = tokio::time::interval(POLL_INTERVAL);
+    poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    daemon.refresh().await;
     // Every future here is cancel-safe: each is one receive.
     loop {
         tokio::select! {
-            owner = owners.next() => match owner {
-                Some(_) => daemon.look().await,
-                None => return Ok(End::Lost),
+            owner = owner_changes.next() => match owner {
+                Some(_) => daemon.refresh().await,
+                None => return Ok(End::BusLost),
             },
-            change = changes.next() => match change {
-                Some(_) => drop(daemon.look_at_session().await),
-                None => return Ok(End::Lost),
+            change = status_changes.next() => match change {
+                Some(_) => drop(daemon.refresh_session().await),
+                None => return Ok(End::BusLost),
             },
             change = resource_changes.next() => match change {
-                Some(_) => daemon.look_at_resources().await,
-                None => return Ok(End::Lost),
+                Some(_) => daemon.refresh_resources().await,
+                None => return Ok(End::BusLost),
             },
             change = setting_changes.next() => match change {
-                Some(_) => daemon.look_at_settings().await,
-                None => return Ok(End::Lost),
+                Some(_) => daemon.refresh_settings().await,
+                None => return Ok(End::BusLost),
             },
-            _ = glance.tick(), if daemon.is_worth_a_glance() => daemon.glance().await,
+            _ = poll.tick(), if daemon.needs_polling() => daemon.poll().await,
             request = inbox.recv() => match request {
                 Some(request) => daemon.carry_out(request).await,
-                None => return Ok(End::Closed),
+                None => return Ok(End::AppClosed),
             },
         }
     }
 }
 
 impl Daemon<'_> {
-    async fn look(&mut self) {
-        // The settings first: they say where to sign in.
-        self.look_at_settings().await;
-        if self.look_at_session().await {
-            self.look_at_resources().await;
+    async fn refresh(&mut self) {
+        // The settings first: they contain the sign-in URL.
+        self.refresh_settings().await;
+        if self.refresh_session().await {
+            self.refresh_resources().await;
         }
     }
 
-    /// Whether it is there.
-    async fn look_at_session(&mut self) -> bool {
-        match in_time(self.session()).await {
+    /// Returns whether the daemon is running.
+    async fn refresh_session(&mut self) -> bool {
+        match with_timeout(self.session()).await {
             Ok(session) => {
-                let is_connected = session.state == State::Connected;
+                let is_connected = session.phase == Phase::Connected;
                 self.may_command = session.may_command;
-                self.report(Report::News(News::Session(Box::new(session)))).await;
+                self.send(Event::Update(Update::Session(Box::new(session)))).await;
                 if is_connected {
-                    self.keeper.is_connected();
+                    self.tokens.session_connected();
                 }
                 true
             }
             Err(_) => {
-                self.report(Report::News(look_at_file())).await;
+                self.send(Event::Update(read_status_file())).await;
                 false
             }
         }
@@ -165,225 +163,170 @@ impl Daemon<'_> {
         let permissions = self.client.get_permissions().await.unwrap_or_default();
         let status = self.client.get_status(BTreeMap::new()).await.ok();
         Ok(Session {
-            state: State::from(state.as_str()),
-            reason,
+            phase: phase(&state, &reason),
             internet_resource_active,
             status,
-            may_command: NEEDED.iter().all(|action| may(&permissions, action)),
+            may_command: REQUIRED_ACTIONS.iter().all(|action| may(&permissions, action)),
             may_configure: may(&permissions, "configure"),
             may_diagnose: may(&permissions, "diagnose"),
         })
     }
 
-    async fn look_at_resources(&mut self) {
-        if let Ok((_generation, list)) = in_time(self.resources.list(Filter::default())).await {
-            self.in_use = in_use(&list);
-            self.report(Report::News(News::Resources(list))).await;
+    async fn refresh_resources(&mut self) {
+        if let Ok((_generation, list)) = with_timeout(self.resources.list(Filter::default())).await {
+            self.path_queries = path_queries(&list);
+            self.send(Event::Update(Update::Resources(list))).await;
             if *self.is_watched {
-                self.look_at_paths().await;
+                self.refresh_paths().await;
             }
         }
     }
 
-    async fn look_at_settings(&self) {
-        if let Ok(settings) = in_time(self.settings.get()).await {
-            self.report(Report::News(News::Settings(settings))).await;
+    async fn refresh_settings(&self) {
+        if let Ok(settings) = with_timeout(self.settings.get()).await {
+            self.send(Event::Update(Update::Settings(settings))).await;
         }
     }
 
-    /// Looks at what nobody announces: paths, which are private and change with every packet, and who is in the group.
-    async fn glance(&mut self) {
+    /// Reads what no signal announces: paths, which are private and change often, and this user's permissions.
+    async fn poll(&mut self) {
         if self.may_command {
-            self.look_at_paths().await;
+            self.refresh_paths().await;
         } else {
-            self.look().await;
+            self.refresh().await;
         }
     }
 
-    /// Whether there is such a thing, and somebody sees it.
-    fn is_worth_a_glance(&self) -> bool {
-        *self.is_watched && (!self.may_command || !self.in_use.is_empty())
+    fn needs_polling(&self) -> bool {
+        *self.is_watched && (!self.may_command || !self.path_queries.is_empty())
     }
 
-    /// How the sites in use are reached. What cannot be told is left out.
-    async fn look_at_paths(&self) {
+    /// Queries the path of each group of sites. Failed queries are left out.
+    async fn refresh_paths(&self) {
         let mut paths = BTreeMap::new();
-        for (sites, resource) in self.in_use.iter().take(MOST_PATHS) {
-            if let Ok(path) = in_time(self.diagnostics.path(resource)).await {
+        for (sites, resource) in self.path_queries.iter().take(MAX_PATH_QUERIES) {
+            if let Ok(path) = with_timeout(self.diagnostics.path(resource)).await {
                 paths.insert(sites.clone(), path.path);
             }
         }
-        self.report(Report::News(News::Paths(paths))).await;
+        self.send(Event::Update(Update::Paths(paths))).await;
     }
 
     async fn carry_out(&mut self, request: Request) {
         let outcome = match request {
-            Request::SignIn(kept) => self.sign_in(*kept).await,
+            Request::SignIn(token) => self.sign_in(*token).await,
             Request::Connect => self.connect().await,
             Request::SignOut => self.sign_out().await,
-            Request::Forget => {
-                self.keeper.forget();
+            Request::ForgetToken => {
+                self.tokens.delete();
                 Ok(())
             }
-            Request::SetInternet(active) => {
-                in_time(self.resources.set_internet_resource(active, BTreeMap::new())).await
+            Request::SetInternetResource(active) => {
+                with_timeout(self.resources.set_internet_resource(active, BTreeMap::new())).await
             }
-            Request::Change(key, value) => self.change(key, value).await,
-            Request::Examine => {
-                examine::start(Some(self.diagnostics.clone()), self.reports);
+            Request::ChangeSetting(key, value) => self.change_setting(key, value).await,
+            Request::RunChecks => {
+                diagnostics::start(Some(self.diagnostics.clone()), self.events);
                 return;
             }
-            Request::Collect => match examine::collect(&self.diagnostics).await {
+            Request::CollectReport => match collect_report(&self.diagnostics).await {
                 Ok(text) => {
-                    self.report(Report::Collected(text)).await;
+                    self.send(Event::ReportCollected(text)).await;
                     return;
                 }
                 Err(failure) => Err(failure),
             },
-            Request::Watch(is_watched) => {
-                *self.is_watched = is_watched;
-                if self.is_worth_a_glance() {
-                    self.glance().await;
+            Request::WatchPaths(is_visible) => {
+                *self.is_watched = is_visible;
+                if self.needs_polling() {
+                    self.poll().await;
                 }
                 return;
             }
-            Request::Look => {
-                self.look().await;
+            Request::Refresh => {
+                self.refresh().await;
                 return;
             }
         };
         if let Err(failure) = outcome {
-            self.report(Report::Failed(failure)).await;
-            // What the front end expected does not happen; this is what is.
-            self.look_at_settings().await;
-            self.look_at_session().await;
+            self.send(Event::Failed(failure)).await;
+            // The widgets already show the requested state; show the actual one again.
+            self.refresh_settings().await;
+            self.refresh_session().await;
         }
-        self.report(Report::Token(self.keeper.whose())).await;
+        self.send(Event::Token(self.tokens.owner())).await;
     }
 
-    async fn sign_in(&mut self, kept: Kept) -> Result<(), Failure> {
-        let outcome = self.hand_over(&kept).await;
+    async fn sign_in(&mut self, token: StoredToken) -> Result<(), Failure> {
+        let outcome = self.hand_over(&token).await;
         match &outcome {
             Ok(()) => {
-                self.keeper.keep(kept);
-                self.keeper.is_handed_over();
+                self.tokens.store(token);
+                self.tokens.handed_over();
             }
-            // It says nothing about the token that there was nobody to take it: the next daemon gets it.
-            Err(Failure::NotRunning | Failure::Other(_)) => self.keeper.keep(kept),
+            // A missing daemon says nothing about the token: the next daemon gets it.
+            Err(Failure::NotRunning | Failure::Other(_)) => self.tokens.store(token),
             Err(_) => {}
         }
         outcome
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {
-        let kept = self.keeper.token().ok_or(Failure::NoToken)?;
-        self.hand_over(&kept).await?;
-        self.keeper.is_handed_over();
+        let token = self.tokens.token().ok_or(Failure::NoToken)?;
+        self.hand_over(&token).await?;
+        self.tokens.handed_over();
         Ok(())
     }
 
     async fn sign_out(&mut self) -> Result<(), Failure> {
-        let session = in_time(self.client.sign_out(BTreeMap::new())).await;
-        self.keeper.forget();
-        session
+        let outcome = with_timeout(self.client.sign_out(BTreeMap::new())).await;
+        self.tokens.delete();
+        outcome
     }
 
-    async fn hand_over(&self, kept: &Kept) -> Result<(), Failure> {
-        let token = pipe(kept.token.expose())?;
-        let options = SignInOptions { account_slug: kept.account_slug.clone(), actor_name: kept.actor_name.clone() };
-        in_time(self.client.sign_in(token.into(), options)).await
+    async fn hand_over(&self, token: &StoredToken) -> Result<(), Failure> {
+        let pipe = token_pipe(token.token.expose())?;
+        let options = SignInOptions { account_slug: token.account_slug.clone(), actor_name: token.actor_name.clone() };
+        with_timeout(self.client.sign_in(pipe.into(), options)).await
     }
 
-    /// Changes a setting, or makes it as if nobody had changed it here.
-    async fn change(&self, key: String, value: Option<String>) -> Result<(), Failure> {
+    /// Changes a setting, or resets it to its default.
+    async fn change_setting(&self, key: String, value: Option<String>) -> Result<(), Failure> {
         match value {
             Some(value) => {
                 let value = OwnedValue::try_from(Value::from(value)).map_err(|it| Failure::Other(it.to_string()))?;
-                in_time(self.settings.set(BTreeMap::from([(key, value)]))).await
+                with_timeout(self.settings.set(BTreeMap::from([(key, value)]))).await
             }
-            None => in_time(self.settings.reset(vec![key])).await,
+            None => with_timeout(self.settings.reset(vec![key])).await,
         }
     }
 
-    async fn report(&self, report: Report) {
-        // Nobody listens any more only when the app ends, and then the inbox is closed too.
-        let _gone = self.reports.send(report).await;
+    async fn send(&self, event: Event) {
+        // The receiver is gone only when the app ends; then the inbox is closed too.
+        let _closed = self.events.send(event).await;
     }
 }
 
-/// One resource of each group of sites whose gateways are connected: all of a group take the same way.
-fn in_use(resources: &[Resource]) -> BTreeMap<Vec<String>, String> {
+/// One online resource for each group of sites: all resources of a group share a gateway connection.
+fn path_queries(resources: &[Resource]) -> BTreeMap<Vec<String>, String> {
     let online = resources.iter().filter(|resource| resource.status == "online");
     online.map(|resource| (resource.sites.clone(), resource.id.clone())).collect()
 }
 
-/// Whether this user may, without the password of an administrator: nobody who clicks a button here expects to be asked for
-/// one, and whoever has it can join the group.
+/// Whether polkit allows this without a password. `challenge` is not enough: a button must not unexpectedly ask for an
+/// administrator's password, and an administrator can join the group instead.
 fn may(permissions: &BTreeMap<String, String>, action: &str) -> bool {
     permissions.iter().any(|(name, answer)| {
         (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.'))) && answer == "yes"
     })
 }
 
-/// The read end of a pipe that holds the text.
-fn pipe(text: &str) -> Result<OwnedFd, Failure> {
-    if text.len() > LONGEST_TOKEN {
-        return Err(Failure::TokenRejected);
-    }
-    let other = |error: std::io::Error| Failure::Other(error.to_string());
-    let (read, write) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| other(error.into()))?;
-    fs::File::from(write).write_all(text.as_bytes()).map_err(other)?;
-    Ok(read)
-}
-
-pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-    let answer = tokio::time::timeout(PATIENCE, call).await;
-    answer.map_err(|_| Failure::NotRunning)?.map_err(|error| match error {
-        Error::NotAuthorized(_) => Failure::NotPermitted,
-        Error::InvalidToken(_) => Failure::TokenRejected,
-        Error::InvalidArgs(text) => Failure::Invalid(text),
-        Error::Locked(text) => Failure::Locked(text),
-        Error::Stopping(_) => Failure::NotRunning,
-        Error::ZBus(zbus::Error::MethodError(name, ..))
-            if matches!(
-                name.as_str(),
-                "org.freedesktop.DBus.Error.ServiceUnknown"
-                    | "org.freedesktop.DBus.Error.NameHasNoOwner"
-                    | "org.freedesktop.DBus.Error.NoReply"
-            ) =>
-        {
-            Failure::NotRunning
-        }
-        other => Failure::Other(other.to_string()),
-    })
-}
-
-/// What a daemon that owns no name has left: in service mode a file, otherwise nothing.
-pub(super) fn look_at_file() -> News {
-    match fs::read(status_file::PATH) {
-        Ok(text) => match serde_json::from_slice::<StatusFile>(&text) {
-            Ok(file) if file.mode == "service" && Path::new("/proc").join(file.pid.to_string()).exists() => {
-                News::Managed(State::from(file.state.as_str()))
-            }
-            _ => News::Absent,
-        },
-        // It is there, but not for us: the daemon takes it away when it ends.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            News::Managed(State::Other(String::new()))
-        }
-        Err(_) => News::Absent,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
 
     #[test]
-    fn permissions_are_read_with_and_without_their_prefix() {
+    fn permissions_are_read_with_and_without_prefix() {
         let of = |name: &str, answer: &str| BTreeMap::from([(name.to_owned(), answer.to_owned())]);
         for (permissions, expected) in [
             (of("sign-in", "yes"), true),
@@ -398,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn each_group_of_sites_in_use_is_asked_about_once() {
+    fn one_resource_per_online_group_of_sites_is_queried() {
         let resource = |id: &str, site: &str, status: &str| Resource {
             id: id.into(),
             sites: vec![site.into()],
@@ -411,14 +354,6 @@ mod tests {
             resource("3", "Hamburg", "offline"),
             resource("4", "Lab", "unknown"),
         ];
-        assert_eq!(in_use(&list).into_keys().collect::<Vec<_>>(), [["Berlin"]]);
-    }
-
-    #[test]
-    fn a_token_goes_through_a_pipe_to_its_end() {
-        let mut text = String::new();
-        fs::File::from(pipe("nonce.fragment").unwrap()).read_to_string(&mut text).unwrap();
-        assert_eq!(text, "nonce.fragment");
-        assert!(pipe(&"x".repeat(LONGEST_TOKEN + 1)).is_err());
+        assert_eq!(path_queries(&list).into_keys().collect::<Vec<_>>(), [["Berlin"]]);
     }
 }

@@ -1,10 +1,10 @@
-//! A report before it is saved: all of it can be read.
+//! The report window: displays the complete report before it is saved.
 
 use adw::{prelude::*, subclass::prelude::*};
 use gettextrs::gettext;
 use gtk::{gio, glib};
 
-/// What the file is called unless the user says otherwise.
+/// The suggested file name.
 const FILE_NAME: &str = "firezone-report.json";
 
 mod imp {
@@ -51,7 +51,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// A report before it is saved.
+    /// The report window.
     pub struct ReportWindow(ObjectSubclass<imp::ReportWindow>)
         @extends adw::Window, gtk::Window, gtk::Widget,
         @implements gio::ActionGroup, gio::ActionMap, gtk::Buildable, gtk::ConstraintTarget,
@@ -70,7 +70,7 @@ impl ReportWindow {
 
     fn choose_file(&self) {
         let dialog = gtk::FileChooserNative::new(
-            Some(&gettext("Save the report")),
+            Some(&gettext("Save Report")),
             Some(self),
             gtk::FileChooserAction::Save,
             Some(&gettext("_Save")),
@@ -87,7 +87,7 @@ impl ReportWindow {
         });
     }
 
-    /// Writes the whole report, or leaves what was there.
+    /// Writes the whole report, or leaves an existing file unchanged.
     async fn save(&self, file: &gio::File) {
         let buffer = self.imp().text.buffer();
         let text = buffer.text(&buffer.start_iter(), &buffer.end_iter(), false).to_string();
@@ -98,8 +98,8 @@ impl ReportWindow {
                 tracing::info!("the report is not saved: {error}");
                 let dialog = adw::MessageDialog::new(
                     Some(self),
-                    Some(&gettext("The report is not saved")),
-                    Some(&gettext("Choose another place for it.")),
+                    Some(&gettext("Report Not Saved")),
+                    Some(&gettext("Choose another location.")),
                 );
                 dialog.add_response("close", &gettext("_Close"));
                 dialog.present();

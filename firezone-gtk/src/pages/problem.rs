@@ -1,4 +1,4 @@
-//! Something is in the way, and this is the way out.
+//! The problem page: why the app cannot be used, and how to fix it.
 
 use adw::subclass::prelude::*;
 use gtk::{glib, prelude::*};
@@ -44,7 +44,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// Something is in the way, and this is the way out.
+    /// The problem page.
     pub struct ProblemPage(ObjectSubclass<imp::ProblemPage>)
         @extends adw::Bin, gtk::Widget,
         @implements gtk::Buildable, gtk::ConstraintTarget;

@@ -1,4 +1,4 @@
-//! There is a session: its state, and what can be reached.
+//! The session page: the state of the session, and the resources.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -18,15 +18,15 @@ use crate::{
     },
 };
 
-/// How many rows are made in one frame: half of what a window of the usual size shows.
-const BIT: usize = 4;
-/// How many rows come fast; the others are out of sight.
-const IN_SIGHT: u32 = 16;
-/// How many of those are made in one frame. To take a row away costs as much as to make it, and whoever types fast should
-/// not wait for rows that nobody has seen.
-const SMALL_BIT: usize = 2;
-/// How many rows the library's list makes at most.
-const WIDGETS: u32 = 208;
+/// How many rows to add per frame: half of what a window of the default size displays.
+const ROWS_PER_FRAME: usize = 4;
+/// How many rows are added at full speed; later ones are outside the visible area.
+const VISIBLE_ROWS: u32 = 16;
+/// How many rows outside the visible area to add per frame. Removing a row costs as much as adding it, so a user who
+/// types fast must not wait for rows that were never visible.
+const HIDDEN_ROWS_PER_FRAME: usize = 2;
+/// The maximum number of row widgets that the list view creates.
+const MAX_ROW_WIDGETS: u32 = 208;
 
 mod imp {
     use super::*;
@@ -50,17 +50,17 @@ mod imp {
         pub(super) list: TemplateChild<gtk::ListView>,
         #[template_child]
         pub(super) empty: TemplateChild<adw::StatusPage>,
-        /// The icon before the state.
+        /// The icon beside the state.
         pub(super) icon: OnceCell<gtk::Image>,
-        /// All resources, as shown without a search.
+        /// All resources, as displayed without a search.
         pub(super) all: RefCell<Vec<ResourceObject>>,
-        /// Those that the search finds.
+        /// The search results.
         pub(super) found: OnceCell<gio::ListStore>,
-        /// Those of them that are not in the list yet.
+        /// Search results that are not in the list yet.
         pub(super) pending: RefCell<VecDeque<ResourceObject>>,
-        /// Whether what a search has found was not painted yet.
+        /// Whether the results of a new search have not been painted yet.
         pub(super) is_fresh: Cell<bool>,
-        /// What is searched for, as keys have it.
+        /// The search text, normalized.
         pub(super) needle: RefCell<String>,
     }
 
@@ -85,7 +85,7 @@ mod imp {
             self.obj().build_list();
             accessible::name_containers(&*self.obj(), &gettext("Session"));
             let page = self.obj().downgrade();
-            // At once: finding takes less time than anybody's next key.
+            // Without a delay: a search takes less time than the next key press.
             self.search.connect_changed(move |entry| {
                 if let Some(page) = page.upgrade() {
                     page.search(&entry.text());
@@ -103,7 +103,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// There is a session.
+    /// The session page.
     pub struct SessionPage(ObjectSubclass<imp::SessionPage>)
         @extends adw::Bin, gtk::Widget,
         @implements gtk::Buildable, gtk::ConstraintTarget;
@@ -132,7 +132,7 @@ impl SessionPage {
         self.imp().search_bar.get()
     }
 
-    /// Puts the keyboard into the search.
+    /// Focuses the search.
     pub(crate) fn focus_search(&self) {
         self.imp().search.grab_focus();
     }
@@ -163,7 +163,7 @@ impl SessionPage {
         let _first = imp.found.set(store);
     }
 
-    /// Changes the list as little as possible: rows that stay are changed in place.
+    /// Changes the list as little as possible: existing rows are changed in place.
     fn show_rows(&self, rows: &[Row]) {
         let all = &self.imp().all;
         let is_same_order =
@@ -191,8 +191,8 @@ impl SessionPage {
         self.show_or_hide_list();
     }
 
-    /// Shows those of all resources that the search finds. What is new to the eye comes bit by bit, so that no frame takes
-    /// long: two bits fill the window. Everything else changes at once, so that what is looked at stays where it is.
+    /// Displays the search results. New results are added in several frames, so that no frame takes long: two frames
+    /// fill the window. All other changes are applied at once, so that visible rows stay in place.
     fn find(&self, is_new_search: bool) {
         let imp = self.imp();
         let Some(list) = imp.found.get() else { return };
@@ -203,7 +203,7 @@ impl SessionPage {
         if shown.chain(imp.pending.borrow().iter().cloned()).eq(found.iter().cloned()) {
             return;
         }
-        let bit = if is_new_search || list.n_items() == 0 { BIT.min(found.len()) } else { found.len() };
+        let bit = if is_new_search || list.n_items() == 0 { ROWS_PER_FRAME.min(found.len()) } else { found.len() };
         let first: Vec<ResourceObject> = found.drain(..bit).collect();
         list.splice(0, list.n_items(), &first);
         imp.is_fresh.set(is_new_search);
@@ -213,20 +213,20 @@ impl SessionPage {
         }
     }
 
-    /// One bit more of what was found, at each frame.
+    /// Adds the next search results; called once per frame.
     fn fill(&self) -> glib::ControlFlow {
         let imp = self.imp();
         let Some(list) = imp.found.get() else { return glib::ControlFlow::Break };
-        // The first of what was found is to be seen as soon as it can be.
+        // Paint the first results as soon as possible.
         if imp.is_fresh.take() {
             return glib::ControlFlow::Continue;
         }
         let mut pending = imp.pending.borrow_mut();
-        // So far down the list makes no widgets, so the rest costs nothing.
+        // Beyond the list view's widgets, items cost nothing.
         let bit = match list.n_items() {
-            ..IN_SIGHT => BIT,
-            IN_SIGHT..WIDGETS => SMALL_BIT,
-            WIDGETS.. => pending.len(),
+            ..VISIBLE_ROWS => ROWS_PER_FRAME,
+            VISIBLE_ROWS..MAX_ROW_WIDGETS => HIDDEN_ROWS_PER_FRAME,
+            MAX_ROW_WIDGETS.. => pending.len(),
         };
         let bit = bit.min(pending.len());
         let next: Vec<ResourceObject> = pending.drain(..bit).collect();
@@ -241,15 +241,15 @@ impl SessionPage {
         let is_empty = imp.found.get().is_none_or(|found| found.n_items() == 0);
         if is_empty {
             let (title, icon) = if imp.needle.borrow().is_empty() {
-                (gettext("Nothing to reach yet"), "firezone-unknown-symbolic")
+                (gettext("No Resources"), "firezone-unknown-symbolic")
             } else {
-                (gettext("Nothing found"), "system-search-symbolic")
+                (gettext("No Results"), "system-search-symbolic")
             };
             imp.empty.set_title(&title);
             imp.empty.set_icon_name(Some(icon));
         }
         for (name, is_shown) in [("empty", is_empty), ("list", !is_empty)] {
-            // What is only covered would be found by assistive programs.
+            // Screen readers would also find a page that is only covered.
             if let Some(page) = imp.list_stack.child_by_name(name) {
                 page.set_visible(is_shown);
             }

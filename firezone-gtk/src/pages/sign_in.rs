@@ -1,4 +1,4 @@
-//! Nobody is signed in.
+//! The sign-in page.
 
 use adw::{prelude::EntryRowExt as _, subclass::prelude::*};
 use gtk::{glib, prelude::*};
@@ -56,7 +56,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// Nobody is signed in.
+    /// The sign-in page.
     pub struct SignInPage(ObjectSubclass<imp::SignInPage>)
         @extends adw::Bin, gtk::Widget,
         @implements gtk::Buildable, gtk::ConstraintTarget;
@@ -67,7 +67,7 @@ impl SignInPage {
         let imp = self.imp();
         imp.status.set_description(Some(&glib::markup_escape_text(&view.remark)));
         imp.connect.set_visible(view.can_connect);
-        // The one thing to do stands out: connecting if that is possible, signing in otherwise.
+        // Highlight the primary action: connecting if a token is stored, signing in otherwise.
         if view.can_connect {
             imp.sign_in.remove_css_class("suggested-action");
         } else {
@@ -80,7 +80,7 @@ impl SignInPage {
         }
     }
 
-    /// Puts the keyboard where it is needed first.
+    /// Focuses the primary action.
     pub(crate) fn focus(&self) {
         let imp = self.imp();
         if imp.connect.is_visible() {
@@ -92,7 +92,7 @@ impl SignInPage {
 
     fn begin(&self) {
         let account = self.imp().account.text();
-        // The action cannot be missing: the app has it for as long as it runs.
+        // The action exists for as long as the app runs.
         let _activated = self.activate_action("app.sign-in", Some(&account.trim().to_variant()));
     }
 }

@@ -1,4 +1,4 @@
-//! Something is under way.
+//! The waiting page: an operation is in progress.
 
 use adw::subclass::prelude::*;
 use gtk::{glib, prelude::*};
@@ -40,7 +40,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// Something is under way.
+    /// The waiting page.
     pub struct WaitingPage(ObjectSubclass<imp::WaitingPage>)
         @extends adw::Bin, gtk::Widget,
         @implements gtk::Buildable, gtk::ConstraintTarget;

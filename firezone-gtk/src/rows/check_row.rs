@@ -1,11 +1,11 @@
-//! How one check looks.
+//! The row of one check.
 
 use adw::prelude::*;
 use gettextrs::gettext;
 
 use crate::{accessible, view::diagnostics::CheckRow};
 
-/// The widget for a check. What needs no action needs no more than a line.
+/// The widget for a check. A check that needs no action is a single line.
 pub(crate) fn build(row: &CheckRow) -> gtk::Widget {
     let icon = gtk::Image::from_icon_name(row.icon);
     icon.add_css_class(row.class);
@@ -19,12 +19,12 @@ pub(crate) fn build(row: &CheckRow) -> gtk::Widget {
     let widget = adw::ExpanderRow::builder().title(&row.title).subtitle(&row.subtitle).use_markup(false).build();
     widget.add_prefix(&icon);
     widget.add_action(&id(row));
-    for (title, text) in [(gettext("What follows"), &row.effect), (gettext("What helps"), &row.remedy)] {
+    for (title, text) in [(gettext("Impact"), &row.effect), (gettext("How to Fix"), &row.remedy)] {
         if !text.is_empty() {
             widget.add_row(&part(&title, text));
         }
     }
-    accessible::name(&widget, &row.title);
+    accessible::set_name(&widget, &row.title);
     widget.set_expanded(row.class == "state-offline");
     widget.upcast()
 }
@@ -45,6 +45,6 @@ fn part(title: &str, text: &str) -> gtk::ListBoxRow {
     column.append(&body);
     column.add_css_class("check-part");
     let row = gtk::ListBoxRow::builder().child(&column).activatable(false).selectable(false).build();
-    accessible::name(&row, &format!("{title}: {text}"));
+    accessible::set_name(&row, &format!("{title}: {text}"));
     row
 }

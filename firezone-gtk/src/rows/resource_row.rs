@@ -1,4 +1,4 @@
-//! How one resource looks.
+//! The row of one resource.
 
 use std::cell::{Cell, OnceCell, RefCell};
 
@@ -6,7 +6,7 @@ use adw::subclass::prelude::*;
 use gettextrs::gettext;
 use gtk::{glib, prelude::*};
 
-use super::ResourceObject;
+use super::resource_object::ResourceObject;
 use crate::{accessible, view::resources::Row};
 
 mod imp {
@@ -27,13 +27,13 @@ mod imp {
         pub(super) copy: TemplateChild<gtk::Button>,
         #[template_child]
         pub(super) favourite: TemplateChild<gtk::Button>,
-        /// The button for the link of a resource that has one. Most have none, and rows are many.
+        /// The button that opens the link. It is created on demand, because most resources have none.
         pub(super) open: OnceCell<gtk::Button>,
-        /// Whether the item of the list has its name: it is not there yet when the row is made.
+        /// Whether the list item has an accessible name. The item does not exist yet when the row is created.
         pub(super) is_item_named: Cell<bool>,
-        /// Whether the button says that this is a favourite, for those who do not see the star.
+        /// Whether the accessible name of the button is that for a favourite.
         pub(super) is_named_favourite: Cell<bool>,
-        /// What is shown, and the ear for its changes.
+        /// The displayed item, and the handler for its changes.
         pub(super) bound: RefCell<Option<(ResourceObject, glib::SignalHandlerId)>>,
     }
 
@@ -63,7 +63,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// One resource in the list.
+    /// The row of one resource.
     pub struct ResourceRow(ObjectSubclass<imp::ResourceRow>)
         @extends gtk::Box, gtk::Widget,
         @implements gtk::Buildable, gtk::ConstraintTarget, gtk::Orientable;
@@ -76,19 +76,19 @@ impl Default for ResourceRow {
 }
 
 impl ResourceRow {
-    /// Calls the item of the list by what is written in the row. Only what is in a window may be asked for what is around it:
-    /// newer libraries fill an item before they own it, and it would end with our look at it.
+    /// Labels the list item with the labels in the row. The parent may be accessed only once the row is in a window:
+    /// newer versions of GTK fill an item before they own it, and would destroy it otherwise.
     fn name_item(&self) {
         let imp = self.imp();
         if !imp.is_item_named.get()
             && let Some(item) = self.parent()
         {
-            accessible::name_by(&item, &[&imp.name, &imp.address, &imp.detail]);
+            accessible::label_by(&item, &[&imp.name, &imp.address, &imp.detail]);
             imp.is_item_named.set(true);
         }
     }
 
-    /// Shows this resource, and each change of it.
+    /// Displays an item, and its changes.
     pub(crate) fn bind(&self, object: &ResourceObject) {
         self.unbind();
         let row = self.downgrade();
@@ -112,7 +112,7 @@ impl ResourceRow {
         imp.name.set_label(&row.name);
         imp.address.set_label(&row.address);
         imp.address.set_visible(!row.address.is_empty());
-        // Which way packets go says that a gateway is connected, and more.
+        // A known path implies that a gateway is connected, so it replaces the status.
         let status = if row.path.is_empty() { &row.status_text } else { &row.path };
         let detail: Vec<&str> = [&row.site, status, &row.description]
             .into_iter()
@@ -139,31 +139,31 @@ impl ResourceRow {
         imp.copy.set_action_target(Some(&row.address));
         imp.favourite.set_action_target(Some(&row.id));
         let (star, verb) = if row.is_favourite {
-            ("firezone-favourite-symbolic", gettext("Remove from favourites"))
+            ("firezone-favourite-symbolic", gettext("Remove from Favourites"))
         } else {
-            ("firezone-no-favourite-symbolic", gettext("Add to favourites"))
+            ("firezone-no-favourite-symbolic", gettext("Add to Favourites"))
         };
         imp.favourite.set_icon_name(star);
         imp.favourite.set_tooltip_text(Some(&verb));
-        // A name costs more than everything else here, and most rows have that of the layout.
+        // Setting an accessible name is expensive, and most rows have the default one.
         if imp.is_named_favourite.replace(row.is_favourite) != row.is_favourite {
-            accessible::name(&*imp.favourite, &verb);
+            accessible::set_name(&*imp.favourite, &verb);
         }
     }
 
-    /// The button that opens a link, if there is one or has to be.
+    /// The button that opens the link, created if it is needed.
     fn open_button(&self, is_needed: bool) -> Option<&gtk::Button> {
         let imp = self.imp();
         if is_needed && imp.open.get().is_none() {
             let button = gtk::Button::from_icon_name("firezone-open-symbolic");
-            let label = gettext("Open in the browser");
+            let label = gettext("Open in Browser");
             button.set_valign(gtk::Align::Center);
             button.set_tooltip_text(Some(&label));
             button.add_css_class("flat");
-            // An action without a target of its kind would be warned about.
+            // GTK warns about actions without a target of the right type.
             button.set_action_target(Some(""));
             button.set_action_name(Some("app.open-link"));
-            accessible::name(&button, &label);
+            accessible::set_name(&button, &label);
             self.insert_child_after(&button, imp.copy.prev_sibling().as_ref());
             let _first = imp.open.set(button);
         }

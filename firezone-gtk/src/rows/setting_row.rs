@@ -1,4 +1,4 @@
-//! How one setting of the daemon looks.
+//! The row of one setting of the daemon.
 
 use adw::prelude::*;
 use gettextrs::gettext;
@@ -8,7 +8,7 @@ use crate::{
     view::settings::{self, Editor, SettingRow},
 };
 
-/// The widget for a setting. What is changed in it becomes an action; what it shows does not change by that.
+/// The widget for a setting. Changing it activates an action; its value changes when the daemon confirms it.
 pub(crate) fn build(row: &SettingRow) -> gtk::Widget {
     match &row.editor {
         Editor::Locked => locked(row).upcast(),
@@ -23,14 +23,14 @@ fn locked(row: &SettingRow) -> adw::ActionRow {
     let value = gtk::Label::new(Some(&row.value));
     value.set_wrap(true);
     value.set_wrap_mode(gtk::pango::WrapMode::WordChar);
-    // In one line if there is room, and never with a hyphen that is not in it.
+    // In one line if there is room, and never hyphenated.
     value.set_natural_wrap_mode(gtk::NaturalWrapMode::None);
     value.set_attributes(Some(&as_it_is()));
     value.set_xalign(1.0);
     value.set_justify(gtk::Justification::Right);
     value.set_max_width_chars(28);
-    // A long note beside it must leave it room: what it needs in one line, or else that of some letters. It is not in its
-    // window yet, whose letters may be a little wider.
+    // Reserve room beside a long note: the width of the value in one line, or that of 20 characters if it is longer.
+    // The widget is not in its window yet, whose font may be slightly wider.
     let letters = 20 * value.pango_context().metrics(None, None).approximate_char_width() / gtk::pango::SCALE;
     let (whole, _) = value.create_pango_layout(Some(&row.value)).pixel_size();
     value.set_size_request((whole + whole / 10).min(letters), -1);
@@ -38,7 +38,7 @@ fn locked(row: &SettingRow) -> adw::ActionRow {
     value.add_css_class("dim-label");
     let lock = gtk::Image::from_icon_name("changes-prevent-symbolic");
     lock.set_tooltip_text(Some(&gettext("Locked")));
-    accessible::name(&lock, &gettext("Locked"));
+    accessible::set_name(&lock, &gettext("Locked"));
     widget.add_suffix(&value);
     widget.add_suffix(&lock);
     widget
@@ -84,8 +84,8 @@ fn choice(row: &SettingRow, words: &'static [&'static str], chosen: usize) -> ad
     widget
 }
 
-/// How choices look: the whole text of each, which the library's own would cut off, with a name; in a list with a mark
-/// beside the one that is chosen.
+/// Displays choices with their whole text, which the library's own factory would cut off, and with an accessible name.
+/// In the list, a check mark is beside the selected one.
 fn choices(is_list: bool) -> gtk::SignalListItemFactory {
     let factory = gtk::SignalListItemFactory::new();
     factory.connect_setup(move |_, item| {
@@ -100,12 +100,12 @@ fn choices(is_list: bool) -> gtk::SignalListItemFactory {
             item.bind_property("selected", &mark, "visible").sync_create().build();
             line.append(&mark);
         }
-        // Not before it is in a window: until then nobody may own what is around it.
+        // Only once it is in a window: before that, its parent must not be accessed.
         line.connect_root_notify(move |line| {
             if line.root().is_some()
                 && let Some(place) = line.parent()
             {
-                accessible::name_by(&place, &[&label]);
+                accessible::label_by(&place, &[&label]);
             }
         });
         item.set_child(Some(&line));
@@ -114,7 +114,7 @@ fn choices(is_list: bool) -> gtk::SignalListItemFactory {
 }
 
 fn text(row: &SettingRow) -> adw::EntryRow {
-    // There is no room for a whole note beside an entry.
+    // An entry row has no room for the whole note.
     let title = format!("{} ({})", row.title, row.source);
     let widget = adw::EntryRow::builder().title(title).use_markup(false).show_apply_button(true).build();
     widget.set_text(&row.value);
@@ -127,7 +127,7 @@ fn text(row: &SettingRow) -> adw::EntryRow {
 
 fn plain(row: &SettingRow) -> adw::ActionRow {
     let widget = adw::ActionRow::builder().title(&row.title).subtitle(&row.note).use_markup(false).build();
-    // Where a setting comes from is worth all the lines that it needs.
+    // Show the whole source, however long it is.
     widget.set_subtitle_lines(0);
     widget
 }
@@ -136,18 +136,18 @@ fn add_reset(row: &SettingRow, add: impl FnOnce(&gtk::Button)) {
     if !row.can_reset {
         return;
     }
-    let label = gettext("Back to the default");
+    let label = gettext("Reset to Default");
     let button = gtk::Button::from_icon_name("edit-undo-symbolic");
     button.set_valign(gtk::Align::Center);
     button.set_tooltip_text(Some(&label));
     button.set_action_target(Some(&row.key));
     button.set_action_name(Some("app.reset-setting"));
     button.add_css_class("flat");
-    accessible::name(&button, &label);
+    accessible::set_name(&button, &label);
     add(&button);
 }
 
 fn change(widget: &gtk::Widget, key: &str, value: &str) {
-    // The action cannot be missing: the app has it for as long as it runs.
+    // The action exists for as long as the app runs.
     let _activated = widget.activate_action("app.change-setting", Some(&format!("{key}={value}").to_variant()));
 }

@@ -1,71 +1,71 @@
-//! What may be wrong on this machine.
+//! The results of the checks.
 
 use doctor::{Check, Verdict};
 use gettextrs::{gettext, ngettext};
 
 use crate::model::{Diagnosis, Model};
 
-/// The window with the checks.
+/// The content of the diagnostics window.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct View {
-    /// The icon of the whole.
+pub struct DiagnosticsView {
+    /// The icon of the overall result.
     pub icon: &'static str,
-    /// The whole in one line.
+    /// The overall result in one line.
     pub title: String,
-    /// Who has looked, or why nobody has.
+    /// Who ran the checks, or why they did not run.
     pub text: String,
-    /// Whether somebody looks right now.
+    /// Whether the checks are running.
     pub is_running: bool,
-    /// Whether a report can be had.
+    /// Whether a report can be created.
     pub can_collect: bool,
-    /// What is not well, the worst first.
+    /// Failed checks and warnings, the most severe first.
     pub findings: Vec<CheckRow>,
-    /// What is well.
+    /// Passed checks.
     pub passed: Vec<CheckRow>,
-    /// What cannot be told.
+    /// Skipped checks.
     pub skipped: Vec<CheckRow>,
 }
 
-/// One check, as it is shown.
+/// The row of one check.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckRow {
-    /// What it is about.
+    /// The subject of the check.
     pub title: String,
-    /// How it has ended, in a word, and what was found.
+    /// The result in one word, and the evidence.
     pub subtitle: String,
-    /// An icon with a shape of its own for each end.
+    /// An icon with a different shape for each result.
     pub icon: &'static str,
-    /// The class of its colour, which says nothing alone.
+    /// The style class for its colour. The colour is never the only distinction.
     pub class: &'static str,
-    /// What follows from it; empty if all is well.
+    /// The impact; empty if the check passed.
     pub effect: String,
-    /// What to do about it; empty if there is nothing to do.
+    /// How to fix it; empty if there is nothing to do.
     pub remedy: String,
-    /// For whoever helps.
+    /// The ID of the check, for support.
     pub id: String,
 }
 
-/// The window for a model.
+/// The diagnostics window for a model.
 #[must_use]
-pub fn view(model: &Model) -> View {
+pub fn view(model: &Model) -> DiagnosticsView {
     let can_collect = model.session().is_some_and(|session| session.may_diagnose);
     let (checks, is_local) = match &model.diagnosis {
         Diagnosis::None | Diagnosis::Running => {
-            return View {
+            return DiagnosticsView {
                 icon: "firezone-busy-symbolic",
-                title: gettext("Looking"),
+                title: gettext("Running checks"),
                 text: gettext("This takes a few seconds."),
                 is_running: true,
-                ..View::default()
+                ..DiagnosticsView::default()
             };
         }
         Diagnosis::Failed => {
-            return View {
+            return DiagnosticsView {
                 icon: "firezone-problem-symbolic",
-                title: gettext("Nobody could look"),
-                text: gettext("The service did not answer in time, or you may not ask it to look."),
+                title: gettext("The checks could not run"),
+                text: gettext("The service did not respond in time, or you don't have permission to run its checks."),
                 can_collect,
-                ..View::default()
+                ..DiagnosticsView::default()
             };
         }
         Diagnosis::Done { checks, is_local } => (checks, *is_local),
@@ -73,19 +73,19 @@ pub fn view(model: &Model) -> View {
     let of = |verdict: Verdict| checks.iter().filter(move |check| check.result == verdict).map(row);
     let findings: Vec<CheckRow> = of(Verdict::Failed).chain(of(Verdict::Warning)).collect();
     let (icon, title) = match findings.len() {
-        0 => ("firezone-connected-symbolic", gettext("No problem was found")),
+        0 => ("firezone-connected-symbolic", gettext("No problems found")),
         count => {
             let shown = u32::try_from(count).unwrap_or(u32::MAX);
-            let title = ngettext("{count} problem was found", "{count} problems were found", shown);
+            let title = ngettext("{count} problem found", "{count} problems found", shown);
             ("firezone-problem-symbolic", title.replace("{count}", &count.to_string()))
         }
     };
-    View {
+    DiagnosticsView {
         icon,
         title,
         text: match is_local {
-            true => gettext("The service does not run, so only what everybody can see was looked at."),
-            false => gettext("The service has looked at this computer."),
+            true => gettext("The service is not running. Only checks that need no privileges were run."),
+            false => gettext("The service has checked this computer."),
         },
         is_running: false,
         can_collect: can_collect && !is_local,
@@ -97,10 +97,10 @@ pub fn view(model: &Model) -> View {
 
 fn row(check: &Check) -> CheckRow {
     let (icon, class, word) = match check.result {
-        Verdict::Ok => ("firezone-online-symbolic", "state-connected", gettext("Well")),
+        Verdict::Ok => ("firezone-online-symbolic", "state-connected", gettext("Passed")),
         Verdict::Warning => ("firezone-problem-symbolic", "state-warning", gettext("Warning")),
         Verdict::Failed => ("firezone-offline-symbolic", "state-offline", gettext("Failed")),
-        Verdict::Skipped => ("firezone-unknown-symbolic", "dim-label", gettext("Not known")),
+        Verdict::Skipped => ("firezone-unknown-symbolic", "dim-label", gettext("Skipped")),
     };
     let evidence = translated(&check.evidence);
     CheckRow {
@@ -119,8 +119,8 @@ fn heading(text: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// What a check says, in the user's language if it is known there. Nothing stays nothing: translations keep their own
-/// description under it.
+/// The translation of a check's text, if there is one. An empty text stays empty: gettext would return the catalogue's
+/// header.
 fn translated(text: &str) -> String {
     if text.is_empty() { String::new() } else { gettext(text) }
 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worst_comes_first_and_says_what_to_do() {
+    fn most_severe_results_come_first_with_their_remedy() {
         let checks = vec![
             check("a", Verdict::Ok),
             check("b", Verdict::Warning),
@@ -167,19 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn each_end_has_a_shape_and_a_word_of_its_own() {
-        let ends = [Verdict::Ok, Verdict::Warning, Verdict::Failed, Verdict::Skipped].map(|it| row(&check("x", it)));
-        for (index, end) in ends.iter().enumerate() {
-            assert!(ends.iter().skip(index + 1).all(|it| it.icon != end.icon && it.subtitle != end.subtitle));
+    fn each_result_has_its_own_icon_and_word() {
+        let rows = [Verdict::Ok, Verdict::Warning, Verdict::Failed, Verdict::Skipped].map(|it| row(&check("x", it)));
+        for (index, row) in rows.iter().enumerate() {
+            assert!(rows.iter().skip(index + 1).all(|it| it.icon != row.icon && it.subtitle != row.subtitle));
         }
     }
 
     #[test]
-    fn without_the_service_the_rest_is_still_looked_at_and_that_is_said() {
+    fn without_the_service_local_results_are_labelled_as_such() {
         let mut model = model(vec![check("a", Verdict::Failed)], true);
-        model.daemon = Daemon::Absent;
+        model.daemon = Daemon::NotRunning;
         let view = view(&model);
         assert_eq!((view.findings.len(), view.can_collect), (1, false));
-        assert!(view.text.contains("does not run"));
+        assert!(view.text.contains("not running"));
     }
 }

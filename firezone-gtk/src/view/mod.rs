@@ -1,9 +1,10 @@
-//! What is seen, as pure functions of the model. Nothing here knows GTK, and nothing here decides about the tunnel.
+//! What the app displays, as pure functions of the model. Nothing here knows GTK, and nothing here decides about the
+//! tunnel.
 //!
-//! * [`window`]    – which page, and what is on it
-//! * [`diagnostics`] – what may be wrong on this machine
-//! * [`resources`] – rows, their order and the search
-//! * [`settings`]  – settings of the daemon, who said so, and what may be changed
+//! * [`window`]    – the page of the main window, and its content
+//! * [`diagnostics`] – the results of the checks
+//! * [`resources`] – resource rows, their order and the search
+//! * [`settings`]  – the daemon's settings, their source, and whether they can be changed
 //! * [`tray`]      – icon and menu of the tray
 
 pub mod diagnostics;

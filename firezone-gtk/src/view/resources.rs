@@ -1,4 +1,4 @@
-//! Rows of the list of resources.
+//! Rows of the resource list.
 
 use dbus_api::Resource;
 use gettextrs::gettext;
@@ -6,46 +6,46 @@ use url::Url;
 
 use crate::{model::Model, strings};
 
-/// The kind of the resource that stands for all other traffic.
+/// The kind of the Internet resource.
 const INTERNET: &str = "internet";
 
-/// One resource, as it is shown.
+/// One resource, as displayed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Row {
-    /// Its identity.
+    /// Its ID.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Name or network, or what its description says instead.
+    /// Its DNS name or network.
     pub address: String,
-    /// What it is, in words.
+    /// Its kind, in words.
     pub kind: String,
-    /// What the administrator wrote about the address, if it is no link.
+    /// The administrator's description of the address, if it is not a link.
     pub description: String,
-    /// A link that opens it, or empty.
+    /// A link to open it, or empty.
     pub link: String,
-    /// Where it is, or empty.
+    /// Its site, or empty.
     pub site: String,
-    /// Whether its gateways are there: the daemon's code, for icon and style.
+    /// Its status: the daemon's code, for icon and style.
     pub status: String,
-    /// The same, in words.
+    /// Its status, in words.
     pub status_text: String,
-    /// Whether its packets go directly or through a relay, in words; empty if nobody knows.
+    /// Its path, direct or through a relay, in words; empty if not known.
     pub path: String,
-    /// Whether the user likes it.
+    /// Whether it is a favourite.
     pub is_favourite: bool,
 }
 
 impl Row {
-    /// All that a search looks at, ready to be looked through at each key that is pressed.
+    /// The text that a search is matched against. It is prepared once, so that each key press is cheap.
     #[must_use]
     pub fn key(&self) -> String {
-        // No needle has a line break, so none is found across two texts.
+        // A search text contains no line break, so it never matches across two fields.
         [&self.name, &self.address, &self.description, &self.site].map(String::as_str).join("\n").to_lowercase()
     }
 }
 
-/// What is searched for, as [`Row::key`] has it.
+/// A search text, normalized like [`Row::key`].
 #[must_use]
 pub fn needle(typed: &str) -> String {
     typed.trim().to_lowercase()
@@ -57,7 +57,7 @@ pub fn internet(model: &Model) -> Option<Row> {
     model.resources.iter().find(|it| it.kind == INTERNET).map(|it| row(model, it))
 }
 
-/// All others: favourites first, otherwise in the daemon's order.
+/// All other resources: favourites first, otherwise in the daemon's order.
 #[must_use]
 pub fn rows(model: &Model) -> Vec<Row> {
     let mut rows: Vec<Row> = model.resources.iter().filter(|it| it.kind != INTERNET).map(|it| row(model, it)).collect();
@@ -86,7 +86,7 @@ fn row(model: &Model, resource: &Resource) -> Row {
     }
 }
 
-/// A description that is a link a browser may open. Other schemes would let the portal start other programs.
+/// A description that is a web link. Other schemes would let the portal start other programs.
 pub(crate) fn link(description: &str) -> Option<String> {
     let url = Url::parse(description).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| url.into())
@@ -122,7 +122,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_internet_resource_is_no_row() {
+    fn internet_resource_is_not_a_row() {
         let internet_resource = Resource { kind: INTERNET.into(), id: "i".into(), ..Resource::default() };
         let model = model(vec![internet_resource, dns("1", "a")]);
         assert_eq!(rows(&model).len(), 1);
@@ -130,7 +130,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_description_is_a_link_only_if_a_browser_may_open_it() {
+    fn description_is_a_link_only_for_web_schemes() {
         for (description, is_link) in [
             ("https://wiki.example/", true),
             ("http://10.0.0.1:8080", true),
@@ -148,7 +148,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_path_is_that_of_the_resources_sites_and_told_in_words() {
+    fn path_is_shown_in_words_while_the_site_is_online() {
         let berlin = || vec!["Berlin".to_owned()];
         for (status, path, expected) in [
             ("online", "direct", "Connected directly"),
@@ -162,7 +162,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_search_looks_at_all_that_is_shown() {
+    fn search_matches_all_displayed_fields() {
         let row = rows(&model(vec![dns("1", "Wiki")])).remove(0);
         for (needle, found) in [("", true), ("wIkI", true), (" .EXAMPLE ", true), ("berlin", true), ("munich", false)] {
             assert_eq!(row.key().contains(&super::needle(needle)), found, "{needle}");

@@ -1,45 +1,45 @@
-//! Settings of the daemon: what they are, who said so, and what may be changed.
+//! The daemon's settings: their values, their source, and whether they can be changed.
 
 use dbus_api::Setting;
 use gettextrs::gettext;
 
 use crate::model::Model;
 
-/// One setting, as it is shown.
+/// One setting, as displayed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SettingRow {
-    /// As the daemon calls it.
+    /// The daemon's key.
     pub key: String,
-    /// As people call it.
+    /// The label.
     pub title: String,
-    /// What it is: as the daemon says it where it can be typed, otherwise in words.
+    /// The value: as the daemon writes it if it can be typed, otherwise in words.
     pub value: String,
-    /// Who said so.
+    /// Where the value comes from.
     pub source: String,
-    /// The same, whether it can be changed, and when a change counts.
+    /// The source, whether it can be changed, and when a change takes effect.
     pub note: String,
     /// How it is changed.
     pub editor: Editor,
-    /// Whether it was changed here, and can be made as if it had not been.
+    /// Whether it was changed by a user and can be reset to its default.
     pub can_reset: bool,
 }
 
 /// How a setting is changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Editor {
-    /// Not by this user, or by nobody here.
+    /// It cannot be changed here, or not by this user.
     Locked,
     /// On or off.
     Switch(bool),
-    /// One of these words of the daemon, of which this one is chosen.
+    /// One of these values of the daemon; the index is the selected one.
     Choice(&'static [&'static str], usize),
-    /// Any text; the daemon says if it makes no sense.
+    /// Free text; the daemon validates it.
     Text,
 }
 
-/// The ways of learning names that the daemon knows.
+/// The values of `dns-control`.
 const DNS_CONTROL: &[&str] = &["auto", "systemd-resolved", "etc-resolv-conf", "disabled"];
-/// In the order of the page; what is not here comes behind, by its key.
+/// The order of the settings. Unknown ones follow, sorted by key.
 const ORDER: [&str; 10] = [
     "name",
     "internet-resource",
@@ -53,7 +53,7 @@ const ORDER: [&str; 10] = [
     "token-path",
 ];
 
-/// All settings that the daemon tells, those that can be changed first.
+/// All settings of the daemon, those that can be changed first.
 #[must_use]
 pub fn rows(model: &Model) -> Vec<SettingRow> {
     let may_configure = model.session().is_some_and(|session| session.may_configure);
@@ -117,8 +117,8 @@ fn note(setting: &Setting, may_configure: bool) -> String {
     let source = source(setting);
     let lock = match (setting.locked, may_configure) {
         (true, _) => gettext("Locked"),
-        (false, false) => gettext("You may not change this"),
-        (false, true) if setting.change == "next-start" => gettext("Counts when the service starts again"),
+        (false, false) => gettext("You don't have permission to change this"),
+        (false, true) if setting.change == "next-start" => gettext("Takes effect after the service restarts"),
         (false, true) => String::new(),
     };
     if lock.is_empty() { source } else { format!("{source} · {lock}") }
@@ -126,26 +126,26 @@ fn note(setting: &Setting, may_configure: bool) -> String {
 
 fn title(key: &str) -> String {
     match key {
-        "api-url" => gettext("Portal"),
-        "auth-url" => gettext("Sign-in page"),
-        "account-slug" => gettext("Account for everybody"),
-        "token-path" => gettext("Token of this computer"),
-        "id" => gettext("Identity of this device"),
-        "name" => gettext("Name of this device"),
-        "dns-control" => gettext("How names are found"),
+        "api-url" => gettext("Portal URL"),
+        "auth-url" => gettext("Sign-in URL"),
+        "account-slug" => gettext("Account ID for all users"),
+        "token-path" => gettext("Token file"),
+        "id" => gettext("Device ID"),
+        "name" => gettext("Device name"),
+        "dns-control" => gettext("DNS control"),
         "internet-resource" => gettext("Internet resource at start"),
-        "log-filter" => gettext("What is logged"),
-        "max-partition-time" => gettext("Time without the portal"),
+        "log-filter" => gettext("Log filter"),
+        "max-partition-time" => gettext("Keep tunnel without portal for (e.g. 5m)"),
         other => other.to_owned(),
     }
 }
 
-/// A choice in words.
+/// A value of a choice, in words.
 #[must_use]
 pub fn choice(word: &str) -> String {
     match word {
         "auto" => gettext("Automatic"),
-        "disabled" => gettext("Leave names alone"),
+        "disabled" => gettext("Do not change DNS settings"),
         other => other.to_owned(),
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_administrator_said_is_shown_with_its_place_and_locked() {
+    fn administrators_setting_is_locked_and_shows_its_source() {
         let place = "/etc/dev.firezone.client/firezoned.toml:3";
         let row = rows(&model(true, &[("log-filter", "debug", place, true)])).remove(0);
         assert_eq!((row.editor, row.can_reset), (Editor::Locked, false));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_changed_has_a_fitting_editor() {
+    fn changeable_setting_has_a_matching_editor() {
         let settings = [
             ("internet-resource", "true", "", false),
             ("dns-control", "disabled", "", false),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_not_configure_sees_everything_and_changes_nothing() {
+    fn without_permission_all_settings_are_locked() {
         let rows = rows(&model(false, &[("name", "box", "", false), ("new-in-a-later-version", "1", "", false)]));
         assert!(rows.iter().all(|row| row.editor == Editor::Locked && !row.can_reset));
         assert_eq!(rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["name", "new-in-a-later-version"]);

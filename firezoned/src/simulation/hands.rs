@@ -6,28 +6,21 @@ use std::{
 };
 
 use model::PublicKey;
-
-use super::world::World;
 use session::{Account, Effect, Input, NamesRequest, Reason, Warning};
+
+use super::{scenario::Scenario, world::World};
 
 const TUNNEL_OPENS: Duration = Duration::from_millis(150);
 const TUNNEL_CLOSES: Duration = Duration::from_millis(100);
 const PORTAL_ANSWERS: Duration = Duration::from_millis(900);
 const PORTAL_SPEAKS: Duration = Duration::from_millis(950);
 const HOST_OBEYS: Duration = Duration::from_millis(120);
+/// How long after joining the portal a [`Scenario`] continues.
+const SCENARIO_CONTINUES: Duration = Duration::from_secs(3);
 /// How often something happens unasked.
 const BEAT: Duration = Duration::from_secs(3);
 /// How long the portal or the network is away.
 const OUTAGE: Duration = Duration::from_secs(5);
-
-/// How the portal receives a token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reception {
-    Welcome,
-    Condemned(Reason),
-    Silence,
-    Busy,
-}
 
 /// Everything that the session moves, made up. Driven like every machine here: what it announces by
 /// [`Self::poll_timeout`] comes from [`Self::poll_input`] once it is due.
@@ -35,7 +28,7 @@ enum Reception {
 pub(super) struct Hands {
     world: World,
     is_calm: bool,
-    reception: Reception,
+    scenario: Scenario,
     /// What will happen, in this order. Bounded: each effect adds a few, and whatever closes takes its own away.
     agenda: BTreeMap<(Instant, u64), (Scene, Input)>,
     entries: u64,
@@ -57,7 +50,7 @@ impl Hands {
         Self {
             world: World::new(resources, now),
             is_calm,
-            reception: Reception::Welcome,
+            scenario: Scenario::Connects,
             agenda: BTreeMap::new(),
             entries: 0,
             beat: None,
@@ -132,18 +125,14 @@ impl Hands {
     }
 
     fn open_tunnel(&mut self, account: &Account, now: Instant) {
-        let token = account.token.expose();
-        self.reception = match () {
-            () if token.contains("expired") => Reception::Condemned(Reason::TokenExpired),
-            () if token.contains("invalid") => Reception::Condemned(Reason::InvalidToken),
-            () if token.contains("unreachable") => Reception::Silence,
-            () if token.contains("busy") => Reception::Busy,
-            () => Reception::Welcome,
-        };
+        if let Some(input) = self.scenario.end() {
+            self.enter(now, Scene::Host, input);
+        }
+        self.scenario = Scenario::of(account.token.expose());
         self.strike(Scene::Tunnel);
         self.world.reset();
-        let outcome = match self.reception {
-            Reception::Busy => Input::TunnelFailed(Reason::TunBusy),
+        let outcome = match self.scenario {
+            Scenario::InterfaceBusy => Input::TunnelFailed(Reason::TunBusy),
             _ => Input::TunnelOpened(self.key()),
         };
         self.enter(now + TUNNEL_OPENS, Scene::Tunnel, outcome);
@@ -151,16 +140,20 @@ impl Hands {
 
     fn open_link(&mut self, now: Instant) {
         let answer = now + PORTAL_ANSWERS;
-        match self.reception {
-            Reception::Condemned(reason) => self.enter(answer, Scene::Link, Input::Ended(reason)),
-            Reception::Silence => self.enter(answer, Scene::Link, Input::Lost(Reason::PortalUnreachable)),
-            Reception::Welcome | Reception::Busy => {
-                self.enter(answer, Scene::Link, Input::Joined);
-                let speaks = now + PORTAL_SPEAKS;
-                self.enter(speaks, Scene::Link, Input::Interface(self.world.interface()));
-                self.enter(speaks, Scene::Link, Input::Resources(self.world.resources()));
-                self.enter(speaks, Scene::Link, Input::Devices(self.world.devices()));
+        let failure = self.scenario.instead_of_joining();
+        if !failure.is_empty() {
+            for input in failure {
+                self.enter(answer, Scene::Link, input);
             }
+            return;
+        }
+        self.enter(answer, Scene::Link, Input::Joined);
+        let speaks = now + PORTAL_SPEAKS;
+        self.enter(speaks, Scene::Link, Input::Interface(self.world.interface()));
+        self.enter(speaks, Scene::Link, Input::Resources(self.world.resources()));
+        self.enter(speaks, Scene::Link, Input::Devices(self.world.devices()));
+        if let Some(input) = self.scenario.after_joining() {
+            self.enter(speaks + SCENARIO_CONTINUES, Scene::Link, input);
         }
     }
 

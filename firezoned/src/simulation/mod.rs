@@ -4,9 +4,11 @@
 //! tunnel and no change of this machine, so it needs no privileges and refuses to have them.
 //!
 //! * [`hands`] – carry out the session's effects, as if; a pure machine
+//! * [`scenario`] – what happens to a session, chosen by a word in the token
 //! * [`world`] – what can be reached in the made-up account, and how
 
 mod hands;
+mod scenario;
 mod world;
 
 use std::{
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn any_token_signs_in_and_the_session_says_what_it_is() {
+    fn any_token_connects_with_a_simulation_warning() {
         let mut stage = Stage::new(true);
         stage.sign_in("whatever");
         stage.advance(Duration::from_secs(10));
@@ -250,23 +252,40 @@ mod tests {
     }
 
     #[test]
-    fn words_in_the_token_bring_about_what_goes_wrong() {
-        for (token, state, reason) in [
-            ("expired", State::SignedOut, "token_expired"),
-            ("invalid", State::SignedOut, "invalid_token"),
-            ("unreachable", State::Connecting, "portal_unreachable"),
-            ("busy", State::Connecting, "tun_busy"),
+    fn words_in_the_token_lead_to_each_phase() {
+        use dbus_api::{ConnectionProblem as Problem, NetworkProblem, Phase, Reason, SignOutCause};
+        for (token, expected) in [
+            ("whatever", Phase::Connected),
+            ("expired", Phase::SignedOut(Some(SignOutCause::TokenExpired))),
+            ("invalid", Phase::SignedOut(Some(SignOutCause::InvalidToken))),
+            ("revoked", Phase::SignedOut(Some(SignOutCause::TokenExpired))),
+            ("unreachable", Phase::Connecting(Some(Problem::PortalUnreachable))),
+            ("untrusted", Phase::Connecting(Some(Problem::PortalTls))),
+            ("lost", Phase::Reconnecting(Some(Problem::PortalUnreachable))),
+            ("intercepted", Phase::Reconnecting(Some(Problem::PortalTls))),
+            ("offline", Phase::WaitingForNetwork(NetworkProblem::NoNetwork)),
+            ("captive", Phase::WaitingForNetwork(NetworkProblem::CaptivePortal)),
+            ("suspended", Phase::WaitingForNetwork(NetworkProblem::Suspended)),
+            ("busy", Phase::Connecting(Some(Problem::TunBusy))),
         ] {
             let mut stage = Stage::new(true);
             stage.sign_in(token);
             stage.advance(Duration::from_secs(10));
-            let snapshot = stage.session.snapshot();
-            assert_eq!((snapshot.state.clone(), snapshot.reason_code()), (state, reason), "{token}");
+            let published = |snapshot: &Snapshot| {
+                let reason = Some(snapshot.reason_code()).filter(|code| !code.is_empty()).map(Reason::from);
+                Phase::new(&snapshot.state, reason.as_ref())
+            };
+            assert_eq!(published(stage.session.snapshot()), expected, "{token}");
+
+            // The next session does not inherit anything.
+            stage.sign_in("whatever");
+            stage.advance(Duration::from_secs(10));
+            assert_eq!(published(stage.session.snapshot()), Phase::Connected, "after {token}");
         }
     }
 
     #[test]
-    fn a_lively_session_shows_every_state_and_comes_back_from_each() {
+    fn running_simulation_enters_and_leaves_every_state() {
         let mut stage = Stage::new(false);
         stage.sign_in("whatever");
         stage.advance(Duration::from_secs(30 * 60));

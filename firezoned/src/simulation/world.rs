@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_as_many_resources_as_wished_in_the_tunnels_order() {
+    fn requested_number_of_resources_is_sorted_like_the_tunnels() {
         for count in [0, 1, 12, 1000] {
             let resources = World::new(count, Instant::now()).resources();
             assert_eq!(resources.len(), usize::from(count));

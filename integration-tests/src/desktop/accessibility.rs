@@ -1,5 +1,4 @@
-//! What assistive programs see of the desktop, and what they can do there: AT-SPI, spoken to the bus that they have for
-//! themselves.
+//! A client of the accessibility bus (AT-SPI): what screen readers see of the desktop, and what they can do.
 
 use std::{
     os::unix::net::UnixStream,
@@ -19,30 +18,30 @@ use zbus::{
 use super::vault::Vault;
 use crate::{netns::Host, process::eventually};
 
-/// Where every program has the root of its tree.
+/// The path of the root object of every program.
 const ROOT: &str = "/org/a11y/atspi/accessible/root";
-/// How deep a tree may be.
-const DEEPEST: usize = 64;
-/// How long a thing may take to appear.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Limit of a tree's depth.
+const MAX_DEPTH: usize = 64;
+/// Timeout of waiting for a widget.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The connection of an assistive program.
+/// A connection of an assistive program.
 pub struct Accessibility {
     pub(super) runtime: Runtime,
     pub(super) session: Connection,
     bus: Connection,
 }
 
-/// One thing on the screen.
+/// One accessible object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
-    /// What it is, as `button`.
+    /// Its role, for example `button`.
     pub role: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What is said beside its name.
+    /// Its description.
     pub description: String,
-    /// How far below the program it is.
+    /// Its depth below the program's root.
     pub depth: usize,
     states: u64,
     interfaces: Vec<String>,
@@ -50,18 +49,18 @@ pub struct Node {
     path: OwnedObjectPath,
 }
 
-/// What a thing is like at the moment; the numbers of AT-SPI.
+/// A state of an accessible object, with its AT-SPI number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Is {
     /// Switched on.
     Checked = 4,
-    /// Able to have the keyboard.
+    /// Can have the focus.
     Focusable = 11,
-    /// With the keyboard.
+    /// Has the focus.
     Focused = 12,
     /// Pressed in.
     Pressed = 20,
-    /// Able to do what it does.
+    /// Is enabled.
     Sensitive = 24,
 }
 
@@ -72,7 +71,7 @@ impl std::fmt::Debug for Accessibility {
 }
 
 impl Accessibility {
-    /// Finds the bus by the session bus of `user`, whose socket is at `session_bus` on `host`.
+    /// Connects to the accessibility bus of `user`, owner session bus is at `session_bus` on `host`.
     pub fn connect(host: &Host, user: &str, session_bus: &str) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let session = runtime.block_on(open(host, user, Path::new(session_bus)))?;
@@ -86,19 +85,19 @@ impl Accessibility {
         Ok(Self { runtime, session, bus })
     }
 
-    /// The user's keyring, by the same session bus.
+    /// The user's keyring, on the same session bus.
     #[must_use]
     pub fn vault(&self) -> Vault<'_> {
         Vault(self)
     }
 
-    /// Everything that a program shows or could show, from the outside in.
+    /// All accessible objects of a program, depth first.
     pub fn tree(&self, program: &str) -> anyhow::Result<Vec<Node>> {
         self.runtime.block_on(async {
             let mut nodes = Vec::new();
             let root = ROOT.try_into()?;
             for (bus_name, path) in children(&self.bus, "org.a11y.atspi.Registry", &root).await? {
-                // Whoever is leaving does not answer.
+                // A program that is quitting does not answer.
                 let Ok(node) = node(&self.bus, &bus_name, &path, 0).await else { continue };
                 if node.name == program {
                     walk(&self.bus, node, &mut nodes).await;
@@ -108,10 +107,10 @@ impl Accessibility {
         })
     }
 
-    /// Waits until a program shows something of this role and name.
+    /// Waits until a program shows an object with this role and name.
     pub fn find(&self, program: &str, role: &str, name: &str) -> anyhow::Result<Node> {
         let mut found = None;
-        let outcome = eventually(&format!("there is the {role} {name:?}"), PATIENCE, || {
+        let outcome = eventually(&format!("there is the {role} {name:?}"), TIMEOUT, || {
             found = self.tree(program).ok().and_then(|nodes| nodes.into_iter().find(|it| it.is_a(role, name)));
             found.is_some()
         });
@@ -125,34 +124,34 @@ impl Accessibility {
         }
     }
 
-    /// Waits until a program shows nothing of this role and name any more.
+    /// Waits until a program shows no object with this role and name.
     pub fn lose(&self, program: &str, role: &str, name: &str) -> anyhow::Result<()> {
-        eventually(&format!("the {role} {name:?} is gone"), PATIENCE, || {
+        eventually(&format!("the {role} {name:?} is gone"), TIMEOUT, || {
             self.tree(program).is_ok_and(|nodes| !nodes.iter().any(|it| it.is_a(role, name)))
         })
     }
 
-    /// Finds it and uses it.
+    /// Finds an object and activates it.
     pub fn click(&self, program: &str, role: &str, name: &str) -> anyhow::Result<()> {
         let node = self.find(program, role, name)?;
         self.act(&node)
     }
 
-    /// Does the first thing that it can do: a button is pressed, a switch is turned.
+    /// Performs an object's first action: presses a button, toggles a switch.
     pub fn act(&self, node: &Node) -> anyhow::Result<()> {
         let done: bool = self.call(node, "org.a11y.atspi.Action", "DoAction", 0_i32)?;
         anyhow::ensure!(done, "nothing happens with {node:?}");
         Ok(())
     }
 
-    /// Puts a text in place of the one that is there.
+    /// Replaces the text of an object.
     pub fn write(&self, node: &Node, text: &str) -> anyhow::Result<()> {
         let done: bool = self.call(node, "org.a11y.atspi.EditableText", "SetTextContents", text)?;
         anyhow::ensure!(done, "nothing can be written into {node:?}");
         Ok(())
     }
 
-    /// Hands links to a program as others of the session do, however long they are.
+    /// Sends links to a program over the session bus, with no limit of their length.
     pub fn send_link(&self, name: &str, path: &str, link: &str) -> anyhow::Result<()> {
         self.runtime.block_on(async {
             let program = proxy(&self.session, name, path, "org.freedesktop.Application").await?;
@@ -174,7 +173,7 @@ impl Accessibility {
 }
 
 impl Node {
-    /// Whether it is like that at the moment.
+    /// Whether it has this state.
     #[must_use]
     pub fn is(&self, state: Is) -> bool {
         self.states & 1 << (state as u8) != 0
@@ -186,14 +185,14 @@ impl Node {
         self.role == role && self.name == name
     }
 
-    /// Whether something can be done with it.
+    /// Whether it has this AT-SPI interface.
     #[must_use]
     pub fn can(&self, interface: &str) -> bool {
         self.interfaces.iter().any(|it| it.rsplit('.').next() == Some(interface))
     }
 }
 
-/// A tree for people.
+/// A readable form of a tree.
 #[must_use]
 pub fn describe(nodes: &[Node]) -> String {
     nodes
@@ -208,7 +207,8 @@ pub fn describe(nodes: &[Node]) -> String {
         .collect()
 }
 
-/// Buses let only their user in. The kernel remembers who opened a socket, which is a thread that is the user for that.
+/// A bus accepts only its user. The kernel stores the credentials of the thread that connects, so this thread becomes
+/// the user.
 pub(super) async fn open(host: &Host, user: &str, path: &Path) -> anyhow::Result<Connection> {
     let user = host.program("id -u").arg(user).check()?.text().trim().parse()?;
     let socket = host.in_files(|| -> anyhow::Result<UnixStream> {
@@ -254,7 +254,7 @@ async fn node(bus: &Connection, program: &str, path: &OwnedObjectPath, depth: us
         proxy.get_property("Name"),
         proxy.get_property("Description"),
     )?;
-    // What it is called differs between versions of the library.
+    // The role's name differs between versions of the library.
     if role.ends_with(" button") {
         "button".clone_into(&mut role);
     }
@@ -271,12 +271,12 @@ async fn node(bus: &Connection, program: &str, path: &OwnedObjectPath, depth: us
     })
 }
 
-/// Depth first. Things that disappear meanwhile are left out.
+/// Depth first. Objects that disappear meanwhile are left out.
 async fn walk(bus: &Connection, node: Node, nodes: &mut Vec<Node>) {
     let below = children(bus, &node.program, &node.path).await.unwrap_or_default();
     let depth = node.depth + 1;
     nodes.push(node);
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return;
     }
     for (program, path) in below {

@@ -1,6 +1,6 @@
-//! The desktop of a person on the client: display, session bus, keyring, a browser, and the app as it is installed.
+//! The desktop of a user on the client: display, session bus, keyring, browser, and the installed app.
 //!
-//! Everything is real but the browser, which is a script that does what a person would do, and the screen.
+//! Everything is real except the browser, which is a script, and the display.
 
 pub mod accessibility;
 pub mod shell;
@@ -24,13 +24,13 @@ use crate::{
     stand::Stand,
 };
 
-/// How long anything at the desktop may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-/// What the app calls itself to assistive programs.
+/// Timeout of everything at the desktop.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+/// The app's name on the accessibility bus.
 pub const APP: &str = "firezone-gtk";
-/// Whose desktop it is.
+/// The user of the desktop.
 pub const USER: &str = "anna";
-/// Where everything of the user is.
+/// The user's home and runtime directory.
 pub const HOME: &str = "/run/anna";
 
 const BUS: &str = "/run/anna/bus";
@@ -39,57 +39,65 @@ const BROWSER: &str = include_str!("browser.sh");
 const BROWSER_ENTRY: &str = "[Desktop Entry]\nType=Application\nName=Browser\nExec=/run/anna/browser %u\n";
 const DEFAULTS: &str = "[Default Applications]\nx-scheme-handler/http=browser.desktop\n";
 
-/// A session of somebody who has just logged in.
+/// The session of a user who has just logged in.
 #[derive(Debug)]
 pub struct Desktop {
-    /// The app, once it was started.
+    /// The app, if it was started.
     app: Option<Running>,
     keyring: Option<Running>,
-    /// What every app has written that was started.
+    /// The logs of all started apps.
     logs: Vec<Arc<Log>>,
     /// The user's languages.
     language: String,
+    /// Whether the app uses a simulated daemon.
+    has_simulated_daemon: bool,
     _session: Vec<Running>,
 }
 
 impl Desktop {
-    /// Logs in. The keyring is open; the app does not run yet.
+    /// Logs in. The keyring is unlocked; the app is not running yet.
     pub fn log_in(stand: &Stand) -> anyhow::Result<Self> {
         let client = stand.client();
         client.program(&format!("install -d -o {USER} -m 0700 {HOME}")).check()?;
         install(stand)?;
-        furnish(stand)?;
+        create_user_files(stand)?;
         let display = client.program(&format!("Xvfb {DISPLAY} -nolisten tcp -screen 0 1024x800x24"));
         let display = display.as_user(USER).start("xvfb", stand.logs.open("xvfb"))?;
-        eventually("the display is there", PATIENCE, || exists(stand, "/tmp/.X11-unix/X99"))?;
+        eventually("the display is there", TIMEOUT, || exists(stand, "/tmp/.X11-unix/X99"))?;
         let bus = client.program(&format!("dbus-daemon --session --nofork --nopidfile --address=unix:path={BUS}"));
         let bus = at_desktop(bus).start("session-bus", stand.logs.open("session-bus"))?;
-        eventually("the session bus is there", PATIENCE, || exists(stand, BUS))?;
-        let mut desktop =
-            Self { app: None, keyring: None, logs: Vec::new(), language: String::new(), _session: vec![display, bus] };
+        eventually("the session bus is there", TIMEOUT, || exists(stand, BUS))?;
+        let mut desktop = Self {
+            app: None,
+            keyring: None,
+            logs: Vec::new(),
+            language: String::new(),
+            has_simulated_daemon: false,
+            _session: vec![display, bus],
+        };
         desktop.open_keyring(stand)?;
         Ok(desktop)
     }
 
-    /// Starts a keyring, and opens it with the password of the login.
+    /// Starts the keyring, and unlocks it with the login password.
     pub fn open_keyring(&mut self, stand: &Stand) -> anyhow::Result<()> {
         let keyring = stand.client().program("gnome-keyring-daemon --foreground --components=secrets --unlock");
         let keyring = at_desktop(keyring).input("the password of the login");
         self.keyring = Some(keyring.start("gnome-keyring", stand.logs.open("gnome-keyring"))?);
-        eventually("the keyring is there", PATIENCE, || owns(stand, "org.freedesktop.secrets"))
+        eventually("the keyring is there", TIMEOUT, || owns(stand, "org.freedesktop.secrets"))
     }
 
-    /// The process of the keyring.
+    /// The keyring's process.
     pub fn keyring(&mut self) -> anyhow::Result<&mut Running> {
-        self.keyring.as_mut().context("nobody has opened a keyring")
+        self.keyring.as_mut().context("no keyring was started")
     }
 
-    /// The user speaks another language from the next start of the app on.
-    pub fn speak(&mut self, language: &str) {
+    /// Changes the user's language, from the next start of the app on.
+    pub fn set_language(&mut self, language: &str) {
         language.clone_into(&mut self.language);
     }
 
-    /// From the next start of the app on, nobody knows its settings.
+    /// Removes the settings schema, from the next start of the app on.
     pub fn remove_schema(stand: &Stand) -> anyhow::Result<()> {
         stand
             .client()
@@ -99,29 +107,48 @@ impl Desktop {
         Ok(())
     }
 
+    /// Starts a simulated daemon on the session bus. The app finds it there from its next start on.
+    pub fn simulate_daemon(&mut self, stand: &Stand) -> anyhow::Result<Running> {
+        self.has_simulated_daemon = true;
+        let daemon = at_desktop(stand.client().program("firezoned --sim --sim-calm"));
+        let daemon = daemon.start("simulated", stand.logs.open("simulated"))?;
+        eventually("the simulated daemon is on the session bus", TIMEOUT, || owns(stand, "dev.firezone.Client"))?;
+        Ok(daemon)
+    }
+
+    /// Signs in to the simulated daemon. A word in the token selects what happens to the session.
+    pub fn sign_in_simulated(&self, stand: &Stand, token: &str) -> anyhow::Result<()> {
+        let program = at_desktop(stand.client().program("firezonectl sign-in --token-stdin"));
+        on_simulated_system_bus(program).input(token).check()?;
+        Ok(())
+    }
+
     /// Starts the app, with or without its window.
     pub fn start_app(&mut self, stand: &Stand, arguments: &[&str]) -> anyhow::Result<()> {
         let program = arguments.iter().fold(stand.client().program("firezone-gtk"), |program, it| program.arg(*it));
-        let program = program.env("LANGUAGE", &self.language);
+        let mut program = program.env("LANGUAGE", &self.language);
+        if self.has_simulated_daemon {
+            program = on_simulated_system_bus(program);
+        }
         let log = stand.logs.open("firezone-gtk");
         self.logs.push(Arc::clone(&log));
         self.app = Some(at_desktop(program).start("firezone-gtk", log)?);
-        eventually("the app is on the session bus", PATIENCE, || self.describe(stand).is_ok())
+        eventually("the app is on the session bus", TIMEOUT, || self.describe(stand).is_ok())
     }
 
-    /// What the libraries have had to complain about.
+    /// Warnings of the libraries in the logs of all started apps.
     #[must_use]
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn library_warnings(&self) -> Vec<String> {
         let texts = self.logs.iter().map(|log| log.text());
         let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
         lines.filter(|line| line.contains("-WARNING **") || line.contains("-CRITICAL **")).collect()
     }
 
-    /// Ends the app without a word.
+    /// Kills the app.
     pub fn kill_app(&mut self) -> anyhow::Result<()> {
         if let Some(mut app) = self.app.take() {
             app.signal(nix::sys::signal::Signal::SIGKILL)?;
-            app.wait(PATIENCE)?;
+            app.wait(TIMEOUT)?;
         }
         Ok(())
     }
@@ -131,18 +158,18 @@ impl Desktop {
         self.app.as_mut().context("the app was not started")
     }
 
-    /// Does what a click on a button or a line of the tray does.
+    /// Activates an action of the app.
     pub fn act(&self, stand: &Stand, action: &str) -> anyhow::Result<()> {
         call(stand, "org.gtk.Actions.Activate").arg(action).arg("[]").arg("{}").check()?;
         Ok(())
     }
 
-    /// The actions, with what is enabled and switched on.
+    /// All actions of the app, with their state.
     pub fn describe(&self, stand: &Stand) -> anyhow::Result<String> {
         Ok(call(stand, "org.gtk.Actions.DescribeAll").check()?.text())
     }
 
-    /// Opens a link as a browser does that was asked to.
+    /// Opens a link as a browser does.
     pub fn open_link(&self, stand: &Stand, link: &str) -> anyhow::Result<()> {
         at_desktop(stand.client().program("gio open").arg(link)).check()?;
         Ok(())
@@ -154,7 +181,7 @@ impl Desktop {
         Ok(())
     }
 
-    /// The keyring goes, and none comes: nothing of this machine serves one.
+    /// Removes the keyring, and prevents the bus from starting another.
     pub fn remove_keyring(&mut self, stand: &Stand) -> anyhow::Result<()> {
         const SERVICE: &str = "/usr/share/dbus-1/services/org.freedesktop.secrets.service";
         stand.client().program("mount --bind /dev/null").arg(SERVICE).check()?;
@@ -163,23 +190,23 @@ impl Desktop {
         at_desktop(stand.client().program(reload)).check()?;
         if let Some(mut keyring) = self.keyring.take() {
             keyring.signal(nix::sys::signal::Signal::SIGKILL)?;
-            keyring.wait(PATIENCE)?;
+            keyring.wait(TIMEOUT)?;
         }
-        eventually("the keyring is gone", PATIENCE, || !owns(stand, "org.freedesktop.secrets"))
+        eventually("the keyring is gone", TIMEOUT, || !owns(stand, "org.freedesktop.secrets"))
     }
 
-    /// A shell with notifications, and with a tray if it is told so.
+    /// A desktop shell that displays notifications, and a tray on request.
     pub fn shell(&self, stand: &Stand) -> anyhow::Result<Shell> {
         Shell::connect(stand.client(), USER, BUS)
     }
 
-    /// What assistive programs see.
+    /// A connection to the accessibility bus.
     pub fn accessibility(&self, stand: &Stand) -> anyhow::Result<Accessibility> {
         Accessibility::connect(stand.client(), USER, BUS)
     }
 }
 
-/// Runs a program at the desktop.
+/// Runs a program in the session.
 pub fn at_desktop(program: Program<'_>) -> Program<'_> {
     program
         .env("HOME", HOME)
@@ -193,13 +220,18 @@ pub fn at_desktop(program: Program<'_>) -> Program<'_> {
         .as_user(USER)
 }
 
-/// Calls a method of the app, as another program of the session.
+/// The session bus in place of the system bus.
+fn on_simulated_system_bus(program: Program<'_>) -> Program<'_> {
+    program.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={BUS}"))
+}
+
+/// Calls a method of the app on the session bus.
 pub fn call<'a>(stand: &'a Stand, method: &str) -> Program<'a> {
     let call = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method";
     at_desktop(stand.client().program(call)).arg(method)
 }
 
-/// Whether somebody owns a name on the session bus.
+/// Whether a name on the session bus has an owner.
 #[must_use]
 pub fn owns(stand: &Stand, name: &str) -> bool {
     let call = "gdbus call --session --dest org.freedesktop.DBus --object-path /org/freedesktop/DBus \
@@ -207,9 +239,9 @@ pub fn owns(stand: &Stand, name: &str) -> bool {
     at_desktop(stand.client().program(call).arg(name)).run().is_ok_and(|answer| answer.text().contains("true"))
 }
 
-/// Whether the keyring has something of ours.
+/// Whether the keyring contains our item.
 #[must_use]
-pub fn keeps_something(stand: &Stand) -> bool {
+pub fn keyring_has_our_item(stand: &Stand) -> bool {
     let search = "gdbus call --session --dest org.freedesktop.secrets --object-path /org/freedesktop/secrets \
                   --method org.freedesktop.Secret.Service.SearchItems";
     let search = stand.client().program(search).arg("{'application': 'dev.firezone.Client'}");
@@ -224,15 +256,15 @@ fn data() -> PathBuf {
     Path::new(FILES).join("installed/usr/share")
 }
 
-/// Installs what belongs to the app beside its program, as `make install` does on the machine that it is for.
+/// Installs the app's data files, as `make install` does.
 fn install(stand: &Stand) -> anyhow::Result<()> {
     let make = stand.client().program("make --silent install-gtk-data");
     make.arg(format!("--directory={}", source_dir().display())).arg(format!("PREFIX={FILES}/installed/usr")).check()?;
     Ok(())
 }
 
-/// The user's own files: the browser, and that it is the default.
-fn furnish(stand: &Stand) -> anyhow::Result<()> {
+/// Creates the user's files: the browser, and the default applications.
+fn create_user_files(stand: &Stand) -> anyhow::Result<()> {
     let client = stand.client();
     client.program(&format!("mkdir -p {HOME}/.config {HOME}/.local/share/applications")).as_user(USER).check()?;
     client.write(&format!("{HOME}/browser"), BROWSER)?;

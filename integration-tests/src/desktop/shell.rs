@@ -1,5 +1,4 @@
-//! What a desktop's shell does for programs: it shows their icons in a tray, and their notifications. This one shows nothing,
-//! but remembers what it was told, and clicks when a story says so.
+//! A desktop shell for tests: it accepts tray icons and notifications, records them, and clicks on request.
 
 use std::{
     collections::HashMap,
@@ -18,29 +17,29 @@ const NOTIFICATIONS_PATH: &str = "/org/freedesktop/Notifications";
 const WATCHER: &str = "org.kde.StatusNotifierWatcher";
 const WATCHER_PATH: &str = "/StatusNotifierWatcher";
 
-/// A notification, as a program has sent it.
+/// A notification, as received.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Notice {
-    /// What the shell calls it.
+    /// Its ID.
     pub id: u32,
-    /// The program, by its own word.
+    /// The program's name.
     pub program: String,
     /// The first line.
     pub title: String,
     /// All the rest.
     pub body: String,
-    /// Identities and labels of what can be done, in turn.
+    /// IDs and labels of its actions, alternating.
     pub actions: Vec<String>,
-    /// Whether it was taken back.
+    /// Whether it was withdrawn.
     pub is_withdrawn: bool,
 }
 
-/// The shell. It has a tray only while it is told to.
+/// The shell. It has a tray only on request.
 #[derive(Debug)]
 pub struct Shell {
     runtime: Runtime,
     bus: Connection,
-    told: Arc<Mutex<Vec<Notice>>>,
+    received: Arc<Mutex<Vec<Notice>>>,
 }
 
 #[derive(Debug)]
@@ -50,32 +49,32 @@ struct Notifications(Arc<Mutex<Vec<Notice>>>);
 struct Watcher(Vec<String>);
 
 impl Shell {
-    /// Joins the session of `user` whose bus is at `session_bus` on `host`.
+    /// Joins the session of `user`, owner bus is at `session_bus` on `host`.
     pub fn connect(host: &Host, user: &str, session_bus: &str) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let told = Arc::<Mutex<Vec<Notice>>>::default();
+        let received = Arc::<Mutex<Vec<Notice>>>::default();
         let bus = runtime.block_on(async {
             let bus = open(host, user, Path::new(session_bus)).await?;
-            bus.object_server().at(NOTIFICATIONS_PATH, Notifications(Arc::clone(&told))).await?;
+            bus.object_server().at(NOTIFICATIONS_PATH, Notifications(Arc::clone(&received))).await?;
             bus.object_server().at(WATCHER_PATH, Watcher::default()).await?;
             bus.request_name(NOTIFICATIONS).await?;
             anyhow::Ok(bus)
         })?;
-        Ok(Self { runtime, bus, told })
+        Ok(Self { runtime, bus, received })
     }
 
-    /// From now on there is a tray.
+    /// Shows the tray.
     pub fn show_tray(&self) -> anyhow::Result<()> {
         Ok(self.runtime.block_on(self.bus.request_name(WATCHER))?)
     }
 
-    /// From now on there is none.
+    /// Hides the tray.
     pub fn hide_tray(&self) -> anyhow::Result<()> {
         self.runtime.block_on(self.bus.release_name(WATCHER))?;
         Ok(())
     }
 
-    /// What is in the tray, by its names on the bus, or was there before.
+    /// The bus names of all items that were ever registered.
     pub fn tray(&self) -> anyhow::Result<Vec<String>> {
         self.runtime.block_on(async {
             let watcher = self.bus.object_server().interface::<_, Watcher>(WATCHER_PATH).await?;
@@ -83,18 +82,18 @@ impl Shell {
         })
     }
 
-    /// Everything that was notified.
+    /// All received notifications.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Clicks on a notification, and not on one of its buttons.
+    /// Activates a notification's default action.
     pub fn click(&self, id: u32) -> anyhow::Result<()> {
-        let said = (id, "default");
-        let nobody = None::<BusName<'_>>;
-        let said = self.bus.emit_signal(nobody, NOTIFICATIONS_PATH, NOTIFICATIONS, "ActionInvoked", &said);
-        Ok(self.runtime.block_on(said)?)
+        let arguments = (id, "default");
+        let destination = None::<BusName<'_>>;
+        let sent = self.bus.emit_signal(destination, NOTIFICATIONS_PATH, NOTIFICATIONS, "ActionInvoked", &arguments);
+        Ok(self.runtime.block_on(sent)?)
     }
 }
 
@@ -112,16 +111,16 @@ impl Notifications {
         _hints: HashMap<String, OwnedValue>,
         _timeout: i32,
     ) -> u32 {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = u32::try_from(told.len()).unwrap_or(u32::MAX) + 1;
+        let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = u32::try_from(received.len()).unwrap_or(u32::MAX) + 1;
         let id = if replaces == 0 { next } else { replaces };
-        told.push(Notice { id, program, title, body, actions, is_withdrawn: false });
+        received.push(Notice { id, program, title, body, actions, is_withdrawn: false });
         id
     }
 
     fn close_notification(&self, id: u32) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.iter_mut().filter(|it| it.id == id).for_each(|it| it.is_withdrawn = true);
+        let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter_mut().filter(|it| it.id == id).for_each(|it| it.is_withdrawn = true);
     }
 
     fn get_capabilities(&self) -> Vec<String> {
@@ -129,7 +128,7 @@ impl Notifications {
     }
 
     fn get_server_information(&self) -> (String, String, String, String) {
-        ("shell".to_owned(), "stories".to_owned(), "1".to_owned(), "1.2".to_owned())
+        ("shell".to_owned(), "tests".to_owned(), "1".to_owned(), "1.2".to_owned())
     }
 }
 

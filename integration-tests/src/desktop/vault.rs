@@ -1,5 +1,5 @@
-//! The user's keyring from the side: what is in it, and whether it is locked. Items of the existing client can be put in as
-//! that client left them.
+//! The content of the user's keyring, and its lock. Items of the official client can be added in that client's
+//! formats.
 
 use std::collections::HashMap;
 
@@ -14,34 +14,34 @@ const SERVICE: &str = "org.freedesktop.secrets";
 const PATH: &str = "/org/freedesktop/secrets";
 const SERVICE_INTERFACE: &str = "org.freedesktop.Secret.Service";
 const COLLECTION_INTERFACE: &str = "org.freedesktop.Secret.Collection";
-/// Where gnome-keyring makes collections with a password that is told, and asks nobody.
-const WITHOUT_QUESTIONS: &str = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface";
-/// The collection that the login opens.
+/// The interface with which gnome-keyring creates collections without a prompt.
+const PROMPTLESS_INTERFACE: &str = "org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface";
+/// The collection that is unlocked at login.
 const LOGIN: &str = "/org/freedesktop/secrets/collection/login";
 
-/// By what our item is found, and by what those of the existing client are.
+/// Attributes of our item, and of the official client's.
 const OURS: (&str, &str) = ("application", "dev.firezone.Client");
-const THEIRS: (&str, &str) = ("username", "dev.firezone.client/token");
+const OFFICIAL_CLIENT: (&str, &str) = ("username", "dev.firezone.client/token");
 
-/// Session, parameters, value, type: how secrets travel.
+/// A secret in transit: session, parameters, value, type.
 type Secret<'a> = (ObjectPath<'a>, Vec<u8>, Vec<u8>, &'a str);
 
-/// How the existing client has kept its token.
+/// The official client's format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// Since 1.5.10.
     New,
-    /// Up to 1.5.9: in a collection of its own.
+    /// Up to 1.5.9: in a separate collection.
     Old,
 }
 
-/// Whose items.
+/// The owner of items.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whose {
+pub enum Owner {
     /// Ours.
     Ours,
-    /// Those of the existing client.
-    Theirs,
+    /// The official client.
+    OfficialClient,
 }
 
 /// The keyring.
@@ -49,16 +49,16 @@ pub enum Whose {
 pub struct Vault<'a>(pub(super) &'a Accessibility);
 
 impl Vault<'_> {
-    /// Keeps a token as the existing client does.
-    pub fn keep_theirs(&self, format: Format, token: &str) -> anyhow::Result<()> {
-        self.0.runtime.block_on(keep_theirs(&self.0.session, format, token))
+    /// Stores a token as the official client does.
+    pub fn store_for_official_client(&self, format: Format, token: &str) -> anyhow::Result<()> {
+        self.0.runtime.block_on(store_for_official_client(&self.0.session, format, token))
     }
 
-    /// How many items there are, locked or not.
-    pub fn count(&self, whose: Whose) -> anyhow::Result<usize> {
-        let attribute = match whose {
-            Whose::Ours => OURS,
-            Whose::Theirs => THEIRS,
+    /// The number of items, locked or not.
+    pub fn count(&self, owner: Owner) -> anyhow::Result<usize> {
+        let attribute = match owner {
+            Owner::Ours => OURS,
+            Owner::OfficialClient => OFFICIAL_CLIENT,
         };
         self.0.runtime.block_on(async {
             let service = proxy(&self.0.session, SERVICE, PATH, SERVICE_INTERFACE).await?;
@@ -68,7 +68,7 @@ impl Vault<'_> {
         })
     }
 
-    /// Locks what the login had opened.
+    /// Locks the login collection.
     pub fn lock(&self) -> anyhow::Result<()> {
         self.0.runtime.block_on(async {
             let service = proxy(&self.0.session, SERVICE, PATH, SERVICE_INTERFACE).await?;
@@ -80,7 +80,7 @@ impl Vault<'_> {
     }
 }
 
-async fn keep_theirs(bus: &Connection, format: Format, token: &str) -> anyhow::Result<()> {
+async fn store_for_official_client(bus: &Connection, format: Format, token: &str) -> anyhow::Result<()> {
     let service = proxy(bus, SERVICE, PATH, SERVICE_INTERFACE).await?;
     let opened: (OwnedValue, OwnedObjectPath) = service.call("OpenSession", &("plain", Value::from(""))).await?;
     let secret = |value: &str, kind: &'static str| -> anyhow::Result<Secret<'_>> {
@@ -91,11 +91,11 @@ async fn keep_theirs(bus: &Connection, format: Format, token: &str) -> anyhow::R
             ObjectPath::try_from(LOGIN)?.into(),
             "keyring:dev.firezone.client/token@",
             "application/octet-stream",
-            HashMap::from([("service", ""), THEIRS]),
+            HashMap::from([("service", ""), OFFICIAL_CLIENT]),
         ),
         Format::Old => {
-            let makes = proxy(bus, SERVICE, PATH, WITHOUT_QUESTIONS).await?;
-            let label = HashMap::from([("org.freedesktop.Secret.Collection.Label", Value::from(THEIRS.1))]);
+            let makes = proxy(bus, SERVICE, PATH, PROMPTLESS_INTERFACE).await?;
+            let label = HashMap::from([("org.freedesktop.Secret.Collection.Label", Value::from(OFFICIAL_CLIENT.1))]);
             let made: OwnedObjectPath =
                 makes.call("CreateWithMasterPassword", &(label, secret("another password", "text/plain")?)).await?;
             (
@@ -104,7 +104,7 @@ async fn keep_theirs(bus: &Connection, format: Format, token: &str) -> anyhow::R
                 "text/plain",
                 HashMap::from([
                     ("service", ""),
-                    THEIRS,
+                    OFFICIAL_CLIENT,
                     ("target", "dev.firezone.client/token"),
                     ("application", "rust-keyring"),
                 ]),

@@ -1,70 +1,70 @@
-//! A whole life at the desktop, by what assistive programs see and do.
+//! A complete session at the desktop, through the accessibility bus.
 
 use integration_tests::{
     account::{ACCOUNT, ACTOR, AUTH_URL, WIKI, dns_resource},
     bus,
-    desktop::{APP, PATIENCE, accessibility::Is, keeps_something},
+    desktop::{APP, TIMEOUT, accessibility::Is, keyring_has_our_item},
     portal::config::Resource,
     process::eventually,
 };
 use nix::sys::signal::Signal;
 
-use super::{at_the_desktop, is, property};
+use super::{property, wait_for_state, with_desktop};
 
-const SIGN_IN: &str = "Sign in with the browser";
+const SIGN_IN: &str = "Sign In with Browser";
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_person_signs_in_with_the_browser_uses_what_is_there_and_signs_out() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let mut daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
 
-        // Without an account the portal asks for it. The browser finds its way back by the desktop's own rules.
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
-        person.find(APP, "label", &format!("{ACTOR} at {ACCOUNT}"))?;
-        person.find(APP, "label", "Company wiki")?;
-        person.find(APP, "label", "wiki.corp.example")?;
-        person.lose(APP, "button", SIGN_IN)?;
+        // Without an account ID the portal asks for it. The desktop passes the callback to the app.
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
+        screen.find(APP, "label", &format!("{ACTOR} at {ACCOUNT}"))?;
+        screen.find(APP, "label", "Company wiki")?;
+        screen.find(APP, "label", "wiki.corp.example")?;
+        screen.lose(APP, "button", SIGN_IN)?;
 
-        // A search shows what is searched for, and nothing else.
-        person.click(APP, "button", "Search resources")?;
-        let search = person.find(APP, "search box", "Search resources")?;
-        person.write(&search, "lab")?;
-        person.lose(APP, "label", "Company wiki")?;
-        person.find(APP, "label", "Lab")?;
-        person.write(&search, "nothing like that")?;
-        person.find(APP, "label", "Nothing found")?;
-        person.write(&search, "wiki")?;
-        person.find(APP, "label", "Company wiki")?;
+        // A search shows only matching resources.
+        screen.click(APP, "button", "Search Resources")?;
+        let search = screen.find(APP, "search box", "Search Resources")?;
+        screen.write(&search, "lab")?;
+        screen.lose(APP, "label", "Company wiki")?;
+        screen.find(APP, "label", "Lab")?;
+        screen.write(&search, "nothing like that")?;
+        screen.find(APP, "label", "No Results")?;
+        screen.write(&search, "wiki")?;
+        screen.find(APP, "label", "Company wiki")?;
 
-        // What is copied can be pasted.
-        person.lose(APP, "label", "Lab")?;
-        person.click(APP, "button", "Copy the address")?;
-        person.find(APP, "label", "Copied")?;
-        person.write(&search, "")?;
+        // A copied address can be pasted.
+        screen.lose(APP, "label", "Lab")?;
+        screen.click(APP, "button", "Copy Address")?;
+        screen.find(APP, "label", "Copied")?;
+        screen.write(&search, "")?;
         desktop.press(stand, "ctrl+f")?;
-        let has_keyboard = || person.find(APP, "search box", "Search resources").is_ok_and(|it| it.is(Is::Focused));
-        eventually("the search has the keyboard", PATIENCE, has_keyboard)?;
+        let has_keyboard = || screen.find(APP, "search box", "Search Resources").is_ok_and(|it| it.is(Is::Focused));
+        eventually("the search has the keyboard", TIMEOUT, has_keyboard)?;
         desktop.press(stand, "ctrl+v")?;
-        person.lose(APP, "label", "Lab")?;
-        person.find(APP, "label", "Company wiki")?;
-        person.write(&search, "")?;
+        screen.lose(APP, "label", "Lab")?;
+        screen.find(APP, "label", "Company wiki")?;
+        screen.write(&search, "")?;
 
-        // A switch shows what is, whoever turned it.
+        // The switch shows the current state, whichever program changed it.
         let switch = |is_on: bool| {
-            let is_so = || person.find(APP, "switch", "Internet").is_ok_and(|it| it.is(Is::Checked) == is_on);
-            eventually(&format!("the switch is on: {is_on}"), PATIENCE, is_so)
+            let is_so = || screen.find(APP, "switch", "Internet").is_ok_and(|it| it.is(Is::Checked) == is_on);
+            eventually(&format!("the switch is on: {is_on}"), TIMEOUT, is_so)
         };
         switch(false)?;
-        person.click(APP, "switch", "Internet")?;
+        screen.click(APP, "switch", "Internet")?;
         switch(true)?;
         assert_eq!(property(stand, "InternetResourceActive"), "b true");
         stand.ctl("anna", "internet off").check()?;
         switch(false)?;
 
-        // What the portal changes is there at once.
+        // A change in the portal is shown at once.
         stand.portal(
             "PUT",
             &format!("/resources/{WIKI}"),
@@ -73,39 +73,39 @@ fn a_person_signs_in_with_the_browser_uses_what_is_there_and_signs_out() -> anyh
                 ..dns_resource("Company encyclopaedia", "wiki.corp.example")
             })?),
         )?;
-        person.find(APP, "label", "Company encyclopaedia")?;
+        screen.find(APP, "label", "Company encyclopaedia")?;
 
-        // A daemon that is killed and comes back is given the token again.
+        // A daemon that is killed and restarts gets the token again.
         daemon.signal(Signal::SIGKILL)?;
-        daemon.wait(PATIENCE)?;
-        eventually("nobody owns the name", PATIENCE, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
-        person.find(APP, "label", "The service is not running")?;
+        daemon.wait(TIMEOUT)?;
+        eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
+        screen.find(APP, "label", "The Service Is Not Running")?;
         let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
-        is(stand, "connected")?;
-        person.find(APP, "label", "Company encyclopaedia")?;
+        wait_for_state(stand, "connected")?;
+        screen.find(APP, "label", "Company encyclopaedia")?;
 
-        // An app that is killed changes nothing, and finds everything as it was.
+        // An app that is killed and restarts shows the same session.
         desktop.kill_app()?;
         assert_eq!(property(stand, "State"), "s \"connected\"");
         desktop.start_app(stand, &[])?;
-        person.find(APP, "label", &format!("{ACTOR} at {ACCOUNT}"))?;
+        screen.find(APP, "label", &format!("{ACTOR} at {ACCOUNT}"))?;
 
-        // Both away: the keyring remembers, and nobody is asked.
+        // Without session and app, the token in the keyring signs in again without a prompt.
         stand.ctl("anna", "disconnect").check()?;
-        is(stand, "signed-out")?;
+        wait_for_state(stand, "signed-out")?;
         desktop.kill_app()?;
         desktop.start_app(stand, &[])?;
-        is(stand, "connected")?;
+        wait_for_state(stand, "connected")?;
 
-        // Signing out forgets the token, for the next start too.
-        person.click(APP, "button", "Sign out")?;
-        is(stand, "signed-out")?;
-        person.find(APP, "button", SIGN_IN)?;
-        person.lose(APP, "button", "Connect")?;
+        // Signing out deletes the token; the next start shows the sign-in page.
+        screen.click(APP, "button", "Sign Out")?;
+        wait_for_state(stand, "signed-out")?;
+        screen.find(APP, "button", SIGN_IN)?;
+        screen.lose(APP, "button", "Connect")?;
         desktop.kill_app()?;
         desktop.start_app(stand, &[])?;
-        person.find(APP, "button", SIGN_IN)?;
-        person.lose(APP, "button", "Connect")?;
+        screen.find(APP, "button", SIGN_IN)?;
+        screen.lose(APP, "button", "Connect")?;
         assert_eq!(property(stand, "State"), "s \"signed-out\"");
         assert!(stand.traces()?.is_empty());
 
@@ -113,44 +113,44 @@ fn a_person_signs_in_with_the_browser_uses_what_is_there_and_signs_out() -> anyh
         log.retain(|letter| letter != '\r');
         assert_eq!(log, "opened\nchose an account\ncalls back\n");
         desktop.act(stand, "quit")?;
-        assert!(desktop.app()?.wait(PATIENCE)?.success());
+        assert!(desktop.app()?.wait(TIMEOUT)?.success());
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_silent_keyring_keeps_nobody_from_signing_in_and_out() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn hanging_keyring_does_not_block_sign_in_and_sign_out() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.keyring()?.signal(Signal::SIGSTOP)?;
         desktop.start_app(stand, &[])?;
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
 
-        // It is told when it answers again.
+        // The token is stored when the keyring responds.
         desktop.keyring()?.signal(Signal::SIGCONT)?;
-        eventually("the token is kept", PATIENCE, || keeps_something(stand))?;
+        eventually("the token is kept", TIMEOUT, || keyring_has_our_item(stand))?;
         desktop.keyring()?.signal(Signal::SIGSTOP)?;
-        person.click(APP, "button", "Sign out")?;
-        is(stand, "signed-out")?;
-        person.find(APP, "button", SIGN_IN)?;
+        screen.click(APP, "button", "Sign out")?;
+        wait_for_state(stand, "signed-out")?;
+        screen.find(APP, "button", SIGN_IN)?;
         desktop.keyring()?.signal(Signal::SIGCONT)?;
-        eventually("the token is forgotten", PATIENCE, || !keeps_something(stand))
+        eventually("the token is forgotten", TIMEOUT, || !keyring_has_our_item(stand))
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn links_that_somebody_made_up_change_nothing_and_the_app_says_why() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn forged_links_change_nothing_and_are_explained() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
-        person.find(APP, "button", SIGN_IN)?;
+        screen.find(APP, "button", SIGN_IN)?;
         let scheme = "firezone-fd0020211111";
         let good = "account_slug=a&actor_name=b&fragment=.c&state=d";
         let host = "handle_client_sign_in_callback";
-        let refused = "That link is not the end of a sign-in.";
+        let refused = "This is not a valid sign-in link.";
         for link in [
             format!("{scheme}://somebody_else?{good}"),
             format!("{scheme}://{host}/other?{good}"),
@@ -159,17 +159,17 @@ fn links_that_somebody_made_up_change_nothing_and_the_app_says_why() -> anyhow::
             format!("{scheme}://{host}?{good}&more={}", "x".repeat(1 << 16)),
         ] {
             desktop.open_link(stand, &link)?;
-            person.find(APP, "label", refused)?;
-            person.lose(APP, "label", refused)?;
+            screen.find(APP, "label", refused)?;
+            screen.lose(APP, "label", refused)?;
         }
-        // One that is longer than any argument of a program can be comes over the bus.
+        // A link that is too long for the arguments of a program arrives over the bus.
         let long = format!("{scheme}://{host}?{good}&more={}", "x".repeat(1 << 20));
-        person.send_link("dev.firezone.Gtk", "/dev/firezone/Gtk", &long)?;
-        person.find(APP, "label", refused)?;
-        // Nobody waits for this one.
+        screen.send_link("dev.firezone.Gtk", "/dev/firezone/Gtk", &long)?;
+        screen.find(APP, "label", refused)?;
+        // No sign-in is in progress for this one.
         desktop.open_link(stand, &format!("{scheme}://{host}?{good}"))?;
         desktop.describe(stand)?;
-        person.find(APP, "button", SIGN_IN)?;
+        screen.find(APP, "button", SIGN_IN)?;
         assert_eq!(property(stand, "State"), "s \"signed-out\"");
         assert!(desktop.app()?.is_running());
         Ok(())

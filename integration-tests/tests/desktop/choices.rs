@@ -1,8 +1,8 @@
-//! What the user has chosen lasts where the desktop keeps settings; where it cannot, the app works all the same.
+//! The user's settings persist in GSettings; without the schema the app still works.
 
 use integration_tests::{
     desktop::{
-        APP, Desktop, PATIENCE,
+        APP, Desktop, TIMEOUT,
         accessibility::{Accessibility, Is, Node},
     },
     process::eventually,
@@ -10,43 +10,43 @@ use integration_tests::{
 };
 
 const CONNECT: &str = "Connect at start";
-const LIKE: &str = "Add to favourites";
-const LIKED: &str = "Remove from favourites";
+const ADD_FAVOURITE: &str = "Add to Favourites";
+const REMOVE_FAVOURITE: &str = "Remove from Favourites";
 
-fn connect_switch(person: &Accessibility) -> anyhow::Result<Node> {
-    person.find(APP, "switch", CONNECT)
+fn connect_switch(screen: &Accessibility) -> anyhow::Result<Node> {
+    screen.find(APP, "switch", CONNECT)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn choices_last_and_without_their_schema_the_app_works_all_the_same() -> anyhow::Result<()> {
+fn settings_persist_and_a_missing_schema_is_tolerated() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
         let _daemon = stand.serve_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         let mut desktop = Desktop::log_in(stand)?;
-        let person = desktop.accessibility(stand)?;
+        let screen = desktop.accessibility(stand)?;
         desktop.start_app(stand, &[])?;
-        person.click(APP, "button", LIKE)?;
-        person.find(APP, "button", LIKED)?;
+        screen.click(APP, "button", ADD_FAVOURITE)?;
+        screen.find(APP, "button", REMOVE_FAVOURITE)?;
         desktop.act(stand, "preferences")?;
-        assert!(connect_switch(&person)?.is(Is::Checked));
-        person.click(APP, "switch", CONNECT)?;
-        eventually("it is off", PATIENCE, || connect_switch(&person).is_ok_and(|it| !it.is(Is::Checked)))?;
+        assert!(connect_switch(&screen)?.is(Is::Checked));
+        screen.click(APP, "switch", CONNECT)?;
+        eventually("it is off", TIMEOUT, || connect_switch(&screen).is_ok_and(|it| !it.is(Is::Checked)))?;
 
         desktop.kill_app()?;
         desktop.start_app(stand, &[])?;
-        person.find(APP, "button", LIKED)?;
+        screen.find(APP, "button", REMOVE_FAVOURITE)?;
         desktop.act(stand, "preferences")?;
-        assert!(!connect_switch(&person)?.is(Is::Checked));
+        assert!(!connect_switch(&screen)?.is(Is::Checked));
 
         desktop.kill_app()?;
         Desktop::remove_schema(stand)?;
         desktop.start_app(stand, &[])?;
-        person.click(APP, "button", LIKE)?;
-        person.find(APP, "button", LIKED)?;
+        screen.click(APP, "button", ADD_FAVOURITE)?;
+        screen.find(APP, "button", REMOVE_FAVOURITE)?;
         desktop.act(stand, "preferences")?;
-        assert!(!connect_switch(&person)?.is(Is::Sensitive));
+        assert!(!connect_switch(&screen)?.is(Is::Sensitive));
         assert!(desktop.app()?.is_running());
         Ok(())
     })

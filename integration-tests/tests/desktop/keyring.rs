@@ -1,101 +1,101 @@
-//! A keyring that is locked, missing, or full of what the existing client left: signing in and out works all the same.
+//! A keyring that is locked, missing, or contains the official client's token: sign-in and sign-out always work.
 
 use anyhow::Context as _;
 use integration_tests::{
     account::{AUTH_URL, CLIENT_TOKEN},
     bus,
     desktop::{
-        APP, Desktop, HOME, PATIENCE, USER,
+        APP, Desktop, HOME, TIMEOUT, USER,
         accessibility::{Accessibility, Is},
-        vault::{Format, Whose},
+        vault::{Format, Owner},
     },
     process::{Running, eventually},
     stand::Stand,
 };
 use nix::sys::signal::Signal;
 
-use super::{at_the_desktop, is, property};
+use super::{property, wait_for_state, with_desktop};
 
-const SIGN_IN: &str = "Sign in with the browser";
-/// What asks for the password of a keyring.
-const QUESTION: &str = "gcr-prompter";
-const NOT_KEPT: &str = "The keyring does not keep the sign-in. It lasts until the app ends.";
-const NOT_FORGOTTEN: &str = "The keyring still has the sign-in, which will not be used any more.";
-/// Where the existing client has its files.
-const THEIR_FILES: &str = "/run/anna/.local/share/dev.firezone.client/data";
+const SIGN_IN: &str = "Sign In with Browser";
+/// The program that prompts for the keyring's password.
+const PROMPTER: &str = "gcr-prompter";
+const NOT_STORED: &str = "The sign-in could not be saved in the keyring. It lasts until the app quits.";
+const NOT_REMOVED: &str = "The sign-in could not be removed from the keyring. It will not be used again.";
+/// Directory of the official client's files.
+const OFFICIAL_CLIENT_FILES: &str = "/run/anna/.local/share/dev.firezone.client/data";
 
 fn serve(stand: &Stand) -> anyhow::Result<Running> {
     stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))
 }
 
-fn has(person: &Accessibility, whose: Whose, count: usize) -> anyhow::Result<()> {
-    let what = format!("the keyring has {count} items: {whose:?}");
-    eventually(&what, PATIENCE, || person.vault().count(whose).is_ok_and(|it| it == count))
+fn has(screen: &Accessibility, owner: Owner, count: usize) -> anyhow::Result<()> {
+    let what = format!("the keyring has {count} items: {owner:?}");
+    eventually(&what, TIMEOUT, || screen.vault().count(owner).is_ok_and(|it| it == count))
 }
 
-/// Answers the question for the password.
-fn unlock(person: &Accessibility) -> anyhow::Result<()> {
-    let unlock = person.find(QUESTION, "button", "Unlock")?;
-    let nodes = person.tree(QUESTION)?;
+/// Types the password into the prompt.
+fn unlock(screen: &Accessibility) -> anyhow::Result<()> {
+    let unlock = screen.find(PROMPTER, "button", "Unlock")?;
+    let nodes = screen.tree(PROMPTER)?;
     let password = nodes.iter().find(|it| it.role == "password text" && it.is(Is::Focused));
-    person.write(password.context("nobody asks for a password")?, "the password of the login")?;
-    person.act(&unlock)
+    screen.write(password.context("no password prompt is focused")?, "the password of the login")?;
+    screen.act(&unlock)
 }
 
-/// Does not want to be asked.
-fn dismiss(person: &Accessibility) -> anyhow::Result<()> {
-    person.click(QUESTION, "button", "Cancel")
+/// Dismisses the prompt.
+fn dismiss(screen: &Accessibility) -> anyhow::Result<()> {
+    screen.click(PROMPTER, "button", "Cancel")
 }
 
 fn quit(stand: &Stand, desktop: &mut Desktop) -> anyhow::Result<()> {
     desktop.act(stand, "quit")?;
-    desktop.app()?.wait(PATIENCE)?;
+    desktop.app()?.wait(TIMEOUT)?;
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_locked_keyring_is_asked_for_and_whoever_does_not_open_it_signs_in_all_the_same() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn locked_keyring_prompts_and_dismissing_it_does_not_block_sign_in() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = serve(stand)?;
         desktop.start_app(stand, &[])?;
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
-        has(person, Whose::Ours, 1)?;
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
+        has(screen, Owner::Ours, 1)?;
         quit(stand, desktop)?;
         stand.ctl(USER, "disconnect --wait").check()?;
 
-        // What is in it is used as soon as somebody opens it; nothing waits meanwhile.
-        person.vault().lock()?;
+        // The stored token is used as soon as the keyring is unlocked; nothing waits meanwhile.
+        screen.vault().lock()?;
         desktop.start_app(stand, &[])?;
-        person.find(APP, "button", SIGN_IN)?;
-        unlock(person)?;
-        is(stand, "connected")?;
+        screen.find(APP, "button", SIGN_IN)?;
+        unlock(screen)?;
+        wait_for_state(stand, "connected")?;
         quit(stand, desktop)?;
         stand.ctl(USER, "disconnect --wait").check()?;
 
-        // Nobody opens it.
-        person.vault().lock()?;
+        // The keyring stays locked.
+        screen.vault().lock()?;
         desktop.start_app(stand, &[])?;
-        dismiss(person)?;
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
-        dismiss(person)?;
-        person.find(APP, "label", NOT_KEPT)?;
+        dismiss(screen)?;
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
+        dismiss(screen)?;
+        screen.find(APP, "label", NOT_STORED)?;
         assert_eq!(property(stand, "State"), "s \"connected\"");
 
-        // Whoever signs out then is signed out, at the next start too.
-        person.click(APP, "button", "Sign out")?;
-        is(stand, "signed-out")?;
-        dismiss(person)?;
-        person.find(APP, "label", NOT_FORGOTTEN)?;
-        assert_eq!(person.vault().count(Whose::Ours)?, 1);
+        // Signing out works, and is remembered until the next start.
+        screen.click(APP, "button", "Sign Out")?;
+        wait_for_state(stand, "signed-out")?;
+        dismiss(screen)?;
+        screen.find(APP, "label", NOT_REMOVED)?;
+        assert_eq!(screen.vault().count(Owner::Ours)?, 1);
         quit(stand, desktop)?;
         desktop.start_app(stand, &[])?;
-        unlock(person)?;
-        has(person, Whose::Ours, 0)?;
-        person.find(APP, "button", SIGN_IN)?;
-        person.lose(APP, "button", "Connect")?;
+        unlock(screen)?;
+        has(screen, Owner::Ours, 0)?;
+        screen.find(APP, "button", SIGN_IN)?;
+        screen.lose(APP, "button", "Connect")?;
         assert_eq!(property(stand, "State"), "s \"signed-out\"");
         Ok(())
     })
@@ -103,36 +103,36 @@ fn a_locked_keyring_is_asked_for_and_whoever_does_not_open_it_signs_in_all_the_s
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn without_a_keyring_a_sign_in_lasts_until_the_app_ends() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn without_a_keyring_the_sign_in_lasts_until_the_app_quits() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let mut daemon = serve(stand)?;
         desktop.remove_keyring(stand)?;
         desktop.start_app(stand, &[])?;
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
-        person.find(APP, "label", NOT_KEPT)?;
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
+        screen.find(APP, "label", NOT_STORED)?;
 
-        // The app has it still.
+        // The app still has the token in memory.
         daemon.signal(Signal::SIGKILL)?;
-        daemon.wait(PATIENCE)?;
-        eventually("nobody owns the name", PATIENCE, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
+        daemon.wait(TIMEOUT)?;
+        eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
         let _daemon = serve(stand)?;
-        is(stand, "connected")?;
+        wait_for_state(stand, "connected")?;
 
         stand.ctl(USER, "disconnect --wait").check()?;
         quit(stand, desktop)?;
         desktop.start_app(stand, &[])?;
-        person.find(APP, "button", SIGN_IN)?;
-        person.lose(APP, "button", "Connect")?;
+        screen.find(APP, "button", SIGN_IN)?;
+        screen.lose(APP, "button", "Connect")?;
 
-        // Signing out has nothing to complain about.
-        person.click(APP, "button", SIGN_IN)?;
-        is(stand, "connected")?;
-        person.find(APP, "label", NOT_KEPT)?;
-        person.lose(APP, "label", NOT_KEPT)?;
-        person.click(APP, "button", "Sign out")?;
-        is(stand, "signed-out")?;
-        person.find(APP, "button", SIGN_IN)?;
+        // Signing out shows no error.
+        screen.click(APP, "button", SIGN_IN)?;
+        wait_for_state(stand, "connected")?;
+        screen.find(APP, "label", NOT_STORED)?;
+        screen.lose(APP, "label", NOT_STORED)?;
+        screen.click(APP, "button", "Sign Out")?;
+        wait_for_state(stand, "signed-out")?;
+        screen.find(APP, "button", SIGN_IN)?;
         assert!(desktop.app()?.is_running());
         Ok(())
     })
@@ -140,37 +140,37 @@ fn without_a_keyring_a_sign_in_lasts_until_the_app_ends() -> anyhow::Result<()> 
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn what_the_existing_client_has_kept_signs_in_and_becomes_ours() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn token_of_the_official_client_signs_in_and_is_migrated() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = serve(stand)?;
         let client = stand.client();
-        let write = |name: &str, text: &str| client.write(&format!("{THEIR_FILES}/{name}"), text);
+        let write = |name: &str, text: &str| client.write(&format!("{OFFICIAL_CLIENT_FILES}/{name}"), text);
         for format in [Format::New, Format::Old] {
-            client.program("rm -rf").arg(THEIR_FILES).check()?;
-            person.vault().keep_theirs(format, CLIENT_TOKEN)?;
+            client.program("rm -rf").arg(OFFICIAL_CLIENT_FILES).check()?;
+            screen.vault().store_for_official_client(format, CLIENT_TOKEN)?;
 
-            // Without the actor's file, or with a session file that makes no sense, that client was signed out.
+            // Without the actor's file, or with an invalid session file, that client was signed out.
             desktop.start_app(stand, &[])?;
-            person.find(APP, "button", SIGN_IN)?;
+            screen.find(APP, "button", SIGN_IN)?;
             quit(stand, desktop)?;
-            client.program(&format!("install -d -o {USER} {THEIR_FILES}")).check()?;
+            client.program(&format!("install -d -o {USER} {OFFICIAL_CLIENT_FILES}")).check()?;
             write("actor_name.txt", "Anna")?;
             write("session_data.json", "{")?;
             desktop.start_app(stand, &[])?;
-            person.find(APP, "button", SIGN_IN)?;
+            screen.find(APP, "button", SIGN_IN)?;
             assert_eq!(property(stand, "State"), "s \"signed-out\"", "{format:?}");
             quit(stand, desktop)?;
-            assert_eq!(person.vault().count(Whose::Theirs)?, 1, "{format:?}");
+            assert_eq!(screen.vault().count(Owner::OfficialClient)?, 1, "{format:?}");
 
             write("session_data.json", r#"{"account_slug":"example","actor_name":"Anna L"}"#)?;
             desktop.start_app(stand, &[])?;
-            is(stand, "connected")?;
-            person.find(APP, "label", "Anna L at example")?;
-            has(person, Whose::Theirs, 0)?;
-            has(person, Whose::Ours, 1)?;
-            person.click(APP, "button", "Sign out")?;
-            is(stand, "signed-out")?;
-            has(person, Whose::Ours, 0)?;
+            wait_for_state(stand, "connected")?;
+            screen.find(APP, "label", "Anna L at example")?;
+            has(screen, Owner::OfficialClient, 0)?;
+            has(screen, Owner::Ours, 1)?;
+            screen.click(APP, "button", "Sign Out")?;
+            wait_for_state(stand, "signed-out")?;
+            has(screen, Owner::Ours, 0)?;
             quit(stand, desktop)?;
         }
         assert!(client.in_files(|| std::path::Path::new(HOME).join(".local").is_dir())?);

@@ -1,9 +1,9 @@
-//! Notifications and the tray, as a desktop's shell is told of them.
+//! Notifications and the tray, as the desktop's shell sees them.
 
 use integration_tests::{
     account::{CLIENT_TOKEN, PRIVATE_NAME},
     desktop::{
-        APP, PATIENCE,
+        APP, TIMEOUT,
         accessibility::Accessibility,
         at_desktop,
         shell::{Notice, Shell},
@@ -13,16 +13,16 @@ use integration_tests::{
 };
 use serde_json::json;
 
-use super::{at_the_desktop, is};
+use super::{wait_for_state, with_desktop};
 
-/// Whether there is a window.
-fn is_open(person: &Accessibility) -> bool {
-    person.tree(APP).is_ok_and(|nodes| nodes.len() > 1)
+/// Whether the app has a window.
+fn is_open(screen: &Accessibility) -> bool {
+    screen.tree(APP).is_ok_and(|nodes| nodes.len() > 1)
 }
 
-/// Whether a resource is `status`, by whatever is tried.
+/// Waits until the resource has this status, while traffic is sent to it.
 fn is_wiki(stand: &Stand, status: &str) -> anyhow::Result<()> {
-    eventually(&format!("the resource is {status}"), PATIENCE, || {
+    eventually(&format!("the resource is {status}"), TIMEOUT, || {
         let fetch = stand.fetch(&format!("http://{PRIVATE_NAME}/bytes/1")).arg("--max-time").arg("2");
         let _tried = fetch.run();
         let resources = stand.ctl("anna", "--json resources Company").run().map(|it| it.text()).unwrap_or_default();
@@ -37,80 +37,80 @@ fn titled(shell: &Shell, title: &str) -> Vec<Notice> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_shell_is_told_what_concerns_the_user_and_a_click_leads_to_the_app() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let shell = desktop.shell(stand)?;
         shell.show_tray()?;
         let _daemon = stand.serve_bus(stand.daemon())?;
         desktop.start_app(stand, &["--background"])?;
-        eventually("the app is in the tray", PATIENCE, || shell.tray().is_ok_and(|it| it.len() == 1))?;
+        eventually("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == 1))?;
         stand.sign_in("anna")?;
         is_wiki(stand, "online")?;
 
         stand.stop_gateway()?;
         is_wiki(stand, "offline")?;
-        // All resources there are concerned, which is one thing to tell.
+        // All resources of the site are affected: one notification.
         let offline = "Berlin cannot be reached";
-        eventually("it is told", PATIENCE, || titled(&shell, offline).len() == 1)?;
+        eventually("it is received", TIMEOUT, || titled(&shell, offline).len() == 1)?;
         let notice = titled(&shell, offline).remove(0);
         assert_eq!(notice.body, "All gateways of the site Berlin are offline. Your administrator can help.");
         assert_eq!(notice.program, "Firezone");
         assert_eq!(notice.actions.first().map(String::as_str), Some("default"), "{notice:?}");
 
-        // The click on somebody else's is not for us.
+        // A click on another program's notification has no effect.
         shell.click(notice.id + 1000)?;
         desktop.describe(stand)?;
-        assert!(!is_open(person));
+        assert!(!is_open(screen));
         shell.click(notice.id)?;
-        eventually("the window is there", PATIENCE, || is_open(person))?;
+        eventually("the window is there", TIMEOUT, || is_open(screen))?;
 
-        // Once in a session is enough.
+        // No second notification in the same session.
         stand.start_gateway()?;
         is_wiki(stand, "online")?;
         stand.stop_gateway()?;
         is_wiki(stand, "offline")?;
         stand.start_gateway()?;
 
-        // A portal that is away for a moment is nothing to worry about.
+        // A short outage of the portal causes no notification.
         stand.stop_portal()?;
-        is(stand, "reconnecting")?;
+        wait_for_state(stand, "reconnecting")?;
         stand.start_portal()?;
-        is(stand, "connected")?;
+        wait_for_state(stand, "connected")?;
 
         stand.portal("POST", "/tokens/expire", Some(&json!({"token": CLIENT_TOKEN})))?;
-        is(stand, "signed-out")?;
-        eventually("that is told", PATIENCE, || titled(&shell, "Sign in again").len() == 1)?;
+        wait_for_state(stand, "signed-out")?;
+        eventually("that is received", TIMEOUT, || titled(&shell, "Sign In Again").len() == 1)?;
         let titles: Vec<String> = shell.notices().into_iter().map(|it| it.title).collect();
-        assert_eq!(titles, [offline, "Sign in again"]);
+        assert_eq!(titles, [offline, "Sign In Again"]);
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn while_there_is_a_tray_the_app_needs_no_window() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn app_runs_without_a_window_while_a_tray_is_shown() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let shell = desktop.shell(stand)?;
         let _daemon = stand.serve_bus(stand.daemon())?;
         desktop.start_app(stand, &[])?;
-        eventually("the window is there", PATIENCE, || is_open(person))?;
-        // A tray may come late, go, and come again.
+        eventually("the window is there", TIMEOUT, || is_open(screen))?;
+        // A tray may appear late, disappear and appear again.
         for round in 1..=2 {
             shell.show_tray()?;
-            eventually("the app is in the tray", PATIENCE, || shell.tray().is_ok_and(|it| it.len() == round))?;
+            eventually("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == round))?;
             desktop.act(stand, "close")?;
-            eventually("the window is closed", PATIENCE, || !is_open(person))?;
-            // Whoever starts it once more finds the one that runs.
+            eventually("the window is closed", TIMEOUT, || !is_open(screen))?;
+            // A second start shows the window of the running app.
             at_desktop(stand.client().program("firezone-gtk")).check()?;
-            eventually("the window is there again", PATIENCE, || is_open(person))?;
+            eventually("the window is there again", TIMEOUT, || is_open(screen))?;
             desktop.act(stand, "close")?;
-            eventually("the window is closed again", PATIENCE, || !is_open(person))?;
+            eventually("the window is closed again", TIMEOUT, || !is_open(screen))?;
             shell.hide_tray()?;
-            eventually("the window takes its place", PATIENCE, || is_open(person))?;
+            eventually("the window takes its place", TIMEOUT, || is_open(screen))?;
         }
-        // Without one, closing the window ends the app.
+        // Without a tray, closing the window quits the app.
         desktop.act(stand, "close")?;
-        assert!(desktop.app()?.wait(PATIENCE)?.success());
+        assert!(desktop.app()?.wait(TIMEOUT)?.success());
         Ok(())
     })
 }

@@ -1,9 +1,9 @@
-//! Preferences, diagnostics and report: what is done there happens, and what cannot be is said.
+//! Preferences, diagnostics and report: changes take effect, and failures are explained.
 
 use integration_tests::{
     account::AUTH_URL,
     desktop::{
-        APP, HOME, PATIENCE,
+        APP, HOME, TIMEOUT,
         accessibility::{Accessibility, Is},
         call,
     },
@@ -11,9 +11,9 @@ use integration_tests::{
     stand::Stand,
 };
 
-use super::at_the_desktop;
+use super::with_desktop;
 
-/// What the library calls the button of its dialog.
+/// The accessible name of the button in the library's dialog.
 const SAVE: &str = "_Save Save";
 
 fn setting(stand: &Stand, key: &str) -> String {
@@ -21,56 +21,56 @@ fn setting(stand: &Stand, key: &str) -> String {
     get.map(|it| it.text().trim().to_owned()).unwrap_or_default()
 }
 
-fn is_on(person: &Accessibility, switch: &str, is_on: bool) -> anyhow::Result<()> {
-    eventually(&format!("{switch} is {is_on}"), PATIENCE, || {
-        person.find(APP, "switch", switch).is_ok_and(|it| it.is(Is::Checked) == is_on)
+fn is_on(screen: &Accessibility, switch: &str, is_on: bool) -> anyhow::Result<()> {
+    eventually(&format!("{switch} is {is_on}"), TIMEOUT, || {
+        screen.find(APP, "switch", switch).is_ok_and(|it| it.is(Is::Checked) == is_on)
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn preferences_are_the_services_and_the_users() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn preferences_change_settings_of_the_service_and_the_user() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
         desktop.act(stand, "preferences")?;
 
         // The link is where desktops look for it.
         let link = format!("{HOME}/.config/autostart/dev.firezone.Gtk.desktop");
-        is_on(person, "Start with the session", false)?;
-        person.click(APP, "switch", "Start with the session")?;
-        is_on(person, "Start with the session", true)?;
+        is_on(screen, "Start at login", false)?;
+        screen.click(APP, "switch", "Start at login")?;
+        is_on(screen, "Start at login", true)?;
         assert!(stand.client().read(&link)?.contains("Exec=firezone-gtk"));
-        person.click(APP, "switch", "Start with the session")?;
-        is_on(person, "Start with the session", false)?;
+        screen.click(APP, "switch", "Start at login")?;
+        is_on(screen, "Start at login", false)?;
         assert!(stand.client().read(&link).is_err());
 
-        // What the administrator has set says who set it.
-        person.find(APP, "label", "Set by the administrator: FIREZONE_AUTH_BASE_URL · Locked")?;
+        // An administrator's setting shows its source.
+        screen.find(APP, "label", "Set by the administrator: FIREZONE_AUTH_BASE_URL · Locked")?;
 
-        // What is changed here is the service's, and what is changed elsewhere is seen here.
+        // A change here reaches the service, and a change elsewhere is shown here.
         let at_start = "Internet resource at start";
-        is_on(person, at_start, false)?;
-        person.click(APP, "switch", at_start)?;
-        is_on(person, at_start, true)?;
+        is_on(screen, at_start, false)?;
+        screen.click(APP, "switch", at_start)?;
+        is_on(screen, at_start, true)?;
         assert!(setting(stand, "internet-resource").contains("true"), "{}", setting(stand, "internet-resource"));
-        person.click(APP, "button", "Back to the default")?;
-        is_on(person, at_start, false)?;
+        screen.click(APP, "button", "Reset to Default")?;
+        is_on(screen, at_start, false)?;
         stand.ctl("anna", "settings set name attic").check()?;
-        person.find(APP, "text box", "Name of this device (Changed here)")?;
+        screen.find(APP, "text box", "Device name (Changed here)")?;
         stand.ctl("anna", "settings reset name").check()?;
-        person.find(APP, "text box", "Name of this device (Default)")?;
+        screen.find(APP, "text box", "Device name (Default)")?;
 
-        // What makes no sense is refused by the service, and what counts is shown again.
-        let time = "Time without the portal (Default)";
-        person.write(&person.find(APP, "text box", time)?, "soon")?;
+        // The service rejects an invalid value, and the current value is shown again.
+        let time = "Keep tunnel without portal for (e.g. 5m) (Default)";
+        screen.write(&screen.find(APP, "text box", time)?, "soon")?;
         call(stand, "org.gtk.Actions.Activate")
             .arg("change-setting")
             .arg("[<'max-partition-time=soon'>]")
             .arg("{}")
             .check()?;
         let why = "max-partition-time must be a time with a unit, as 90s, 5m, 1h or 30d";
-        person.find(APP, "label", &format!("That value is not possible: {why}"))?;
+        screen.find(APP, "label", &format!("Invalid value: {why}"))?;
         assert!(setting(stand, "max-partition-time").contains("default"));
         Ok(())
     })
@@ -78,27 +78,27 @@ fn preferences_are_the_services_and_the_users() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_report_is_seen_before_it_is_saved() -> anyhow::Result<()> {
-    at_the_desktop(|stand, desktop, person| {
+fn report_is_shown_before_it_is_saved() -> anyhow::Result<()> {
+    with_desktop(|stand, desktop, screen| {
         let _daemon = stand.serve_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         desktop.start_app(stand, &[])?;
         desktop.act(stand, "diagnostics")?;
-        person.click(APP, "button", "Make a report")?;
-        person.find(APP, "label", "This is all that the report says.")?;
-        person.click(APP, "button", "Save…")?;
-        // The library's own dialog, where nobody else offers one.
+        screen.click(APP, "button", "Create Report")?;
+        screen.find(APP, "label", "This is the complete report.")?;
+        screen.click(APP, "button", "Save…")?;
+        // The library's own dialog, because no portal offers one.
         let save = |path: &str| -> anyhow::Result<()> {
-            person.write(&person.find(APP, "text box", "Name:")?, path)?;
-            person.click(APP, "button", SAVE)
+            screen.write(&screen.find(APP, "text box", "Name:")?, path)?;
+            screen.click(APP, "button", SAVE)
         };
-        // What cannot be written leaves the report where it is.
+        // A report that cannot be written stays open.
         save("/etc/report.json")?;
-        person.find(APP, "label", "The report is not saved")?;
-        person.click(APP, "button", "_Close Close")?;
-        person.click(APP, "button", "Save…")?;
+        screen.find(APP, "label", "Report Not Saved")?;
+        screen.click(APP, "button", "_Close Close")?;
+        screen.click(APP, "button", "Save…")?;
         save(&format!("{HOME}/report.json"))?;
-        person.lose(APP, "label", "This is all that the report says.")?;
+        screen.lose(APP, "label", "This is the complete report.")?;
         let report = stand.client().read(&format!("{HOME}/report.json"))?;
         serde_json::from_str::<serde_json::Value>(&report)?;
         assert!(!report.contains("wiki"));

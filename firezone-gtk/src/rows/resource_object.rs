@@ -1,4 +1,4 @@
-//! One resource in the list. It is changed in place, so that scroll position and focus survive.
+//! An item of the resource list. It is changed in place, so that scroll position and focus survive.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,11 +12,11 @@ mod imp {
     #[derive(Debug, Default, glib::Properties)]
     #[properties(wrapper_type = super::ResourceObject)]
     pub struct ResourceObject {
-        /// What is shown.
+        /// The displayed row.
         pub(super) row: RefCell<Row>,
-        /// What a search looks through.
+        /// The text that a search is matched against.
         pub(super) key: RefCell<String>,
-        /// Grows with each change of the row, for those who watch.
+        /// Incremented with each change of the row, to notify observers.
         #[property(get, set)]
         revision: Cell<u32>,
     }
@@ -32,7 +32,7 @@ mod imp {
 }
 
 glib::wrapper! {
-    /// One resource in the list.
+    /// An item of the resource list.
     pub struct ResourceObject(ObjectSubclass<imp::ResourceObject>);
 }
 
@@ -52,7 +52,7 @@ impl ResourceObject {
         self.imp().row.borrow().id == id
     }
 
-    /// Whether a search for this finds it; see [`crate::view::resources::needle`].
+    /// Whether it matches a search; see [`crate::view::resources::needle`].
     pub(crate) fn matches(&self, needle: &str) -> bool {
         self.imp().key.borrow().contains(needle)
     }

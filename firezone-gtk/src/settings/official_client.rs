@@ -1,13 +1,13 @@
-//! Choices that the user has made with the existing client of the same platform.
+//! The settings of the official client.
 
 use std::{env, fs, io, path::PathBuf};
 
 use serde_json::Value;
 
-/// Where it keeps them, below the user's configuration.
+/// Its settings file, below the user's configuration directory.
 const FILE: &str = "dev.firezone.client/config/general_settings.json";
 
-/// What is worth taking over. Each is what the user has chosen, or nothing.
+/// The settings to import. `None` where the user has not set anything.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Choices {
     pub(super) favourites: Vec<String>,
@@ -15,7 +15,7 @@ pub(super) struct Choices {
     pub(super) connects_on_start: Option<bool>,
 }
 
-/// Reads them. Whatever makes no sense counts as not chosen.
+/// Reads the file. Invalid values are ignored.
 pub(super) fn read() -> Option<Choices> {
     let explicit = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let path = explicit.or_else(|| Some(env::home_dir()?.join(".config")))?.join(FILE);
@@ -23,7 +23,7 @@ pub(super) fn read() -> Option<Choices> {
         Ok(text) => Some(parse(&text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            tracing::info!("the existing client's settings cannot be read: {error}");
+            tracing::info!("cannot read the settings of the official client: {error}");
             None
         }
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_chosen_is_taken_over_and_the_rest_is_not() {
+    fn set_values_are_imported_and_others_ignored() {
         let text = br#"{"favorite_resources":["a","b",3],"internet_resource_enabled":null,"start_minimized":true,
                         "start_on_login":null,"connect_on_start":false,"account_slug":" example "}"#;
         let expected = Choices {
