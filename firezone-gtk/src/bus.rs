@@ -20,7 +20,7 @@ use std::{thread, time::Duration};
 use async_channel::Sender;
 use tokio::sync::mpsc;
 
-pub use self::{
+pub(crate) use self::{
     message::{Event, Failure, Request},
     token_store::StoredToken,
 };
@@ -32,7 +32,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(3);
 
 /// A handle to the D-Bus thread. The thread ends when all handles are dropped.
 #[derive(Clone, Debug)]
-pub struct Bus(mpsc::Sender<Request>);
+pub(crate) struct Bus(mpsc::Sender<Request>);
 
 impl Bus {
     /// Starts the thread. With `must_delete_token` it deletes the token in the keyring instead of reading it, because the
@@ -41,7 +41,7 @@ impl Bus {
     /// # Errors
     ///
     /// The kernel refuses the thread or the runtime's descriptors.
-    pub fn start(events: Sender<Event>, must_delete_token: bool) -> std::io::Result<Self> {
+    pub(crate) fn start(events: Sender<Event>, must_delete_token: bool) -> std::io::Result<Self> {
         let (requests, inbox) = mpsc::channel(MAX_PENDING_REQUESTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
@@ -51,7 +51,7 @@ impl Bus {
     }
 
     /// Sends a request. Its outcome arrives as an event.
-    pub fn send(&self, request: Request) {
+    pub(crate) fn send(&self, request: Request) {
         if self.0.try_send(request).is_err() {
             tracing::warn!("request dropped: too many requests are pending");
         }

@@ -12,10 +12,10 @@
 //! * [`actions`]  – all user actions, with their keyboard shortcuts
 //! * [`model`]    – the state of the app
 //! * [`view`]     – what is displayed, as pure functions of the model; does not know GTK
-//! * [`bus`]      – the D-Bus thread, which also stores the token: requests in, events out
+//! * `bus`      – the D-Bus thread, which also stores the token: requests in, events out
 //! * [`window`], [`preferences`], [`diagnostics`], `pages`, `rows` – widgets; they do not know the daemon
-//! * [`tray`]     – displays the tray view as a StatusNotifierItem
-//! * [`settings`], [`autostart`], [`link_handler`], [`notifications`], `administration` – other services of the
+//! * `tray`     – displays the tray view as a StatusNotifierItem
+//! * [`settings`], [`autostart`], `link_handler`, `notifications`, `administration` – other services of the
 //!   desktop
 //! * [`strings`]  – translated texts
 
@@ -26,18 +26,18 @@ pub mod actions;
 mod administration;
 pub mod app;
 pub mod autostart;
-pub mod bus;
+mod bus;
 pub mod diagnostics;
-pub mod link_handler;
+mod link_handler;
 pub mod model;
-pub mod notifications;
+mod notifications;
 mod pages;
 pub mod preferences;
 mod rows;
 pub mod settings;
 pub mod strings;
 mod toast;
-pub mod tray;
+mod tray;
 pub mod view;
 pub mod window;
 

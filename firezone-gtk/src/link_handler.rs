@@ -29,7 +29,7 @@ enum CurrentHandler {
 
 /// Registers this app if no working program is registered. If the desktop does not support it, nothing happens: users can
 /// paste the link into `firezonectl`.
-pub fn register_if_needed() {
+pub(crate) fn register_if_needed() {
     let current = gio::AppInfo::default_for_uri_scheme(SCHEME);
     let current = match current.as_ref().and_then(AppInfoExt::id) {
         None => CurrentHandler::None,

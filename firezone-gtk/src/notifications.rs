@@ -7,7 +7,7 @@ use gtk::{gio, prelude::*};
 use crate::{model::Notification, strings};
 
 /// Shows a notification, and replaces an earlier one of the same kind.
-pub fn notify(app: &impl IsA<gio::Application>, notice: &Notification) {
+pub(crate) fn notify(app: &impl IsA<gio::Application>, notice: &Notification) {
     let (id, title, body) = texts(notice);
     let notification = gio::Notification::new(&title);
     notification.set_body(Some(&body));
@@ -16,7 +16,7 @@ pub fn notify(app: &impl IsA<gio::Application>, notice: &Notification) {
 }
 
 /// Withdraws the notifications that no longer apply once the session is connected.
-pub fn withdraw(app: &impl IsA<gio::Application>) {
+pub(crate) fn withdraw(app: &impl IsA<gio::Application>) {
     for id in [SIGN_IN, CONNECTION] {
         app.as_ref().withdraw_notification(id);
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The tray icon. It disappears when dropped.
-pub struct Tray {
+pub(crate) struct Tray {
     runtime: Runtime,
     handle: Handle<StatusItem>,
 }
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Tray {
 
 /// An event of the tray.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TrayEvent {
+pub(crate) enum TrayEvent {
     /// The user has chosen this menu item.
     Action(TrayAction),
     /// Whether a tray displays the icon.
@@ -46,7 +46,7 @@ impl Tray {
     /// # Errors
     ///
     /// There is no session bus.
-    pub fn show(view: View, events: Sender<TrayEvent>) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) fn show(view: View, events: Sender<TrayEvent>) -> Result<Self, Box<dyn std::error::Error>> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let icon = StatusItem { view, events };
         // A missing tray is no error: the library waits for one.
@@ -55,7 +55,7 @@ impl Tray {
     }
 
     /// Displays a new view.
-    pub fn update(&self, view: View) {
+    pub(crate) fn update(&self, view: View) {
         let handle = self.handle.clone();
         self.runtime.spawn(async move {
             handle

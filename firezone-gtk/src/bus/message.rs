@@ -5,7 +5,7 @@ use crate::model::{TokenOwner, Update};
 
 /// A request of the main thread.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Sign in with a new token, and store it.
     SignIn(Box<StoredToken>),
     /// Sign in with the stored token.
@@ -30,7 +30,7 @@ pub enum Request {
 
 /// What happened, for the main thread.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// The state of the daemon has changed.
     Update(Update),
     /// Whether a token is stored, and its owner.
@@ -43,7 +43,7 @@ pub enum Event {
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The daemon is not running.
     #[error("the service is not running")]
     NotRunning,

@@ -16,13 +16,13 @@ use crate::model::TokenOwner;
 
 /// A token with its account and actor.
 #[derive(Clone)]
-pub struct StoredToken {
+pub(crate) struct StoredToken {
     /// The token.
-    pub token: Secret,
+    pub(crate) token: Secret,
     /// The account.
-    pub account_slug: Option<String>,
+    pub(crate) account_slug: Option<String>,
     /// The name of the actor.
-    pub actor_name: Option<String>,
+    pub(crate) actor_name: Option<String>,
 }
 
 impl fmt::Debug for StoredToken {

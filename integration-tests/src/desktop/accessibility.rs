@@ -186,8 +186,7 @@ impl Node {
     }
 
     /// Whether it has this AT-SPI interface.
-    #[must_use]
-    pub fn can(&self, interface: &str) -> bool {
+    fn can(&self, interface: &str) -> bool {
         self.interfaces.iter().any(|it| it.rsplit('.').next() == Some(interface))
     }
 }

@@ -80,7 +80,7 @@ impl Desktop {
     }
 
     /// Starts the keyring, and unlocks it with the login password.
-    pub fn open_keyring(&mut self, stand: &Stand) -> anyhow::Result<()> {
+    fn open_keyring(&mut self, stand: &Stand) -> anyhow::Result<()> {
         let keyring = stand.client().program("gnome-keyring-daemon --foreground --components=secrets --unlock");
         let keyring = at_desktop(keyring).input("the password of the login");
         self.keyring = Some(keyring.start("gnome-keyring", stand.logs.open("gnome-keyring"))?);

@@ -30,8 +30,6 @@ pub struct Notice {
     pub body: String,
     /// IDs and labels of its actions, alternating.
     pub actions: Vec<String>,
-    /// Whether it was withdrawn.
-    pub is_withdrawn: bool,
 }
 
 /// The shell. It has a tray only on request.
@@ -114,14 +112,11 @@ impl Notifications {
         let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let next = u32::try_from(received.len()).unwrap_or(u32::MAX) + 1;
         let id = if replaces == 0 { next } else { replaces };
-        received.push(Notice { id, program, title, body, actions, is_withdrawn: false });
+        received.push(Notice { id, program, title, body, actions });
         id
     }
 
-    fn close_notification(&self, id: u32) {
-        let mut received = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        received.iter_mut().filter(|it| it.id == id).for_each(|it| it.is_withdrawn = true);
-    }
+    fn close_notification(&self, _id: u32) {}
 
     fn get_capabilities(&self) -> Vec<String> {
         ["actions", "body", "persistence"].map(str::to_owned).to_vec()
