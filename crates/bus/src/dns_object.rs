@@ -33,7 +33,8 @@ impl DnsObject {
     #[zbus(out_args("explanation"))]
     async fn explain(&self, #[zbus(header)] header: Header<'_>, name: String) -> Result<dns::Explanation, Error> {
         let _caller = self.guard.permit(&header).await?;
-        let name = ::dns::Domain::typed(&name).ok_or_else(|| Error::InvalidArgs("that is not a name".to_owned()))?;
+        let name =
+            ::dns::Domain::from_user_input(&name).ok_or_else(|| Error::InvalidArgs("that is not a name".to_owned()))?;
         let asked = name.clone();
         let view = self.daemon.question(|reply| Request::Names(NamesRequest::Explain(asked, reply))).await;
         Ok(explanation(&name, view, &self.daemon.forwarder))
@@ -78,10 +79,10 @@ fn explanation(name: &::dns::Domain, view: Option<NameView>, forwarder: &Forward
     };
     let (answer, reverse_of) = match view.answer {
         NameAnswer::DevicePool => ("device-pool", None),
-        NameAnswer::Stub(::dns::Verdict::Resource) => ("resource", None),
-        NameAnswer::Stub(::dns::Verdict::Reverse(owner)) => ("reverse", Some(owner.to_string())),
-        NameAnswer::Stub(::dns::Verdict::Blocked) => ("blocked", None),
-        NameAnswer::Stub(::dns::Verdict::Forwarded) => ("forwarded", None),
+        NameAnswer::Stub(::dns::AnswerSource::Resource) => ("resource", None),
+        NameAnswer::Stub(::dns::AnswerSource::Reverse(owner)) => ("reverse", Some(owner.to_string())),
+        NameAnswer::Stub(::dns::AnswerSource::Blocked) => ("blocked", None),
+        NameAnswer::Stub(::dns::AnswerSource::Forwarded) => ("forwarded", None),
     };
     dns::Explanation {
         name: view.name.to_string(),

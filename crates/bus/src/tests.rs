@@ -336,7 +336,7 @@ async fn names_are_explained_by_the_packet_thread() {
         pattern: "*.xn--bcher-kva.example".to_owned(),
         sites: vec!["Berlin".to_owned()],
     };
-    let answer = tunnel::NameAnswer::Stub(dns::Verdict::Resource);
+    let answer = tunnel::NameAnswer::Stub(dns::AnswerSource::Resource);
     let addresses = vec!["100.96.0.1".parse().unwrap()];
     let view = tunnel::NameView {
         name,

@@ -61,7 +61,7 @@ pub enum Command {
     /// Another resolver answered a query that we had forwarded.
     Answer {
         /// From the decision to forward.
-        epoch: dns::Epoch,
+        generation: dns::CacheGeneration,
         /// The answer, as far as it can be used again.
         answer: dns::Cacheable,
     },

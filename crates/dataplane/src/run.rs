@@ -193,7 +193,7 @@ impl Worker {
                 self.tunnel.handle_query(id, &question, sentinel, now);
                 self.deliver_events();
             }
-            Command::Answer { epoch, answer } => self.tunnel.handle_answer(epoch, answer, now),
+            Command::Answer { generation, answer } => self.tunnel.handle_answer(generation, answer, now),
             Command::SystemResolvers(resolvers) => self.tunnel.handle_resolvers(&resolvers, now),
             Command::InternetResource(on) => self.tunnel.switch_internet_resource(on, now),
             Command::Reset => self.reset(now)?,

@@ -1,4 +1,4 @@
-//! Answers of other resolvers, kept for as long as they said.
+//! Cached answers of upstream resolvers.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,12 @@ use hickory_proto::{
 
 use crate::{Answer, Domain, Question, Response};
 
-/// Answers that live shorter are not worth keeping.
+/// Answers with a shorter TTL are not cached, in seconds.
 const MIN_TTL: u32 = 5;
-/// How many answers are kept. One more pushes out the one that would expire first.
-const CAPACITY: usize = 4096;
+/// Maximum number of cached answers. Beyond that, the answer that expires first is evicted.
+const MAX_ENTRIES: usize = 4096;
 
-/// An answer that may be kept.
+/// An answer that may be cached.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cacheable {
     name: Domain,
@@ -26,7 +26,7 @@ pub struct Cacheable {
     lifetime: Duration,
 }
 
-/// What is kept. Shared by all resolvers and transports.
+/// The cache, shared by all resolvers and transports.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     entries: BTreeMap<(Domain, u16), Entry>,
@@ -40,16 +40,16 @@ struct Entry {
 }
 
 impl Cacheable {
-    /// The part of `response` to `question` that may be kept: a complete, positive answer with records of the type
-    /// that was asked for. It lives as long as the shortest-lived of these.
+    /// The part of `response` to `question` that may be cached: a complete, positive answer with records of the
+    /// queried type. It expires with the shortest TTL of these records.
     #[must_use]
     pub fn new(question: &Question, response: &Response) -> Option<Self> {
         let metadata = &response.metadata;
-        if !question.standard || metadata.response_code != ResponseCode::NoError || metadata.truncation {
+        if !question.is_standard || metadata.response_code != ResponseCode::NoError || metadata.truncation {
             return None;
         }
-        let asked_for = response.answers.iter().filter(|record| record.record_type() == question.qtype);
-        let ttl = asked_for.map(|record| record.ttl).min()?;
+        let of_queried_type = response.answers.iter().filter(|record| record.record_type() == question.qtype);
+        let ttl = of_queried_type.map(|record| record.ttl).min()?;
         (ttl >= MIN_TTL).then(|| Self {
             name: question.name.clone(),
             qtype: question.qtype,
@@ -63,14 +63,14 @@ impl Cache {
     pub(crate) fn store(&mut self, cacheable: Cacheable, now: Instant) {
         let Some(expires) = now.checked_add(cacheable.lifetime) else { return };
         let key = (cacheable.name, cacheable.qtype.into());
-        if self.entries.len() >= CAPACITY && !self.entries.contains_key(&key) {
+        if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&key) {
             self.make_room(now);
         }
         self.entries.insert(key, Entry { answers: cacheable.answers, stored: now, expires });
     }
 
     pub(crate) fn answer(&mut self, question: &Question, now: Instant) -> Option<Answer> {
-        if !question.standard || question.validates {
+        if !question.is_standard || question.wants_dnssec {
             return None;
         }
         let key = (question.name.clone(), question.qtype.into());
@@ -84,15 +84,15 @@ impl Cache {
         let records = entry.answers.iter().cloned().map(|mut record| {
             record.ttl = record.ttl.saturating_sub(elapsed);
             if Domain::from(&record.name) == question.name {
-                record.name = question.asked.clone();
+                record.name = question.original_name.clone();
             }
             record
         });
         Some(Answer::records(records.collect()))
     }
 
-    /// Whether anything about `name` is remembered.
-    pub(crate) fn knows(&self, name: &Domain, now: Instant) -> bool {
+    /// Whether any unexpired answer about `name` is cached.
+    pub(crate) fn contains_name(&self, name: &Domain, now: Instant) -> bool {
         let all_types = (name.clone(), u16::MIN)..=(name.clone(), u16::MAX);
         self.entries.range(all_types).any(|(_, entry)| entry.expires > now)
     }
@@ -103,7 +103,7 @@ impl Cache {
 
     fn make_room(&mut self, now: Instant) {
         self.entries.retain(|_, entry| entry.expires > now);
-        if self.entries.len() < CAPACITY {
+        if self.entries.len() < MAX_ENTRIES {
             return;
         }
         let first = self.entries.iter().min_by_key(|(_, entry)| entry.expires).map(|(key, _)| key.clone());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn ttls_run_down_each_for_itself_until_the_shortest_of_the_asked_type_is_over() {
+    fn cached_ttls_count_down_until_the_shortest_ttl_of_the_queried_type_expires() {
         let start = start();
         let answers = vec![cname("a.example.", 50), a("b.example.", 3600), a("b.example.", 7200)];
         let mut cache = Cache::default();
@@ -174,18 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn the_case_of_the_question_comes_back() {
+    fn response_keeps_the_case_of_the_question() {
         let mut cache = Cache::default();
         let start = start();
         cache.store(Cacheable::new(&question("a.example"), &response(vec![a("a.example.", 60)])).expect("ok"), start);
-        let mut odd = question("a.example");
-        odd.asked = name("a.ExAmPlE.");
-        let hit = cache.answer(&odd, start).expect("a hit");
+        let mut unusual = question("a.example");
+        unusual.original_name = name("a.ExAmPlE.");
+        let hit = cache.answer(&unusual, start).expect("a hit");
         assert_eq!(hit.records[0].name.to_string(), "a.ExAmPlE.");
     }
 
     #[test]
-    fn only_complete_positive_answers_of_the_asked_type_that_live_for_a_while_are_kept() {
+    fn only_complete_positive_answers_of_the_queried_type_with_sufficient_ttl_are_cached() {
         let asked = question("a.example");
         let fine = response(vec![a("a.example.", 5)]);
         assert!(Cacheable::new(&asked, &fine).is_some());
@@ -199,29 +199,29 @@ mod tests {
         for refused in [truncated, missing, short, alias_only, response(vec![])] {
             assert_eq!(Cacheable::new(&asked, &refused), None);
         }
-        let odd = Question { standard: false, ..asked };
-        assert_eq!(Cacheable::new(&odd, &fine), None);
+        let unusual = Question { is_standard: false, ..asked };
+        assert_eq!(Cacheable::new(&unusual, &fine), None);
     }
 
     #[test]
-    fn askers_that_validate_are_not_served_from_memory() {
+    fn dnssec_queries_bypass_the_cache() {
         let start = start();
         let mut cache = Cache::default();
         cache.store(Cacheable::new(&question("a.example"), &response(vec![a("a.example.", 60)])).expect("ok"), start);
-        let validates = Question { validates: true, ..question("a.example") };
-        assert_eq!(cache.answer(&validates, start), None);
+        let wants_dnssec = Question { wants_dnssec: true, ..question("a.example") };
+        assert_eq!(cache.answer(&wants_dnssec, start), None);
     }
 
     #[test]
-    fn memory_is_bounded_and_the_first_to_expire_goes_first() {
+    fn cache_is_bounded_and_evicts_the_earliest_expiry() {
         let start = start();
         let mut cache = Cache::default();
-        for i in 0..=CAPACITY {
+        for i in 0..=MAX_ENTRIES {
             let ttl = if i == 17 { 10 } else { 60 };
             let asked = question(&format!("n{i}.example"));
             cache.store(Cacheable::new(&asked, &response(vec![a("a.example.", ttl)])).expect("cacheable"), start);
         }
-        assert_eq!(cache.entries.len(), CAPACITY);
+        assert_eq!(cache.entries.len(), MAX_ENTRIES);
         assert_eq!(cache.answer(&question("n17.example"), start), None);
         assert!(cache.answer(&question("n0.example"), start).is_some());
     }

@@ -1,62 +1,62 @@
-//! What happens to a question.
+//! The decision about a question.
 
 use hickory_proto::{op::ResponseCode, rr::Record};
 
 use crate::{Upstream, Via};
 
-/// What the asker gets.
+/// How a question is answered.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Decision {
-    /// This, at once.
+    /// With this answer, immediately.
     Answer(Answer),
-    /// What another resolver says.
+    /// By an upstream resolver.
     Forward {
-        /// Which one.
+        /// The resolver.
         to: Upstream,
-        /// On which way.
+        /// How the resolver is reached.
         via: Via,
-        /// To be handed back with the answer, see [`Stub::learn`](crate::Stub::learn).
-        epoch: Epoch,
+        /// Passed back with the answer, see [`Stub::cache_response`](crate::Stub::cache_response).
+        generation: CacheGeneration,
     },
-    /// Nobody can be asked.
+    /// With SERVFAIL: no resolver is available for it.
     ServFail,
 }
 
-/// An answer that we give ourselves.
+/// An answer that needs no upstream resolver.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Answer {
-    /// Whether the name exists.
+    /// The response code: whether the name exists.
     pub code: ResponseCode,
     /// The answer section, possibly empty.
     pub records: Vec<Record>,
 }
 
-/// A span of time in which resources and resolvers did not change. An answer that was asked for in an earlier epoch
-/// must not be remembered: the name may belong to a resource by now.
+/// A period in which neither resources nor resolvers changed. An answer to a question of an earlier generation must not
+/// be cached, because the name may belong to a resource now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Epoch(u64);
+pub struct CacheGeneration(u64);
 
 impl Answer {
-    /// These records.
+    /// An answer with these records.
     #[must_use]
     pub fn records(records: Vec<Record>) -> Self {
         Self { code: ResponseCode::NoError, records }
     }
 
-    /// The name exists, but not with such records.
+    /// The name exists but has no records of the queried type (NODATA).
     #[must_use]
     pub fn empty() -> Self {
         Self::records(Vec::new())
     }
 
-    /// There is no such name.
+    /// The name does not exist (NXDOMAIN).
     #[must_use]
     pub fn no_such_name() -> Self {
         Self { code: ResponseCode::NXDomain, records: Vec::new() }
     }
 }
 
-impl Epoch {
+impl CacheGeneration {
     pub(crate) fn advance(&mut self) {
         self.0 = self.0.wrapping_add(1);
     }

@@ -1,7 +1,7 @@
-//! Names of other clients, in pools whose members are found by name.
+//! Names of other clients, in device pools whose members are found by name.
 //!
-//! Only the portal knows who has which name. It is asked once per name, whatever number of programs wait for it, and what
-//! it says is remembered until the pool goes away or changes its pattern.
+//! Only the portal can resolve these names. Concurrent queries for a name share one lookup, and the result is kept until
+//! the pool is removed or changes its pattern.
 
 use std::{
     collections::BTreeMap,
@@ -17,29 +17,29 @@ use model::ResourceId;
 
 use crate::{Answer, Decision, Domain, InvalidPattern, Pattern, Question};
 
-/// How long a program waits for the portal. Then it is told that nobody could say.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long what we say may be kept by programs.
+/// How long a query waits for the portal before it fails with SERVFAIL.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// TTL of the records in answers, in seconds.
 const TTL: u32 = 1;
-/// How many names may be looked up at once; beyond that there is no answer (SERVFAIL).
-const LOOKUPS: usize = 256;
-/// How many programs may wait for one name; beyond that there is no answer (SERVFAIL).
-const WAITING: usize = 128;
-/// How many names are remembered; beyond that they are looked up each time.
-const KNOWN: usize = 4096;
+/// Maximum number of concurrent lookups; further queries fail with SERVFAIL.
+const MAX_LOOKUPS: usize = 256;
+/// Maximum number of queries that wait for one lookup; further queries fail with SERVFAIL.
+const MAX_QUERIES_PER_LOOKUP: usize = 128;
+/// Maximum number of resolved names that are kept; further names are looked up each time.
+const MAX_RESOLVED_NAMES: usize = 4096;
 
-/// All pools of this kind, and what is known of their names. `Q` identifies a question for its asker.
+/// All device pools with a name pattern, and their resolved names. `Q` is the caller's id of a question.
 #[derive(Debug)]
 pub struct DeviceNames<Q> {
     patterns: BTreeMap<ResourceId, Pattern>,
-    known: BTreeMap<Key, Device>,
-    waiting: BTreeMap<Key, Waiting<Q>>,
+    resolved: BTreeMap<Key, Device>,
+    pending: BTreeMap<Key, PendingLookup<Q>>,
 }
 
 /// A name in a pool.
 type Key = (ResourceId, Domain);
 
-/// What the portal said about one name.
+/// The addresses of a resolved name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Device {
     /// Its IPv4 address in the tunnel.
@@ -48,97 +48,97 @@ pub struct Device {
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// What the portal said instead.
+/// Why the portal did not resolve a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoDevice {
-    /// There is no such name.
+pub enum LookupError {
+    /// The name does not exist.
     NotFound,
-    /// It could not say.
-    Unknown,
+    /// Any other reason.
+    Unavailable,
 }
 
-/// What becomes of a question.
+/// The decision about a question.
 #[derive(Clone, PartialEq, Debug)]
 pub enum DeviceDecision {
-    /// It is about no pool.
-    NotOurs,
-    /// It is answered at once.
+    /// The name belongs to no pool.
+    NoMatch,
+    /// The question is decided immediately.
     Decided(Decision),
-    /// It waits; the portal was asked already.
-    Wait,
-    /// It waits, and the portal has to be asked for this name in this pool.
-    Ask(ResourceId, Domain),
+    /// The question waits for a lookup that is already pending.
+    Pending,
+    /// The question waits, and the caller has to ask the portal for this name in this pool.
+    AskPortal(ResourceId, Domain),
 }
 
 #[derive(Debug)]
-struct Waiting<Q> {
+struct PendingLookup<Q> {
     since: Instant,
     questions: Vec<(Q, Question)>,
 }
 
 impl<Q> Default for DeviceNames<Q> {
     fn default() -> Self {
-        Self { patterns: BTreeMap::new(), known: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { patterns: BTreeMap::new(), resolved: BTreeMap::new(), pending: BTreeMap::new() }
     }
 }
 
 impl<Q> DeviceNames<Q> {
-    /// Serves a pool. To be [removed](Self::remove) first if it had another pattern.
+    /// Adds a pool. A pool whose pattern changed has to be [removed](Self::remove) first.
     ///
     /// # Errors
-    /// The pattern is none; no name will match.
+    /// The pattern is invalid; no name will match.
     pub fn insert(&mut self, pool: ResourceId, pattern: &str) -> Result<(), InvalidPattern> {
         self.patterns.insert(pool, pattern.parse()?);
         Ok(())
     }
 
-    /// Serves a pool no longer. What waited for it is decided now.
+    /// Removes a pool. Returns the questions that waited for it with their decision.
     pub fn remove(&mut self, pool: ResourceId) -> Vec<(Q, Decision)> {
         self.patterns.remove(&pool);
-        self.known.retain(|(of, _), _| *of != pool);
-        let gone: Vec<Key> = self.waiting.keys().filter(|(of, _)| *of == pool).cloned().collect();
-        gone.iter().flat_map(|key| self.end(key, |_| Decision::ServFail)).collect()
+        self.resolved.retain(|(of, _), _| *of != pool);
+        let gone: Vec<Key> = self.pending.keys().filter(|(of, _)| *of == pool).cloned().collect();
+        gone.iter().flat_map(|key| self.finish(key, |_| Decision::ServFail)).collect()
     }
 
-    /// Decides about a question, which is `id` for its asker. Of several pools the one with the smallest id counts.
+    /// Decides the question with the caller's `id`. If several pools match, the one with the smallest id is used.
     pub fn decide(&mut self, id: Q, question: &Question, now: Instant) -> DeviceDecision {
-        let matching = self.pool_of(&question.name).filter(|_| question.standard);
-        let Some((_, pool)) = matching else { return DeviceDecision::NotOurs };
+        let matching = self.pool_of(&question.name).filter(|_| question.is_standard);
+        let Some((_, pool)) = matching else { return DeviceDecision::NoMatch };
         if !matches!(question.qtype, RecordType::A | RecordType::AAAA) {
             return DeviceDecision::Decided(Decision::Answer(Answer::empty()));
         }
         let key = (pool, question.name.clone());
-        if let Some(device) = self.known.get(&key) {
+        if let Some(device) = self.resolved.get(&key) {
             return DeviceDecision::Decided(Decision::Answer(device.answer(question)));
         }
-        if let Some(waiting) = self.waiting.get_mut(&key) {
-            if waiting.questions.len() >= WAITING {
+        if let Some(lookup) = self.pending.get_mut(&key) {
+            if lookup.questions.len() >= MAX_QUERIES_PER_LOOKUP {
                 return DeviceDecision::Decided(Decision::ServFail);
             }
-            waiting.questions.push((id, question.clone()));
-            return DeviceDecision::Wait;
+            lookup.questions.push((id, question.clone()));
+            return DeviceDecision::Pending;
         }
-        if self.waiting.len() >= LOOKUPS {
+        if self.pending.len() >= MAX_LOOKUPS {
             return DeviceDecision::Decided(Decision::ServFail);
         }
-        self.waiting.insert(key, Waiting { since: now, questions: vec![(id, question.clone())] });
-        DeviceDecision::Ask(pool, question.name.clone())
+        self.pending.insert(key, PendingLookup { since: now, questions: vec![(id, question.clone())] });
+        DeviceDecision::AskPortal(pool, question.name.clone())
     }
 
-    /// The portal knows who has `name`. Nothing happens if nobody asked.
+    /// The portal resolved `name`. Ignored unless a lookup is pending.
     pub fn handle_resolved(&mut self, pool: ResourceId, name: &Domain, device: Device) -> Vec<(Q, Decision)> {
         let key = (pool, name.clone());
-        if self.waiting.contains_key(&key) && self.known.len() < KNOWN {
-            self.known.insert(key.clone(), device);
+        if self.pending.contains_key(&key) && self.resolved.len() < MAX_RESOLVED_NAMES {
+            self.resolved.insert(key.clone(), device);
         }
-        self.end(&key, |question| Decision::Answer(device.answer(question)))
+        self.finish(&key, |question| Decision::Answer(device.answer(question)))
     }
 
-    /// The portal does not know who has `name`. Nothing happens if nobody asked.
-    pub fn handle_failed(&mut self, pool: ResourceId, name: &Domain, why: NoDevice) -> Vec<(Q, Decision)> {
-        self.end(&(pool, name.clone()), |_| match why {
-            NoDevice::NotFound => Decision::Answer(Answer::no_such_name()),
-            NoDevice::Unknown => Decision::ServFail,
+    /// The portal could not resolve `name`. Ignored unless a lookup is pending.
+    pub fn handle_failed(&mut self, pool: ResourceId, name: &Domain, why: LookupError) -> Vec<(Q, Decision)> {
+        self.finish(&(pool, name.clone()), |_| match why {
+            LookupError::NotFound => Decision::Answer(Answer::no_such_name()),
+            LookupError::Unavailable => Decision::ServFail,
         })
     }
 
@@ -148,38 +148,38 @@ impl<Q> DeviceNames<Q> {
         self.patterns.iter().find(|(_, pattern)| pattern.matches(name)).map(|(id, pattern)| (pattern, *id))
     }
 
-    /// What the portal has said about `name`.
+    /// The addresses of `name`, if the portal has resolved it.
     #[must_use]
-    pub fn known(&self, pool: ResourceId, name: &Domain) -> Option<Device> {
-        self.known.get(&(pool, name.clone())).copied()
+    pub fn resolved(&self, pool: ResourceId, name: &Domain) -> Option<Device> {
+        self.resolved.get(&(pool, name.clone())).copied()
     }
 
-    /// The names that the portal has been asked for without an answer so far.
-    pub fn outstanding(&self) -> impl Iterator<Item = (ResourceId, &Domain)> {
-        self.waiting.keys().map(|(pool, name)| (*pool, name))
+    /// The names whose lookup is pending.
+    pub fn pending(&self) -> impl Iterator<Item = (ResourceId, &Domain)> {
+        self.pending.keys().map(|(pool, name)| (*pool, name))
     }
 
-    /// Ends waits that lasted too long.
+    /// Fails the lookups that timed out.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<(Q, Decision)> {
-        let late = self.waiting.iter().filter(|(_, waiting)| waiting.since + PATIENCE <= now);
-        let late: Vec<Key> = late.map(|(key, _)| key.clone()).collect();
-        late.iter().flat_map(|key| self.end(key, |_| Decision::ServFail)).collect()
+        let expired = self.pending.iter().filter(|(_, lookup)| lookup.since + LOOKUP_TIMEOUT <= now);
+        let expired: Vec<Key> = expired.map(|(key, _)| key.clone()).collect();
+        expired.iter().flat_map(|key| self.finish(key, |_| Decision::ServFail)).collect()
     }
 
-    /// When a wait lasts too long.
+    /// When the next lookup times out.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.values().map(|waiting| waiting.since + PATIENCE).min()
+        self.pending.values().map(|lookup| lookup.since + LOOKUP_TIMEOUT).min()
     }
 
-    fn end(&mut self, key: &Key, decision: impl Fn(&Question) -> Decision) -> Vec<(Q, Decision)> {
-        let questions = self.waiting.remove(key).map(|waiting| waiting.questions).unwrap_or_default();
+    fn finish(&mut self, key: &Key, decision: impl Fn(&Question) -> Decision) -> Vec<(Q, Decision)> {
+        let questions = self.pending.remove(key).map(|lookup| lookup.questions).unwrap_or_default();
         questions.into_iter().map(|(id, question)| (id, decision(&question))).collect()
     }
 }
 
 impl Device {
-    /// Its addresses, IPv4 first.
+    /// The device's addresses, IPv4 first.
     pub fn addresses(self) -> impl Iterator<Item = IpAddr> {
         self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
     }
@@ -190,7 +190,7 @@ impl Device {
             RecordType::AAAA => self.ipv6.map(|ip| RData::AAAA(AAAA(ip))),
             _ => None,
         };
-        let record = |data| Record::from_rdata(question.asked.clone(), TTL, data);
+        let record = |data| Record::from_rdata(question.original_name.clone(), TTL, data);
         Answer::records(data.map(record).into_iter().collect())
     }
 }
@@ -226,20 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn both_families_and_all_who_wait_share_one_look_up() {
+    fn concurrent_queries_for_a_device_share_one_lookup() {
         let (mut names, now) = (names(), start());
         let name = Domain::from("kim.laptops.example");
         let first = names.decide(1, &question("Kim.laptops.example", RecordType::A), now);
-        assert_eq!(first, DeviceDecision::Ask(POOL, name.clone()));
+        assert_eq!(first, DeviceDecision::AskPortal(POOL, name.clone()));
         for (id, qtype) in [(2, RecordType::AAAA), (3, RecordType::A)] {
-            assert_eq!(names.decide(id, &question("kim.laptops.example", qtype), now), DeviceDecision::Wait);
+            assert_eq!(names.decide(id, &question("kim.laptops.example", qtype), now), DeviceDecision::Pending);
         }
 
         let decided = names.handle_resolved(POOL, &"KIM.laptops.example.".into(), device());
 
-        let told: Vec<_> = decided.iter().map(|(id, decision)| (*id, addresses(decision))).collect();
+        let answers: Vec<_> = decided.iter().map(|(id, decision)| (*id, addresses(decision))).collect();
         let (v4, v6) = (vec!["100.64.9.4".to_owned()], vec!["fd00:2021:1111::91".to_owned()]);
-        assert_eq!(told, [(1, v4.clone()), (2, v6), (3, v4.clone())]);
+        assert_eq!(answers, [(1, v4.clone()), (2, v6), (3, v4.clone())]);
         let DeviceDecision::Decided(again) = names.decide(4, &question("kim.laptops.example", RecordType::A), now)
         else {
             panic!("it was forgotten")
@@ -249,47 +249,48 @@ mod tests {
     }
 
     #[test]
-    fn other_records_are_empty_and_other_names_are_not_ours() {
+    fn other_record_types_are_empty_and_other_names_do_not_match() {
         let (mut names, now) = (names(), start());
         let empty = DeviceDecision::Decided(Decision::Answer(Answer::empty()));
         for qtype in [RecordType::MX, RecordType::TXT, RecordType::HTTPS] {
             assert_eq!(names.decide(1, &question("kim.laptops.example", qtype), now), empty);
         }
         let other = names.decide(1, &question("kim.desktops.example", RecordType::A), now);
-        assert_eq!(other, DeviceDecision::NotOurs);
+        assert_eq!(other, DeviceDecision::NoMatch);
     }
 
     #[test]
-    fn silence_is_a_failure_after_five_seconds_and_a_late_answer_is_nobodys() {
+    fn lookup_times_out_after_five_seconds_and_late_answer_is_ignored() {
         let (mut names, now) = (names(), start());
         names.decide(1, &question("kim.laptops.example", RecordType::A), now);
-        assert_eq!(names.outstanding().count(), 1);
+        assert_eq!(names.pending().count(), 1);
 
         let due = names.poll_timeout().unwrap();
-        assert_eq!(due, now + PATIENCE);
+        assert_eq!(due, now + LOOKUP_TIMEOUT);
         assert_eq!(names.handle_timeout(due - Duration::from_millis(1)), []);
         assert_eq!(names.handle_timeout(due), [(1, Decision::ServFail)]);
 
         assert_eq!(names.handle_resolved(POOL, &"kim.laptops.example".into(), device()), []);
         assert!(matches!(
             names.decide(2, &question("kim.laptops.example", RecordType::A), due),
-            DeviceDecision::Ask(..)
+            DeviceDecision::AskPortal(..)
         ));
     }
 
     #[test]
-    fn a_name_that_is_not_found_does_not_exist_and_any_other_reason_is_a_failure() {
+    fn not_found_is_nxdomain_and_any_other_reason_is_servfail() {
         let (mut names, now) = (names(), start());
-        for (why, expected) in
-            [(NoDevice::NotFound, Decision::Answer(Answer::no_such_name())), (NoDevice::Unknown, Decision::ServFail)]
-        {
+        for (why, expected) in [
+            (LookupError::NotFound, Decision::Answer(Answer::no_such_name())),
+            (LookupError::Unavailable, Decision::ServFail),
+        ] {
             names.decide(1, &question("kim.laptops.example", RecordType::A), now);
             assert_eq!(names.handle_failed(POOL, &"kim.laptops.example".into(), why), [(1, expected)]);
         }
     }
 
     #[test]
-    fn a_family_that_the_device_does_not_have_is_empty() {
+    fn missing_address_family_of_a_device_is_empty() {
         let (mut names, now) = (names(), start());
         names.decide(1, &question("kim.laptops.example", RecordType::AAAA), now);
         let only_v4 = Device { ipv6: None, ..device() };
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_pool_ends_what_waits_and_forgets_what_is_known() {
+    fn removing_a_pool_fails_pending_queries_and_forgets_devices() {
         let (mut names, now) = (names(), start());
         names.decide(1, &question("kim.laptops.example", RecordType::A), now);
         names.handle_resolved(POOL, &"kim.laptops.example".into(), device());
@@ -306,31 +307,31 @@ mod tests {
 
         assert_eq!(names.remove(POOL), [(2, Decision::ServFail)]);
 
-        assert_eq!(names.decide(3, &question("kim.laptops.example", RecordType::A), now), DeviceDecision::NotOurs);
+        assert_eq!(names.decide(3, &question("kim.laptops.example", RecordType::A), now), DeviceDecision::NoMatch);
         names.insert(POOL, "*.laptops.example").unwrap();
         assert!(matches!(
             names.decide(3, &question("kim.laptops.example", RecordType::A), now),
-            DeviceDecision::Ask(..)
+            DeviceDecision::AskPortal(..)
         ));
     }
 
     #[test]
-    fn of_two_pools_the_one_with_the_smaller_id_is_asked() {
+    fn pool_with_the_smaller_id_wins() {
         let (mut names, now) = (names(), start());
         names.insert(ResourceId::from_u128(0), "**.example").unwrap();
         let decision = names.decide(1, &question("kim.laptops.example", RecordType::A), now);
-        assert_eq!(decision, DeviceDecision::Ask(ResourceId::from_u128(0), "kim.laptops.example".into()));
+        assert_eq!(decision, DeviceDecision::AskPortal(ResourceId::from_u128(0), "kim.laptops.example".into()));
     }
 
     #[test]
-    fn what_may_wait_is_bounded() {
+    fn pending_lookups_and_queries_are_bounded() {
         let (mut names, now) = (names(), start());
-        for _ in 0..WAITING {
+        for _ in 0..MAX_QUERIES_PER_LOOKUP {
             names.decide(1, &question("kim.laptops.example", RecordType::A), now);
         }
         let failure = DeviceDecision::Decided(Decision::ServFail);
         assert_eq!(names.decide(1, &question("kim.laptops.example", RecordType::A), now), failure);
-        for number in 1..LOOKUPS {
+        for number in 1..MAX_LOOKUPS {
             names.decide(1, &question(&format!("kim{number}.laptops.example"), RecordType::A), now);
         }
         assert_eq!(names.decide(1, &question("late.laptops.example", RecordType::A), now), failure);

@@ -4,35 +4,35 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 
 use hickory_proto::rr::Name;
 
-/// A domain name in presentation form: lower case, no trailing dot, odd bytes escaped as in zone files.
+/// A domain name in presentation form: lower case, no trailing dot, unusual bytes escaped as in zone files.
 ///
-/// Cheap to clone. Names are private: show them at DEBUG at most.
+/// Cheap to clone. Names are private data: log them at DEBUG at most.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Domain(Arc<str>);
 
 impl Domain {
-    /// The name that a person means: letters beyond ASCII are encoded as in DNS (RFC 5890). `None` if there is no such
-    /// name.
+    /// Parses a name as users type it: non-ASCII letters are encoded as in DNS (RFC 5890). `None` if the text is not a
+    /// valid name.
     #[must_use]
-    pub fn typed(text: &str) -> Option<Self> {
+    pub fn from_user_input(text: &str) -> Option<Self> {
         let domain = Self::from(idna::domain_to_ascii(text.trim()).ok()?.as_str());
         domain.to_name().map(|_| domain)
     }
 
-    /// The text.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this can be the name of a host that a pattern is meant for: no escapes, and no `/`, which patterns use
-    /// in place of the dot.
+    /// Whether a pattern can match the name: it contains no escapes and no `/`, which patterns use internally in place
+    /// of the dot.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         !self.0.is_empty() && !self.0.contains(['\\', '/'])
     }
 
-    /// The name as hickory wants it; `None` for names that are not [plain](Self::is_plain) or too long.
+    /// The name as a `hickory` type; `None` for names that are not [plain](Self::is_plain) or too long.
     #[must_use]
     pub fn to_name(&self) -> Option<Name> {
         if !self.is_plain() {
@@ -41,7 +41,7 @@ impl Domain {
         Name::from_labels(self.0.split('.').map(str::as_bytes)).ok()
     }
 
-    /// The name with all its letters, as people read it.
+    /// The name with its labels decoded to Unicode.
     pub(crate) fn to_unicode(&self) -> String {
         idna::domain_to_unicode(&self.0).0
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lose_case_and_the_final_dot() {
+    fn names_are_lower_cased_without_trailing_dot() {
         assert_eq!(Domain::from("WWW.Example.COM.").as_str(), "www.example.com");
         let name = Name::from_ascii("WwW.eXample.com.").expect("a name");
         assert_eq!(Domain::from(&name), Domain::from("www.example.com"));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dot_inside_a_label_does_not_make_two_labels() {
+    fn dot_inside_a_label_does_not_split_it() {
         let name = Name::from_labels([b"a.b".as_slice(), b"example"]).expect("a name");
         let domain = Domain::from(&name);
         assert!(!domain.is_plain());
@@ -100,17 +100,17 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_name_is_encoded_and_one_that_cannot_be_is_none() {
-        assert_eq!(Domain::typed("Bücher.Example.").expect("a name").as_str(), "xn--bcher-kva.example");
-        assert_eq!(Domain::typed("xn--bcher-kva.example").expect("a name").to_unicode(), "bücher.example");
+    fn user_input_is_encoded_and_invalid_input_is_none() {
+        assert_eq!(Domain::from_user_input("Bücher.Example.").expect("a name").as_str(), "xn--bcher-kva.example");
+        assert_eq!(Domain::from_user_input("xn--bcher-kva.example").expect("a name").to_unicode(), "bücher.example");
         let long = "a".repeat(64);
         for none in ["", ".", "a..b", "a b\\c", long.as_str()] {
-            assert_eq!(Domain::typed(none), None, "{none}");
+            assert_eq!(Domain::from_user_input(none), None, "{none}");
         }
     }
 
     #[test]
-    fn a_name_has_all_its_parents_as_suffixes() {
+    fn suffixes_are_the_name_and_all_its_parents() {
         let domain = Domain::from("a.b.c");
         assert_eq!(domain.suffixes().collect::<Vec<_>>(), ["a.b.c", "b.c", "c", ""]);
         assert_eq!(Domain::from(".").suffixes().collect::<Vec<_>>(), [""]);

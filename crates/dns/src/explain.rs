@@ -1,4 +1,4 @@
-//! Why a name is answered as it is, for people who wonder.
+//! How a name is resolved, and why: for diagnostics.
 
 use std::net::IpAddr;
 
@@ -6,41 +6,41 @@ use model::ResourceId;
 
 use crate::{Domain, Pattern, Upstream, Via};
 
-/// What happens to questions about one name.
+/// How questions about one name are answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explanation {
-    /// The name, as it is compared.
+    /// The name in its normalized form.
     pub name: Domain,
-    /// Who answers.
-    pub verdict: Verdict,
-    /// The DNS resources that it belongs to, the most specific first.
+    /// The source of the answer.
+    pub source: AnswerSource,
+    /// The DNS resources that match the name, the most specific first.
     pub matches: Vec<(Pattern, ResourceId)>,
-    /// The addresses that it has: those that we invented, as far as the resources show them.
+    /// Its proxy addresses, limited to the address families of the resources.
     pub addresses: Vec<IpAddr>,
-    /// Whether answers of another resolver about it are remembered.
+    /// Whether answers of an upstream resolver about it are cached.
     pub is_cached: bool,
 }
 
-/// Who answers.
+/// The source of the answers about a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// We do: it belongs to a DNS resource.
+pub enum AnswerSource {
+    /// The stub resolver: the name belongs to a DNS resource.
     Resource,
-    /// We do: it is the reverse name of an address that we invented for this one.
+    /// The stub resolver: it is the reverse name of a proxy address of this name.
     Reverse(Domain),
-    /// We do, and say that it does not exist, lest programs ask somebody else than the system.
+    /// The stub resolver answers NXDOMAIN, so that browsers keep using the system's resolver.
     Blocked,
-    /// Another resolver does.
+    /// An upstream resolver.
     Forwarded,
 }
 
 /// A resolver and how it is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Server {
-    /// The address on which we stand for it.
+    /// The local address that stands for it.
     pub sentinel: IpAddr,
-    /// Who it is.
+    /// The resolver itself.
     pub upstream: Upstream,
-    /// On which way it is asked.
+    /// How it is reached.
     pub via: Via,
 }

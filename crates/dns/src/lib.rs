@@ -1,18 +1,18 @@
-//! Names: which of them belong to resources, which addresses those get, and where all other questions go.
+//! Decides every DNS query: names of resources get proxy addresses, all other names are forwarded to a resolver.
 //!
-//! Pure: a parsed question goes in, a [`Decision`] comes out. Sockets, threads and time-outs are somebody else's; the
-//! types of questions and records are hickory's.
+//! This crate performs no I/O and reads no clock: sockets, threads and time-outs belong to its callers. A parsed
+//! [`Question`] goes in, a [`Decision`] comes out; the types of questions and records are those of `hickory-proto`.
 //!
-//! * [`stub`] – the decision itself, and the state it needs
-//! * [`question`], [`decision`] – what goes in and what comes out
-//! * [`explain`] – the decision, for people
+//! * [`stub`] – the stub resolver: makes the decision and owns the state it needs
+//! * [`question`], [`decision`] – its input and output
+//! * [`explain`] – the decision about a name, for diagnostics
 //! * [`pattern`] – the patterns of DNS resources
-//! * [`proxy_ips`] – the addresses that we invent for names
-//! * [`upstream`] – which resolvers are used, and on which way they are reached
-//! * [`device_names`] – names of other clients, which only the portal knows
-//! * [`sentinel`] – the addresses on which we pretend to be those resolvers
-//! * [`response`] – what those resolvers said
-//! * [`cache`] – answers of other resolvers, kept for as long as they said
+//! * [`proxy_ips`] – the proxy addresses that stand for names
+//! * [`upstream`] – which resolvers are used and how they are reached
+//! * [`device_names`] – names of other clients, which only the portal can resolve
+//! * [`sentinel`] – the local addresses that stand for the resolvers
+//! * [`response`] – parsing the responses of resolvers
+//! * [`cache`] – cached answers of resolvers
 
 #![forbid(unsafe_code)]
 
@@ -30,14 +30,14 @@ pub mod stub;
 pub mod upstream;
 
 pub use cache::Cacheable;
-pub use decision::{Answer, Decision, Epoch};
-pub use device_names::{Device, DeviceDecision, DeviceNames, NoDevice};
+pub use decision::{Answer, CacheGeneration, Decision};
+pub use device_names::{Device, DeviceDecision, DeviceNames, LookupError};
 pub use domain::Domain;
-pub use explain::{Explanation, Server, Verdict};
+pub use explain::{AnswerSource, Explanation, Server};
 pub use pattern::{InvalidPattern, Pattern};
-pub use proxy_ips::{Assigned, Assignments};
+pub use proxy_ips::{Assignment, Assignments};
 pub use question::Question;
-pub use response::{NoResponse, Response};
+pub use response::{Response, ResponseError};
 pub use sentinel::Sentinels;
 pub use stub::{Stub, StubDecision};
-pub use upstream::{Origin, Reach, Resolvers, Upstream, Via};
+pub use upstream::{Coverage, Origin, Resolvers, Upstream, Via};

@@ -10,7 +10,7 @@ use glob::MatchOptions;
 
 use crate::Domain;
 
-/// Wildcards stay within a label, and a leading dot is nothing special.
+/// Wildcards do not cross labels, and a leading dot has no special meaning.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: false, require_literal_separator: true, require_literal_leading_dot: false };
 
@@ -19,27 +19,27 @@ const OPTIONS: MatchOptions =
 pub struct Pattern(Arc<Inner>);
 
 struct Inner {
-    /// Lower case; letters beyond ASCII are encoded as in DNS, except in a label with a wildcard.
+    /// Lower case; non-ASCII labels are encoded as in DNS, except labels that contain a wildcard.
     text: String,
-    /// The same with `/` for the dots; or all letters as people read them, if some could not be encoded.
+    /// The same with `/` in place of the dots; in Unicode if any label could not be encoded.
     glob: glob::Pattern,
 }
 
-/// A text that is not a pattern. Its resource stays listed, but no name ever matches.
+/// Why a text is not a valid pattern. The resource stays listed, but no name ever matches.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidPattern {
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("the pattern is empty")]
     Empty,
-    /// A character that names and patterns do not have.
-    #[error("the pattern contains {0:?}, which has no meaning here")]
-    Character(char),
+    /// A character that is not allowed in names and patterns.
+    #[error("the pattern contains {0:?}, which is not allowed")]
+    InvalidCharacter(char),
     /// `**` as a part of a label, or more than two asterisks in a row.
     #[error("'**' must be a complete label")]
-    Wildcards,
-    /// A label with letters that no name has (RFC 5891).
-    #[error("a label with letters beyond ASCII is not valid in a name")]
-    Letters,
+    DoubleWildcard,
+    /// A non-ASCII label that is not valid in a name (RFC 5891).
+    #[error("a non-ASCII label is not valid in a name")]
+    InvalidLabel,
 }
 
 impl Pattern {
@@ -49,7 +49,7 @@ impl Pattern {
         &self.0.text
     }
 
-    /// Whether `name` is one of those that are meant.
+    /// Whether the pattern matches `name`.
     #[must_use]
     pub fn matches(&self, name: &Domain) -> bool {
         if !name.is_plain() {
@@ -61,7 +61,7 @@ impl Pattern {
         bare || self.0.glob.matches_with(&path(&if is_encoded { name.to_string() } else { name.to_unicode() }), OPTIONS)
     }
 
-    /// The labels behind the last wildcard: each name that matches ends with them.
+    /// The labels after the last wildcard: every matching name ends with them.
     pub(crate) fn literal_tail(&self) -> &str {
         let text = self.as_str();
         text.rfind(['*', '?']).map_or(text, |wildcard| {
@@ -69,8 +69,8 @@ impl Pattern {
         })
     }
 
-    /// Read from its end: a wildcard is less specific than anything else, `*` less than `?`, and of two patterns of
-    /// which one ends the other, the shorter is more specific. Otherwise the order only has to be the same always.
+    /// Compared from the end: a wildcard is less specific than any other character, `*` less than `?`; if one pattern is
+    /// a suffix of the other, the shorter one is more specific. All other patterns only need a stable order.
     fn specificity(&self) -> impl Iterator<Item = u32> + '_ {
         let symbols = self.0.text.chars().rev().map(|symbol| match symbol {
             '*' => 0,
@@ -88,17 +88,17 @@ impl FromStr for Pattern {
         if text.is_empty() {
             return Err(InvalidPattern::Empty);
         }
-        if let Some(odd) = text.chars().find(|c| matches!(c, '[' | ']' | '/' | '\\') || c.is_control()) {
-            return Err(InvalidPattern::Character(odd));
+        if let Some(unusual) = text.chars().find(|c| matches!(c, '[' | ']' | '/' | '\\') || c.is_control()) {
+            return Err(InvalidPattern::InvalidCharacter(unusual));
         }
         let text = encoded(text)?;
         let path = if text.is_ascii() { text.clone() } else { idna::domain_to_unicode(&text).0 }.replace('.', "/");
-        let glob = glob::Pattern::new(&path).map_err(|_| InvalidPattern::Wildcards)?;
+        let glob = glob::Pattern::new(&path).map_err(|_| InvalidPattern::DoubleWildcard)?;
         Ok(Self(Arc::new(Inner { text, glob })))
     }
 }
 
-/// The pattern with its labels as they are in names, as far as that can be: half a label cannot be encoded.
+/// The pattern with its labels encoded as in DNS; a label with a wildcard cannot be encoded and stays in Unicode.
 fn encoded(text: &str) -> Result<String, InvalidPattern> {
     if text.is_ascii() {
         return Ok(text.to_ascii_lowercase());
@@ -108,9 +108,9 @@ fn encoded(text: &str) -> Result<String, InvalidPattern> {
             Ok(label.to_ascii_lowercase())
         } else if label.contains(['*', '?']) {
             let (letters, outcome) = idna::domain_to_unicode(label);
-            outcome.map(|()| letters).map_err(|_| InvalidPattern::Letters)
+            outcome.map(|()| letters).map_err(|_| InvalidPattern::InvalidLabel)
         } else {
-            idna::domain_to_ascii(label).map_err(|_| InvalidPattern::Letters)
+            idna::domain_to_ascii(label).map_err(|_| InvalidPattern::InvalidLabel)
         }
     });
     Ok(labels.collect::<Result<Vec<_>, _>>()?.join("."))
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_meant() {
+    fn patterns_match_their_names() {
         for (text, name) in [
             ("**.example.com", "example.com"),
             ("**.example.com", "foo.example.com"),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_meant() {
+    fn patterns_do_not_match_other_names() {
         for (text, name) in [
             ("app.*.example.com", "app.example.com"),
             ("app.*.example.com", "app.foo.bar.example.com"),
@@ -202,14 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_matter() {
+    fn matching_ignores_case() {
         assert!(matches("*.Example.COM", "foo.eXample.com"));
         assert!(matches("*.EXAMPLE.com", "example.COM"));
         assert!(matches("App.F??.example.com", "aPP.fOO.example.com"));
     }
 
     #[test]
-    fn letters_beyond_ascii_match_the_names_that_encode_them() {
+    fn non_ascii_patterns_match_the_encoded_names() {
         for (text, name) in [
             ("bücher.example", "xn--bcher-kva.example"),
             ("BÜCHER.Example", "XN--bcher-KVA.example"),
@@ -231,32 +231,32 @@ mod tests {
             assert!(!matches(text, name), "{text} !~ {name}");
         }
         assert_eq!(pattern("*.Bücher.example").literal_tail(), "xn--bcher-kva.example");
-        assert_eq!("a\u{ad}\u{200d}ü\u{fffe}.example".parse::<Pattern>(), Err(InvalidPattern::Letters));
+        assert_eq!("a\u{ad}\u{200d}ü\u{fffe}.example".parse::<Pattern>(), Err(InvalidPattern::InvalidLabel));
     }
 
     #[test]
-    fn texts_that_are_no_patterns_are_refused_with_a_reason() {
+    fn invalid_patterns_are_rejected_with_a_reason() {
         for (text, why) in [
             ("", InvalidPattern::Empty),
-            ("a**.x.com", InvalidPattern::Wildcards),
-            ("***.x.com", InvalidPattern::Wildcards),
-            ("**a.x.com", InvalidPattern::Wildcards),
-            ("[ab].x.com", InvalidPattern::Character('[')),
-            ("a/b", InvalidPattern::Character('/')),
-            ("a\\b", InvalidPattern::Character('\\')),
+            ("a**.x.com", InvalidPattern::DoubleWildcard),
+            ("***.x.com", InvalidPattern::DoubleWildcard),
+            ("**a.x.com", InvalidPattern::DoubleWildcard),
+            ("[ab].x.com", InvalidPattern::InvalidCharacter('[')),
+            ("a/b", InvalidPattern::InvalidCharacter('/')),
+            ("a\\b", InvalidPattern::InvalidCharacter('\\')),
         ] {
             assert_eq!(text.parse::<Pattern>(), Err(why), "{text}");
         }
     }
 
     #[test]
-    fn an_escaped_name_matches_nothing() {
+    fn escaped_names_match_no_pattern() {
         assert!(!matches("**.example.com", "a\\.b.example.com"));
         assert!(!matches("**.example.com", "a/b.example.com"));
     }
 
     #[test]
-    fn the_most_specific_pattern_is_the_greatest() {
+    fn patterns_are_ordered_by_specificity() {
         let expected = [
             "example.com",
             "bar.example.com",
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn each_matching_name_ends_with_the_literal_tail() {
+    fn literal_tail_is_the_common_suffix_of_matching_names() {
         for (text, tail) in [
             ("example.com", "example.com"),
             ("*.example.com", "example.com"),

@@ -1,8 +1,8 @@
-//! The addresses that we invent for names of DNS resources.
+//! The proxy addresses that stand for names of DNS resources.
 //!
-//! A name gets four IPv4 and four IPv6 addresses, whatever resource it belongs to, and keeps them for as long as the
-//! daemon lives: also when the resource goes, also over sessions. Long-lived programs that never ask again go on
-//! working, and an address never changes its meaning.
+//! A name gets four IPv4 and four IPv6 addresses, regardless of the resource it belongs to, and keeps them for the
+//! lifetime of the daemon: also when the resource is removed, also across sessions. Programs that resolve a name only
+//! once keep working, and an address is never reused for another name.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,91 +14,91 @@ use rustc_hash::FxHashMap;
 
 use crate::{Domain, Pattern};
 
-/// How many addresses of each family a name gets.
-pub const PER_FAMILY: usize = 4;
+/// Number of addresses per name and address family.
+pub const IPS_PER_FAMILY: usize = 4;
 
-/// All names that have addresses. Carried over from session to session.
+/// All names with proxy addresses. Carried over from session to session.
 #[derive(Clone, Debug, Default)]
 pub struct Assignments {
-    /// Where each name stands in `slots`. Whoever makes a program look names up can choose them, so this hash is keyed.
-    /// Its order is never used.
+    /// The index of each name in `slots`. Web pages can make programs look up arbitrary names, so this hash is keyed;
+    /// its order is never used.
     names: HashMap<Domain, usize>,
-    /// The names in the order of their addresses, so that the owner of an address is found by arithmetic: that is done for
-    /// each packet.
-    slots: Vec<(Domain, Assigned)>,
-    /// By ids that the portal has given.
-    matched: FxHashMap<ResourceId, Matched>,
-    pool: Pool,
+    /// The names in the order of their addresses, so that the name of an address is found by arithmetic: every packet
+    /// needs this look-up.
+    slots: Vec<(Domain, Assignment)>,
+    /// Keyed by ids from the portal, which cannot be chosen to collide.
+    matched: FxHashMap<ResourceId, MatchedNames>,
+    pool: IpPool,
 }
 
-/// What belongs to one name.
+/// The addresses of one name and the resources that it matched.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Assigned {
+pub struct Assignment {
     /// Its IPv4 addresses, ascending.
-    pub v4: [Ipv4Addr; PER_FAMILY],
+    pub v4: [Ipv4Addr; IPS_PER_FAMILY],
     /// Its IPv6 addresses, ascending.
-    pub v6: [Ipv6Addr; PER_FAMILY],
-    /// The resources that the name matched, the most specific last. Some may be gone.
+    pub v6: [Ipv6Addr; IPS_PER_FAMILY],
+    /// The resources that the name matched, the most specific last. Some of them may have been removed since.
     pub matches: BTreeSet<(Pattern, ResourceId)>,
 }
 
-/// All addresses are used up; half a million names have some.
+/// All addresses are in use, by half a million names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("there are no addresses left for more names")]
-pub struct Exhausted;
+pub struct NoAddressesLeft;
 
-/// The names of one resource, by its present pattern.
+/// The names that matched the current pattern of one resource.
 #[derive(Clone, Debug)]
-struct Matched {
+struct MatchedNames {
     pattern: Pattern,
     names: BTreeSet<Domain>,
 }
 
-/// Hands out addresses in sequence, none twice.
+/// Hands out addresses in sequence, each once.
 #[derive(Clone, Debug, Default)]
-struct Pool {
+struct IpPool {
     v4_used: u32,
     v6_used: u32,
 }
 
 impl Assignments {
-    /// What `name` got.
+    /// The addresses and matches of `name`, if it has any.
     #[must_use]
-    pub fn assigned(&self, name: &Domain) -> Option<&Assigned> {
+    pub fn assignment(&self, name: &Domain) -> Option<&Assignment> {
         self.slots.get(*self.names.get(name)?).map(|(_, assigned)| assigned)
     }
 
-    /// Whose address this is.
+    /// The name that `ip` stands for.
     #[must_use]
     pub fn owner(&self, ip: IpAddr) -> Option<&Domain> {
-        self.owned(ip).map(|(name, _)| name)
+        self.owner_entry(ip).map(|(name, _)| name)
     }
 
-    /// Whose address this is, and what else belongs to that name.
+    /// The name that `ip` stands for, with its assignment.
     #[must_use]
-    pub fn owned(&self, ip: IpAddr) -> Option<(&Domain, &Assigned)> {
+    pub fn owner_entry(&self, ip: IpAddr) -> Option<(&Domain, &Assignment)> {
         let index = match ip {
-            IpAddr::V4(ip) => Pool::index_v4(ip)?,
-            IpAddr::V6(ip) => Pool::index_v6(ip)?,
+            IpAddr::V4(ip) => IpPool::index_v4(ip)?,
+            IpAddr::V6(ip) => IpPool::index_v6(ip)?,
         };
-        self.slots.get(index / PER_FAMILY).map(|(name, assigned)| (name, assigned))
+        self.slots.get(index / IPS_PER_FAMILY).map(|(name, assigned)| (name, assigned))
     }
 
-    /// All names and what they got, in the order of their addresses.
-    pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Assigned)> {
+    /// All names and their assignments, in the order of their addresses.
+    pub fn iter(&self) -> impl Iterator<Item = (&Domain, &Assignment)> {
         self.slots.iter().map(|(name, assigned)| (name, assigned))
     }
 
-    /// The names that matched `resource` with its present pattern.
-    pub fn names_of(&self, resource: ResourceId) -> impl Iterator<Item = (&Domain, &Assigned)> {
+    /// The names that matched the current pattern of `resource`.
+    pub fn names_of(&self, resource: ResourceId) -> impl Iterator<Item = (&Domain, &Assignment)> {
         self.matched
             .get(&resource)
             .into_iter()
             .flat_map(|matched| &matched.names)
-            .filter_map(|name| Some((name, self.assigned(name)?)))
+            .filter_map(|name| Some((name, self.assignment(name)?)))
     }
 
-    /// Forgets which resources the names matched, but not their addresses. For when somebody else signs in.
+    /// Forgets which resources the names matched, but keeps their addresses in use. Called when another user signs in.
     pub fn forget_matches(&mut self) {
         self.matched.clear();
         for (_, assigned) in &mut self.slots {
@@ -106,32 +106,36 @@ impl Assignments {
         }
     }
 
-    /// Gives `name` its addresses, if it has none yet, and notes what it matches.
-    pub(crate) fn assign(&mut self, name: &Domain, matches: &BTreeSet<(Pattern, ResourceId)>) -> Result<(), Exhausted> {
+    /// Gives `name` its addresses, if it has none yet, and records its matches.
+    pub(crate) fn assign(
+        &mut self,
+        name: &Domain,
+        matches: &BTreeSet<(Pattern, ResourceId)>,
+    ) -> Result<(), NoAddressesLeft> {
         if !self.names.contains_key(name) {
             let (v4, v6) = self.pool.take()?;
             self.names.insert(name.clone(), self.slots.len());
-            self.slots.push((name.clone(), Assigned { v4, v6, matches: BTreeSet::new() }));
+            self.slots.push((name.clone(), Assignment { v4, v6, matches: BTreeSet::new() }));
         }
-        let slot = self.names.get(name).copied().ok_or(Exhausted)?;
-        let Some((_, assigned)) = self.slots.get_mut(slot) else { return Err(Exhausted) };
+        let slot = self.names.get(name).copied().ok_or(NoAddressesLeft)?;
+        let Some((_, assigned)) = self.slots.get_mut(slot) else { return Err(NoAddressesLeft) };
 
         for (pattern, resource) in matches {
             if !assigned.matches.insert((pattern.clone(), *resource)) {
-                // Noted before, and here too.
+                // Already recorded, in `matched` too.
                 continue;
             }
             let matched = self
                 .matched
                 .entry(*resource)
-                .or_insert_with(|| Matched { pattern: pattern.clone(), names: BTreeSet::new() });
+                .or_insert_with(|| MatchedNames { pattern: pattern.clone(), names: BTreeSet::new() });
             matched.names.insert(name.clone());
         }
         Ok(())
     }
 
-    /// `resource` is there (again) with `pattern`. If it had another one, its names are no longer its names.
-    pub(crate) fn repattern(&mut self, resource: ResourceId, pattern: &Pattern) {
+    /// Sets the pattern of a resource that was added or changed. If it had another pattern, its names are detached.
+    pub(crate) fn set_pattern(&mut self, resource: ResourceId, pattern: &Pattern) {
         if self.matched.get(&resource).is_none_or(|matched| matched.pattern == *pattern) {
             return;
         }
@@ -146,8 +150,8 @@ impl Assignments {
     }
 }
 
-impl Assigned {
-    /// The addresses of the families that a resource has, IPv4 first.
+impl Assignment {
+    /// The addresses of the families in `stack`, IPv4 first.
     pub fn addresses(&self, stack: IpStack) -> impl Iterator<Item = IpAddr> + '_ {
         let v4 = self.v4.iter().filter(move |_| stack.has_ipv4()).copied().map(IpAddr::V4);
         let v6 = self.v6.iter().filter(move |_| stack.has_ipv6()).copied().map(IpAddr::V6);
@@ -155,21 +159,21 @@ impl Assigned {
     }
 }
 
-impl Pool {
+impl IpPool {
     /// Four addresses of each family, or none at all.
-    fn take(&mut self) -> Result<([Ipv4Addr; PER_FAMILY], [Ipv6Addr; PER_FAMILY]), Exhausted> {
+    fn take(&mut self) -> Result<([Ipv4Addr; IPS_PER_FAMILY], [Ipv6Addr; IPS_PER_FAMILY]), NoAddressesLeft> {
         let mut after = self.clone();
-        let mut v4 = [Ipv4Addr::UNSPECIFIED; PER_FAMILY];
-        let mut v6 = [Ipv6Addr::UNSPECIFIED; PER_FAMILY];
+        let mut v4 = [Ipv4Addr::UNSPECIFIED; IPS_PER_FAMILY];
+        let mut v6 = [Ipv6Addr::UNSPECIFIED; IPS_PER_FAMILY];
         for (v4, v6) in v4.iter_mut().zip(&mut v6) {
-            *v4 = after.next_v4().ok_or(Exhausted)?;
-            *v6 = after.next_v6().ok_or(Exhausted)?;
+            *v4 = after.next_v4().ok_or(NoAddressesLeft)?;
+            *v6 = after.next_v6().ok_or(NoAddressesLeft)?;
         }
         *self = after;
         Ok((v4, v6))
     }
 
-    /// How many IPv4 addresses come before this one; `None` if it is not one that we hand out.
+    /// The position of an IPv4 address in the sequence; `None` if it is not a proxy address.
     fn index_v4(ip: Ipv4Addr) -> Option<usize> {
         let range = address_plan::PROXIES_V4;
         let sentinels = address_plan::SENTINELS_V4;
@@ -188,7 +192,7 @@ impl Pool {
         usize::try_from(index).ok().filter(|_| range.contains(&ip))
     }
 
-    /// The hosts of the range, without those on which we may pretend to be a resolver.
+    /// The next host of the range, skipping the sentinels.
     fn next_v4(&mut self) -> Option<Ipv4Addr> {
         let range = address_plan::PROXIES_V4;
         let sentinels = address_plan::SENTINELS_V4;
@@ -204,7 +208,7 @@ impl Pool {
         Some(ip)
     }
 
-    /// All addresses of the range.
+    /// The next address of the range.
     fn next_v6(&mut self) -> Option<Ipv6Addr> {
         let range = address_plan::PROXIES_V6;
         let ip = Ipv6Addr::from_bits(range.network().to_bits().checked_add(u128::from(self.v6_used))?);
@@ -228,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_handed_out_in_sequence() {
+    fn proxy_addresses_are_assigned_in_sequence() {
         let mut names = Assignments::default();
         names.assign(&"a.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
         names.assign(&"b.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
 
         let texts = |name: &str| -> Vec<String> {
-            let assigned = names.assigned(&name.into()).expect("assigned");
+            let assigned = names.assignment(&name.into()).expect("assigned");
             assigned.addresses(IpStack::Dual).map(|ip| ip.to_string()).collect()
         };
         let first = ["100.96.0.1", "100.96.0.2", "100.96.0.3", "100.96.0.4"];
@@ -257,8 +261,8 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_skips_the_sentinels_and_ends_before_the_broadcast_address() {
-        let mut pool = Pool::default();
+    fn pool_skips_sentinels_and_ends_before_the_broadcast_address() {
+        let mut pool = IpPool::default();
         let all: Vec<_> = std::iter::from_fn(|| pool.next_v4()).collect();
         assert_eq!(all.len(), 2_096_894);
         assert!(all.is_sorted());
@@ -266,44 +270,44 @@ mod tests {
         assert_eq!(all.first(), Some(&Ipv4Addr::new(100, 96, 0, 1)));
         assert_eq!(all.last(), Some(&Ipv4Addr::new(100, 127, 255, 254)));
 
-        assert!(all.iter().enumerate().all(|(index, ip)| Pool::index_v4(*ip) == Some(index)));
+        assert!(all.iter().enumerate().all(|(index, ip)| IpPool::index_v4(*ip) == Some(index)));
         for other in ["100.95.255.255", "100.96.0.0", "100.100.111.0", "100.100.111.255", "100.128.0.0"] {
-            assert_eq!(Pool::index_v4(other.parse().expect("an address")), None, "{other}");
+            assert_eq!(IpPool::index_v4(other.parse().expect("an address")), None, "{other}");
         }
 
-        let mut pool = Pool::default();
+        let mut pool = IpPool::default();
         let all: Vec<_> = std::iter::from_fn(|| pool.next_v6()).collect();
         assert_eq!(all.len(), 1 << 21);
-        assert!(all.iter().enumerate().all(|(index, ip)| Pool::index_v6(*ip) == Some(index)));
+        assert!(all.iter().enumerate().all(|(index, ip)| IpPool::index_v6(*ip) == Some(index)));
         for other in ["fd00:2021:1111:7fff:ffff:ffff:ffff:ffff", "fd00:2021:1111:8000::20:0", "::"] {
-            assert_eq!(Pool::index_v6(other.parse().expect("an address")), None, "{other}");
+            assert_eq!(IpPool::index_v6(other.parse().expect("an address")), None, "{other}");
         }
     }
 
     #[test]
-    fn a_name_gets_all_its_addresses_or_none() {
+    fn name_gets_all_its_addresses_or_none() {
         let mut names = Assignments::default();
         let pool = &mut names.pool;
         let names_possible = std::iter::from_fn(|| pool.take().ok()).count();
         assert_eq!(names_possible, 524_223);
-        assert_eq!(names.assign(&"late.example".into(), &BTreeSet::new()), Err(Exhausted));
-        assert_eq!(names.assigned(&"late.example".into()), None);
+        assert_eq!(names.assign(&"late.example".into(), &BTreeSet::new()), Err(NoAddressesLeft));
+        assert_eq!(names.assignment(&"late.example".into()), None);
     }
 
     #[test]
-    fn a_resource_that_changes_its_pattern_loses_its_names_but_they_keep_their_addresses() {
+    fn changed_pattern_detaches_names_but_keeps_their_addresses() {
         let mut names = Assignments::default();
         let name = Domain::from("a.example");
         let both = matches(&[("*.example", ONE), ("a.example", TWO)]);
         names.assign(&name, &both).expect("addresses");
-        assert_eq!(names.assigned(&name).expect("assigned").matches, both);
-        let before = names.assigned(&name).cloned().expect("assigned");
+        assert_eq!(names.assignment(&name).expect("assigned").matches, both);
+        let before = names.assignment(&name).cloned().expect("assigned");
 
-        names.repattern(ONE, &"*.example".parse().expect("a pattern"));
+        names.set_pattern(ONE, &"*.example".parse().expect("a pattern"));
         assert_eq!(names.names_of(ONE).count(), 1);
 
-        names.repattern(ONE, &"*.other".parse().expect("a pattern"));
-        let after = names.assigned(&name).expect("assigned");
+        names.set_pattern(ONE, &"*.other".parse().expect("a pattern"));
+        let after = names.assignment(&name).expect("assigned");
         assert_eq!(names.names_of(ONE).count(), 0);
         assert_eq!(names.names_of(TWO).count(), 1);
         assert_eq!(after.matches, matches(&[("a.example", TWO)]));
@@ -311,12 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn another_person_finds_the_addresses_used_but_nothing_matched() {
+    fn forgetting_matches_keeps_addresses_in_use() {
         let mut names = Assignments::default();
         names.assign(&"a.example".into(), &matches(&[("*.example", ONE)])).expect("addresses");
         names.forget_matches();
         assert_eq!(names.names_of(ONE).count(), 0);
         names.assign(&"b.example".into(), &BTreeSet::new()).expect("addresses");
-        assert_eq!(names.assigned(&"b.example".into()).expect("assigned").v4[0], Ipv4Addr::new(100, 96, 0, 5));
+        assert_eq!(names.assignment(&"b.example".into()).expect("assigned").v4[0], Ipv4Addr::new(100, 96, 0, 5));
     }
 }

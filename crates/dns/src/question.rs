@@ -1,4 +1,4 @@
-//! What somebody wants to know.
+//! A DNS question.
 
 use hickory_proto::{
     op::{Edns, Metadata, OpCode, Query},
@@ -7,19 +7,19 @@ use hickory_proto::{
 
 use crate::Domain;
 
-/// One question, with what matters of the message that carried it.
+/// One question, with the relevant properties of the message that carried it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
-    /// The name, for comparing.
+    /// The normalized name, for comparisons.
     pub name: Domain,
-    /// The name exactly as it was asked, for answering.
-    pub asked: Name,
-    /// Which records are wanted.
+    /// The name exactly as queried, for the answer.
+    pub original_name: Name,
+    /// The queried record type.
     pub qtype: RecordType,
-    /// Whether this is a standard query about the Internet class. All others are only passed on.
-    pub standard: bool,
-    /// Whether the asker validates (DO or CD set). What we remember of answers is not enough for that.
-    pub validates: bool,
+    /// Whether this is a standard query of the Internet class. All others are only forwarded.
+    pub is_standard: bool,
+    /// Whether the client validates DNSSEC (DO or CD set). Cached answers lack the records for that.
+    pub wants_dnssec: bool,
 }
 
 impl Question {
@@ -28,18 +28,18 @@ impl Question {
     pub fn new(query: &Query, metadata: &Metadata, edns: Option<&Edns>) -> Self {
         Self {
             name: query.name().into(),
-            asked: query.name().clone(),
+            original_name: query.name().clone(),
             qtype: query.query_type(),
-            standard: metadata.op_code == OpCode::Query && query.query_class() == DNSClass::IN,
-            validates: metadata.checking_disabled || edns.is_some_and(|edns| edns.flags().dnssec_ok),
+            is_standard: metadata.op_code == OpCode::Query && query.query_class() == DNSClass::IN,
+            wants_dnssec: metadata.checking_disabled || edns.is_some_and(|edns| edns.flags().dnssec_ok),
         }
     }
 
-    /// A plain question for `name`, as most programs ask it. `None` if `name` cannot be a host's.
+    /// A standard question for `name` without DNSSEC, as most programs ask it. `None` if `name` is not a valid host name.
     #[must_use]
     pub fn plain(name: &str, qtype: RecordType) -> Option<Self> {
         let name = Domain::from(name);
-        let asked = name.to_name()?;
-        Some(Self { name, asked, qtype, standard: true, validates: false })
+        let original_name = name.to_name()?;
+        Some(Self { name, original_name, qtype, is_standard: true, wants_dnssec: false })
     }
 }

@@ -1,4 +1,4 @@
-//! What another resolver said, as far as we look at it.
+//! Responses of upstream resolvers, parsed as far as this program inspects them.
 
 use hickory_proto::{
     op::{Header, Message, MessageType, Metadata, Query},
@@ -6,45 +6,45 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder, DecodeError},
 };
 
-/// A response. Passed on byte by byte; only this much of it is understood, so that nothing unusual in the other
-/// sections can keep an answer from its asker.
+/// A response. Its bytes are forwarded unchanged; only this part is parsed, so that unusual content in the other
+/// sections cannot prevent the client from getting its answer.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Response {
     /// The header.
     pub metadata: Metadata,
-    /// The one question that is answered.
+    /// The only question.
     pub question: Query,
     /// The answer section.
     pub answers: Vec<Record>,
 }
 
-/// Bytes that are no response.
+/// Why bytes are not a usable response.
 #[derive(Debug, thiserror::Error)]
-pub enum NoResponse {
-    /// They do not follow RFC 1035 as far as the answer section goes.
+pub enum ResponseError {
+    /// Header, question or answer section violate RFC 1035.
     #[error("the message is malformed: {0}")]
     Malformed(#[from] DecodeError),
-    /// It is a query itself.
+    /// The message is a query.
     #[error("the message is a query")]
-    Query,
-    /// Without exactly one question nobody knows what is answered.
+    IsQuery,
+    /// The message does not contain exactly one question.
     #[error("the message has {0} questions")]
-    Questions(u16),
+    QuestionCount(u16),
 }
 
 impl Response {
-    /// Reads header, question and answers of a message.
+    /// Parses header, question and answers of a message.
     ///
     /// # Errors
-    /// It is no response.
-    pub fn parse(bytes: &[u8]) -> Result<Self, NoResponse> {
+    /// The message is not a response to exactly one question.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ResponseError> {
         let mut decoder = BinDecoder::new(bytes);
         let Header { metadata, counts } = Header::read(&mut decoder)?;
         if metadata.message_type != MessageType::Response {
-            return Err(NoResponse::Query);
+            return Err(ResponseError::IsQuery);
         }
         if counts.queries != 1 {
-            return Err(NoResponse::Questions(counts.queries));
+            return Err(ResponseError::QuestionCount(counts.queries));
         }
         let question = Query::read(&mut decoder)?;
         let (answers, _, _) = Message::read_records(&mut decoder, counts.answers.into(), false, metadata.op_code)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_answers_its_question_in_any_case_and_no_other() {
+    fn response_matches_only_its_question_ignoring_case() {
         let response = Response::parse(&message().to_vec().expect("bytes")).expect("a response");
         assert_eq!(response.answers.len(), 1);
         assert!(response.answers(77, &query("A.eXample.")));
@@ -94,30 +94,30 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_behind_the_answers_does_not_matter() {
+    fn garbage_after_the_answer_section_is_ignored() {
         let mut bytes = message().to_vec().expect("bytes");
         bytes.truncate(bytes.len() - 3);
         assert!(Response::parse(&bytes).is_ok());
     }
 
     #[test]
-    fn what_is_no_response_to_one_question_is_refused() {
+    fn message_without_exactly_one_question_is_rejected() {
         let mut query = message();
         query.metadata.message_type = MessageType::Query;
-        assert!(matches!(Response::parse(&query.to_vec().expect("bytes")), Err(NoResponse::Query)));
+        assert!(matches!(Response::parse(&query.to_vec().expect("bytes")), Err(ResponseError::IsQuery)));
         let none = Message::response(77, OpCode::Query);
-        assert!(matches!(Response::parse(&none.to_vec().expect("bytes")), Err(NoResponse::Questions(0))));
+        assert!(matches!(Response::parse(&none.to_vec().expect("bytes")), Err(ResponseError::QuestionCount(0))));
         let mut two = message();
         two.add_query(two.queries[0].clone());
-        assert!(matches!(Response::parse(&two.to_vec().expect("bytes")), Err(NoResponse::Questions(2))));
+        assert!(matches!(Response::parse(&two.to_vec().expect("bytes")), Err(ResponseError::QuestionCount(2))));
     }
 
     #[test]
-    fn mangled_responses_are_refused_or_read_but_never_more() {
+    fn mangled_responses_never_panic() {
         let bytes = message().to_vec().expect("bytes");
         let opt = 11;
         for length in 0..bytes.len() - opt {
-            assert!(matches!(Response::parse(&bytes[..length]), Err(NoResponse::Malformed(_))), "{length}");
+            assert!(matches!(Response::parse(&bytes[..length]), Err(ResponseError::Malformed(_))), "{length}");
         }
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();

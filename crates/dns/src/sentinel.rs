@@ -1,8 +1,8 @@
-//! The addresses on which we pretend to be a resolver.
+//! Sentinels: the local addresses that stand for the upstream resolvers.
 //!
-//! Each resolver in use has one, of its own address family (DoH: IPv4). When the resolvers change, the new ones get
-//! addresses that the last ones did not have, so that a program or a cache that still knows an old address never asks
-//! somebody else than it meant.
+//! Each resolver in use has one sentinel of its own address family (DoH: IPv4). When the resolvers change, the new ones
+//! get sentinels that the previous ones did not have, so that a program or cache that still uses an old sentinel never
+//! reaches a different resolver.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -13,13 +13,13 @@ use model::{
 
 use crate::Upstream;
 
-/// Which sentinel stands for which resolver.
+/// The mapping of sentinels to resolvers.
 #[derive(Clone, Debug, Default)]
 pub struct Sentinels {
     servers: Vec<(IpAddr, Upstream)>,
-    /// The resolvers that were asked for, also those for which there was no sentinel left.
+    /// The resolvers of the current mapping, including those for which no sentinel was left.
     mapped: BTreeSet<Upstream>,
-    /// The addresses of the last mapping that had any.
+    /// The sentinels of the last mapping that was not empty.
     recent: BTreeSet<IpAddr>,
 }
 
@@ -30,13 +30,13 @@ impl Sentinels {
         &self.servers
     }
 
-    /// Whom `sentinel` stands for.
+    /// The resolver that `sentinel` stands for.
     #[must_use]
     pub fn upstream(&self, sentinel: IpAddr) -> Option<&Upstream> {
         self.servers.iter().find(|(ip, _)| *ip == sentinel).map(|(_, upstream)| upstream)
     }
 
-    /// Maps other resolvers. Returns whether anything changed: the same resolvers in another order are no change.
+    /// Maps `resolvers`. Returns whether the mapping changed: the same resolvers in another order are no change.
     /// Resolvers beyond the number of sentinels are left out.
     pub(crate) fn map(&mut self, resolvers: &[Upstream]) -> bool {
         let wanted: BTreeSet<_> = resolvers.iter().cloned().collect();
@@ -54,7 +54,7 @@ impl Sentinels {
             servers.extend(sentinel.map(|sentinel| (sentinel, upstream.clone())));
         }
         if servers.len() < resolvers.len() {
-            tracing::warn!("there are more resolvers than we can stand for; the last ones are not used");
+            tracing::warn!("too many resolvers; the last ones are not used");
         }
         if !servers.is_empty() {
             self.recent = servers.iter().map(|(ip, _)| *ip).collect();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentinel_never_changes_its_meaning_directly() {
+    fn new_resolvers_never_reuse_the_previous_sentinels() {
         let mut sentinels = Sentinels::default();
         assert!(sentinels.map(&upstreams(&["1.1.1.1", "2606:4700:4700::1111"])));
         assert_eq!(ips(&sentinels), ["100.100.111.1", "fd00:2021:1111:8000:100:100:111:0"]);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_resolvers_in_another_order_change_nothing() {
+    fn reordered_resolvers_keep_their_sentinels() {
         let mut sentinels = Sentinels::default();
         sentinels.map(&upstreams(&["1.1.1.1", "9.9.9.9"]));
         let before = ips(&sentinels);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_resolvers_are_cut_off() {
+    fn resolvers_beyond_the_sentinel_range_are_left_out() {
         let many: Vec<_> = (0..=255).map(|i| format!("10.0.0.{i}")).collect();
         let many: Vec<_> = many.iter().map(String::as_str).collect();
         let mut sentinels = Sentinels::default();

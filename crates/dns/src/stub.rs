@@ -1,4 +1,4 @@
-//! The decision about each question.
+//! The stub resolver: decides each question.
 
 use std::{
     collections::BTreeSet,
@@ -14,65 +14,63 @@ use model::{DnsResource, IpStack, ResourceId};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Answer, Assigned, Assignments, Cacheable, Decision, Domain, Epoch, Explanation, InvalidPattern, Origin, Pattern,
-    Question, Reach, Resolvers, Sentinels, Server, Upstream, Verdict, Via, cache::Cache,
+    Answer, AnswerSource, Assignment, Assignments, CacheGeneration, Cacheable, Coverage, Decision, Domain, Explanation,
+    InvalidPattern, Origin, Pattern, Question, Resolvers, Sentinels, Server, Upstream, Via, cache::Cache,
 };
 
-/// How long what we say ourselves may be kept: programs should ask again soon, because each question makes the gateway
-/// look up the name again.
+/// TTL of local answers, in seconds. It is short because each query makes the gateway look up the name again.
 const TTL: u32 = 1;
-/// Where gateways answer questions about the names of their site.
-const SITE_PORT: u16 = 53535;
-/// Browsers ask for this name to find out whether they may pass by the resolver of the system. They may not.
-const CANARY: &str = "use-application-dns.net";
+/// The port on which gateways resolve names of their site.
+const SITE_DNS_PORT: u16 = 53535;
+/// Browsers query this name to find out whether they may use their own DNS over HTTPS; NXDOMAIN forbids it.
+const DOH_CANARY_DOMAIN: &str = "use-application-dns.net";
 
-/// Decides what happens to questions.
+/// Decides how questions are answered.
 ///
 /// Feed it with [`upsert`](Self::upsert), [`remove`](Self::remove) and [`set_resolvers`](Self::set_resolvers), ask
-/// with [`decide`](Self::decide), and hand it what other resolvers said with [`learn`](Self::learn).
+/// with [`decide`](Self::decide), and pass answers of upstream resolvers to [`cache_response`](Self::cache_response).
 #[derive(Debug, Default)]
 pub struct Stub {
-    /// Both of these hold what the portal said, so nobody can choose keys that make the cheap hash collide. A look-up costs
-    /// the same for ten resources and for ten thousand.
-    resources: FxHashMap<ResourceId, Served>,
-    /// Resources by what all their names end with, so that few patterns have to be looked at for one name.
+    /// The keys of both maps come from the portal, so no attacker can choose keys that make the cheap hash collide.
+    /// A look-up costs the same for ten resources and for ten thousand.
+    resources: FxHashMap<ResourceId, ServedResource>,
+    /// Resources by the literal tail of their pattern, so that only few patterns are tried for a name.
     by_tail: FxHashMap<String, BTreeSet<ResourceId>>,
     names: Assignments,
     resolvers: Resolvers,
     sentinels: Sentinels,
     cache: Cache,
-    epoch: Epoch,
+    generation: CacheGeneration,
 }
 
-/// What happens to a question.
+/// The decision about a question.
 #[derive(Clone, PartialEq, Debug)]
 pub enum StubDecision {
-    /// It is about a resource, and answered here. Before the answer leaves, the assigned addresses have to lead
-    /// somewhere; and gateways should hear of all assigned names again, of `renew` in any case.
+    /// The name belongs to a resource and is answered locally.
     Local {
-        /// What the asker gets.
+        /// The answer.
         answer: Answer,
-        /// The name whose gateway should look it up again.
+        /// The name that its gateway should look up again.
         renew: Option<Domain>,
     },
-    /// The gateway of this resource knows; [`Stub::at_site`] makes the decision once it is known who that is.
+    /// A gateway of this resource answers; [`Stub::forward_to_gateway`] makes the decision once the gateway is known.
     Site {
-        /// Which resource.
+        /// The resource.
         resource: ResourceId,
     },
-    /// Anything else.
+    /// All other questions.
     Decided(Decision),
 }
 
-/// What of a DNS resource matters here.
+/// The properties of a DNS resource that decisions depend on.
 #[derive(Debug)]
-struct Served {
+struct ServedResource {
     pattern: Pattern,
     stack: IpStack,
 }
 
 impl Stub {
-    /// A stub that knows the names that were assigned before.
+    /// A stub resolver with the names that were assigned in earlier sessions.
     #[must_use]
     pub fn new(names: Assignments) -> Self {
         Self { names, ..Self::default() }
@@ -90,33 +88,33 @@ impl Stub {
         &self.names
     }
 
-    /// What `name` got, if anything.
+    /// The addresses and matches of `name`, if it has any.
     #[must_use]
-    pub fn assigned(&self, name: &Domain) -> Option<&Assigned> {
-        self.names.assigned(name)
+    pub fn assignment(&self, name: &Domain) -> Option<&Assignment> {
+        self.names.assignment(name)
     }
 
-    /// The sentinels and whom they stand for, in order.
+    /// The sentinels and their resolvers, in order.
     #[must_use]
     pub fn sentinels(&self) -> &Sentinels {
         &self.sentinels
     }
 
-    /// Serves `resource`, instead of what was served under its id. Names that matched it with the same pattern in the
-    /// past are its names again: see [`Assignments::names_of`].
+    /// Adds `resource`, or replaces the one with its id. Names that matched the same pattern earlier are attached again:
+    /// see [`Assignments::names_of`].
     ///
     /// # Errors
-    /// The pattern is none; no name will match.
+    /// The pattern is invalid; no name will match.
     pub fn upsert(&mut self, resource: &DnsResource) -> Result<(), InvalidPattern> {
         self.remove(resource.id);
         let pattern: Pattern = resource.address.parse()?;
-        self.names.repattern(resource.id, &pattern);
+        self.names.set_pattern(resource.id, &pattern);
         self.by_tail.entry(pattern.literal_tail().to_owned()).or_default().insert(resource.id);
-        self.resources.insert(resource.id, Served { pattern, stack: resource.ip_stack });
+        self.resources.insert(resource.id, ServedResource { pattern, stack: resource.ip_stack });
         Ok(())
     }
 
-    /// Serves a resource no longer. Its names keep their addresses.
+    /// Removes a resource. Its names keep their addresses.
     pub fn remove(&mut self, resource: ResourceId) {
         self.flush();
         let Some(served) = self.resources.remove(&resource) else { return };
@@ -129,7 +127,7 @@ impl Stub {
         }
     }
 
-    /// Other resolvers are to be used. Returns whether the sentinels changed.
+    /// Sets the resolvers. Returns whether the sentinels changed.
     pub fn set_resolvers(&mut self, resolvers: Resolvers) -> bool {
         let changed = self.sentinels.map(resolvers.as_slice());
         self.resolvers = resolvers;
@@ -139,33 +137,33 @@ impl Stub {
         changed
     }
 
-    /// Forgets what other resolvers said. To be called whenever any resource changes; [`upsert`](Self::upsert) and
+    /// Flushes the cache. Must be called whenever any resource changes; [`upsert`](Self::upsert) and
     /// [`remove`](Self::remove) do it themselves.
     pub fn flush(&mut self) {
         self.cache.flush();
-        self.epoch.advance();
+        self.generation.advance();
     }
 
-    /// Remembers what another resolver said, if it was asked in the present `epoch`.
-    pub fn learn(&mut self, epoch: Epoch, cacheable: Cacheable, now: Instant) {
-        if epoch == self.epoch {
+    /// Caches the answer of an upstream resolver, unless the question is of an earlier `generation`.
+    pub fn cache_response(&mut self, generation: CacheGeneration, cacheable: Cacheable, now: Instant) {
+        if generation == self.generation {
             self.cache.store(cacheable, now);
         }
     }
 
-    /// Decides about a question that came to `sentinel`. `reach` says what covers the address of a resolver.
+    /// Decides a question that arrived at `sentinel`. `coverage` returns which resources cover a resolver's address.
     pub fn decide(
         &mut self,
         question: &Question,
         sentinel: IpAddr,
-        reach: impl FnOnce(IpAddr) -> Reach,
+        coverage: impl FnOnce(IpAddr) -> Coverage,
         now: Instant,
     ) -> StubDecision {
         let Some(upstream) = self.sentinels.upstream(sentinel).cloned() else {
             return StubDecision::Decided(Decision::ServFail);
         };
-        if question.standard {
-            if question.name.as_str() == CANARY {
+        if question.is_standard {
+            if question.name.as_str() == DOH_CANARY_DOMAIN {
                 return StubDecision::Decided(Decision::Answer(Answer::no_such_name()));
             }
             if let Some(local) = self.answer_locally(question) {
@@ -180,60 +178,60 @@ impl Stub {
                 return StubDecision::Site { resource };
             }
         }
-        let via = self.resolvers.via(&upstream, reach);
-        StubDecision::Decided(Decision::Forward { to: upstream, via, epoch: self.epoch })
+        let via = self.resolvers.via(&upstream, coverage);
+        StubDecision::Decided(Decision::Forward { to: upstream, via, generation: self.generation })
     }
 
-    /// Asks a gateway at its address in the tunnel.
+    /// Forwards a question to a gateway, at its address in the tunnel.
     #[must_use]
-    pub fn at_site(&self, gateway: IpAddr) -> Decision {
-        let to = Upstream::Do53(SocketAddr::new(gateway, SITE_PORT));
-        Decision::Forward { to, via: Via::Tunnel, epoch: self.epoch }
+    pub fn forward_to_gateway(&self, gateway: IpAddr) -> Decision {
+        let to = Upstream::Do53(SocketAddr::new(gateway, SITE_DNS_PORT));
+        Decision::Forward { to, via: Via::Tunnel, generation: self.generation }
     }
 
-    /// Whom we stand for, and how each is reached; `reach` says what covers an address.
-    pub fn servers(&self, reach: impl Fn(IpAddr) -> Reach) -> Vec<Server> {
+    /// The resolvers in use and how each is reached; `coverage` returns which resources cover an address.
+    pub fn servers(&self, coverage: impl Fn(IpAddr) -> Coverage) -> Vec<Server> {
         let server = |(sentinel, upstream): &(IpAddr, Upstream)| Server {
             sentinel: *sentinel,
             upstream: upstream.clone(),
-            via: self.resolvers.via(upstream, &reach),
+            via: self.resolvers.via(upstream, &coverage),
         };
         self.sentinels.servers().iter().map(server).collect()
     }
 
-    /// Who chose the resolvers.
+    /// Where the resolvers come from.
     #[must_use]
-    pub fn resolvers_are_of(&self) -> Origin {
+    pub fn resolver_origin(&self) -> Origin {
         self.resolvers.origin()
     }
 
-    /// What happens to questions about `name`. Nothing changes by asking this: a name gets no addresses.
+    /// Explains how questions about `name` are answered, without side effects: no addresses are assigned.
     #[must_use]
     pub fn explain(&self, name: &Domain, now: Instant) -> Explanation {
         let matches: Vec<_> = self.matches(name).into_iter().rev().collect();
         let reverse = || name.to_name().and_then(|asked| self.reversed(name, &asked)).cloned();
-        let verdict = if name.as_str() == CANARY {
-            Verdict::Blocked
+        let source = if name.as_str() == DOH_CANARY_DOMAIN {
+            AnswerSource::Blocked
         } else if !matches.is_empty() {
-            Verdict::Resource
+            AnswerSource::Resource
         } else {
-            reverse().map_or(Verdict::Forwarded, Verdict::Reverse)
+            reverse().map_or(AnswerSource::Forwarded, AnswerSource::Reverse)
         };
         let stacks: Vec<_> = matches.iter().filter_map(|(_, id)| Some(self.resources.get(id)?.stack)).collect();
         let is_shown =
             |ip: &IpAddr| stacks.iter().any(|stack| if ip.is_ipv4() { stack.has_ipv4() } else { stack.has_ipv6() });
-        let assigned = self.names.assigned(name).into_iter().flat_map(|assigned| assigned.addresses(IpStack::Dual));
+        let assigned = self.names.assignment(name).into_iter().flat_map(|assigned| assigned.addresses(IpStack::Dual));
         Explanation {
             name: name.clone(),
-            addresses: if verdict == Verdict::Resource { assigned.filter(is_shown).collect() } else { Vec::new() },
-            verdict,
+            addresses: if source == AnswerSource::Resource { assigned.filter(is_shown).collect() } else { Vec::new() },
+            source,
             matches,
-            is_cached: self.cache.knows(name, now),
+            is_cached: self.cache.contains_name(name, now),
         }
     }
 
-    /// The DNS resources that `name` belongs to, with their patterns; the most specific last, and of equals the one
-    /// with the greater id.
+    /// The DNS resources that match `name`, with their patterns; the most specific last, and between equal patterns the
+    /// greater id last.
     #[must_use]
     pub fn matches(&self, name: &Domain) -> BTreeSet<(Pattern, ResourceId)> {
         name.suffixes()
@@ -247,9 +245,9 @@ impl Stub {
     fn answer_locally(&mut self, question: &Question) -> Option<StubDecision> {
         match question.qtype {
             RecordType::A | RecordType::AAAA => self.answer_address(question),
-            // Hints in these records would lead browsers past the tunnel.
+            // Address hints in these records would let browsers bypass the tunnel.
             RecordType::HTTPS if !self.matches(&question.name).is_empty() => {
-                let renew = self.names.assigned(&question.name).map(|_| question.name.clone());
+                let renew = self.names.assignment(&question.name).map(|_| question.name.clone());
                 Some(StubDecision::Local { answer: Answer::empty(), renew })
             }
             RecordType::PTR => self.answer_reverse(question),
@@ -257,40 +255,40 @@ impl Stub {
         }
     }
 
-    /// Each name gets addresses of both families at the first question of either; which of them are shown depends on
-    /// what the resources are like now.
+    /// A name gets addresses of both families with its first question of either; which of them are returned depends on
+    /// the address families of the current resources.
     fn answer_address(&mut self, question: &Question) -> Option<StubDecision> {
         let matches = self.matches(&question.name);
         if matches.is_empty() {
             return None;
         }
         if self.names.assign(&question.name, &matches).is_err() {
-            tracing::warn!("no addresses are left for more names of DNS resources; restart to get new ones");
+            tracing::warn!("all proxy addresses are in use; restart the service to free them");
             return Some(StubDecision::Decided(Decision::ServFail));
         }
-        let assigned = self.names.assigned(&question.name)?;
+        let assigned = self.names.assignment(&question.name)?;
         let mut stacks = matches.iter().filter_map(|(_, id)| self.resources.get(id)).map(|served| served.stack);
         let records: Vec<_> = if question.qtype == RecordType::A {
             let shown = stacks.any(IpStack::has_ipv4).then_some(assigned.v4).into_iter().flatten();
-            shown.map(|ip| record(&question.asked, RData::A(A(ip)))).collect()
+            shown.map(|ip| record(&question.original_name, RData::A(A(ip)))).collect()
         } else {
             let shown = stacks.any(IpStack::has_ipv6).then_some(assigned.v6).into_iter().flatten();
-            shown.map(|ip| record(&question.asked, RData::AAAA(AAAA(ip)))).collect()
+            shown.map(|ip| record(&question.original_name, RData::AAAA(AAAA(ip)))).collect()
         };
         let answer = Answer::records(records);
         Some(StubDecision::Local { answer, renew: Some(question.name.clone()) })
     }
 
-    /// The name of one of our addresses, also when its resource is gone.
+    /// The name of a proxy address, also when its resource was removed.
     fn answer_reverse(&self, question: &Question) -> Option<StubDecision> {
-        let owner = self.reversed(&question.name, &question.asked)?.to_name()?;
-        let answer = Answer::records(vec![record(&question.asked, RData::PTR(PTR(owner)))]);
+        let owner = self.reversed(&question.name, &question.original_name)?.to_name()?;
+        let answer = Answer::records(vec![record(&question.original_name, RData::PTR(PTR(owner)))]);
         Some(StubDecision::Local { answer, renew: None })
     }
 
     fn reversed(&self, name: &Domain, asked: &Name) -> Option<&Domain> {
         let ip = asked.parse_arpa_name().ok()?.addr();
-        // The parser also takes parts of addresses and odd spellings; only the proper name counts.
+        // The parser also accepts partial addresses and unusual spellings; only the canonical reverse name is answered.
         if Domain::from(&Name::from(ip)) != *name { None } else { self.names.owner(ip) }
     }
 }

@@ -1,4 +1,4 @@
-//! Which resolvers answer what we do not answer ourselves, and how they are reached.
+//! The upstream resolvers, and how they are reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use model::{DohUrl, Encryption, Resolver, address_plan};
 pub enum Upstream {
     /// Plain DNS over UDP and TCP.
     Do53(SocketAddr),
-    /// DNS over TLS (RFC 7858): a resolver of the host that is asked like this.
+    /// DNS over TLS (RFC 7858): a resolver of the host that is configured so.
     Dot(Resolver),
     /// DNS over HTTPS (RFC 8484).
     Doh(DohUrl),
@@ -18,18 +18,18 @@ pub enum Upstream {
 /// How a resolver is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Via {
-    /// From the host, past the tunnel.
+    /// Outside the tunnel, from the host.
     Host,
-    /// Like any other traffic: the routes carry it into the tunnel.
+    /// Through the tunnel: the host's routes lead into it.
     Tunnel,
 }
 
-/// What covers an address.
+/// Which kinds of resources cover an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Reach {
-    /// A CIDR resource, whatever its filters.
+pub struct Coverage {
+    /// Whether a CIDR resource covers it, regardless of its filters.
     pub cidr: bool,
-    /// The Internet resource, active.
+    /// Whether the Internet resource is active.
     pub internet: bool,
 }
 
@@ -40,24 +40,24 @@ pub struct Resolvers {
     origin: Origin,
 }
 
-/// Who chose the resolvers.
+/// Where the resolvers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Origin {
-    /// The portal.
+    /// The portal's configuration.
     Portal,
-    /// They are the host's own.
+    /// The host's own configuration.
     #[default]
     Host,
 }
 
 impl Resolvers {
-    /// The portal's plain resolvers if it names any, else its DoH resolvers, else the host's own. Duplicates and our own
-    /// sentinels are left out; asking those would be asking ourselves.
+    /// The portal's plain resolvers if it lists any, else its DoH resolvers, else the host's own. Duplicates and
+    /// sentinels are left out; forwarding to a sentinel would be a loop.
     #[must_use]
     pub fn choose(do53: &[IpAddr], doh: &[DohUrl], system: &[Resolver]) -> Self {
         let do53 = do53.iter().map(|ip| Resolver::plain(*ip));
         let portal: Vec<_> = usable(do53).chain(doh.iter().cloned().map(Upstream::Doh)).collect();
-        // Where it names both, the plain ones count.
+        // If the portal lists both, only the plain ones are used.
         let plain_first = portal.iter().any(|upstream| matches!(upstream, Upstream::Do53(_)));
         let portal = portal.into_iter().filter(|upstream| !plain_first || !matches!(upstream, Upstream::Doh(_)));
         let portal = distinct(portal);
@@ -74,26 +74,26 @@ impl Resolvers {
         &self.list
     }
 
-    /// Who chose them.
+    /// Where they come from.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// How `upstream` is reached, if `reach` says what covers its address.
+    /// How `upstream` is reached; `coverage` returns which resources cover its address.
     ///
-    /// The host's own resolvers are always asked past the tunnel: behind a gateway nobody knows the home router. So
-    /// are DoH servers. A private resolver of the portal goes through the tunnel only for a CIDR resource; gateways
-    /// refuse private addresses as part of the Internet resource.
+    /// The host's own resolvers are always reached outside the tunnel, because a gateway cannot reach a home router. So
+    /// are DoH servers. A private resolver of the portal is reached through the tunnel only if a CIDR resource covers it;
+    /// gateways reject private addresses as part of the Internet resource.
     #[must_use]
-    pub fn via(&self, upstream: &Upstream, reach: impl FnOnce(IpAddr) -> Reach) -> Via {
+    pub fn via(&self, upstream: &Upstream, coverage: impl FnOnce(IpAddr) -> Coverage) -> Via {
         let Upstream::Do53(address) = upstream else { return Via::Host };
         if self.origin == Origin::Host {
             return Via::Host;
         }
         let ip = address.ip();
-        let reach = reach(ip);
-        if reach.cidr || (reach.internet && is_public(ip)) { Via::Tunnel } else { Via::Host }
+        let coverage = coverage(ip);
+        if coverage.cidr || (coverage.internet && is_public(ip)) { Via::Tunnel } else { Via::Host }
     }
 }
 
@@ -119,8 +119,8 @@ fn distinct(upstreams: impl Iterator<Item = Upstream>) -> Vec<Upstream> {
     list
 }
 
-/// Whether an address may be one of the public Internet (the registries of RFC 6890, as far as they name networks that
-/// somebody may have at home).
+/// Whether an address may belong to the public Internet (the registries of RFC 6890, limited to networks that are used
+/// locally).
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_portals_plain_resolvers_win_then_its_doh_then_the_hosts() {
+    fn portal_do53_precedes_portal_doh_precedes_host_resolvers() {
         let url = doh("https://dns.quad9.net/dns-query");
         let chosen = Resolvers::choose(&ips(&["10.0.0.1"]), std::slice::from_ref(&url), &system(&["192.168.1.1"]));
         assert_eq!((chosen.as_slice(), chosen.origin()), (&[do53("10.0.0.1")][..], Origin::Portal));
@@ -181,17 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_of_the_host_that_speaks_tls_is_asked_over_tls_and_past_the_tunnel() {
+    fn host_dot_resolver_is_reached_over_tls_outside_the_tunnel() {
         let strict = Resolver::over_tls(ip("9.9.9.9"), Some("dns.quad9.net"));
         let perhaps = Resolver { encryption: Encryption::Opportunistic, ..Resolver::plain(ip("192.168.1.1")) };
         let chosen = Resolvers::choose(&[], &[], &[strict.clone(), perhaps.clone()]);
         assert_eq!(chosen.as_slice(), [Upstream::Dot(strict.clone()), Upstream::Dot(perhaps)]);
-        let everything = Reach { cidr: true, internet: true };
+        let everything = Coverage { cidr: true, internet: true };
         assert_eq!(chosen.via(&Upstream::Dot(strict), |_| everything), Via::Host);
     }
 
     #[test]
-    fn our_own_sentinels_and_duplicates_are_left_out_and_the_order_is_kept() {
+    fn sentinels_and_duplicates_are_left_out_and_order_is_kept() {
         let system = system(&["9.9.9.9", "100.100.111.1", "1.1.1.1", "9.9.9.9", "fd00:2021:1111:8000:100:100:111:0"]);
         let chosen = Resolvers::choose(&[], &[], &system);
         assert_eq!(chosen.as_slice(), [do53("9.9.9.9"), do53("1.1.1.1")]);
@@ -201,18 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn resolvers_of_the_host_are_asked_past_the_tunnel_whatever_covers_them() {
+    fn host_resolvers_are_always_reached_outside_the_tunnel() {
         let system = Resolvers::choose(&[], &[], &system(&["10.0.0.53"]));
-        let via = system.via(&do53("10.0.0.53"), |_| Reach { cidr: true, internet: true });
+        let via = system.via(&do53("10.0.0.53"), |_| Coverage { cidr: true, internet: true });
         assert_eq!(via, Via::Host);
     }
 
     #[test]
-    fn resolvers_of_the_portal_go_through_the_tunnel_where_something_covers_them() {
-        let nothing = Reach::default();
-        let cidr = Reach { cidr: true, internet: false };
-        let internet = Reach { cidr: false, internet: true };
-        for (resolver, reach, expected) in [
+    fn portal_resolvers_use_the_tunnel_where_a_resource_covers_them() {
+        let nothing = Coverage::default();
+        let cidr = Coverage { cidr: true, internet: false };
+        let internet = Coverage { cidr: false, internet: true };
+        for (resolver, coverage, expected) in [
             ("10.0.0.53", nothing, Via::Host),
             ("10.0.0.53", cidr, Via::Tunnel),
             ("10.0.0.53", internet, Via::Host),
@@ -223,15 +223,15 @@ mod tests {
             ("2606:4700:4700::1111", internet, Via::Tunnel),
         ] {
             let custom = Resolvers::choose(&ips(&[resolver]), &[], &[]);
-            assert_eq!(custom.via(&do53(resolver), |_| reach), expected, "{resolver} {reach:?}");
+            assert_eq!(custom.via(&do53(resolver), |_| coverage), expected, "{resolver} {coverage:?}");
         }
     }
 
     #[test]
-    fn doh_is_always_past_the_tunnel() {
+    fn doh_is_always_reached_outside_the_tunnel() {
         let url = doh("https://dns.google/dns-query");
         let custom = Resolvers::choose(&[], std::slice::from_ref(&url), &[]);
-        let via = custom.via(&Upstream::Doh(url), |_| Reach { cidr: true, internet: true });
+        let via = custom.via(&Upstream::Doh(url), |_| Coverage { cidr: true, internet: true });
         assert_eq!(via, Via::Host);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use dns::{Cacheable, Decision, Epoch, Question, Response, Upstream, Via};
+use dns::{CacheGeneration, Cacheable, Decision, Question, Response, Upstream, Via};
 use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_server::{net::xfer::Protocol, server::Request};
 use tokio::{
@@ -48,7 +48,9 @@ impl Exchange {
         }
         let reply = match self.decide(question.clone(), sentinel).await {
             Some(Decision::Answer(answer)) => Reply::Answer(answer),
-            Some(Decision::Forward { to, via, epoch }) => self.forward(request, &question, to, via, epoch).await,
+            Some(Decision::Forward { to, via, generation }) => {
+                self.forward(request, &question, to, via, generation).await
+            }
             Some(Decision::ServFail) | None => Reply::failure(ResponseCode::ServFail),
         };
         reply::encode(request, reply)
@@ -63,12 +65,19 @@ impl Exchange {
         timeout(DECISION, asked).await.ok().flatten()
     }
 
-    async fn forward(&self, request: &Request, question: &Question, to: Upstream, via: Via, epoch: Epoch) -> Reply {
+    async fn forward(
+        &self,
+        request: &Request,
+        question: &Question,
+        to: Upstream,
+        via: Via,
+        generation: CacheGeneration,
+    ) -> Reply {
         match self.exchange(request, &to, via).await {
             Some((bytes, response)) => {
                 if let Some(answer) = Cacheable::new(question, &response) {
                     // Remembering is a favour. While the packet thread is busy, it is left out.
-                    let _ = self.ask.try_send(Command::Answer { epoch, answer });
+                    let _ = self.ask.try_send(Command::Answer { generation, answer });
                 }
                 Reply::Forwarded { bytes, metadata: response.metadata }
             }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dns::{NoResponse, Response, Upstream, Via};
+use dns::{Response, ResponseError, Upstream, Via};
 use hickory_proto::op;
 use model::{Encryption, Resolver};
 use tls::{CertificateProblem, Roots};
@@ -71,7 +71,7 @@ pub(crate) enum NoAnswer {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    NoResponse(#[from] NoResponse),
+    NoResponse(#[from] ResponseError),
     #[error("it answered something else")]
     OtherQuestion,
     #[error("it would ask us in turn")]

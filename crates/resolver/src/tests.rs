@@ -212,7 +212,7 @@ async fn forwarding(
 }
 
 fn forward(to: SocketAddr, via: Via) -> Decision {
-    Decision::Forward { to: Upstream::Do53(to), via, epoch: dns::Epoch::default() }
+    Decision::Forward { to: Upstream::Do53(to), via, generation: dns::CacheGeneration::default() }
 }
 
 /// Nothing in these tests may hang.
@@ -225,7 +225,9 @@ fn run(test: impl Future<Output = ()>) {
 fn an_answer_of_our_own_looks_as_a_resolvers_does() {
     run(async {
         let (world, _learns) = World::new(|question, _| {
-            Some(Decision::Answer(Answer::records((1..=4).map(|last| address(&question.asked, 1, last)).collect())))
+            Some(Decision::Answer(Answer::records(
+                (1..=4).map(|last| address(&question.original_name, 1, last)).collect(),
+            )))
         })
         .await;
         for transport in BOTH {
@@ -324,7 +326,9 @@ fn a_long_reply_is_cut_to_nothing_in_a_datagram_and_complete_on_a_stream() {
 fn a_datagram_is_no_longer_than_the_asker_can_take() {
     run(async {
         let (world, _learns) = World::new(|question, _| {
-            Some(Decision::Answer(Answer::records((0..40).map(|last| address(&question.asked, 60, last)).collect())))
+            Some(Decision::Answer(Answer::records(
+                (0..40).map(|last| address(&question.original_name, 60, last)).collect(),
+            )))
         })
         .await;
         let reply = read(&world.ask(Transport::Udp, &bytes(&query(1, "a.test.", RecordType::A))).await);
@@ -440,7 +444,7 @@ fn queries_of_one_connection_do_not_wait_for_each_other_even_with_the_same_id() 
     run(async {
         let (world, _learns) = World::new(|question, _| {
             let known = question.name.as_str() != "slow.test";
-            known.then(|| Decision::Answer(Answer::records(vec![address(&question.asked, 1, 1)])))
+            known.then(|| Decision::Answer(Answer::records(vec![address(&question.original_name, 1, 1)])))
         })
         .await;
         let mut stream = TcpStream::connect(world.sentinel).await.expect("a connection");

@@ -84,7 +84,7 @@ impl Routing {
 
     /// The resource with the most specific pattern among those that let the packet through, else among all.
     fn by_name(&self, names: &Assignments, destination: IpAddr, protocol: Protocol) -> Option<Route> {
-        let (name, assigned) = names.owned(destination)?;
+        let (name, assigned) = names.owner_entry(destination)?;
         let candidates = assigned.matches.iter().filter_map(|(pattern, resource)| {
             let (stack, filters) = self.names.get(resource)?;
             let has_family = match destination {
@@ -185,7 +185,7 @@ mod tests {
             self.stub.set_resolvers(Resolvers::choose(&["9.9.9.9".parse().unwrap()], &[], &[]));
             let sentinel = self.stub.sentinels().servers()[0].0;
             let question = Question::plain(name, "A".parse().unwrap()).unwrap();
-            let _ = self.stub.decide(&question, sentinel, |_| dns::Reach::default(), start());
+            let _ = self.stub.decide(&question, sentinel, |_| dns::Coverage::default(), start());
             self
         }
 

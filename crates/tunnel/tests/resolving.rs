@@ -149,7 +149,7 @@ fn two_resources_with_one_family_each_share_a_name() {
 fn an_answer_of_another_resolver_is_remembered_until_resources_change() {
     let mut client = Client::with(&[]);
     let query = client.ask("www.example.org", "A");
-    let Some(Decision::Forward { epoch, .. }) = client.decision(query).cloned() else { panic!("forwarded") };
+    let Some(Decision::Forward { generation, .. }) = client.decision(query).cloned() else { panic!("forwarded") };
     let question = dns::Question::plain("www.example.org", "A".parse().unwrap()).unwrap();
     let ip: IpAddr = "93.184.216.34".parse().unwrap();
     let record = hickory_proto::rr::Record::from_rdata(question.asked.clone(), 3600, ip.into());
@@ -158,7 +158,7 @@ fn an_answer_of_another_resolver_is_remembered_until_resources_change() {
     let response = dns::Response { metadata, question: query, answers: vec![record] };
     let cacheable = dns::Cacheable::new(&question, &response).unwrap();
 
-    client.tunnel.handle_answer(epoch, cacheable, client.now);
+    client.tunnel.handle_answer(generation, cacheable, client.now);
     assert_eq!(client.resolve("www.example.org", "A"), [ip]);
 
     client.hear(FromPortal::ResourceCreatedOrUpdated(cidr(1, "10.0.0.0/8")));

@@ -74,7 +74,7 @@ impl Tunnel {
     /// The portal starts anew and will not answer what it was asked before.
     pub(super) fn look_up_devices_again(&mut self) {
         let outstanding: Vec<_> =
-            self.device_names.outstanding().map(|(resource, name)| (resource, name.clone())).collect();
+            self.device_names.pending().map(|(resource, name)| (resource, name.clone())).collect();
         for (resource, name) in outstanding {
             self.look_up_device(resource, &name);
         }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use dns::{Domain, Origin, Reach, Server, Verdict};
+use dns::{AnswerSource, Coverage, Domain, Origin, Server};
 use model::ResourceId;
 
 use super::Tunnel;
@@ -43,7 +43,7 @@ pub enum NameAnswer {
     /// The portal knows: it belongs to a pool of devices.
     DevicePool,
     /// As the stub says.
-    Stub(Verdict),
+    Stub(AnswerSource),
 }
 
 /// A resource to which a name belongs.
@@ -64,7 +64,7 @@ impl Tunnel {
     #[must_use]
     pub fn names(&self) -> NamesView {
         NamesView {
-            origin: self.stub.resolvers_are_of(),
+            origin: self.stub.resolver_origin(),
             servers: self.servers(),
             search_domain: self.interface.as_ref().and_then(|interface| interface.search_domain.clone()),
             assigned: self.stub.names().iter().count(),
@@ -78,14 +78,16 @@ impl Tunnel {
         let pool = self.device_names.pool_of(name);
         let of_pool = pool.map(|(pattern, id)| (pattern.clone(), id));
         let addresses = match pool {
-            Some((_, id)) => self.device_names.known(id, name).into_iter().flat_map(dns::Device::addresses).collect(),
+            Some((_, id)) => {
+                self.device_names.resolved(id, name).into_iter().flat_map(dns::Device::addresses).collect()
+            }
             None => explained.addresses,
         };
         let of_stub = explained.matches.into_iter().filter(|_| pool.is_none());
         let resources = of_pool.into_iter().chain(of_stub);
         NameView {
             name: explained.name,
-            answer: if pool.is_some() { NameAnswer::DevicePool } else { NameAnswer::Stub(explained.verdict) },
+            answer: if pool.is_some() { NameAnswer::DevicePool } else { NameAnswer::Stub(explained.source) },
             resources: resources.map(|(pattern, id)| self.match_view(&pattern, id)).collect(),
             addresses,
             is_cached: explained.is_cached,
@@ -99,13 +101,13 @@ impl Tunnel {
     }
 
     fn servers(&self) -> Vec<Server> {
-        self.stub.servers(|ip| self.reach(ip))
+        self.stub.servers(|ip| self.coverage(ip))
     }
 
-    /// What covers the address of a resolver.
-    pub(super) fn reach(&self, ip: IpAddr) -> Reach {
+    /// Which resources cover the address of a resolver.
+    pub(super) fn coverage(&self, ip: IpAddr) -> Coverage {
         let internet = self.resources.active_internet().is_some();
-        Reach { cidr: self.routing.has_network_with(ip), internet }
+        Coverage { cidr: self.routing.has_network_with(ip), internet }
     }
 
     fn match_view(&self, pattern: &dns::Pattern, id: ResourceId) -> MatchView {

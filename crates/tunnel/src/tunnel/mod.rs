@@ -192,8 +192,8 @@ impl Tunnel {
     }
 
     /// Another resolver answered a query that we had [forwarded](Decision::Forward) in `epoch`.
-    pub fn handle_answer(&mut self, epoch: dns::Epoch, answer: dns::Cacheable, now: Instant) {
-        self.stub.learn(epoch, answer, now);
+    pub fn handle_answer(&mut self, generation: dns::CacheGeneration, answer: dns::Cacheable, now: Instant) {
+        self.stub.cache_response(generation, answer, now);
     }
 
     /// These are the host's own resolvers now.

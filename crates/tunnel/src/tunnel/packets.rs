@@ -90,7 +90,7 @@ impl Tunnel {
     /// Tells a gateway what the addresses of a name mean, and lets it speak for them.
     pub(super) fn announce(&mut self, key: &nat::Key, now: Instant) {
         let Some(model::Resource::Dns(resource)) = self.resources.resource(key.resource) else { return };
-        let Some(assigned) = self.stub.assigned(&key.name) else { return };
+        let Some(assigned) = self.stub.assignment(&key.name) else { return };
         let Some(gateway) = self.peers.gateway_mut(key.gateway) else { return };
 
         let addresses: Vec<_> = assigned.addresses(resource.ip_stack).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use dns::{Device, NoDevice};
+use dns::{Device, LookupError};
 use model::{
     FromPortal, Interface, Refusal, Relay, RelayId, Resource, ResourceId,
     message::{AuthorizationCreationFailed, FailReason, Init},
@@ -57,7 +57,7 @@ impl Tunnel {
                 self.decided_all(decided);
             }
             FromPortal::DevicePoolDomainResolutionFailed { resource, domain, reason } => {
-                let why = if reason == FailReason::NotFound { NoDevice::NotFound } else { NoDevice::Unknown };
+                let why = if reason == FailReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
                 let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
                 self.decided_all(decided);
             }

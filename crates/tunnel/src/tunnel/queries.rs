@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use dns::{Decision, DeviceDecision, Question, Reach, StubDecision, Upstream, Via};
+use dns::{Coverage, Decision, DeviceDecision, Question, StubDecision, Upstream, Via};
 use model::{GatewayId, filter::Protocol};
 
 use super::{Event, QueryId, Tunnel};
@@ -11,14 +11,15 @@ use crate::access::{Ask, SiteQuery, Target};
 impl Tunnel {
     pub(super) fn decide_query(&mut self, id: QueryId, question: &Question, sentinel: IpAddr, now: Instant) {
         match self.device_names.decide(id, question, now) {
-            DeviceDecision::NotOurs => {}
+            DeviceDecision::NoMatch => {}
             DeviceDecision::Decided(decision) => return self.decided(id, decision),
-            DeviceDecision::Wait => return,
-            DeviceDecision::Ask(resource, name) => return self.look_up_device(resource, &name),
+            DeviceDecision::Pending => return,
+            DeviceDecision::AskPortal(resource, name) => return self.look_up_device(resource, &name),
         }
         let (resources, routing) = (&self.resources, &self.routing);
-        let reach = |ip| Reach { cidr: routing.has_network_with(ip), internet: resources.active_internet().is_some() };
-        match self.stub.decide(question, sentinel, reach, now) {
+        let coverage =
+            |ip| Coverage { cidr: routing.has_network_with(ip), internet: resources.active_internet().is_some() };
+        match self.stub.decide(question, sentinel, coverage, now) {
             StubDecision::Local { answer, renew } => {
                 if let Some(name) = renew {
                     self.nat.handle_query(&name, now);
@@ -42,7 +43,7 @@ impl Tunnel {
     /// The query can be answered by this gateway.
     pub(super) fn ask_site(&mut self, query: SiteQuery, gateway: GatewayId) {
         let decision = match self.peers.gateway(gateway) {
-            Some(peer) => self.stub.at_site(peer.address(query.sentinel)),
+            Some(peer) => self.stub.forward_to_gateway(peer.address(query.sentinel)),
             None => Decision::ServFail,
         };
         self.decided(query.id, decision);
