@@ -2,7 +2,7 @@
 
 use dbus_api::{Error, dns};
 use model::Encryption;
-use tunnel::{MatchView, NameAnswer, NameView, NamesView};
+use tunnel::{DnsView, MatchView, NameAnswer, NameExplanation};
 use zbus::{interface, message::Header};
 
 use super::{Daemon, guard::Guard};
@@ -58,7 +58,7 @@ pub(super) async fn status(daemon: &Daemon) -> dns::DnsStatus {
 }
 
 /// Without a tunnel there is nobody to ask.
-fn describe_all(view: Option<NamesView>, forwarder: &Forwarder) -> dns::DnsStatus {
+fn describe_all(view: Option<DnsView>, forwarder: &Forwarder) -> dns::DnsStatus {
     let Some(view) = view else { return dns::DnsStatus { origin: "nobody".to_owned(), ..dns::DnsStatus::default() } };
     dns::DnsStatus {
         origin: match view.origin {
@@ -72,7 +72,7 @@ fn describe_all(view: Option<NamesView>, forwarder: &Forwarder) -> dns::DnsStatu
     }
 }
 
-fn explanation(name: &::dns::Domain, view: Option<NameView>, forwarder: &Forwarder) -> dns::Explanation {
+fn explanation(name: &::dns::Domain, view: Option<NameExplanation>, forwarder: &Forwarder) -> dns::Explanation {
     let Some(view) = view else {
         let (name, answer) = (name.to_string(), "no-session".to_owned());
         return dns::Explanation { name, answer, ..dns::Explanation::default() };

@@ -327,7 +327,7 @@ async fn names_are_explained_by_the_packet_thread() {
     let call = tokio::spawn(async move { (proxy.get_status().await, proxy.explain("Wiki.Bücher.example.").await) });
     let Request::Names(NamesRequest::Status(reply)) = bus.accept().await else { panic!("not a question about names") };
     let (origin, servers) = (dns::Origin::Host, vec![server.clone()]);
-    reply.send(tunnel::NamesView { origin, servers, search_domain: None, assigned: 2 }).unwrap();
+    reply.send(tunnel::DnsView { origin, servers, search_domain: None, assigned: 2 }).unwrap();
     let Request::Names(NamesRequest::Explain(name, reply)) = bus.accept().await else { panic!("not about a name") };
     assert_eq!(name.as_str(), "wiki.xn--bcher-kva.example");
     let resource = tunnel::MatchView {
@@ -338,7 +338,7 @@ async fn names_are_explained_by_the_packet_thread() {
     };
     let answer = tunnel::NameAnswer::Stub(dns::AnswerSource::Resource);
     let addresses = vec!["100.96.0.1".parse().unwrap()];
-    let view = tunnel::NameView {
+    let view = tunnel::NameExplanation {
         name,
         answer,
         resources: vec![resource],

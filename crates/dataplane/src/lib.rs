@@ -74,9 +74,9 @@ pub enum Command {
     /// How are the gateways reached?
     Paths(oneshot::Sender<Vec<tunnel::PathView>>),
     /// Whom do we ask for names?
-    Names(oneshot::Sender<tunnel::NamesView>),
+    Names(oneshot::Sender<tunnel::DnsView>),
     /// Why is this name answered as it is?
-    Explain(dns::Domain, oneshot::Sender<tunnel::NameView>),
+    Explain(dns::Domain, oneshot::Sender<tunnel::NameExplanation>),
     /// Forget what other resolvers said.
     FlushNames,
     /// How many packets were dropped, by reason?

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
-use tunnel::{InterfaceConfig, NameView, NamesView, PathView};
+use tunnel::{DnsView, InterfaceConfig, NameExplanation, PathView};
 
 use super::Reason;
 use crate::{host_config::HostConfig, snapshot::Warning};
@@ -103,9 +103,9 @@ pub enum Request {
 #[derive(Debug)]
 pub enum NamesRequest {
     /// Whom do we ask?
-    Status(oneshot::Sender<NamesView>),
+    Status(oneshot::Sender<DnsView>),
     /// Why is this name answered as it is?
-    Explain(dns::Domain, oneshot::Sender<NameView>),
+    Explain(dns::Domain, oneshot::Sender<NameExplanation>),
     /// Forget what was remembered.
     Flush(Reply),
     /// Look anew whether this host asks us, and make it so.

@@ -43,7 +43,7 @@ fn init(bencher: Bencher<'_, '_>, resources: u32) {
 /// The portal tells us everything again, and nothing is new.
 #[divan::bench(args = SIZES)]
 fn init_again(bencher: Bencher<'_, '_>, resources: u32) {
-    let mut tunnel = told(resources);
+    let mut tunnel = tunnel_with(resources);
     bencher.with_inputs(|| snapshot(resources)).bench_local_values(|init| {
         tunnel.handle_portal(init, Instant::now());
         while let Some(event) = tunnel.poll_event() {
@@ -55,7 +55,7 @@ fn init_again(bencher: Bencher<'_, '_>, resources: u32) {
 /// A packet to a network that forbids it.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn packet_to_a_network(bencher: Bencher<'_, '_>, resources: u32) {
-    let mut tunnel = told(resources);
+    let mut tunnel = tunnel_with(resources);
     let packets: Vec<IpPacket> = spread(resources).map(|number| packet(host(number))).collect();
     send(bencher, &mut tunnel, &packets);
 }
@@ -63,7 +63,7 @@ fn packet_to_a_network(bencher: Bencher<'_, '_>, resources: u32) {
 /// A packet to a name that forbids it.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn packet_to_a_name(bencher: Bencher<'_, '_>, resources: u32) {
-    let mut tunnel = told(resources);
+    let mut tunnel = tunnel_with(resources);
     for number in 0..resources / 2 {
         resolve(&mut tunnel, number);
     }
@@ -73,8 +73,8 @@ fn packet_to_a_name(bencher: Bencher<'_, '_>, resources: u32) {
 
 /// A packet to nobody.
 #[divan::bench(args = SIZES, sample_size = 1000)]
-fn packet_to_nobody(bencher: Bencher<'_, '_>, resources: u32) {
-    let mut tunnel = told(resources);
+fn packet_without_route(bencher: Bencher<'_, '_>, resources: u32) {
+    let mut tunnel = tunnel_with(resources);
     let packets: Vec<IpPacket> =
         spread(resources).map(|number| packet(Ipv4Addr::from_bits(0xcb00_7100 + number).into())).collect();
     send(bencher, &mut tunnel, &packets);
@@ -83,7 +83,7 @@ fn packet_to_nobody(bencher: Bencher<'_, '_>, resources: u32) {
 /// A program asks for a name that has addresses already.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn query(bencher: Bencher<'_, '_>, resources: u32) {
-    let mut tunnel = told(resources);
+    let mut tunnel = tunnel_with(resources);
     for number in 0..resources / 2 {
         resolve(&mut tunnel, number);
     }
@@ -110,7 +110,7 @@ fn empty() -> Tunnel {
 }
 
 /// A tunnel that has heard of so many resources.
-fn told(resources: u32) -> Tunnel {
+fn tunnel_with(resources: u32) -> Tunnel {
     let mut tunnel = empty();
     tunnel.handle_portal(snapshot(resources), Instant::now());
     while tunnel.poll_event().is_some() {}

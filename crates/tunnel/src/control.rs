@@ -1,4 +1,4 @@
-//! The content of the messages that we exchange with gateways inside the tunnel.
+//! The content of the control messages that are exchanged with gateways inside the tunnel.
 
 use std::net::IpAddr;
 
@@ -10,32 +10,32 @@ use ip_packet::{
 use model::ResourceId;
 use serde::{Deserialize, Serialize};
 
-/// Something that a gateway tells us.
+/// A message of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// Whether it can use a name that we announced.
+    /// Whether the gateway can resolve an announced name.
     DomainStatus {
-        /// Because of which resource it was announced.
+        /// The resource for which the name was announced.
         resource: ResourceId,
         /// The name.
         name: Domain,
-        /// Whether packets to it have a chance.
+        /// Whether the gateway forwards packets to it.
         is_active: bool,
     },
-    /// It ends the connection.
+    /// The peer closes the connection.
     Goodbye,
-    /// Nothing that we understand.
+    /// A message of an unknown type or with unreadable content.
     Unknown,
 }
 
-/// Reads a message.
-pub(crate) fn read(control: Control<'_>) -> Message {
+/// Parses a message.
+pub(crate) fn parse(control: Control<'_>) -> Message {
     match control.event {
         control::DOMAIN_STATUS => match serde_json::from_slice(control.payload) {
             Ok(DomainStatus { resource, domain, status }) => Message::DomainStatus {
                 resource,
                 name: domain.as_str().into(),
-                // Anything that we do not know is no promise.
+                // An unknown status is treated as inactive.
                 is_active: status == "Active",
             },
             Err(_) => Message::Unknown,
@@ -45,8 +45,7 @@ pub(crate) fn read(control: Control<'_>) -> Message {
     }
 }
 
-/// Announces that packets to `addresses` mean `name`. `None` if that does not fit a packet, which no valid name can
-/// bring about.
+/// The announcement that `addresses` stand for `name`. `None` if it does not fit one packet; every valid name fits.
 pub(crate) fn assigned_ips(resource: ResourceId, name: &Domain, addresses: &[IpAddr]) -> Option<IpPacket> {
     let json = serde_json::to_vec(&AssignedIps { resource, domain: name.as_str(), proxy_ips: addresses }).ok()?;
     control::build(control::ASSIGNED_IPS, &json)
@@ -74,11 +73,11 @@ mod tests {
 
     fn status(text: &str) -> Message {
         let json = format!(r#"{{"resource":"{RESOURCE}","domain":"DB.corp.example","status":"{text}"}}"#);
-        read(Control { event: control::DOMAIN_STATUS, payload: json.as_bytes() })
+        parse(Control { event: control::DOMAIN_STATUS, payload: json.as_bytes() })
     }
 
     #[test]
-    fn the_announcement_is_byte_for_byte_what_gateways_expect() {
+    fn assigned_ips_message_has_the_exact_bytes() {
         let addresses: Vec<IpAddr> = [
             "100.96.0.5",
             "100.96.0.6",
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_fits() {
+    fn longest_name_fits_one_packet() {
         let name = format!("{}com", format!("{}.", "a".repeat(49)).repeat(5));
         assert_eq!(name.len(), 253);
         let addresses: Vec<IpAddr> =
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn any_status_but_active_is_inactive() {
+    fn unknown_domain_status_is_inactive() {
         let expected = |is_active| Message::DomainStatus {
             resource: RESOURCE.parse().unwrap(),
             name: "db.corp.example".into(),
@@ -129,23 +128,23 @@ mod tests {
     }
 
     #[test]
-    fn unknown_events_and_our_own_kind_of_message_mean_nothing() {
-        assert_eq!(read(Control { event: 7, payload: b"" }), Message::Unknown);
-        assert_eq!(read(Control { event: control::ASSIGNED_IPS, payload: b"{}" }), Message::Unknown);
-        assert_eq!(read(Control { event: control::GOODBYE, payload: b"" }), Message::Goodbye);
+    fn unknown_and_unexpected_events_are_ignored() {
+        assert_eq!(parse(Control { event: 7, payload: b"" }), Message::Unknown);
+        assert_eq!(parse(Control { event: control::ASSIGNED_IPS, payload: b"{}" }), Message::Unknown);
+        assert_eq!(parse(Control { event: control::GOODBYE, payload: b"" }), Message::Goodbye);
     }
 
     #[test]
-    fn a_mangled_message_is_never_more_than_misunderstood() {
+    fn mangled_messages_are_unknown() {
         let json = format!(r#"{{"resource":"{RESOURCE}","domain":"db.corp.example","status":"Active"}}"#).into_bytes();
         for length in 0..json.len() {
             let truncated = Control { event: control::DOMAIN_STATUS, payload: &json[..length] };
-            assert_eq!(read(truncated), Message::Unknown, "{length}");
+            assert_eq!(parse(truncated), Message::Unknown, "{length}");
         }
         for bit in 0..json.len() * 8 {
             let mut flipped = json.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let _ = read(Control { event: control::DOMAIN_STATUS, payload: &flipped });
+            let _ = parse(Control { event: control::DOMAIN_STATUS, payload: &flipped });
         }
     }
 }

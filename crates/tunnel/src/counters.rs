@@ -1,43 +1,43 @@
-//! Why packets were dropped, counted.
+//! Counters of dropped packets, by reason.
 
-/// Why a packet went no further.
+/// Why a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// Sent to a group.
+pub enum DropReason {
+    /// Sent to a multicast group.
     Multicast,
-    /// The portal has not told us our own addresses yet.
+    /// Sent before the portal assigned the interface addresses.
     NoInterface,
-    /// Sent from an address that is not ours: we do not route for others.
+    /// Sent from an address other than this client's: traffic of other hosts is not routed.
     ForeignSource,
-    /// Sent to ourselves.
+    /// Sent to this client's own address.
     OwnAddress,
-    /// Sent to a resolver's address past the resolver.
+    /// Sent to a sentinel that is not in use.
     Resolver,
-    /// Neither TCP nor UDP nor an echo, nor an error about a conversation that we know: no peer could do anything with it.
+    /// Neither TCP, UDP nor an ICMP echo, nor an ICMP error about a known flow.
     Protocol,
-    /// Sent to an address that is nobody's.
+    /// Sent to an address that belongs to no resource.
     NoResource,
-    /// The filters of the resource forbid it; the application was told.
+    /// Rejected by the filters of the resource; the sender got an ICMP error.
     Filtered,
-    /// The connection to the gateway ended meanwhile.
+    /// The connection to the peer is closed.
     NoConnection,
-    /// It had waited for too long in a queue that was full, or what it waited for never came.
+    /// Dropped from a full queue, or held until its connection or request failed.
     Expired,
-    /// Received from somebody whom we do not know (any more).
+    /// Received from an unknown peer.
     UnknownPeer,
-    /// Received from a gateway that may not speak for this source.
+    /// Received from a source address that the peer may not use.
     SpoofedSource,
-    /// Received for an address that is not ours.
+    /// Received for an address other than this client's.
     ForeignDestination,
-    /// Received from another client that has no grant for it; it was told.
+    /// Received from another client without a grant for it; the sender got an ICMP error.
     NotGranted,
-    /// Part of one conversation more with another client than we can remember.
+    /// A new flow with another client while the maximum number of flows is reached.
     TooManyFlows,
-    /// A message between peers that we cannot read or did not expect.
+    /// An unreadable or unexpected control message.
     Message,
 }
 
-impl Reason {
+impl DropReason {
     /// Every reason.
     pub const ALL: [Self; 16] = [
         Self::Multicast,
@@ -58,7 +58,7 @@ impl Reason {
         Self::Message,
     ];
 
-    /// Its name in status output.
+    /// Its name in status output and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -82,23 +82,23 @@ impl Reason {
     }
 }
 
-/// How many packets were dropped, by reason.
+/// Number of dropped packets, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counters([u64; Reason::ALL.len()]);
+pub struct DropCounters([u64; DropReason::ALL.len()]);
 
-impl Counters {
-    /// How many were dropped for `reason`.
+impl DropCounters {
+    /// Number of packets that were dropped for `reason`.
     #[must_use]
-    pub fn dropped(&self, reason: Reason) -> u64 {
+    pub fn dropped(&self, reason: DropReason) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
-    /// All reasons with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> {
-        Reason::ALL.into_iter().map(|reason| (reason, self.dropped(reason)))
+    /// All reasons with their counters.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().map(|reason| (reason, self.dropped(reason)))
     }
 
-    pub(crate) fn count(&mut self, reason: Reason, packets: u64) {
+    pub(crate) fn add(&mut self, reason: DropReason, packets: u64) {
         if let Some(counter) = self.0.get_mut(reason as usize) {
             *counter = counter.saturating_add(packets);
         }
@@ -110,10 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_its_own_counter() {
-        let mut counters = Counters::default();
-        for (count, reason) in (1..).zip(Reason::ALL) {
-            counters.count(reason, count);
+    fn each_drop_reason_has_its_own_counter() {
+        let mut counters = DropCounters::default();
+        for (count, reason) in (1..).zip(DropReason::ALL) {
+            counters.add(reason, count);
         }
         assert_eq!(counters.iter().map(|(_, count)| count).collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
     }

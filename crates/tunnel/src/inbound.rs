@@ -1,4 +1,4 @@
-//! What happens to a packet that a peer sent.
+//! The decision about a packet from a peer.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -7,8 +7,8 @@ use model::{Interface, filter::Protocol};
 
 use crate::{
     control::{self as messages, Message},
-    counters::Reason,
-    outbound::is_ours,
+    counters::DropReason,
+    outbound::is_own_address,
     peers::{Client, Flow, Gateway},
     routing,
 };
@@ -16,79 +16,83 @@ use crate::{
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is for us, not for a program on this host.
+    /// Handle it as a control message.
     Message(Message),
-    /// A program gets it.
+    /// Deliver it to the host.
     Deliver,
-    /// A program gets it, and it begins or continues this conversation of the sender.
-    Admit(Flow),
-    /// The sender is told that it is forbidden.
-    Refuse,
-    /// It goes nowhere.
-    Drop(Reason),
+    /// Deliver it to the host as part of this flow that the sender initiated.
+    DeliverInFlow(Flow),
+    /// Reject it with an ICMP error.
+    Reject,
+    /// Drop it.
+    Drop(DropReason),
 }
 
-/// Decides about a packet from `gateway`, which is `None` if it is not one of ours (any more).
-pub(crate) fn decide(interface: Option<&Interface>, gateway: Option<&Gateway>, packet: &IpPacket) -> Verdict {
+/// Decides about a packet from a gateway; `None` if the gateway is unknown.
+pub(crate) fn decide_for_gateway(
+    interface: Option<&Interface>,
+    gateway: Option<&Gateway>,
+    packet: &IpPacket,
+) -> Verdict {
     let Some(gateway) = gateway else {
-        return Verdict::Drop(Reason::UnknownPeer);
+        return Verdict::Drop(DropReason::UnknownPeer);
     };
     if let Some(message) = control::parse(packet) {
-        return Verdict::Message(messages::read(message));
+        return Verdict::Message(messages::parse(message));
     }
     if !gateway.may_send_from(packet.source()) {
-        return Verdict::Drop(Reason::SpoofedSource);
+        return Verdict::Drop(DropReason::SpoofedSource);
     }
-    if !interface.is_some_and(|interface| is_ours(interface, packet.destination())) {
-        return Verdict::Drop(Reason::ForeignDestination);
+    if !interface.is_some_and(|interface| is_own_address(interface, packet.destination())) {
+        return Verdict::Drop(DropReason::ForeignDestination);
     }
     Verdict::Deliver
 }
 
-/// Decides about a packet from `client`, which is `None` if it is not one of ours (any more). A client may speak for itself
-/// alone; it may answer what we began, and begin what it was granted.
-pub(crate) fn decide_about_client(
+/// Decides about a packet from another client; `None` if the client is unknown. A client may use only its own addresses;
+/// it may reply in flows of this host, and initiate flows that its grants permit.
+pub(crate) fn decide_for_client(
     interface: Option<&Interface>,
     client: Option<&Client>,
     packet: &IpPacket,
     now: Instant,
 ) -> Verdict {
     let Some(client) = client else {
-        return Verdict::Drop(Reason::UnknownPeer);
+        return Verdict::Drop(DropReason::UnknownPeer);
     };
     if let Some(message) = control::parse(packet) {
-        return Verdict::Message(messages::read(message));
+        return Verdict::Message(messages::parse(message));
     }
     if !client.owns(packet.source()) {
-        return Verdict::Drop(Reason::SpoofedSource);
+        return Verdict::Drop(DropReason::SpoofedSource);
     }
-    if !interface.is_some_and(|interface| is_ours(interface, packet.destination())) {
-        return Verdict::Drop(Reason::ForeignDestination);
+    if !interface.is_some_and(|interface| is_own_address(interface, packet.destination())) {
+        return Verdict::Drop(DropReason::ForeignDestination);
     }
     if let Transport::IcmpError(quoted) = packet.transport() {
-        let is_about_us = interface.is_some_and(|interface| is_ours(interface, quoted.source));
-        let is_meant = is_about_us && client.flows.is_known(&Flow::of_our_quoted(&quoted), now);
-        return if is_meant { Verdict::Deliver } else { Verdict::Drop(Reason::Protocol) };
+        let is_own_packet = interface.is_some_and(|interface| is_own_address(interface, quoted.source));
+        let is_expected = is_own_packet && client.flows.is_known(&Flow::of_quoted_outgoing(&quoted), now);
+        return if is_expected { Verdict::Deliver } else { Verdict::Drop(DropReason::Protocol) };
     }
-    let Some((flow, protocol)) = Flow::of_theirs(packet).zip(routing::protocol(packet.transport())) else {
-        return Verdict::Drop(Reason::Protocol);
+    let Some((flow, protocol)) = Flow::of_incoming(packet).zip(routing::protocol(packet.transport())) else {
+        return Verdict::Drop(DropReason::Protocol);
     };
     if client.flows.is_ours(&flow, now) {
         return Verdict::Deliver;
     }
-    if client.grants.permit(protocol, now) { Verdict::Admit(flow) } else { Verdict::Refuse }
+    if client.grants.permit(protocol, now) { Verdict::DeliverInFlow(flow) } else { Verdict::Reject }
 }
 
-/// Where a packet of ours was going if this one says that nothing is there: network unreachable over IPv4, address
-/// unreachable over IPv6 (RFC 792, RFC 4443 3.1).
+/// The original destination, if `packet` is an ICMP error for it: network unreachable over IPv4, address unreachable over
+/// IPv6 (RFC 792, RFC 4443 3.1).
 pub(crate) fn unreachable_destination(packet: &IpPacket) -> Option<IpAddr> {
     let Transport::IcmpError(quoted) = packet.transport() else { return None };
     let expected = if quoted.destination.is_ipv4() { (3, 0) } else { (1, 3) };
     ((quoted.icmp_type, quoted.icmp_code) == expected).then_some(quoted.destination)
 }
 
-/// Where a packet of ours was going that is said to be forbidden in this one.
-pub(crate) fn forbidden_flow(packet: &IpPacket) -> Option<(IpAddr, Protocol)> {
+/// The original destination and protocol, if `packet` is an ICMP error "administratively prohibited".
+pub(crate) fn prohibited_flow(packet: &IpPacket) -> Option<(IpAddr, Protocol)> {
     match packet.transport() {
         Transport::IcmpError(quoted) if quoted.is_prohibited() => {
             Some((quoted.destination, routing::quoted_protocol(quoted.transport)))

@@ -1,43 +1,49 @@
-//! Which packets may leave, through which gateway, and which may come in.
+//! Decides about packets: which resource and peer an outgoing packet is for, and which incoming packets are accepted.
 //!
-//! Nothing in here performs I/O or looks at a clock: packets, datagrams, messages of the portal and the time go in;
-//! packets, datagrams, events and a deadline come out. Start reading at [`Tunnel`]. It owns small machines and is the
-//! only one that sees two of them at once:
+//! This crate performs no I/O and reads no clock: packets, datagrams, portal messages and the time go in; packets,
+//! datagrams, events and a deadline come out. [`Tunnel`] is the coordinator: it owns the state machines below and is the
+//! only one that uses several of them at once.
 //!
-//! * `resources` – what the portal says we may reach
-//! * `routing`   – which of them a packet is for
-//! * `access`    – through which gateway we may use it, and the asking if we may not yet
-//! * `pools`     – other clients that we may reach
-//! * `peers`     – gateways and other clients, their addresses, and what they may send us
-//! * `nat`       – which names each gateway knows the addresses of
-//! * `outbound`, `inbound` – the decision about one packet, made of the above
-//! * `control`   – the messages that we exchange with gateways
-//! * `sites`, `told`, `counters` – what our owner gets to know; `epoch` – how it tells us the time
+//! * `resources` – the resources that the portal listed
+//! * `routing` – which resource a packet is for
+//! * `access` – through which gateway a resource may be used, and pending requests for access
+//! * `pools` – members of static device pools
+//! * `peers` – connected gateways and clients: addresses, permitted sources, grants and flows
+//! * `announcements` – which names are announced to which gateway
+//! * `outbound`, `inbound` – the decision about one packet, based on all of the above
+//! * `control` – the control messages exchanged with gateways
+//! * `held_packets`, `send_queue` – packets that wait for access or a connection
+//! * `sites`, `published`, `counters` – the state reported to the owner of the tunnel
+//! * `wall_clock`, `prefixes`, `query`, `relay_request_limiter` – small helpers
 //!
-//! Names are decided by the crate `dns`, encryption and paths belong to the crate `connection`.
+//! Names are decided by the crate `dns`; encryption and network paths belong to the crate `connection`.
 
 #![forbid(unsafe_code)]
 
 mod access;
+mod announcements;
 mod control;
 mod counters;
-mod epoch;
+mod held_packets;
 mod inbound;
-mod nat;
 mod outbound;
 mod peers;
 mod pools;
 mod prefixes;
-mod relay_plea;
+mod published;
+mod query;
+mod relay_request_limiter;
 mod resources;
 mod routing;
+mod send_queue;
 mod sites;
 #[cfg(test)]
 mod testing;
-mod told;
 mod tunnel;
+mod wall_clock;
 
 pub use connection::{Path, Transmit};
-pub use counters::{Counters, Reason};
-pub use told::InterfaceConfig;
-pub use tunnel::{Event, MatchView, NameAnswer, NameView, NamesView, PathView, QueryId, Tunnel};
+pub use counters::{DropCounters, DropReason};
+pub use published::InterfaceConfig;
+pub use query::QueryId;
+pub use tunnel::{DnsView, Event, MatchView, NameAnswer, NameExplanation, PathView, Tunnel};

@@ -1,4 +1,4 @@
-//! What happens to a packet that wants to leave.
+//! The decision about a packet that the host sends into the tunnel.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -8,15 +8,15 @@ use model::{ClientId, GatewayId, Interface, address_plan};
 
 use crate::{
     access::{Access, Target},
-    counters::Reason,
-    nat,
+    announcements,
+    counters::DropReason,
     peers::{Clients, Flow, Peers},
     pools::Pools,
     resources::Resources,
     routing::{self, Routing},
 };
 
-/// Everything that the decision depends on.
+/// The state that the decision depends on.
 #[derive(Debug)]
 pub(crate) struct Outbound<'a> {
     pub(crate) interface: Option<&'a Interface>,
@@ -32,89 +32,91 @@ pub(crate) struct Outbound<'a> {
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes to this gateway.
+    /// Send it to this gateway.
     Send(GatewayId),
-    /// It goes to the gateway in the key as soon as that knows the name.
-    SendToName(nat::Key),
-    /// It goes to another client, and begins or continues this conversation of ours.
+    /// Send it to the gateway in the key as soon as the name is announced there.
+    SendToNamed(announcements::Key),
+    /// Send it to another client as part of this flow that this host initiated.
     SendToClient(ClientId, Flow),
-    /// It goes to another client, and answers something that it said.
-    AnswerClient(ClientId),
-    /// It waits until we may use this resource or reach this device.
-    Ask(Target),
-    /// The sender is told that it is forbidden.
-    Refuse,
-    /// It goes nowhere.
-    Drop(Reason),
+    /// Send it to another client as a reply in a flow that the client initiated.
+    ReplyToClient(ClientId),
+    /// Hold it until access to the target is granted.
+    RequestAccess(Target),
+    /// Reject it with an ICMP error.
+    Reject,
+    /// Drop it.
+    Drop(DropReason),
 }
 
 impl Outbound<'_> {
-    /// Decides; the first rule that applies wins.
+    /// Decides about `packet`; the first rule that applies wins.
     pub(crate) fn decide(&self, packet: &IpPacket, now: Instant) -> Verdict {
         let destination = packet.destination();
         if destination.is_multicast() {
-            return Verdict::Drop(Reason::Multicast);
+            return Verdict::Drop(DropReason::Multicast);
         }
         let Some(interface) = self.interface else {
-            return Verdict::Drop(Reason::NoInterface);
+            return Verdict::Drop(DropReason::NoInterface);
         };
-        if !is_ours(interface, packet.source()) {
-            return Verdict::Drop(Reason::ForeignSource);
+        if !is_own_address(interface, packet.source()) {
+            return Verdict::Drop(DropReason::ForeignSource);
         }
-        if is_ours(interface, destination) {
-            return Verdict::Drop(Reason::OwnAddress);
+        if is_own_address(interface, destination) {
+            return Verdict::Drop(DropReason::OwnAddress);
         }
-        // The sentinels that are in use are addresses of the host, so what comes here missed them.
+        // Sentinels in use are local addresses of the host, so packets to them never arrive here.
         if address_plan::is_sentinel(destination) {
-            return Verdict::Drop(Reason::Resolver);
+            return Verdict::Drop(DropReason::Resolver);
         }
         let transport = packet.transport();
         let Some(protocol) = routing::protocol(transport) else {
-            let client = self.client_concerned(transport, destination, now);
-            return client.map_or(Verdict::Drop(Reason::Protocol), Verdict::AnswerClient);
+            let client = self.client_of_icmp_error(transport, destination, now);
+            return client.map_or(Verdict::Drop(DropReason::Protocol), Verdict::ReplyToClient);
         };
         if let Some(gateway) = self.peers.with_address(destination) {
             return Verdict::Send(gateway);
         }
         if let Some((id, client)) = self.clients.with_address(destination)
-            && Flow::of_ours(packet).is_some_and(|flow| client.flows.is_theirs(&flow, now))
+            && Flow::of_outgoing(packet).is_some_and(|flow| client.flows.is_theirs(&flow, now))
         {
-            return Verdict::AnswerClient(id);
+            return Verdict::ReplyToClient(id);
         }
         if let Some(member) = self.pools.route(destination, protocol) {
-            return match Flow::of_ours(packet) {
-                Some(_) if !member.is_permitted => Verdict::Refuse,
-                Some(flow) if self.access.reaches(member.pool, member.client) => {
+            return match Flow::of_outgoing(packet) {
+                Some(_) if !member.is_permitted => Verdict::Reject,
+                Some(flow) if self.access.may_reach(member.pool, member.client) => {
                     Verdict::SendToClient(member.client, flow)
                 }
-                Some(_) | None => Verdict::Ask(Target::Device { pool: member.pool, address: destination }),
+                Some(_) | None => Verdict::RequestAccess(Target::Device { pool: member.pool, address: destination }),
             };
         }
         let Some(route) = self.routing.route(self.resources, self.names, destination, protocol) else {
-            return Verdict::Drop(Reason::NoResource);
+            return Verdict::Drop(DropReason::NoResource);
         };
         if !route.is_permitted {
-            return Verdict::Refuse;
+            return Verdict::Reject;
         }
         match (self.access.gateway(route.resource), route.name) {
-            (None, _) => Verdict::Ask(Target::Resource(route.resource)),
+            (None, _) => Verdict::RequestAccess(Target::Resource(route.resource)),
             (Some(gateway), None) => Verdict::Send(gateway),
-            (Some(gateway), Some(name)) => Verdict::SendToName(nat::Key { name, gateway, resource: route.resource }),
+            (Some(gateway), Some(name)) => {
+                Verdict::SendToNamed(announcements::Key { name, gateway, resource: route.resource })
+            }
         }
     }
 
-    /// The client that has to hear of an error: the one at `destination`, if the error is about a packet that it sent us in
-    /// a conversation that we know.
-    fn client_concerned(&self, transport: Transport, destination: IpAddr, now: Instant) -> Option<ClientId> {
+    /// The client that an ICMP error of this host is for: the one at `destination`, if the error quotes a packet of a known
+    /// flow with it.
+    fn client_of_icmp_error(&self, transport: Transport, destination: IpAddr, now: Instant) -> Option<ClientId> {
         let Transport::IcmpError(quoted) = transport else { return None };
         let (id, client) = self.clients.with_address(destination)?;
-        let is_meant = client.owns(quoted.source) && client.flows.is_known(&Flow::of_their_quoted(&quoted), now);
-        is_meant.then_some(id)
+        let is_expected = client.owns(quoted.source) && client.flows.is_known(&Flow::of_quoted_incoming(&quoted), now);
+        is_expected.then_some(id)
     }
 }
 
-/// Whether `ip` is our own address in the tunnel.
-pub(crate) fn is_ours(interface: &Interface, ip: IpAddr) -> bool {
+/// Whether `ip` is this client's own address in the tunnel.
+pub(crate) fn is_own_address(interface: &Interface, ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip == interface.ipv4,
         IpAddr::V6(ip) => ip == interface.ipv6,
@@ -135,8 +137,8 @@ mod tests {
         testing::{cidr, device, interface, internet, pool, start, udp_to},
     };
 
-    /// 10.0.0.0/8 is permitted through a gateway at 100.64.0.9; 172.16.0.0/12 is not permitted yet; the Internet
-    /// resource is wanted.
+    /// Access to 10.0.0.0/8 is granted through a gateway at 100.64.0.9, access to 172.16.0.0/12 is not; the Internet
+    /// resource is enabled.
     struct World {
         interface: Option<Interface>,
         resources: Resources,
@@ -174,7 +176,7 @@ mod tests {
                 world.resources.insert(Resource::Cidr(resource));
             }
             world.resources.insert(internet(3));
-            world.resources.switch_internet(true);
+            world.resources.set_internet_enabled(true);
             world.access.grant(RESOURCE, GATEWAY, SiteId::from_u128(1));
             world.peers.upsert(GATEWAY, identity());
             world.pools.upsert(&pool(4, &[device(20)], &[Filter::Udp(0..=65535)]));
@@ -202,7 +204,7 @@ mod tests {
 
     fn identity() -> Identity {
         let ice = || IceCredentials { username: "u".to_owned(), password: "p".into() };
-        Identity::of(&AuthorizationCreated {
+        Identity::of_gateway(&AuthorizationCreated {
             resource_id: RESOURCE,
             gateway_id: GATEWAY,
             gateway_public_key: PublicKey([1; 32]),
@@ -217,64 +219,64 @@ mod tests {
     }
 
     #[test]
-    fn the_decision_follows_the_destination() {
+    fn outbound_verdict_depends_on_the_destination() {
         let world = World::new();
         for (destination, verdict) in [
             ("10.1.2.3:53", Verdict::Send(GATEWAY)),
-            ("172.16.0.1:53", Verdict::Ask(Target::Resource(OTHER))),
-            ("9.9.9.9:53", Verdict::Ask(Target::Resource(INTERNET))),
-            ("[2001:db8::1]:53", Verdict::Ask(Target::Resource(INTERNET))),
+            ("172.16.0.1:53", Verdict::RequestAccess(Target::Resource(OTHER))),
+            ("9.9.9.9:53", Verdict::RequestAccess(Target::Resource(INTERNET))),
+            ("[2001:db8::1]:53", Verdict::RequestAccess(Target::Resource(INTERNET))),
             ("100.64.0.9:53535", Verdict::Send(GATEWAY)),
             ("[fd00:2021:1111::9]:53535", Verdict::Send(GATEWAY)),
-            ("100.64.0.10:80", Verdict::Drop(Reason::NoResource)),
-            ("100.64.0.20:80", Verdict::Ask(device_target("100.64.0.20"))),
-            ("[fd00:2021:1111::14]:80", Verdict::Ask(device_target("fd00:2021:1111::14"))),
-            ("100.64.0.7:80", Verdict::Drop(Reason::OwnAddress)),
-            ("[fd00:2021:1111::7]:80", Verdict::Drop(Reason::OwnAddress)),
-            ("224.0.0.251:5353", Verdict::Drop(Reason::Multicast)),
-            ("[ff02::fb]:5353", Verdict::Drop(Reason::Multicast)),
-            ("100.100.111.200:53", Verdict::Drop(Reason::Resolver)),
-            ("[fd00:2021:1111:8000:100:100:111:1]:53", Verdict::Drop(Reason::Resolver)),
+            ("100.64.0.10:80", Verdict::Drop(DropReason::NoResource)),
+            ("100.64.0.20:80", Verdict::RequestAccess(device_target("100.64.0.20"))),
+            ("[fd00:2021:1111::14]:80", Verdict::RequestAccess(device_target("fd00:2021:1111::14"))),
+            ("100.64.0.7:80", Verdict::Drop(DropReason::OwnAddress)),
+            ("[fd00:2021:1111::7]:80", Verdict::Drop(DropReason::OwnAddress)),
+            ("224.0.0.251:5353", Verdict::Drop(DropReason::Multicast)),
+            ("[ff02::fb]:5353", Verdict::Drop(DropReason::Multicast)),
+            ("100.100.111.200:53", Verdict::Drop(DropReason::Resolver)),
+            ("[fd00:2021:1111:8000:100:100:111:1]:53", Verdict::Drop(DropReason::Resolver)),
         ] {
             assert_eq!(world.decide(&udp_to(destination)), verdict, "{destination}");
         }
     }
 
     #[test]
-    fn what_the_filters_forbid_is_refused() {
+    fn packet_outside_the_filters_is_rejected() {
         let world = World::new();
         let (source, destination) = ("100.64.0.7:40000".parse().unwrap(), "10.1.2.3:80".parse().unwrap());
         let packet = build::tcp(source, destination, build::TcpHeader::default(), b"").unwrap();
 
-        assert_eq!(world.decide(&packet), Verdict::Refuse);
+        assert_eq!(world.decide(&packet), Verdict::Reject);
     }
 
     #[test]
-    fn nothing_leaves_for_others_or_before_we_know_who_we_are() {
+    fn foreign_source_or_missing_interface_drops_the_packet() {
         let mut world = World::new();
         let foreign = build::udp("192.168.0.2:1".parse().unwrap(), "10.1.2.3:2".parse().unwrap(), b"").unwrap();
-        assert_eq!(world.decide(&foreign), Verdict::Drop(Reason::ForeignSource));
-        assert_eq!(world.decide(&ip_packet::control::goodbye()), Verdict::Drop(Reason::ForeignSource));
+        assert_eq!(world.decide(&foreign), Verdict::Drop(DropReason::ForeignSource));
+        assert_eq!(world.decide(&ip_packet::control::goodbye()), Verdict::Drop(DropReason::ForeignSource));
 
         world.interface = None;
-        assert_eq!(world.decide(&udp_to("10.1.2.3:53")), Verdict::Drop(Reason::NoInterface));
+        assert_eq!(world.decide(&udp_to("10.1.2.3:53")), Verdict::Drop(DropReason::NoInterface));
     }
 
     #[test]
-    fn what_gateways_cannot_route_stays_here() {
+    fn unsupported_protocols_are_dropped() {
         let world = World::new();
         let (us, them) = ("100.64.0.7".parse().unwrap(), "10.1.2.3".parse().unwrap());
         let gre = build::other(us, them, 47, b"1234").unwrap();
         let from_them = build::udp("10.1.2.3:1".parse().unwrap(), "100.64.0.7:2".parse().unwrap(), b"").unwrap();
         let error = icmp::unreachable(&from_them).unwrap();
 
-        assert_eq!(world.decide(&gre), Verdict::Drop(Reason::Protocol));
-        assert_eq!(world.decide(&error), Verdict::Drop(Reason::Protocol));
+        assert_eq!(world.decide(&gre), Verdict::Drop(DropReason::Protocol));
+        assert_eq!(world.decide(&error), Verdict::Drop(DropReason::Protocol));
         assert_eq!(world.decide(&build::echo_request(us, them, 7, 1, b"").unwrap()), Verdict::Send(GATEWAY));
     }
 
     #[test]
-    fn any_mangled_packet_gets_a_verdict() {
+    fn mangled_packets_get_a_verdict() {
         let world = World::new();
         let mut packet = udp_to("10.1.2.3:53");
         packet.mark_congested();

@@ -1,4 +1,4 @@
-//! Other clients that we may reach: the members of static device pools.
+//! Members of static device pools: other clients that may be reached.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,41 +7,41 @@ use std::{
 
 use model::{ClientId, Device, Filters, Pool, ResourceId, filter::Protocol};
 
-/// Who has which address, in which pool.
+/// All static device pools, and the owners of their members' addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     pools: BTreeMap<ResourceId, Pool<Vec<Device>>>,
     by_address: BTreeMap<IpAddr, BTreeMap<ResourceId, ClientId>>,
 }
 
-/// Where a packet to a member belongs.
+/// The pool member that a packet is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// The pool because of which it may be reached.
+    /// The pool through which the member is reached.
     pub(crate) pool: ResourceId,
-    /// Whose address it is.
+    /// The member.
     pub(crate) client: ClientId,
-    /// Whether the filters of the pool let the packet through.
+    /// Whether the filters of the pool permit the packet.
     pub(crate) is_permitted: bool,
 }
 
-/// What a change of a pool means for what was granted and asked for.
+/// The effects of a changed pool on granted and pending access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Changed {
-    /// Addresses that are not reached through this pool any more, or in another way.
+pub(crate) struct PoolChange {
+    /// Addresses that left the pool or to which different filters apply.
     pub(crate) addresses: BTreeSet<IpAddr>,
-    /// Members that are gone, or are reached at other addresses.
+    /// Members that left the pool or have different addresses.
     pub(crate) members: BTreeSet<ClientId>,
-    /// Whether the pool lets other traffic through.
+    /// Whether the filters changed.
     pub(crate) filters: bool,
 }
 
 impl Pools {
-    /// A pool is new or different.
-    pub(crate) fn upsert(&mut self, pool: &Pool<Vec<Device>>) -> Changed {
+    /// Adds or changes a pool.
+    pub(crate) fn upsert(&mut self, pool: &Pool<Vec<Device>>) -> PoolChange {
         let Some(known) = self.pools.insert(pool.id, pool.clone()) else {
             self.add(pool);
-            return Changed::default();
+            return PoolChange::default();
         };
         let filters = known.filters != pool.filters;
         let stays = |device: &Device| pool.members.contains(device);
@@ -51,22 +51,21 @@ impl Pools {
         let addresses = affected.flat_map(addresses).collect();
 
         for device in &known.members {
-            self.drop_entries(pool.id, device);
+            self.remove_addresses(pool.id, device);
         }
         self.add(pool);
-        Changed { addresses, members, filters }
+        PoolChange { addresses, members, filters }
     }
 
-    /// A pool is gone.
+    /// Removes a pool.
     pub(crate) fn remove(&mut self, pool: ResourceId) {
         let Some(known) = self.pools.remove(&pool) else { return };
         for device in &known.members {
-            self.drop_entries(pool, device);
+            self.remove_addresses(pool, device);
         }
     }
 
-    /// The best pool for a packet to `destination`: one that lets it through before one that does not, then the one with
-    /// the greater id.
+    /// The best pool for a packet to `destination`: permitting pools precede others, then the greater id wins.
     pub(crate) fn route(&self, destination: IpAddr, protocol: Protocol) -> Option<Member> {
         let permits = |pool: &ResourceId| self.filters(*pool).is_some_and(|filters| filters.permit(protocol));
         let candidates =
@@ -75,7 +74,7 @@ impl Pools {
         Some(Member { pool, client, is_permitted })
     }
 
-    /// Who has this address, according to any pool.
+    /// The clients that have this address in any pool.
     pub(crate) fn owners(&self, address: IpAddr) -> impl Iterator<Item = ClientId> {
         self.by_address.get(&address).into_iter().flat_map(|pools| pools.values().copied())
     }
@@ -86,10 +85,10 @@ impl Pools {
         members.filter(|device| device.client_id == client).flat_map(addresses).collect()
     }
 
-    /// What the pools are called that a client is a member of, sorted.
-    pub(crate) fn names_of(&self, client: ClientId) -> BTreeSet<&str> {
-        let has = |pool: &&Pool<Vec<Device>>| pool.members.iter().any(|device| device.client_id == client);
-        self.pools.values().filter(has).map(|pool| pool.name.as_str()).collect()
+    /// The names of the pools that a client is a member of, sorted.
+    pub(crate) fn pool_names_of(&self, client: ClientId) -> BTreeSet<&str> {
+        let is_member = |pool: &&Pool<Vec<Device>>| pool.members.iter().any(|device| device.client_id == client);
+        self.pools.values().filter(is_member).map(|pool| pool.name.as_str()).collect()
     }
 
     fn filters(&self, pool: ResourceId) -> Option<&Filters> {
@@ -104,7 +103,7 @@ impl Pools {
         }
     }
 
-    fn drop_entries(&mut self, pool: ResourceId, device: &Device) {
+    fn remove_addresses(&mut self, pool: ResourceId, device: &Device) {
         for address in addresses(device) {
             let Some(pools) = self.by_address.get_mut(&address) else { continue };
             pools.remove(&pool);
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_reached_at_both_addresses() {
+    fn pool_member_is_routed_at_both_addresses() {
         let mut pools = Pools::default();
         pools.upsert(&pool(1, &[device(8)], &[]));
         let member = Member { pool: ONE, client: ClientId::from_u128(8), is_permitted: true };
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_that_lets_it_through_is_the_right_one_and_of_equals_the_greater() {
+    fn permitting_pool_wins_then_the_greater_id() {
         let mut pools = Pools::default();
         pools.upsert(&pool(1, &[device(8)], &[Filter::Icmp]));
         pools.upsert(&pool(2, &[device(8)], &[Filter::Udp(1..=1)]));
@@ -156,10 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_change_concerns_those_who_left_moved_or_are_let_through_differently() {
+    fn pool_change_lists_removed_moved_and_refiltered_members() {
         let mut pools = Pools::default();
-        assert_eq!(pools.upsert(&pool(1, &[device(8), device(9)], &[])), Changed::default());
-        assert_eq!(pools.upsert(&pool(1, &[device(8), device(9), device(10)], &[])), Changed::default());
+        assert_eq!(pools.upsert(&pool(1, &[device(8), device(9)], &[])), PoolChange::default());
+        assert_eq!(pools.upsert(&pool(1, &[device(8), device(9), device(10)], &[])), PoolChange::default());
 
         let moved = Device { ipv4: "100.64.0.88".parse().unwrap(), ..device(8) };
         let changed = pools.upsert(&pool(1, &[moved, device(10)], &[]));

@@ -1,33 +1,33 @@
-//! Networks as keys: which of them contain an address.
+//! A map with networks as keys, for longest-prefix matches.
 
 use std::{collections::BTreeSet, hash::Hash, net::IpAddr};
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
-/// A map from networks to values that answers "which networks contain this address" at the same price for ten networks
-/// and for ten thousand: it asks once per prefix length in use, of which there are few.
+/// A map from networks to values. Finding the networks that contain an address costs the same for ten networks and for
+/// ten thousand: one look-up per prefix length in use, of which there are few.
 ///
-/// The networks come from the portal alone, so nobody can choose them to make the cheap hash collide.
+/// The networks come from the portal, so no attacker can choose them to make the cheap hash collide.
 #[derive(Debug, Clone)]
 pub(crate) struct PrefixMap<T> {
     networks: BTreeSet<IpNet>,
-    v4: Lengths<u32, T>,
-    v6: Lengths<u128, T>,
+    v4: PrefixesByLength<u32, T>,
+    v6: PrefixesByLength<u128, T>,
 }
 
-/// The networks of one family, longest prefix first. `B` is an address as a number.
+/// The networks of one address family, longest prefix first. `B` is the integer type of an address.
 #[derive(Debug, Clone)]
-struct Lengths<B, T>(Vec<(u8, FxHashMap<B, T>)>);
+struct PrefixesByLength<B, T>(Vec<(u8, FxHashMap<B, T>)>);
 
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
-        Self { networks: BTreeSet::new(), v4: Lengths(Vec::new()), v6: Lengths(Vec::new()) }
+        Self { networks: BTreeSet::new(), v4: PrefixesByLength(Vec::new()), v6: PrefixesByLength(Vec::new()) }
     }
 }
 
 impl<T> PrefixMap<T> {
-    /// The value of exactly this network, made if there is none.
+    /// The value of exactly this network, inserted if missing.
     pub(crate) fn entry(&mut self, network: IpNet) -> &mut T
     where
         T: Default,
@@ -40,16 +40,16 @@ impl<T> PrefixMap<T> {
         }
     }
 
-    /// Keeps only the values for which `keep` says so; it may change them.
+    /// Keeps only the values for which `keep` returns `true`; `keep` may change them.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&IpNet, &mut T) -> bool) {
         let Self { networks, v4, v6 } = self;
-        networks.retain(|network| change(v4, v6, *network, |value| keep(network, value)));
+        networks.retain(|network| update(v4, v6, *network, |value| keep(network, value)));
     }
 
-    /// Changes the value of exactly this network; it is dropped unless `keep` says so.
-    pub(crate) fn change(&mut self, network: IpNet, keep: impl FnOnce(&mut T) -> bool) {
+    /// Updates the value of exactly this network; it is removed if `keep` returns `false`.
+    pub(crate) fn update(&mut self, network: IpNet, keep: impl FnOnce(&mut T) -> bool) {
         let network = network.trunc();
-        if !change(&mut self.v4, &mut self.v6, network, keep) {
+        if !update(&mut self.v4, &mut self.v6, network, keep) {
             self.networks.remove(&network);
         }
     }
@@ -63,13 +63,13 @@ impl<T> PrefixMap<T> {
         v4.into_iter().flatten().chain(v6.into_iter().flatten())
     }
 
-    /// Every network.
+    /// All networks.
     pub(crate) fn networks(&self) -> impl Iterator<Item = IpNet> {
         self.networks.iter().copied()
     }
 }
 
-impl<B: Hash + Eq, T> Lengths<B, T> {
+impl<B: Hash + Eq, T> PrefixesByLength<B, T> {
     fn entry(&mut self, length: u8, bits: B) -> &mut T
     where
         T: Default,
@@ -81,8 +81,8 @@ impl<B: Hash + Eq, T> Lengths<B, T> {
         self.0[at].1.entry(bits).or_default()
     }
 
-    /// Says whether there is a value (still).
-    fn change(&mut self, length: u8, bits: &B, keep: impl FnOnce(&mut T) -> bool) -> bool {
+    /// Returns whether the network has a value afterwards.
+    fn update(&mut self, length: u8, bits: &B, keep: impl FnOnce(&mut T) -> bool) -> bool {
         let Some(at) = self.0.iter().position(|(found, _)| *found == length) else { return false };
         let networks = &mut self.0[at].1;
         let Some(value) = networks.get_mut(bits) else { return false };
@@ -101,15 +101,15 @@ impl<B: Hash + Eq, T> Lengths<B, T> {
     }
 }
 
-fn change<T>(
-    v4: &mut Lengths<u32, T>,
-    v6: &mut Lengths<u128, T>,
+fn update<T>(
+    v4: &mut PrefixesByLength<u32, T>,
+    v6: &mut PrefixesByLength<u128, T>,
     network: IpNet,
     keep: impl FnOnce(&mut T) -> bool,
 ) -> bool {
     match network {
-        IpNet::V4(it) => v4.change(it.prefix_len(), &it.network().to_bits(), keep),
-        IpNet::V6(it) => v6.change(it.prefix_len(), &it.network().to_bits(), keep),
+        IpNet::V4(it) => v4.update(it.prefix_len(), &it.network().to_bits(), keep),
+        IpNet::V6(it) => v6.update(it.prefix_len(), &it.network().to_bits(), keep),
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_prefixes_come_first_and_families_do_not_mix() {
+    fn longer_prefixes_come_first_per_address_family() {
         let mut map = PrefixMap::<u8>::default();
         *map.entry("10.0.0.0/8".parse().unwrap()) = 8;
         *map.entry("10.20.0.0/16".parse().unwrap()) = 16;
@@ -147,21 +147,21 @@ mod tests {
     }
 
     #[test]
-    fn a_network_without_values_is_gone() {
+    fn network_without_values_is_removed() {
         let mut map = PrefixMap::<u8>::default();
         *map.entry("10.0.0.0/8".parse().unwrap()) = 8;
         *map.entry("::/0".parse().unwrap()) = 0;
 
         map.retain(|_, value| *value == 0);
         assert_eq!(map.networks().collect::<Vec<_>>(), ["::/0".parse().unwrap()]);
-        map.change("::/0".parse().unwrap(), |_| false);
+        map.update("::/0".parse().unwrap(), |_| false);
 
         assert_eq!(map.networks().count(), 0);
         assert!(map.v4.0.is_empty() && map.v6.0.is_empty());
     }
 
     #[test]
-    fn it_finds_what_a_look_at_every_network_finds() {
+    fn prefix_lookup_agrees_with_linear_search() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut map = PrefixMap::<u32>::default();
         let mut all = Vec::new();

@@ -1,42 +1,42 @@
-//! What the portal says we may reach.
+//! The resources that the portal listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Refusal, Resource, ResourceId, ResourceView, Site, SiteId, Status, view::Kind};
 
-/// All resources, and whether the user wants the Internet resource.
+/// All resources, and whether the user enabled the Internet resource.
 ///
-/// The wish is remembered when the resource goes away and comes back, as it does when an administrator moves it to
+/// The setting is kept when the resource is removed and added again, which happens when an administrator moves it to
 /// another site.
 #[derive(Debug, Default)]
 pub(crate) struct Resources {
     by_id: BTreeMap<ResourceId, Resource>,
-    /// Those among them that are the Internet; the portal has at most one per account.
+    /// The Internet resources; the portal has at most one per account.
     internet: BTreeSet<ResourceId>,
-    wants_internet: bool,
-    /// Those that the portal did not let us use when it was asked last.
+    internet_enabled: bool,
+    /// The resources to which the portal denied access at the last request.
     refusals: BTreeMap<ResourceId, Refusal>,
 }
 
-/// How a resource compares with what was known under its id.
+/// How a resource differs from the known one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Nothing was known.
+    /// The id is new.
     New,
-    /// It is another thing now: whatever was allowed or set up for the old one is void.
+    /// It is a different resource: granted access and connections of the old one are void.
     Replaced,
-    /// It is a device pool with other members or filters. Who stays a member is none the worse for it.
+    /// It is a device pool with other members or filters. Remaining members are not affected.
     Members,
-    /// At most what people see of it changed.
-    Cosmetic,
+    /// At most its display properties changed.
+    DisplayOnly,
 }
 
 impl Resources {
-    /// How `resource` compares with what is known.
+    /// Compares `resource` with the known one.
     pub(crate) fn compare(&self, resource: &Resource) -> Change {
         match self.by_id.get(&resource.id()) {
             None => Change::New,
-            Some(known) if is_same(known, resource) => Change::Cosmetic,
+            Some(known) if is_equivalent(known, resource) => Change::DisplayOnly,
             Some(Resource::StaticDevicePool(_)) if matches!(resource, Resource::StaticDevicePool(_)) => Change::Members,
             Some(_) => Change::Replaced,
         }
@@ -60,8 +60,8 @@ impl Resources {
         self.by_id.remove(&id)
     }
 
-    /// The portal does not let us use a resource, or `None` if it does. Says whether that is news.
-    pub(crate) fn refused(&mut self, id: ResourceId, refusal: Option<Refusal>) -> bool {
+    /// Sets why the portal denied access to a resource; `None` if access was granted. Returns whether that changed.
+    pub(crate) fn set_refusal(&mut self, id: ResourceId, refusal: Option<Refusal>) -> bool {
         if !self.by_id.contains_key(&id) || self.refusals.get(&id) == refusal.as_ref() {
             return false;
         }
@@ -83,38 +83,38 @@ impl Resources {
         self.by_id.keys().filter(|id| !listed.contains(id)).copied().collect()
     }
 
-    /// Notes what the user wants. Says whether that is news.
-    pub(crate) fn switch_internet(&mut self, on: bool) -> bool {
-        std::mem::replace(&mut self.wants_internet, on) != on
+    /// Enables or disables the Internet resource. Returns whether that changed.
+    pub(crate) fn set_internet_enabled(&mut self, on: bool) -> bool {
+        std::mem::replace(&mut self.internet_enabled, on) != on
     }
 
-    /// The Internet resource, if there is one and the user wants it.
+    /// The Internet resource, if it exists and is enabled.
     pub(crate) fn active_internet(&self) -> Option<ResourceId> {
-        self.internet().filter(|_| self.wants_internet)
+        self.internet().filter(|_| self.internet_enabled)
     }
 
-    /// The Internet resource, if there is one.
+    /// The Internet resource, if it exists.
     pub(crate) fn internet(&self) -> Option<ResourceId> {
         self.internet.last().copied()
     }
 
-    /// What people see: the Internet first, then by name. Device pools are not shown as resources.
+    /// The list for users: the Internet resource first, then by name. Device pools are not listed as resources.
     pub(crate) fn views(&self, status: impl Fn(&[Site]) -> Status) -> Vec<ResourceView> {
         let mut views: Vec<ResourceView> = self
             .by_id
             .values()
             .filter_map(|resource| view(resource, &status, self.refusals.get(&resource.id())))
             .collect();
-        let place = |view: &ResourceView| (view.kind != Kind::Internet, view.name.clone(), view.id);
-        views.sort_by_cached_key(place);
+        let sort_key = |view: &ResourceView| (view.kind != Kind::Internet, view.name.clone(), view.id);
+        views.sort_by_cached_key(sort_key);
         views
     }
 }
 
-/// Whether two resources differ at most in what people see.
-fn is_same(a: &Resource, b: &Resource) -> bool {
+/// Whether two resources differ at most in their display properties.
+fn is_equivalent(a: &Resource, b: &Resource) -> bool {
     let sites = |resource: &Resource| resource.sites().iter().map(|site| site.id).collect::<BTreeSet<SiteId>>();
-    let is_reached_alike = match (a, b) {
+    let has_equal_targets = match (a, b) {
         (Resource::Dns(a), Resource::Dns(b)) => {
             a.address == b.address && a.ip_stack == b.ip_stack && a.filters == b.filters
         }
@@ -135,7 +135,7 @@ fn is_same(a: &Resource, b: &Resource) -> bool {
             _,
         ) => false,
     };
-    is_reached_alike && sites(a) == sites(b)
+    has_equal_targets && sites(a) == sites(b)
 }
 
 fn view(resource: &Resource, status: impl Fn(&[Site]) -> Status, refusal: Option<&Refusal>) -> Option<ResourceView> {
@@ -165,7 +165,7 @@ mod tests {
     use crate::testing::{cidr, dns, internet, site};
 
     #[test]
-    fn what_people_see_may_change_without_consequences() {
+    fn display_change_of_a_resource_keeps_its_access() {
         let mut resources = Resources::default();
         let known = dns(1, "*.example.com", &[]);
         assert_eq!(resources.compare(&Resource::Dns(known.clone())), Change::New);
@@ -173,7 +173,7 @@ mod tests {
 
         let mut renamed = DnsResource { name: "other".to_owned(), ..known.clone() };
         renamed.sites[0].name = "other".to_owned();
-        assert_eq!(resources.compare(&Resource::Dns(renamed)), Change::Cosmetic);
+        assert_eq!(resources.compare(&Resource::Dns(renamed)), Change::DisplayOnly);
 
         for changed in [
             dns(1, "*.example.org", &[]),
@@ -187,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_for_the_internet_outlives_the_resource() {
+    fn internet_setting_outlives_the_resource() {
         let mut resources = Resources::default();
-        assert!(!resources.switch_internet(false), "off is where it starts");
-        assert!(resources.switch_internet(true));
+        assert!(!resources.set_internet_enabled(false), "disabled by default");
+        assert!(resources.set_internet_enabled(true));
         assert_eq!(resources.active_internet(), None);
 
         let resource = internet(1);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn people_see_the_internet_first_and_the_rest_by_name() {
+    fn list_shows_the_internet_first_and_the_rest_by_name() {
         let mut resources = Resources::default();
         resources.insert(Resource::Cidr(named("b", 1)));
         resources.insert(Resource::Dns(DnsResource { name: "a".to_owned(), ..dns(2, "*.example.com", &[]) }));

@@ -13,52 +13,52 @@ use rustc_hash::FxHashMap;
 
 use crate::{prefixes::PrefixMap, resources::Resources};
 
-/// What each packet asks about resources, and the look-up over everything that can be reached.
+/// The properties of resources that packets are routed by.
 ///
-/// The addresses of names are not here: they belong to the name, and the name knows which resources it matches.
+/// Proxy addresses are not stored here: they belong to a name, and [`Assignments`] stores which resources it matches.
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     networks: PrefixMap<BTreeMap<ResourceId, Filters>>,
     names: FxHashMap<ResourceId, (IpStack, Filters)>,
 }
 
-/// Where a packet belongs.
+/// The resource that a packet is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The resource that it is for.
+    /// The resource.
     pub(crate) resource: ResourceId,
-    /// The name that its destination stands for, if the resource is one of names.
+    /// The name that the destination stands for, if it is a DNS resource.
     pub(crate) name: Option<Domain>,
-    /// Whether the resource's filters let it through.
+    /// Whether the resource's filters permit the packet.
     pub(crate) is_permitted: bool,
 }
 
 impl Routing {
-    /// Routes a network.
+    /// Adds a CIDR resource.
     pub(crate) fn insert(&mut self, resource: &CidrResource) {
         self.networks.entry(resource.address).insert(resource.id, resource.filters.clone());
     }
 
-    /// Routes it no longer.
+    /// Removes a CIDR resource.
     pub(crate) fn remove(&mut self, resource: &CidrResource) {
-        self.networks.change(resource.address, |resources| {
+        self.networks.update(resource.address, |resources| {
             resources.remove(&resource.id);
             !resources.is_empty()
         });
     }
 
-    /// Routes the names of a resource.
+    /// Adds a DNS resource.
     pub(crate) fn insert_names(&mut self, resource: &DnsResource) {
         self.names.insert(resource.id, (resource.ip_stack, resource.filters.clone()));
     }
 
-    /// Routes them no longer.
+    /// Removes a DNS resource.
     pub(crate) fn remove_names(&mut self, resource: ResourceId) {
         self.names.remove(&resource);
     }
 
-    /// The best resource for a packet to `destination`. Names come before networks and networks before the Internet,
-    /// whatever their filters say; among equals one that lets the packet through comes before one that does not.
+    /// The best resource for a packet to `destination`. DNS resources precede CIDR resources and these precede the
+    /// Internet resource, regardless of their filters; within a kind, resources that permit the packet precede others.
     pub(crate) fn route(
         &self,
         resources: &Resources,
@@ -68,21 +68,21 @@ impl Routing {
     ) -> Option<Route> {
         self.by_name(names, destination, protocol)
             .or_else(|| self.by_network(destination, protocol))
-            .or_else(|| by_default(resources, destination))
+            .or_else(|| by_internet_resource(resources, destination))
     }
 
-    /// Whether any CIDR resource contains `ip`, whatever its filters.
-    pub(crate) fn has_network_with(&self, ip: IpAddr) -> bool {
+    /// Whether any CIDR resource contains `ip`, regardless of its filters.
+    pub(crate) fn network_contains(&self, ip: IpAddr) -> bool {
         self.networks.containing(ip).next().is_some()
     }
 
-    /// What the host has to route into the tunnel.
+    /// The networks that the host routes into the tunnel.
     pub(crate) fn host_routes(&self, resources: &Resources) -> BTreeSet<IpNet> {
-        let everything = resources.active_internet().map(|_| EVERYTHING);
+        let everything = resources.active_internet().map(|_| DEFAULT_ROUTES);
         self.networks.networks().chain(address_plan::ranges()).chain(everything.into_iter().flatten()).collect()
     }
 
-    /// The resource with the most specific pattern among those that let the packet through, else among all.
+    /// The resource with the most specific pattern among those that permit the packet, else among all.
     fn by_name(&self, names: &Assignments, destination: IpAddr, protocol: Protocol) -> Option<Route> {
         let (name, assigned) = names.owner_entry(destination)?;
         let candidates = assigned.matches.iter().filter_map(|(pattern, resource)| {
@@ -97,7 +97,7 @@ impl Routing {
         Some(Route { resource, name: Some(name.clone()), is_permitted })
     }
 
-    /// The longest network that lets the packet through, else the longest at all; of equals the greater id.
+    /// The longest prefix that permits the packet, else the longest of all; between equal networks the greater id.
     fn by_network(&self, destination: IpAddr, protocol: Protocol) -> Option<Route> {
         let mut refused = None;
         for resources in self.networks.containing(destination) {
@@ -113,12 +113,12 @@ impl Routing {
 }
 
 /// Both default routes.
-pub(crate) const EVERYTHING: [IpNet; 2] = [
+pub(crate) const DEFAULT_ROUTES: [IpNet; 2] = [
     IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)),
     IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0)),
 ];
 
-/// How filters see a packet. `None` for what gateways cannot route.
+/// The protocol of a packet for filters. `None` for packets that gateways do not route.
 pub(crate) fn protocol(transport: Transport) -> Option<Protocol> {
     match transport {
         Transport::Tcp { destination, .. } => Some(Protocol::Tcp(destination)),
@@ -128,7 +128,7 @@ pub(crate) fn protocol(transport: Transport) -> Option<Protocol> {
     }
 }
 
-/// How filters saw a packet that is quoted in an error.
+/// The protocol for filters of a packet that an ICMP error quotes.
 pub(crate) fn quoted_protocol(transport: QuotedTransport) -> Protocol {
     match transport {
         QuotedTransport::Tcp { destination, .. } => Protocol::Tcp(destination),
@@ -137,8 +137,9 @@ pub(crate) fn quoted_protocol(transport: QuotedTransport) -> Protocol {
     }
 }
 
-/// The Internet is everywhere but where clients and gateways are: nobody reaches those through somebody else.
-fn by_default(resources: &Resources, destination: IpAddr) -> Option<Route> {
+/// The Internet resource covers all addresses but those of clients and gateways, which are never reached through another
+/// peer.
+fn by_internet_resource(resources: &Resources, destination: IpAddr) -> Option<Route> {
     let resource = resources.active_internet().filter(|_| !address_plan::is_peer(destination))?;
     Some(Route { resource, name: None, is_permitted: true })
 }
@@ -176,12 +177,12 @@ mod tests {
 
         fn with_internet(mut self, number: u128) -> Self {
             self.resources.insert(internet(number));
-            self.resources.switch_internet(true);
+            self.resources.set_internet_enabled(true);
             self
         }
 
-        /// Asks for the name, so that it has addresses.
-        fn asked_for(mut self, name: &str) -> Self {
+        /// Resolves the name, so that it has addresses.
+        fn with_resolved(mut self, name: &str) -> Self {
             self.stub.set_resolvers(Resolvers::choose(&["9.9.9.9".parse().unwrap()], &[], &[]));
             let sentinel = self.stub.sentinels().servers()[0].0;
             let question = Question::plain(name, "A".parse().unwrap()).unwrap();
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_prefix_wins() {
+    fn longer_prefix_wins() {
         let world =
             World::default().with_network(cidr(9, "10.0.0.0/8", OPEN)).with_network(cidr(1, "10.20.0.0/16", OPEN));
 
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_permits_the_packet_wins_over_a_longer_one_that_does_not() {
+    fn permitting_network_wins_over_a_longer_prefix() {
         let world = World::default().with_network(cidr(8, "10.0.0.0/8", &[Filter::Icmp])).with_network(cidr(
             16,
             "10.20.0.0/16",
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_networks_the_greater_id_wins_and_its_removal_restores_the_other() {
+    fn greater_id_wins_between_equal_networks_until_removed() {
         let (one, two) = (cidr(1, "10.0.0.0/8", OPEN), cidr(2, "10.0.0.0/8", OPEN));
         let mut world = World::default().with_network(two.clone()).with_network(one);
         assert_eq!(world.route("10.0.0.1", Protocol::Icmp), Some((resource(2), true)));
@@ -235,11 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn the_more_specific_pattern_wins_unless_only_the_other_permits_the_packet() {
+    fn more_specific_pattern_wins_unless_only_the_other_permits() {
         let world = World::default()
             .with_names(dns(1, "db.example.com", &[Filter::Tcp(5432..=5432)]))
             .with_names(dns(2, "*.example.com", &[Filter::Tcp(0..=65535)]))
-            .asked_for("db.example.com");
+            .with_resolved("db.example.com");
 
         assert_eq!(world.route("100.96.0.1", Protocol::Tcp(5432)), Some((resource(1), true)));
         assert_eq!(world.route("100.96.0.1", Protocol::Tcp(80)), Some((resource(2), true)));
@@ -247,20 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_of_names_routes_only_the_families_it_has() {
+    fn dns_resource_routes_only_its_address_families() {
         let only = |number, ip_stack| DnsResource { ip_stack, ..dns(number, "*.example.com", OPEN) };
         let world = World::default()
             .with_names(only(1, IpStack::Ipv4Only))
             .with_names(only(2, IpStack::Ipv6Only))
-            .asked_for("a.example.com");
+            .with_resolved("a.example.com");
 
         assert_eq!(world.route("100.96.0.1", Protocol::Icmp), Some((resource(1), true)));
         assert_eq!(world.route("fd00:2021:1111:8000::", Protocol::Icmp), Some((resource(2), true)));
     }
 
     #[test]
-    fn an_address_of_a_name_whose_resource_is_gone_belongs_to_nobody() {
-        let mut world = World::default().with_names(dns(1, "*.example.com", OPEN)).asked_for("a.example.com");
+    fn proxy_address_of_a_removed_resource_is_unrouted() {
+        let mut world = World::default().with_names(dns(1, "*.example.com", OPEN)).with_resolved("a.example.com");
         world.routing.remove_names(resource(1));
         assert_eq!(world.route("100.96.0.1", Protocol::Icmp), None);
 
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_internet_is_everywhere_but_where_peers_are() {
+    fn internet_resource_covers_everything_but_peer_addresses() {
         let world = World::default().with_network(cidr(1, "10.0.0.0/8", &[Filter::Icmp])).with_internet(5);
 
         assert_eq!(world.route("9.9.9.9", Protocol::Other), Some((resource(5), true)));
@@ -280,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn the_host_routes_networks_our_own_ranges_and_the_internet_while_it_is_wanted() {
+    fn host_routes_include_the_internet_only_while_enabled() {
         let mut world = World::default().with_network(cidr(1, "10.0.0.0/8", OPEN)).with_internet(5);
         let routes = world.routing.host_routes(&world.resources);
         assert_eq!(routes.len(), 9);
-        assert!(routes.contains(&EVERYTHING[0]) && routes.contains(&EVERYTHING[1]));
+        assert!(routes.contains(&DEFAULT_ROUTES[0]) && routes.contains(&DEFAULT_ROUTES[1]));
 
-        world.resources.switch_internet(false);
+        world.resources.set_internet_enabled(false);
         let routes = world.routing.host_routes(&world.resources);
         assert_eq!(routes.len(), 7);
         assert!(routes.contains(&"10.0.0.0/8".parse().unwrap()));

@@ -1,4 +1,4 @@
-//! Whether the gateways of a site are there, as far as we have noticed.
+//! The status of sites, derived from connections and answers of the portal.
 
 use std::{
     collections::BTreeMap,
@@ -7,10 +7,10 @@ use std::{
 
 use model::{Site, SiteId, Status};
 
-/// How long "no gateway is there" stays true. Nobody tells us when one comes back.
-const OFFLINE_FOR: Duration = Duration::from_secs(5 * 60);
+/// How long a site stays offline. The portal does not report when its gateways are back.
+const OFFLINE_EXPIRY: Duration = Duration::from_secs(5 * 60);
 
-/// What we know about sites.
+/// The known status of sites.
 #[derive(Debug, Default)]
 pub(crate) struct Sites {
     known: BTreeMap<SiteId, State>,
@@ -23,45 +23,45 @@ enum State {
 }
 
 impl Sites {
-    /// A gateway of this site is connected.
-    pub(crate) fn online(&mut self, site: SiteId) {
+    /// Sets a site online: one of its gateways is connected.
+    pub(crate) fn set_online(&mut self, site: SiteId) {
         self.known.insert(site, State::Online);
     }
 
-    /// The portal says that no gateway of this site is there.
-    pub(crate) fn offline(&mut self, site: SiteId, now: Instant) {
+    /// Sets a site offline: the portal reported that none of its gateways is online.
+    pub(crate) fn set_offline(&mut self, site: SiteId, now: Instant) {
         self.known.insert(site, State::Offline { since: now });
     }
 
-    /// Nothing is known any more.
-    pub(crate) fn unknown(&mut self, site: SiteId) {
+    /// Forgets the status of a site.
+    pub(crate) fn set_unknown(&mut self, site: SiteId) {
         self.known.remove(&site);
     }
 
-    /// Forgets what is too old. Says whether there was anything.
+    /// Forgets expired offline states. Returns whether there were any.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
         let before = self.known.len();
-        self.known.retain(|_, state| !matches!(state, State::Offline { since } if *since + OFFLINE_FOR <= now));
+        self.known.retain(|_, state| !matches!(state, State::Offline { since } if *since + OFFLINE_EXPIRY <= now));
         self.known.len() != before
     }
 
-    /// When something gets too old.
+    /// When the next offline state expires.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.known
             .values()
             .filter_map(|state| match state {
-                State::Offline { since } => Some(*since + OFFLINE_FOR),
+                State::Offline { since } => Some(*since + OFFLINE_EXPIRY),
                 State::Online => None,
             })
             .min()
     }
 
-    /// The status of something that is in all of `sites`: there if any of them is, away if all of them are.
+    /// The status of a resource in all of `sites`: online if any of them is online, offline if all of them are offline.
     pub(crate) fn status(&self, sites: &[Site]) -> Status {
-        let is = |wanted: fn(&State) -> bool| move |site: &Site| self.known.get(&site.id).is_some_and(wanted);
-        if sites.iter().any(is(|state| matches!(state, State::Online))) {
+        let has = |state: fn(&State) -> bool| move |site: &Site| self.known.get(&site.id).is_some_and(state);
+        if sites.iter().any(has(|state| matches!(state, State::Online))) {
             Status::Online
-        } else if !sites.is_empty() && sites.iter().all(is(|state| matches!(state, State::Offline { .. }))) {
+        } else if !sites.is_empty() && sites.iter().all(has(|state| matches!(state, State::Offline { .. }))) {
             Status::Offline
         } else {
             Status::Unknown
@@ -79,29 +79,29 @@ mod tests {
     }
 
     #[test]
-    fn one_site_online_is_enough_but_offline_takes_all() {
+    fn resource_is_online_with_one_site_and_offline_with_all() {
         let now = start();
         let (a, b) = (site(1), site(2));
         let mut sites = Sites::default();
         assert_eq!(sites.status(&[]), Status::Unknown);
 
-        sites.offline(a.id, now);
+        sites.set_offline(a.id, now);
         assert_eq!(sites.status(&[a.clone(), b.clone()]), Status::Unknown);
-        sites.offline(b.id, now);
+        sites.set_offline(b.id, now);
         assert_eq!(sites.status(&[a.clone(), b.clone()]), Status::Offline);
-        sites.online(a.id);
+        sites.set_online(a.id);
         assert_eq!(sites.status(&[a, b]), Status::Online);
     }
 
     #[test]
-    fn offline_is_forgotten_after_five_minutes() {
+    fn offline_status_expires_after_five_minutes() {
         let now = start();
         let a = site(1);
         let mut sites = Sites::default();
-        sites.offline(a.id, now);
+        sites.set_offline(a.id, now);
 
         let due = sites.poll_timeout().unwrap();
-        assert_eq!(due, now + OFFLINE_FOR);
+        assert_eq!(due, now + OFFLINE_EXPIRY);
         assert!(!sites.handle_timeout(due - Duration::from_secs(1)));
         assert!(sites.handle_timeout(due));
 

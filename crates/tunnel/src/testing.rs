@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers of this crate's unit tests.
 
 use std::time::Instant;
 
@@ -56,7 +56,7 @@ pub(crate) fn internet(number: u128) -> Resource {
     Resource::Internet(InternetResource { id, name: "Internet".to_owned(), sites: vec![site(1)] })
 }
 
-/// A UDP datagram from our own address of the right family.
+/// A UDP datagram from the client's own address of the same family.
 pub(crate) fn udp_to(destination: &str) -> IpPacket {
     let destination: std::net::SocketAddr = destination.parse().unwrap();
     let source = if destination.is_ipv4() { "100.64.0.7:40000" } else { "[fd00:2021:1111::7]:40000" };

@@ -1,8 +1,8 @@
-//! Other clients: whom we may reach, and who may reach us.
+//! Other clients: outgoing and incoming access.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod world;
+mod support;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,12 +12,12 @@ use model::{
     Device, Filter, Filters, FromPortal, Pool, Resource, ToPortal,
     message::{DeviceGrant, FailReason, InboundGrant},
 };
-use tunnel::Reason;
-use world::{CLIENT_V4, Client, answer, device, id, interface, internet, lab::Lab, pool, secs, udp};
+use support::{CLIENT_V4, Client, answer, device, id, interface, internet, network::TestNetwork, pool, secs, udp};
+use tunnel::DropReason;
 
 const UNIX_NOW: u64 = 1_800_000_000;
 
-fn farm(devices: &[u8]) -> Resource {
+fn static_pool(devices: &[u8]) -> Resource {
     Resource::StaticDevicePool(pool(1, devices))
 }
 
@@ -30,69 +30,69 @@ fn grant(filters: Filters, expires_at: Option<u64>) -> DeviceGrant {
     DeviceGrant { resource: id(1), filters, expires_at }
 }
 
-/// A datagram from the device with this number to a port of ours.
+/// A datagram from the device with this number to a local port.
 fn from_device(number: u8, port: u16) -> IpPacket {
     let source = SocketAddr::new(device(number).ipv4.into(), 5000);
     build::udp(source, SocketAddr::new(CLIENT_V4.parse().unwrap(), port), b"hello").unwrap()
 }
 
-/// A datagram of ours back to where [`from_device`] came from.
+/// A datagram back to where [`from_device`] came from.
 fn back_to_device(number: u8, port: u16) -> IpPacket {
     let destination = SocketAddr::new(device(number).ipv4.into(), 5000);
     build::udp(SocketAddr::new(CLIENT_V4.parse().unwrap(), port), destination, b"back").unwrap()
 }
 
-/// Device 2 is a member of our pool, and we are connected with it because we asked.
-fn connected_as_initiator() -> Lab {
-    let mut lab = Lab::new(&[farm(&[2])]);
-    assert_eq!(lab.add_device(), 2);
-    lab.client.send(udp("100.64.1.2:53", 1));
-    lab.client.take_device_requests();
-    lab.introduce(2, None);
-    lab.run_for(secs(3));
-    assert_eq!(lab.gateways[1].received, [udp("100.64.1.2:53", 1)]);
-    lab.gateways[1].received.clear();
-    lab
+/// Device 2 is a pool member and connected because this client requested access.
+fn connected_as_initiator() -> TestNetwork {
+    let mut net = TestNetwork::new(&[static_pool(&[2])]);
+    assert_eq!(net.add_device(), 2);
+    net.client.send(udp("100.64.1.2:53", 1));
+    net.client.take_device_requests();
+    net.connect_device(2, None);
+    net.run_for(secs(3));
+    assert_eq!(net.gateways[1].received, [udp("100.64.1.2:53", 1)]);
+    net.gateways[1].received.clear();
+    net
 }
 
-/// Device 2 is connected with us because it asked, and may send what `filters` say.
-fn connected_as_target(filters: Filters, expires_at: Option<u64>) -> Lab {
-    let mut lab = Lab::new(&[]);
-    assert_eq!(lab.add_device(), 2);
-    lab.introduce(2, Some(grant(filters, expires_at)));
-    lab.run_for(secs(3));
-    lab
+/// Device 2 is connected because it requested access, and may initiate flows that `filters` permit.
+fn connected_as_target(filters: Filters, expires_at: Option<u64>) -> TestNetwork {
+    let mut net = TestNetwork::new(&[]);
+    assert_eq!(net.add_device(), 2);
+    net.connect_device(2, Some(grant(filters, expires_at)));
+    net.run_for(secs(3));
+    net
 }
 
-fn is_refusal(packet: &IpPacket) -> bool {
+fn is_prohibited_error(packet: &IpPacket) -> bool {
     matches!(packet.transport(), Transport::IcmpError(quoted) if quoted.is_prohibited())
 }
 
 #[test]
-fn a_packet_to_a_member_asks_for_that_member_and_arrives_once_permitted() {
-    let mut lab = Lab::new(&[farm(&[2])]);
-    lab.add_device();
-    lab.client.send(udp("100.64.1.2:53", 1));
-    lab.client.send(udp("100.64.1.2:53", 2));
-    lab.client.send(udp("[fd00:2021:1111::1:2]:53", 3));
+fn packet_to_a_pool_member_requests_access_and_arrives_once_granted() {
+    let mut net = TestNetwork::new(&[static_pool(&[2])]);
+    net.add_device();
+    net.client.send(udp("100.64.1.2:53", 1));
+    net.client.send(udp("100.64.1.2:53", 2));
+    net.client.send(udp("[fd00:2021:1111::1:2]:53", 3));
     let (v4, v6): (IpAddr, IpAddr) = (device(2).ipv4.into(), device(2).ipv6.into());
-    assert_eq!(lab.client.take_device_requests(), [(id(1), v4), (id(1), v6)]);
+    assert_eq!(net.client.take_device_requests(), [(id(1), v4), (id(1), v6)]);
 
-    lab.introduce(2, None);
-    lab.run_for(secs(3));
+    net.connect_device(2, None);
+    net.run_for(secs(3));
 
     let expected = [udp("100.64.1.2:53", 1), udp("100.64.1.2:53", 2), udp("[fd00:2021:1111::1:2]:53", 3)];
-    assert_eq!(lab.gateways[1].received, expected);
-    lab.send_from(1, answer("100.64.1.2:53"));
-    assert_eq!(lab.client.packets, [answer("100.64.1.2:53")]);
-    let shown = lab.client.devices.last().unwrap();
+    assert_eq!(net.gateways[1].received, expected);
+    net.send_from(1, answer("100.64.1.2:53"));
+    assert_eq!(net.client.packets, [answer("100.64.1.2:53")]);
+    let shown = net.client.devices.last().unwrap();
     assert_eq!((shown[0].id, shown[0].name.as_deref()), (device(2).client_id, Some("device 2")));
     assert_eq!(shown[0].pools, ["pool 1"]);
 }
 
 #[test]
-fn a_request_for_a_member_is_repeated_after_two_seconds_of_traffic() {
-    let mut client = Client::with(&[farm(&[2])]);
+fn request_for_a_pool_member_is_repeated_after_two_seconds() {
+    let mut client = Client::with(&[static_pool(&[2])]);
     for (after, expected) in [(0, 1), (1, 0), (1, 1), (3, 1)] {
         client.advance(secs(after));
         client.send(udp("100.64.1.2:53", 1));
@@ -101,7 +101,7 @@ fn a_request_for_a_member_is_repeated_after_two_seconds_of_traffic() {
 }
 
 #[test]
-fn the_same_member_in_two_pools_is_asked_for_in_each_that_is_needed() {
+fn member_of_two_pools_is_requested_in_each_needed_pool() {
     let with = |number, filter| Pool { filters: only(filter), ..pool(number, &[2]) };
     let (pings, names) = (with(1, Filter::Icmp), with(2, Filter::Udp(53..=53)));
     let mut client = Client::with(&[Resource::StaticDevicePool(pings), Resource::StaticDevicePool(names)]);
@@ -113,316 +113,317 @@ fn the_same_member_in_two_pools_is_asked_for_in_each_that_is_needed() {
 
     client.send(udp("100.64.1.2:80", 2));
     assert_eq!(client.take_device_requests(), []);
-    assert!(is_refusal(&client.packets[0]), "what no pool permits is refused at once");
+    assert!(is_prohibited_error(&client.packets[0]), "packets that no pool permits are rejected at once");
 }
 
 #[test]
-fn a_member_is_reached_although_the_internet_is_wanted_and_nobody_else_is() {
-    let mut client = Client::with(&[farm(&[2]), internet(5)]);
+fn pool_member_is_reached_with_internet_enabled_and_other_peers_are_not() {
+    let mut client = Client::with(&[static_pool(&[2]), internet(5)]);
     client.tunnel.switch_internet_resource(true, client.now);
     client.drain();
     client.send(udp("100.64.1.2:53", 1));
     client.send(udp("100.64.1.3:53", 1));
     assert_eq!(client.take_device_requests(), [(id(1), device(2).ipv4.into())]);
     assert_eq!(client.take_requests(), []);
-    assert_eq!(client.tunnel.counters().dropped(Reason::NoResource), 1);
+    assert_eq!(client.tunnel.counters().dropped(DropReason::NoResource), 1);
 }
 
 #[test]
-fn a_client_may_speak_only_for_itself_and_only_to_us() {
-    let mut lab = connected_as_target(Filters::default(), None);
+fn client_packets_need_its_own_source_and_our_address() {
+    let mut net = connected_as_target(Filters::default(), None);
     let spoofed = build::udp("100.64.1.3:1".parse().unwrap(), "100.64.0.7:2".parse().unwrap(), b"").unwrap();
     let misdirected = build::udp("100.64.1.2:1".parse().unwrap(), "100.64.0.8:2".parse().unwrap(), b"").unwrap();
-    lab.send_from(1, spoofed);
-    lab.send_from(1, misdirected);
-    lab.send_from(1, from_device(2, 80));
+    net.send_from(1, spoofed);
+    net.send_from(1, misdirected);
+    net.send_from(1, from_device(2, 80));
 
-    assert_eq!(lab.client.packets, [from_device(2, 80)]);
-    let counters = lab.client.tunnel.counters();
-    assert_eq!((counters.dropped(Reason::SpoofedSource), counters.dropped(Reason::ForeignDestination)), (1, 1));
+    assert_eq!(net.client.packets, [from_device(2, 80)]);
+    let counters = net.client.tunnel.counters();
+    assert_eq!((counters.dropped(DropReason::SpoofedSource), counters.dropped(DropReason::ForeignDestination)), (1, 1));
 }
 
 #[test]
-fn what_was_not_granted_is_refused_and_what_we_answer_needs_no_request() {
-    let mut lab = connected_as_target(only(Filter::Udp(80..=80)), None);
-    lab.send_from(1, from_device(2, 80));
-    lab.send_from(1, from_device(2, 81));
-    assert_eq!(lab.client.packets, [from_device(2, 80)]);
-    assert_eq!(lab.client.tunnel.counters().dropped(Reason::NotGranted), 1);
-    assert!(is_refusal(&lab.gateways[1].received[0]));
+fn ungranted_packet_is_rejected_and_replies_need_no_request() {
+    let mut net = connected_as_target(only(Filter::Udp(80..=80)), None);
+    net.send_from(1, from_device(2, 80));
+    net.send_from(1, from_device(2, 81));
+    assert_eq!(net.client.packets, [from_device(2, 80)]);
+    assert_eq!(net.client.tunnel.counters().dropped(DropReason::NotGranted), 1);
+    assert!(is_prohibited_error(&net.gateways[1].received[0]));
 
-    lab.client.send(back_to_device(2, 80));
-    lab.client.send(back_to_device(2, 81));
-    lab.run_for(secs(1));
+    net.client.send(back_to_device(2, 80));
+    net.client.send(back_to_device(2, 81));
+    net.run_for(secs(1));
 
-    assert_eq!(lab.gateways[1].received[1..], [back_to_device(2, 80)]);
-    assert_eq!(lab.client.take_device_requests(), []);
+    assert_eq!(net.gateways[1].received[1..], [back_to_device(2, 80)]);
+    assert_eq!(net.client.take_device_requests(), []);
 }
 
 #[test]
-fn without_a_grant_the_other_side_may_only_answer() {
-    let mut lab = connected_as_initiator();
-    lab.send_from(1, answer("100.64.1.2:53"));
-    lab.send_from(1, answer("100.64.1.2:54"));
-    assert_eq!(lab.client.packets, [answer("100.64.1.2:53")]);
+fn client_without_a_grant_may_only_reply() {
+    let mut net = connected_as_initiator();
+    net.send_from(1, answer("100.64.1.2:53"));
+    net.send_from(1, answer("100.64.1.2:54"));
+    assert_eq!(net.client.packets, [answer("100.64.1.2:53")]);
 
-    // Two minutes of silence, and it is a stranger's packet.
-    lab.run_for(secs(121));
-    lab.client.packets.clear();
-    lab.seal_from(1, &answer("100.64.1.2:53"));
-    lab.run_for(secs(5));
-    assert_eq!(lab.client.packets, []);
+    // After two minutes of silence the flow is expired.
+    net.run_for(secs(121));
+    net.client.packets.clear();
+    net.seal_from(1, &answer("100.64.1.2:53"));
+    net.run_for(secs(5));
+    assert_eq!(net.client.packets, []);
 }
 
 #[test]
-fn an_answer_to_what_they_began_does_not_begin_anything_of_ours() {
-    let mut lab = Lab::new(&[farm(&[2])]);
-    lab.add_device();
-    lab.introduce(2, Some(grant(Filters::default(), None)));
-    lab.client.send(udp("100.64.1.2:53", 1));
-    lab.introduce(2, None);
-    lab.run_for(secs(3));
-    lab.send_from(1, from_device(2, 80));
-    lab.client.send(back_to_device(2, 80));
-    lab.client.packets.clear();
+fn reply_to_an_incoming_flow_starts_no_outgoing_flow() {
+    let mut net = TestNetwork::new(&[static_pool(&[2])]);
+    net.add_device();
+    net.connect_device(2, Some(grant(Filters::default(), None)));
+    net.client.send(udp("100.64.1.2:53", 1));
+    net.connect_device(2, None);
+    net.run_for(secs(3));
+    net.send_from(1, from_device(2, 80));
+    net.client.send(back_to_device(2, 80));
+    net.client.packets.clear();
 
-    lab.client.hear(FromPortal::RejectAccess { client: device(2).client_id, resource: id(1) });
-    lab.send_from(1, from_device(2, 80));
-    lab.send_from(1, answer("100.64.1.2:53"));
+    net.client.receive_portal(FromPortal::RejectAccess { client: device(2).client_id, resource: id(1) });
+    net.send_from(1, from_device(2, 80));
+    net.send_from(1, answer("100.64.1.2:53"));
 
-    assert_eq!(lab.client.packets, [answer("100.64.1.2:53")], "what we began goes on, what they began is over");
+    assert_eq!(net.client.packets, [answer("100.64.1.2:53")], "outgoing flows continue, incoming ones end");
 }
 
 #[test]
-fn a_grant_ends_at_its_time_by_itself() {
-    let mut lab = connected_as_target(Filters::default(), Some(UNIX_NOW + 60));
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets.len(), 1);
+fn grant_expires_without_traffic() {
+    let mut net = connected_as_target(Filters::default(), Some(UNIX_NOW + 60));
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets.len(), 1);
 
-    lab.run_for(secs(60));
-    lab.client.packets.clear();
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets, []);
+    net.run_for(secs(60));
+    net.client.packets.clear();
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets, []);
 
-    let mut lab = connected_as_target(Filters::default(), Some(UNIX_NOW - 1));
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets, [], "it was over before it began");
+    let mut net = connected_as_target(Filters::default(), Some(UNIX_NOW - 1));
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets, [], "it expired before it was received");
 }
 
 #[test]
-fn the_portal_may_change_what_is_granted_and_its_snapshot_is_the_whole_truth() {
-    let mut lab = connected_as_target(only(Filter::Icmp), None);
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets, []);
-    lab.client.hear(FromPortal::ResourceFiltersUpdated { resource: id(1), filters: only(Filter::Udp(80..=80)) });
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets.len(), 1);
+fn grants_follow_filter_updates_and_portal_snapshots() {
+    let mut net = connected_as_target(only(Filter::Icmp), None);
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets, []);
+    net.client
+        .receive_portal(FromPortal::ResourceFiltersUpdated { resource: id(1), filters: only(Filter::Udp(80..=80)) });
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets.len(), 1);
 
     let (client, resource) = (device(2).client_id, id(1));
     let listed = InboundGrant { client, resource, expires_at: UNIX_NOW + 1000 };
-    lab.client.init_with_grants(interface(), &[], vec![listed]);
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets.len(), 2);
+    net.client.init_with_grants(interface(), &[], vec![listed]);
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets.len(), 2);
 
-    lab.client.init(&[]);
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets.len(), 2);
+    net.client.init(&[]);
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets.len(), 2);
 }
 
 #[test]
-fn errors_pass_in_both_directions_if_they_are_about_what_we_talk_about() {
-    let mut lab = connected_as_target(only(Filter::Udp(80..=80)), None);
-    lab.send_from(1, from_device(2, 80));
-    lab.client.packets.clear();
+fn icmp_errors_pass_both_ways_for_known_flows() {
+    let mut net = connected_as_target(only(Filter::Udp(80..=80)), None);
+    net.send_from(1, from_device(2, 80));
+    net.client.packets.clear();
 
-    // Our host says that nobody listens; and something about a packet that never came.
-    lab.client.send(icmp::unreachable(&from_device(2, 80)).unwrap());
-    lab.client.send(icmp::unreachable(&from_device(2, 99)).unwrap());
-    lab.run_for(secs(1));
-    assert_eq!(lab.gateways[1].received, [icmp::unreachable(&from_device(2, 80)).unwrap()]);
-    assert_eq!(lab.client.tunnel.counters().dropped(Reason::Protocol), 1);
+    // The host rejects a delivered packet; a second error quotes a packet that was never received.
+    net.client.send(icmp::unreachable(&from_device(2, 80)).unwrap());
+    net.client.send(icmp::unreachable(&from_device(2, 99)).unwrap());
+    net.run_for(secs(1));
+    assert_eq!(net.gateways[1].received, [icmp::unreachable(&from_device(2, 80)).unwrap()]);
+    assert_eq!(net.client.tunnel.counters().dropped(DropReason::Protocol), 1);
 
-    // The same error, had it come from them, would be about a packet that we never sent.
+    // The same error from the device quotes a packet that was never sent.
     let theirs = icmp::unreachable(&from_device(2, 80)).unwrap();
     let mirrored = icmp::unreachable(&back_to_device(2, 80)).unwrap();
-    lab.client.send(back_to_device(2, 80));
-    lab.send_from(1, theirs);
-    lab.send_from(1, icmp::unreachable(&back_to_device(2, 99)).unwrap());
-    lab.send_from(1, mirrored.clone());
-    assert_eq!(lab.client.packets, [mirrored]);
+    net.client.send(back_to_device(2, 80));
+    net.send_from(1, theirs);
+    net.send_from(1, icmp::unreachable(&back_to_device(2, 99)).unwrap());
+    net.send_from(1, mirrored.clone());
+    assert_eq!(net.client.packets, [mirrored]);
 }
 
 #[test]
-fn a_denial_ends_the_connection_with_a_goodbye() {
+fn denied_access_closes_the_connection_with_goodbye() {
     for (ipv4, ipv6, ends) in [(true, false, true), (false, true, true), (true, true, true), (false, false, false)] {
-        let mut lab = connected_as_initiator();
-        lab.client.hear(FromPortal::ClientDeviceAccessDenied {
+        let mut net = connected_as_initiator();
+        net.client.receive_portal(FromPortal::ClientDeviceAccessDenied {
             ipv4: ipv4.then_some(device(2).ipv4),
             ipv6: ipv6.then_some(device(2).ipv6),
             reason: FailReason::Forbidden,
         });
-        lab.run_for(secs(1));
-        assert_eq!(lab.gateways[1].goodbyes(), usize::from(ends));
-        lab.client.send(udp("100.64.1.2:53", 9));
-        assert_eq!(lab.client.take_device_requests().len(), usize::from(ends));
+        net.run_for(secs(1));
+        assert_eq!(net.gateways[1].goodbyes(), usize::from(ends));
+        net.client.send(udp("100.64.1.2:53", 9));
+        assert_eq!(net.client.take_device_requests().len(), usize::from(ends));
     }
 }
 
 #[test]
-fn a_denial_drops_what_waits() {
-    let mut client = Client::with(&[farm(&[2])]);
+fn denied_access_drops_held_packets() {
+    let mut client = Client::with(&[static_pool(&[2])]);
     client.send(udp("100.64.1.2:53", 1));
-    client.hear(FromPortal::ClientDeviceAccessDenied {
+    client.receive_portal(FromPortal::ClientDeviceAccessDenied {
         ipv4: Some(device(2).ipv4),
         ipv6: None,
         reason: FailReason::Offline,
     });
-    assert_eq!(client.tunnel.counters().dropped(Reason::Expired), 1);
+    assert_eq!(client.tunnel.counters().dropped(DropReason::Expired), 1);
 }
 
 #[test]
-fn a_device_that_is_offline_for_our_candidates_is_given_up_and_no_other_reason_counts() {
-    let mut lab = connected_as_initiator();
+fn only_offline_candidate_errors_close_the_connection() {
+    let mut net = connected_as_initiator();
     let error = |reason| FromPortal::ClientIceCandidateError { client: device(2).client_id, reason };
-    lab.client.hear(error(FailReason::Other));
-    assert_eq!(lab.client.devices.last().unwrap().len(), 1);
-    lab.client.hear(error(FailReason::Offline));
-    assert_eq!(lab.client.devices.last().unwrap().len(), 0);
-    lab.run_for(secs(1));
-    assert_eq!(lab.gateways[1].goodbyes(), 1);
+    net.client.receive_portal(error(FailReason::Other));
+    assert_eq!(net.client.devices.last().unwrap().len(), 1);
+    net.client.receive_portal(error(FailReason::Offline));
+    assert_eq!(net.client.devices.last().unwrap().len(), 0);
+    net.run_for(secs(1));
+    assert_eq!(net.gateways[1].goodbyes(), 1);
 }
 
 #[test]
-fn a_goodbye_of_the_other_side_wipes_everything_and_is_not_answered() {
-    let mut lab = connected_as_initiator();
-    lab.send_from(1, control::goodbye());
-    assert_eq!(lab.client.devices.last().unwrap().len(), 0);
-    assert_eq!(lab.gateways[1].goodbyes(), 0);
-    lab.client.send(udp("100.64.1.2:53", 2));
-    assert_eq!(lab.client.take_device_requests().len(), 1, "at once");
+fn goodbye_of_a_client_removes_it_without_reply() {
+    let mut net = connected_as_initiator();
+    net.send_from(1, control::goodbye());
+    assert_eq!(net.client.devices.last().unwrap().len(), 0);
+    assert_eq!(net.gateways[1].goodbyes(), 0);
+    net.client.send(udp("100.64.1.2:53", 2));
+    assert_eq!(net.client.take_device_requests().len(), 1, "immediately");
 }
 
 #[test]
-fn members_that_stay_are_none_the_worse_for_a_change_and_those_that_leave_keep_their_connection() {
-    let mut lab = connected_as_initiator();
-    lab.client.hear(FromPortal::ResourceCreatedOrUpdated(farm(&[2, 3])));
-    lab.client.send(udp("100.64.1.2:53", 2));
-    assert_eq!(lab.client.take_device_requests(), []);
+fn pool_change_keeps_remaining_members_and_existing_connections() {
+    let mut net = connected_as_initiator();
+    net.client.receive_portal(FromPortal::ResourceCreatedOrUpdated(static_pool(&[2, 3])));
+    net.client.send(udp("100.64.1.2:53", 2));
+    assert_eq!(net.client.take_device_requests(), []);
 
-    lab.client.hear(FromPortal::ResourceCreatedOrUpdated(farm(&[3])));
-    lab.client.send(udp("100.64.1.2:53", 3));
-    assert_eq!(lab.client.take_device_requests(), []);
-    lab.run_for(secs(1));
-    assert_eq!(lab.gateways[1].received, [udp("100.64.1.2:53", 2)]);
-    assert_eq!(lab.gateways[1].goodbyes(), 0);
+    net.client.receive_portal(FromPortal::ResourceCreatedOrUpdated(static_pool(&[3])));
+    net.client.send(udp("100.64.1.2:53", 3));
+    assert_eq!(net.client.take_device_requests(), []);
+    net.run_for(secs(1));
+    assert_eq!(net.gateways[1].received, [udp("100.64.1.2:53", 2)]);
+    assert_eq!(net.gateways[1].goodbyes(), 0);
 
-    lab.client.hear(FromPortal::ResourceCreatedOrUpdated(farm(&[2])));
-    lab.client.send(udp("100.64.1.2:53", 4));
-    assert_eq!(lab.client.take_device_requests().len(), 1, "who comes back has to be asked for");
+    net.client.receive_portal(FromPortal::ResourceCreatedOrUpdated(static_pool(&[2])));
+    net.client.send(udp("100.64.1.2:53", 4));
+    assert_eq!(net.client.take_device_requests().len(), 1, "a member that returns is requested again");
 }
 
 #[test]
-fn a_member_that_moved_is_asked_for_at_its_new_address() {
-    let mut client = Client::with(&[farm(&[2])]);
+fn moved_member_is_requested_at_its_new_address() {
+    let mut client = Client::with(&[static_pool(&[2])]);
     client.send(udp("100.64.1.2:53", 1));
     client.take_device_requests();
     let moved = Device { ipv4: "100.64.1.99".parse().unwrap(), ..device(2) };
     let changed = Pool { members: vec![moved], ..pool(1, &[]) };
-    client.hear(FromPortal::ResourceCreatedOrUpdated(Resource::StaticDevicePool(changed)));
+    client.receive_portal(FromPortal::ResourceCreatedOrUpdated(Resource::StaticDevicePool(changed)));
 
     client.send(udp("100.64.1.2:53", 1));
     client.send(udp("100.64.1.99:53", 1));
 
     assert_eq!(client.take_device_requests(), [(id(1), "100.64.1.99".parse().unwrap())]);
-    assert_eq!(client.tunnel.counters().dropped(Reason::Expired), 1);
+    assert_eq!(client.tunnel.counters().dropped(DropReason::Expired), 1);
 }
 
 #[test]
-fn other_filters_of_our_pool_are_also_what_its_members_may_send() {
-    let mut lab = Lab::new(&[farm(&[2])]);
-    lab.add_device();
-    lab.introduce(2, Some(grant(Filters::default(), None)));
-    lab.run_for(secs(3));
+fn changed_pool_filters_apply_to_incoming_packets() {
+    let mut net = TestNetwork::new(&[static_pool(&[2])]);
+    net.add_device();
+    net.connect_device(2, Some(grant(Filters::default(), None)));
+    net.run_for(secs(3));
     let closed = Pool { filters: only(Filter::Icmp), ..pool(1, &[2]) };
-    lab.client.hear(FromPortal::ResourceCreatedOrUpdated(Resource::StaticDevicePool(closed)));
-    lab.send_from(1, from_device(2, 80));
-    assert_eq!(lab.client.packets, []);
+    net.client.receive_portal(FromPortal::ResourceCreatedOrUpdated(Resource::StaticDevicePool(closed)));
+    net.send_from(1, from_device(2, 80));
+    assert_eq!(net.client.packets, []);
 }
 
 #[test]
-fn deleting_a_pool_forgets_who_was_reached_through_it() {
-    let mut lab = connected_as_initiator();
-    lab.client.hear(FromPortal::ResourceDeleted(id(1)));
-    lab.client.send(udp("100.64.1.2:53", 1));
-    assert_eq!(lab.client.take_device_requests(), []);
-    assert_eq!(lab.client.tunnel.counters().dropped(Reason::NoResource), 1);
+fn deleting_a_pool_revokes_access_to_its_members() {
+    let mut net = connected_as_initiator();
+    net.client.receive_portal(FromPortal::ResourceDeleted(id(1)));
+    net.client.send(udp("100.64.1.2:53", 1));
+    assert_eq!(net.client.take_device_requests(), []);
+    assert_eq!(net.client.tunnel.counters().dropped(DropReason::NoResource), 1);
 
-    lab.client.hear(FromPortal::ResourceCreatedOrUpdated(farm(&[2])));
-    lab.client.send(udp("100.64.1.2:53", 1));
-    assert_eq!(lab.client.take_device_requests().len(), 1);
+    net.client.receive_portal(FromPortal::ResourceCreatedOrUpdated(static_pool(&[2])));
+    net.client.send(udp("100.64.1.2:53", 1));
+    assert_eq!(net.client.take_device_requests().len(), 1);
 }
 
 #[test]
-fn nobody_is_connected_that_nobody_asked_for_or_before_we_know_who_we_are() {
-    let mut lab = Lab::new(&[farm(&[2])]);
-    lab.add_device();
-    lab.introduce(2, None);
-    lab.run_for(secs(3));
-    lab.client.send(udp("100.64.1.2:53", 1));
-    assert_eq!(lab.client.take_device_requests().len(), 1);
+fn unrequested_client_access_is_ignored() {
+    let mut net = TestNetwork::new(&[static_pool(&[2])]);
+    net.add_device();
+    net.connect_device(2, None);
+    net.run_for(secs(3));
+    net.client.send(udp("100.64.1.2:53", 1));
+    assert_eq!(net.client.take_device_requests().len(), 1);
 
     let mut client = Client::new();
-    let access = world::device_access(2, lab.gateways[1].key(), Some(grant(Filters::default(), None)));
-    client.hear(FromPortal::ClientDeviceAccessAuthorized(Box::new(access)));
+    let access = support::device_access(2, net.gateways[1].key(), Some(grant(Filters::default(), None)));
+    client.receive_portal(FromPortal::ClientDeviceAccessAuthorized(Box::new(access)));
     assert_eq!(client.to_portal, []);
 }
 
 #[test]
-fn a_connection_that_is_wanted_while_there_is_no_relay_is_made_when_there_is_one() {
-    let mut lab = Lab::without_relay(&[]);
-    lab.add_device();
-    lab.introduce(2, Some(grant(Filters::default(), None)));
-    assert_eq!(lab.client.to_portal, [ToPortal::NoRelays]);
-    lab.run_for(secs(2));
+fn client_connection_without_relay_is_made_once_a_relay_is_available() {
+    let mut net = TestNetwork::without_relay(&[]);
+    net.add_device();
+    net.connect_device(2, Some(grant(Filters::default(), None)));
+    assert_eq!(net.client.to_portal, [ToPortal::NoRelays]);
+    net.run_for(secs(2));
 
-    lab.introduce_relay();
-    lab.run_for(secs(5));
-    lab.seal_from(1, &from_device(2, 80));
-    lab.run_for(secs(1));
+    net.add_relay();
+    net.run_for(secs(5));
+    net.seal_from(1, &from_device(2, 80));
+    net.run_for(secs(1));
 
-    assert_eq!(lab.client.packets, [from_device(2, 80)]);
+    assert_eq!(net.client.packets, [from_device(2, 80)]);
 }
 
 #[test]
-fn another_network_ends_connections_with_clients_and_stopping_says_goodbye() {
-    let mut lab = connected_as_initiator();
-    lab.client.tunnel.reset(lab.client.now);
-    lab.client.drain();
-    assert_eq!(lab.client.devices.last().unwrap().len(), 0);
+fn network_change_drops_clients_and_stopping_sends_goodbye() {
+    let mut net = connected_as_initiator();
+    net.client.tunnel.reset(net.client.now);
+    net.client.drain();
+    assert_eq!(net.client.devices.last().unwrap().len(), 0);
 
-    let mut lab = connected_as_initiator();
-    lab.client.tunnel.stop(lab.client.now);
-    lab.run_for(secs(1));
-    assert_eq!(lab.gateways[1].goodbyes(), 1);
+    let mut net = connected_as_initiator();
+    net.client.tunnel.stop(net.client.now);
+    net.run_for(secs(1));
+    assert_eq!(net.gateways[1].goodbyes(), 1);
 }
 
 #[test]
-fn names_of_devices_are_asked_of_the_portal_once_and_answered_for_all() {
+fn device_name_lookup_is_shared_and_repeated_on_reconnect() {
     let mut client = Client::with(&[dynamic_pool()]);
     let (a, aaaa) = (client.ask("kim.laptops.example", "A"), client.ask("kim.laptops.example", "AAAA"));
     let question = ToPortal::ResolveDevicePoolDomain { resource: id(1), domain: "kim.laptops.example".to_owned() };
     assert_eq!(std::mem::take(&mut client.to_portal), std::slice::from_ref(&question));
 
     client.init(&[]);
-    assert_eq!(client.decision(a), Some(&Decision::ServFail), "the pool is gone");
+    assert_eq!(client.decision(a), Some(&Decision::ServFail), "the pool was removed");
     assert_eq!(client.decision(aaaa), Some(&Decision::ServFail));
 
     client.init(&[dynamic_pool()]);
     let query = client.ask("kim.laptops.example", "A");
     client.to_portal.clear();
     client.init(&[dynamic_pool()]);
-    assert_eq!(client.to_portal, [question], "a new connection has to be asked again");
-    client.hear(FromPortal::DevicePoolDomainResolved {
+    assert_eq!(client.to_portal, [question], "pending lookups are repeated");
+    client.receive_portal(FromPortal::DevicePoolDomainResolved {
         resource: id(1),
         domain: "kim.laptops.example".to_owned(),
         ipv4: Some(device(2).ipv4),

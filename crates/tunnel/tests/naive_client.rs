@@ -1,41 +1,41 @@
-//! A naive client is told the same as the real one, and has to expect what happens.
+//! Random scenarios, in which the naive client predicts every outcome of the real one.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-#![allow(clippy::cast_possible_truncation, reason = "numbers of this universe are small")]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of this scenario are small")]
 
 mod naive;
-mod world;
+mod support;
 
 use naive::{
-    judge::{Judge, Op},
-    universe::Choose,
+    comparison::{Comparison, Step},
+    scenario::Choices,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-/// Stories that once ended badly.
-const KNOWN: [u64; 2] = [329, 862];
+/// Seeds that failed once.
+const REGRESSION_SEEDS: [u64; 2] = [329, 862];
 const STEPS: usize = 60;
-/// How many stories are told; more with `FIREZONE_SEEDS`.
+/// Number of random scenarios; `FIREZONE_SEEDS` overrides it.
 const SEEDS: u64 = 24;
 
-struct Chance(StdRng);
+struct RandomChoices(StdRng);
 
-impl Choose for Chance {
+impl Choices for RandomChoices {
     fn below(&mut self, count: usize) -> usize {
         self.0.random_range(0..count)
     }
 }
 
 #[test]
-fn the_naive_client_agrees() {
+fn naive_client_predicts_every_outcome() {
     let seeds = std::env::var("FIREZONE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
-    for seed in KNOWN.into_iter().chain(0..seeds) {
-        let mut chance = Chance(StdRng::seed_from_u64(seed));
-        let mut judge = Judge::new();
+    for seed in REGRESSION_SEEDS.into_iter().chain(0..seeds) {
+        let mut choices = RandomChoices(StdRng::seed_from_u64(seed));
+        let mut comparison = Comparison::new();
         for step in 0..STEPS {
-            if let Err(why) = judge.happen(Op::any(&mut chance)) {
-                let story: Vec<String> = judge.story.iter().map(|op| format!("  {op:?}")).collect();
-                panic!("seed {seed}, step {step}: {why}\n{}\ndropped: {:?}", story.join("\n"), judge.drops());
+            if let Err(reason) = comparison.apply(Step::any(&mut choices)) {
+                let history: Vec<String> = comparison.history.iter().map(|op| format!("  {op:?}")).collect();
+                panic!("seed {seed}, step {step}: {reason}\n{}\ndropped: {:?}", history.join("\n"), comparison.drops());
             }
         }
     }

@@ -1,51 +1,49 @@
-//! Which resources we may use, through which gateway, and the asking for those that we may not use yet.
+//! Which resources may be used through which gateway, and the requests for access to the others.
 
-mod held_packets;
-mod pending;
+mod pending_requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{ClientId, GatewayId, ResourceId, SiteId};
 
-pub(crate) use held_packets::HeldPackets;
-pub(crate) use pending::{Ask, Pending, SiteQuery, Target, Waiting};
+pub(crate) use pending_requests::{PendingRequest, PendingRequests, RequestDecision, SiteQuery, Target};
 
-/// Grants, and the memory of gateways that makes us come back to the same one.
+/// Granted access, and the known gateways, so that the same ones are preferred again.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     granted: BTreeMap<ResourceId, GatewayId>,
-    /// The members that we may reach, by pool.
+    /// The members to which access is granted, by pool.
     devices: BTreeMap<ResourceId, BTreeSet<ClientId>>,
-    /// All gateways that the portal ever gave us in this session.
+    /// All gateways of this session with their sites.
     sites: BTreeMap<GatewayId, SiteId>,
-    /// Requests without an answer.
-    pub(crate) pending: Pending,
+    /// Requests that the portal has not answered.
+    pub(crate) pending: PendingRequests,
 }
 
 impl Access {
-    /// The gateway through which we may use `resource`.
+    /// The gateway through which `resource` may be used.
     pub(crate) fn gateway(&self, resource: ResourceId) -> Option<GatewayId> {
         self.granted.get(&resource).copied()
     }
 
-    /// We may use `resource` through `gateway`. Says through which gateway we could until now.
+    /// Grants access to `resource` through `gateway`. Returns the previous gateway.
     pub(crate) fn grant(&mut self, resource: ResourceId, gateway: GatewayId, site: SiteId) -> Option<GatewayId> {
         self.sites.insert(gateway, site);
         self.granted.insert(resource, gateway)
     }
 
-    /// We may no longer use `resource`. Says through which gateway we could.
+    /// Revokes access to `resource`. Returns the gateway through which it was used.
     pub(crate) fn revoke(&mut self, resource: ResourceId) -> Option<GatewayId> {
         self.granted.remove(&resource)
     }
 
-    /// The resources that we may use through `gateway`.
+    /// The resources that may be used through `gateway`.
     pub(crate) fn granted_through(&self, gateway: GatewayId) -> Vec<ResourceId> {
         self.granted.iter().filter(|(_, through)| **through == gateway).map(|(resource, _)| *resource).collect()
     }
 
-    /// Nothing can be used through `gateway` any more; the next packet for any of its resources asks at once.
-    pub(crate) fn lose(&mut self, gateway: GatewayId) {
+    /// Revokes all access through `gateway`; the next packet for any of its resources requests access immediately.
+    pub(crate) fn remove_gateway(&mut self, gateway: GatewayId) {
         let pending = &mut self.pending;
         self.granted.retain(|resource, through| {
             let keep = *through != gateway;
@@ -56,51 +54,51 @@ impl Access {
         });
     }
 
-    /// Whether we may reach `client` because of `pool`.
-    pub(crate) fn reaches(&self, pool: ResourceId, client: ClientId) -> bool {
+    /// Whether `client` may be reached through `pool`.
+    pub(crate) fn may_reach(&self, pool: ResourceId, client: ClientId) -> bool {
         self.devices.get(&pool).is_some_and(|members| members.contains(&client))
     }
 
-    /// We may reach `client` because of `pool`.
+    /// Grants access to `client` through `pool`.
     pub(crate) fn grant_device(&mut self, pool: ResourceId, client: ClientId) {
         self.devices.entry(pool).or_default().insert(client);
     }
 
-    /// We may no longer reach `client` because of `pool`.
+    /// Revokes access to `client` through `pool`.
     pub(crate) fn revoke_device(&mut self, pool: ResourceId, client: ClientId) {
         if let Some(members) = self.devices.get_mut(&pool) {
             members.remove(&client);
         }
     }
 
-    /// The pool is gone.
+    /// Revokes all access through `pool`.
     pub(crate) fn revoke_pool(&mut self, pool: ResourceId) {
         self.devices.remove(&pool);
     }
 
-    /// The connection with `client` is gone; the next packet to it asks at once.
-    pub(crate) fn lose_client(&mut self, client: ClientId) {
+    /// Revokes all access to `client`; the next packet to it requests access immediately.
+    pub(crate) fn remove_client(&mut self, client: ClientId) {
         self.devices.values_mut().for_each(|members| {
             members.remove(&client);
         });
     }
 
     /// Whether any resource is used through `gateway`.
-    pub(crate) fn uses(&self, gateway: GatewayId) -> bool {
+    pub(crate) fn is_used(&self, gateway: GatewayId) -> bool {
         self.granted.values().any(|through| *through == gateway)
     }
 
-    /// The site of a gateway that the portal gave us.
+    /// The site of a known gateway.
     pub(crate) fn site(&self, gateway: GatewayId) -> Option<SiteId> {
         self.sites.get(&gateway).copied()
     }
 
-    /// Which gateways we would like for `resource`, best first: the one that has it, then those that are `live`, then
-    /// all others that we ever had. The portal picks out those that can serve the resource, so that a TCP connection
-    /// through a gateway has the best chance to survive.
-    pub(crate) fn preferred(&self, resource: ResourceId, live: &BTreeSet<GatewayId>) -> Vec<GatewayId> {
+    /// The preferred gateways for `resource`, best first: the current one, then the `connected` ones, then all others of
+    /// this session. The portal picks one that can serve the resource, so existing TCP connections through a gateway
+    /// are likely to survive.
+    pub(crate) fn preferred(&self, resource: ResourceId, connected: &BTreeSet<GatewayId>) -> Vec<GatewayId> {
         let mut order: Vec<GatewayId> = self.gateway(resource).into_iter().collect();
-        for gateway in live.iter().chain(self.sites.keys()) {
+        for gateway in connected.iter().chain(self.sites.keys()) {
             if !order.contains(gateway) {
                 order.push(*gateway);
             }
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateway_that_has_the_resource_is_preferred_then_live_ones_then_the_rest() {
+    fn current_gateway_is_preferred_then_connected_ones_then_known_ones() {
         let gateway = GatewayId::from_u128;
         let site = SiteId::from_u128(1);
         let resource = ResourceId::from_u128;
@@ -129,16 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_gateway_is_remembered_but_grants_nothing() {
+    fn removed_gateway_stays_preferred_but_grants_nothing() {
         let (gateway, site) = (GatewayId::from_u128(1), SiteId::from_u128(1));
         let resource = ResourceId::from_u128(1);
         let mut access = Access::default();
         access.grant(resource, gateway, site);
 
-        access.lose(gateway);
+        access.remove_gateway(gateway);
 
         assert_eq!(access.gateway(resource), None);
-        assert!(!access.uses(gateway));
+        assert!(!access.is_used(gateway));
         assert_eq!(access.preferred(resource, &BTreeSet::new()), [gateway]);
     }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use model::{ClientId, Filters, ResourceId, message::InboundGrant};
 
-use super::{Identity, Queue, flows::Flows, grants::Grants};
+use super::{flows::Flows, grants::Grants, identity::Identity};
+use crate::send_queue::SendQueue;
 
 /// All clients that we have a connection with, or are making one.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ pub(crate) struct Client {
     /// Whether packets can travel.
     is_connected: bool,
     /// What waits for the connection.
-    pub(crate) queue: Queue,
+    pub(crate) queue: SendQueue,
     /// What it may send unasked.
     pub(crate) grants: Grants,
     /// What we talk about.
@@ -37,8 +38,8 @@ impl Clients {
     /// The client, made if there is none. What it was granted outlives a new key, but not its conversations if it got other
     /// addresses.
     pub(crate) fn upsert(&mut self, id: ClientId, identity: Identity, name: Option<String>) -> &mut Client {
-        let addresses = identity.addresses;
-        if self.clients.get(&id).is_some_and(|known| known.identity.addresses != addresses) {
+        let addresses = identity.addresses();
+        if self.clients.get(&id).is_some_and(|known| known.identity.addresses() != addresses) {
             self.by_address.retain(|_, owner| *owner != id);
         }
         self.by_address.extend(addresses.map(|address| (address, id)));
@@ -46,11 +47,11 @@ impl Clients {
             identity: identity.clone(),
             name: None,
             is_connected: false,
-            queue: Queue::default(),
+            queue: SendQueue::default(),
             grants: Grants::default(),
             flows: Flows::default(),
         });
-        if client.identity.addresses != addresses {
+        if client.identity.addresses() != addresses {
             client.flows.clear();
         }
         if client.identity != identity {
@@ -139,12 +140,12 @@ impl Client {
 
     /// Whether this is one of its addresses in the tunnel.
     pub(crate) fn owns(&self, address: IpAddr) -> bool {
-        self.identity.addresses.contains(&address)
+        self.identity.has_address(address)
     }
 
     /// Its addresses in the tunnel.
     pub(crate) fn addresses(&self) -> [IpAddr; 2] {
-        self.identity.addresses
+        self.identity.addresses()
     }
 }
 

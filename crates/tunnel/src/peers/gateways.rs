@@ -9,13 +9,13 @@ use std::{
 use ipnet::IpNet;
 use model::{GatewayId, ResourceId};
 
-use super::{Identity, Queue};
-use crate::prefixes::PrefixMap;
+use super::identity::Identity;
+use crate::{prefixes::PrefixMap, send_queue::SendQueue};
 
 /// Who was heard within this time is in use. A little more than it takes to notice that the way to it is dead.
-const IN_USE: Duration = Duration::from_secs(30);
+const IN_USE_WINDOW: Duration = Duration::from_secs(30);
 /// The same source is noted once in this time: in a download it is the source of every packet.
-const NOTED_EVERY: Duration = Duration::from_secs(1);
+const HEARD_UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All gateways that we have a connection with, or are making one.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub(crate) struct Gateway {
     /// Which addresses it may speak for.
     sources: PrefixMap<Source>,
     /// What waits for the connection.
-    pub(crate) queue: Queue,
+    pub(crate) queue: SendQueue,
 }
 
 /// What a gateway may speak for.
@@ -49,13 +49,13 @@ struct Source {
 
 impl Peers {
     /// Whether this gateway is known under another identity.
-    pub(crate) fn is_someone_else(&self, gateway: GatewayId, identity: &Identity) -> bool {
+    pub(crate) fn has_other_identity(&self, gateway: GatewayId, identity: &Identity) -> bool {
         self.gateways.get(&gateway).is_some_and(|known| known.identity != *identity)
     }
 
     /// The gateway, made if there is none.
     pub(crate) fn upsert(&mut self, gateway: GatewayId, identity: Identity) -> &mut Gateway {
-        for address in identity.addresses {
+        for address in identity.addresses() {
             self.by_address.insert(address, gateway);
         }
         self.gateways.entry(gateway).or_insert_with(|| Gateway {
@@ -63,7 +63,7 @@ impl Peers {
             is_connected: false,
             last_heard: None,
             sources: PrefixMap::default(),
-            queue: Queue::default(),
+            queue: SendQueue::default(),
         })
     }
 
@@ -107,11 +107,11 @@ impl Gateway {
 
     /// It has sent us a packet from `source`.
     pub(crate) fn heard(&mut self, source: IpAddr, now: Instant) {
-        if self.last_heard.is_some_and(|(last, at)| last == source && now.duration_since(at) < NOTED_EVERY) {
+        if self.last_heard.is_some_and(|(last, at)| last == source && now.duration_since(at) < HEARD_UPDATE_INTERVAL) {
             return;
         }
         self.last_heard = Some((source, now));
-        self.sources.change(source.into(), |it| {
+        self.sources.update(source.into(), |it| {
             it.heard = Some(now);
             true
         });
@@ -120,7 +120,7 @@ impl Gateway {
     /// Whether somebody on this host was listening to it not long ago. A conversation in which only the other end speaks
     /// would not begin again by itself, as no packet of ours asks for the resource.
     pub(crate) fn is_in_use(&self, now: Instant) -> bool {
-        self.last_heard.is_some_and(|(_, at)| now.duration_since(at) < IN_USE)
+        self.last_heard.is_some_and(|(_, at)| now.duration_since(at) < IN_USE_WINDOW)
     }
 
     /// The single addresses that were heard not long ago, and the resources that permit them.
@@ -128,7 +128,7 @@ impl Gateway {
         let single = self.sources.networks().filter(|network| network.prefix_len() == network.max_prefix_len());
         let heard = single.filter_map(|network| {
             let source = self.sources.containing(network.addr()).next()?;
-            let is_in_use = source.heard.is_some_and(|at| now.duration_since(at) < IN_USE);
+            let is_in_use = source.heard.is_some_and(|at| now.duration_since(at) < IN_USE_WINDOW);
             is_in_use.then_some((network.addr(), &source.because))
         });
         heard.collect()
@@ -136,7 +136,7 @@ impl Gateway {
 
     /// Its address in the tunnel, of the same family as `like`.
     pub(crate) fn address(&self, like: IpAddr) -> IpAddr {
-        let [v4, v6] = self.identity.addresses;
+        let [v4, v6] = self.identity.addresses();
         if like.is_ipv4() { v4 } else { v6 }
     }
 
@@ -155,6 +155,6 @@ impl Gateway {
 
     /// Whether the gateway may send packets with this source.
     pub(crate) fn may_send_from(&self, source: IpAddr) -> bool {
-        self.identity.addresses.contains(&source) || self.sources.containing(source).next().is_some()
+        self.identity.has_address(source) || self.sources.containing(source).next().is_some()
     }
 }

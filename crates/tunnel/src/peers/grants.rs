@@ -1,63 +1,64 @@
-//! What another client may send us unasked.
+//! Grants: which flows another client may initiate.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use model::{Filters, ResourceId, filter::Protocol};
 
-/// The grants of one client, by the resource through which it has each.
+/// The grants of one client, by resource.
 #[derive(Debug, Default)]
 pub(crate) struct Grants(BTreeMap<ResourceId, Grant>);
 
 #[derive(Debug)]
 struct Grant {
     filters: Filters,
-    /// For ever if absent.
-    until: Option<Instant>,
+    /// When the grant expires; never if absent.
+    expires_at: Option<Instant>,
 }
 
 impl Grants {
-    /// Adds a grant, instead of the one that there was because of the same resource.
-    pub(crate) fn insert(&mut self, resource: ResourceId, filters: Filters, until: Option<Instant>) {
-        self.0.insert(resource, Grant { filters, until });
+    /// Adds a grant, or replaces the one of the same resource.
+    pub(crate) fn insert(&mut self, resource: ResourceId, filters: Filters, expires_at: Option<Instant>) {
+        self.0.insert(resource, Grant { filters, expires_at });
     }
 
-    /// Takes a grant back.
+    /// Removes a grant.
     pub(crate) fn remove(&mut self, resource: ResourceId) {
         self.0.remove(&resource);
     }
 
-    /// What the resource lets through has changed.
+    /// Changes the filters of a grant.
     pub(crate) fn set_filters(&mut self, resource: ResourceId, filters: &Filters) {
         if let Some(grant) = self.0.get_mut(&resource) {
             grant.filters = filters.clone();
         }
     }
 
-    /// These and no others are valid, until then. What is listed but was never granted with its filters is not added.
+    /// Keeps only the grants in `valid` and sets their expiry. Listed grants that are unknown are not added, because their
+    /// filters are missing.
     pub(crate) fn resync(&mut self, valid: &BTreeMap<ResourceId, Instant>) {
         self.0.retain(|resource, grant| match valid.get(resource) {
-            Some(until) => {
-                grant.until = Some(*until);
+            Some(expires_at) => {
+                grant.expires_at = Some(*expires_at);
                 true
             }
             None => false,
         });
     }
 
-    /// Whether any grant lets this in.
+    /// Whether any grant permits a packet with this protocol.
     pub(crate) fn permit(&self, protocol: Protocol, now: Instant) -> bool {
-        let mut live = self.0.values().filter(|grant| grant.until.is_none_or(|until| now < until));
-        live.any(|grant| grant.filters.permit(protocol))
+        let mut valid = self.0.values().filter(|grant| grant.expires_at.is_none_or(|at| now < at));
+        valid.any(|grant| grant.filters.permit(protocol))
     }
 
-    /// Takes back what is over.
+    /// Removes expired grants.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.0.retain(|_, grant| grant.until.is_none_or(|until| now < until));
+        self.0.retain(|_, grant| grant.expires_at.is_none_or(|at| now < at));
     }
 
-    /// When the next one is over.
+    /// When the next grant expires.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.0.values().filter_map(|grant| grant.until).min()
+        self.0.values().filter_map(|grant| grant.expires_at).min()
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn without_grants_nothing_is_let_in_and_with_several_what_any_lets_in() {
+    fn packet_is_permitted_if_any_grant_permits_it() {
         let (mut grants, now) = (Grants::default(), start());
         assert!(!grants.permit(Protocol::Icmp, now));
 
@@ -88,19 +89,19 @@ mod tests {
         assert!(!grants.permit(Protocol::Tcp(53), now));
 
         grants.set_filters(ONE, &Filters::default());
-        assert!(grants.permit(Protocol::Tcp(53), now), "an empty list lets everything in");
+        assert!(grants.permit(Protocol::Tcp(53), now), "an empty list permits everything");
         grants.remove(ONE);
         assert!(!grants.permit(Protocol::Tcp(53), now));
     }
 
     #[test]
-    fn a_grant_is_over_at_its_time_and_leaves_no_deadline() {
+    fn expired_grant_permits_nothing_and_leaves_no_deadline() {
         let (mut grants, now) = (Grants::default(), start());
         let until = now + Duration::from_secs(60);
         grants.insert(ONE, Filters::default(), Some(until));
         assert_eq!(grants.poll_timeout(), Some(until));
         assert!(grants.permit(Protocol::Icmp, now));
-        assert!(!grants.permit(Protocol::Icmp, until), "also before anybody tidies up");
+        assert!(!grants.permit(Protocol::Icmp, until), "also before it is removed");
 
         grants.handle_timeout(until);
 
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_portal_does_not_list_is_over_and_what_it_lists_gets_its_time() {
+    fn resync_removes_unlisted_grants_and_updates_expiry() {
         let (mut grants, now) = (Grants::default(), start());
         grants.insert(ONE, only(Filter::Icmp), None);
         grants.insert(TWO, only(Filter::Udp(1..=1)), None);

@@ -1,4 +1,4 @@
-//! Device pools: who their members are, and what that means for what we may reach.
+//! Device pools: changes of their members and denied access.
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +13,8 @@ use super::{Event, Tunnel};
 use crate::access::Target;
 
 impl Tunnel {
-    /// A pool is new or different. A member that leaves is no longer reached through it, but its connection stays: it may
-    /// have been granted access to us.
+    /// Adds or changes a pool. Access to members that left is revoked, but their connections stay: they may have grants
+    /// for this client.
     pub(super) fn update_pool(&mut self, pool: &Pool<Vec<Device>>) {
         let changed = self.pools.upsert(pool);
         self.drop_requests(|of, address| of == pool.id && changed.addresses.contains(&address));
@@ -24,19 +24,19 @@ impl Tunnel {
         if changed.filters {
             self.clients.set_filters(pool.id, &pool.filters);
         }
-        self.told_devices.mark_stale();
+        self.published_devices.mark_stale();
     }
 
-    /// A pool is gone.
+    /// Removes a pool.
     pub(super) fn remove_pool(&mut self, pool: ResourceId) {
         self.pools.remove(pool);
         self.access.revoke_pool(pool);
         self.drop_requests(|of, _| of == pool);
         self.access.pending.forget_requests_of_pool(pool);
-        self.told_devices.mark_stale();
+        self.published_devices.mark_stale();
     }
 
-    /// The portal lets us not, or no longer, reach whoever has one of these addresses.
+    /// The portal denied or revoked access to the client that has one of these addresses.
     pub(super) fn deny_device(
         &mut self,
         ipv4: Option<Ipv4Addr>,
@@ -44,7 +44,7 @@ impl Tunnel {
         reason: FailReason,
         now: Instant,
     ) {
-        tracing::debug!(?reason, "not permitted to reach a device");
+        tracing::debug!(?reason, "access to a device is denied");
         let addresses: BTreeSet<IpAddr> = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
         self.drop_requests(|_, address| addresses.contains(&address));
         let mut denied = self.clients.owners(ipv4, ipv6);
@@ -54,8 +54,8 @@ impl Tunnel {
         }
     }
 
-    /// A candidate that is void could not be taken back from `client`.
-    pub(super) fn lose_candidate(&mut self, client: ClientId, reason: FailReason, now: Instant) {
+    /// The portal could not deliver a candidate to `client`.
+    pub(super) fn handle_candidate_error(&mut self, client: ClientId, reason: FailReason, now: Instant) {
         if reason != FailReason::Offline {
             return;
         }
@@ -65,27 +65,26 @@ impl Tunnel {
         self.close_client(client, now);
     }
 
-    /// Only the portal knows who has this name.
+    /// Asks the portal to resolve the name of a device.
     pub(super) fn look_up_device(&mut self, resource: ResourceId, name: &Domain) {
         let domain = name.as_str().to_owned();
         self.events.push_back(Event::ToPortal(ToPortal::ResolveDevicePoolDomain { resource, domain }));
     }
 
-    /// The portal starts anew and will not answer what it was asked before.
-    pub(super) fn look_up_devices_again(&mut self) {
-        let outstanding: Vec<_> =
-            self.device_names.pending().map(|(resource, name)| (resource, name.clone())).collect();
-        for (resource, name) in outstanding {
+    /// Repeats pending lookups on a new portal connection, on which earlier ones are not answered.
+    pub(super) fn repeat_device_lookups(&mut self) {
+        let pending: Vec<_> = self.device_names.pending().map(|(resource, name)| (resource, name.clone())).collect();
+        for (resource, name) in pending {
             self.look_up_device(resource, &name);
         }
     }
 
-    /// What waits for devices that satisfy `is_meant` waits in vain.
-    fn drop_requests(&mut self, is_meant: impl Fn(ResourceId, IpAddr) -> bool) {
-        let targets: Vec<Target> = self.access.pending.devices(is_meant);
+    /// Drops the pending requests for devices whose pool and address satisfy `predicate`.
+    fn drop_requests(&mut self, predicate: impl Fn(ResourceId, IpAddr) -> bool) {
+        let targets: Vec<Target> = self.access.pending.devices(predicate);
         for target in targets {
-            if let Some(waiting) = self.access.pending.take(target) {
-                self.give_up(waiting);
+            if let Some(request) = self.access.pending.take(target) {
+                self.drop_request(request);
             }
         }
     }

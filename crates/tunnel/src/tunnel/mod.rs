@@ -1,4 +1,4 @@
-//! The coordinator: passes values between the machines, and knows the order of things.
+//! The coordinator: passes values between the state machines in the right order.
 
 mod clients;
 mod devices;
@@ -6,7 +6,9 @@ mod explain;
 mod gateways;
 mod packets;
 mod portal;
+mod postponed;
 mod queries;
+mod views;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -14,40 +16,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Node, Path, Transmit};
+use connection::{Node, Transmit};
 use dns::{Assignments, Decision, DeviceNames, Stub};
 use ip_packet::{Ecn, IpPacket};
 use model::{
-    Deadline, DeviceView, FromPortal, GatewayId, Interface, PeerId, PublicKey, Resolver, ResourceId, ResourceView,
-    SiteId, ToPortal,
+    Deadline, DeviceView, FromPortal, Interface, PeerId, PublicKey, Resolver, ResourceId, ResourceView, ToPortal,
 };
 
 use crate::{
     access::{Access, Target},
-    counters::Counters,
-    epoch::Epoch,
-    nat::Tracker,
+    announcements::Announcements,
+    counters::DropCounters,
     peers::{Clients, Peers},
     pools::Pools,
-    relay_plea::RelayPlea,
+    published::{InterfaceConfig, Published},
+    query::QueryId,
+    relay_request_limiter::RelayRequestLimiter,
     resources::Resources,
     routing::Routing,
     sites::Sites,
-    told::{InterfaceConfig, ToldDevices, ToldInterface, ToldResources},
+    wall_clock::WallClock,
 };
-use clients::Postponed;
-pub use explain::{MatchView, NameAnswer, NameView, NamesView};
+use postponed::PostponedConnections;
+pub use views::{DnsView, MatchView, NameAnswer, NameExplanation, PathView};
 
 /// One session's data plane.
 ///
-/// Feed it with the `handle_*` methods. After each call drain [`poll_transmit`](Self::poll_transmit),
+/// Feed it with the `handle_*` methods. After each call, drain [`poll_transmit`](Self::poll_transmit),
 /// [`poll_packet`](Self::poll_packet) and [`poll_event`](Self::poll_event), and call
 /// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due.
 #[derive(Debug)]
 pub struct Tunnel {
     interface: Option<Interface>,
-    /// Whether the portal may still know us by an older key: what it permitted to that one is of no use any more. It
-    /// knows the new one when it says everything anew.
+    /// Whether the portal may still use the previous public key: authorizations for it are void. The portal's next
+    /// snapshot is based on the new key.
     awaits_snapshot: bool,
     resources: Resources,
     routing: Routing,
@@ -56,79 +58,65 @@ pub struct Tunnel {
     peers: Peers,
     clients: Clients,
     sites: Sites,
-    nat: Tracker,
+    announcements: Announcements,
     stub: Stub,
     device_names: DeviceNames<QueryId>,
-    /// The resolvers of the host, as far as we were told.
+    /// The resolvers of the host.
     host_resolvers: Vec<Resolver>,
     node: Node,
-    relay_plea: RelayPlea,
-    /// Connections with other clients that have to be made as soon as there is a relay.
-    postponed: Postponed,
-    /// How the portal's times are read.
-    epoch: Epoch,
-    told_interface: ToldInterface,
-    told_resources: ToldResources,
-    told_devices: ToldDevices,
-    /// What the user has been bothered with in this session.
-    notices: BTreeSet<Notice>,
+    relay_requests: RelayRequestLimiter,
+    /// Connections with other clients that wait for a relay.
+    postponed: PostponedConnections,
+    /// Converts the portal's times.
+    wall_clock: WallClock,
+    published_interface: Published<InterfaceConfig>,
+    published_resources: Published<Vec<ResourceView>>,
+    published_devices: Published<Vec<DeviceView>>,
+    /// The notices that the user got in this session.
+    sent_notices: BTreeSet<UserNotice>,
     to_host: VecDeque<IpPacket>,
     events: VecDeque<Event>,
-    counters: Counters,
+    counters: DropCounters,
 }
 
-/// A DNS query that awaits its [`Event::Decided`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueryId(pub u64);
-
-/// Something that the owner of the tunnel has to do or to know.
+/// An action or information for the owner of the tunnel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The host has to look like this.
+    /// The desired interface configuration changed.
     Interface(InterfaceConfig),
-    /// The list of resources looks like this.
+    /// The list of resources changed.
     Resources(Vec<ResourceView>),
-    /// These other clients are connected directly.
+    /// The list of connected clients changed.
     Devices(Vec<DeviceView>),
-    /// The portal has to hear this.
+    /// A message for the portal.
     ToPortal(ToPortal),
-    /// This is what happens to a query.
+    /// A DNS query is decided.
     Decided {
-        /// Which query.
+        /// The query.
         id: QueryId,
-        /// What happens to it.
+        /// The decision.
         decision: Decision,
     },
-    /// No gateway of the resource is there. Said once per resource.
+    /// No gateway of the resource is online. Sent once per resource.
     GatewaysOffline(ResourceId),
-    /// The resource's gateways and we are too far apart in version. Said once per resource.
+    /// The versions of this client and the resource's gateways are incompatible. Sent once per resource.
     GatewayVersionMismatch(ResourceId),
-    /// A gateway cannot be reached again and again, and nothing but a [`reset`](Tunnel::reset) can help, with new sockets.
+    /// Connections with a gateway failed repeatedly; a [`reset`](Tunnel::reset) with new sockets is needed.
     NewKeyNeeded,
-    /// The portal has to know us by this key from now on.
+    /// The portal has to use this public key from now on.
     NewPublicKey(PublicKey),
 }
 
-/// How a gateway is reached at present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathView {
-    /// Which gateway.
-    pub gateway: GatewayId,
-    /// Where it is.
-    pub site: Option<SiteId>,
-    /// Its path; `None` while the connection is being made.
-    pub path: Option<Path>,
-}
-
+/// A notice that the user gets once per session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Notice {
+enum UserNotice {
     Offline(ResourceId),
     VersionMismatch(ResourceId),
 }
 
 impl Tunnel {
-    /// A tunnel that reaches nothing yet. `unix_now` is the time since the Unix epoch at `now`; `names` are those of the
-    /// last session, which keep their addresses.
+    /// A tunnel without configuration. `unix_now` is the time since the Unix epoch at `now`; `names` are those of the
+    /// previous session, which keep their addresses.
     #[must_use]
     pub fn new(now: Instant, unix_now: Duration, seed: [u8; 32], names: Assignments) -> Self {
         Self {
@@ -141,96 +129,96 @@ impl Tunnel {
             peers: Peers::default(),
             clients: Clients::default(),
             sites: Sites::default(),
-            nat: Tracker::default(),
+            announcements: Announcements::default(),
             stub: Stub::new(names),
             device_names: DeviceNames::default(),
             host_resolvers: Vec::new(),
             node: Node::new(now, unix_now, seed),
-            relay_plea: RelayPlea::default(),
-            postponed: Postponed::default(),
-            epoch: Epoch::new(now, unix_now),
-            told_interface: ToldInterface::default(),
-            told_resources: ToldResources::default(),
-            told_devices: ToldDevices::from_the_start(Vec::new()),
-            notices: BTreeSet::new(),
+            relay_requests: RelayRequestLimiter::default(),
+            postponed: PostponedConnections::default(),
+            wall_clock: WallClock::new(now, unix_now),
+            published_interface: Published::default(),
+            published_resources: Published::default(),
+            published_devices: Published::with_initial(Vec::new()),
+            sent_notices: BTreeSet::new(),
             to_host: VecDeque::new(),
             events: VecDeque::new(),
-            counters: Counters::default(),
+            counters: DropCounters::default(),
         }
     }
 
-    /// Our WireGuard key, by which the portal has to know us. It changes with [`reset`](Self::reset).
+    /// The client's WireGuard public key. It changes with [`reset`](Self::reset).
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.node.public_key()
     }
 
-    /// A program on this host sent a packet into the tunnel.
+    /// Handles a packet that the host sent into the tunnel.
     pub fn handle_outbound(&mut self, packet: IpPacket, now: Instant) {
         self.send_packet(packet, now);
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// A datagram came from the network. `payload` is used as working space.
+    /// Handles a datagram from the network. `payload` is decrypted in place.
     pub fn handle_inbound(&mut self, local: SocketAddr, from: SocketAddr, ecn: Ecn, payload: &mut [u8], now: Instant) {
         if let Some((peer, packet)) = self.node.open(local, from, ecn, payload, now) {
             self.receive_packet(peer, packet, now);
         }
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// The portal says something.
+    /// Handles a message of the portal.
     pub fn handle_portal(&mut self, message: FromPortal, now: Instant) {
-        self.follow_portal(message, now);
-        self.settle(now);
+        self.handle_portal_message(message, now);
+        self.process_pending(now);
     }
 
-    /// A program asks for a name at `sentinel`. [`Event::Decided`] says what happens to the query, mostly at once.
+    /// Handles a DNS query that arrived at `sentinel`. [`Event::Decided`] follows, in most cases immediately.
     pub fn handle_query(&mut self, id: QueryId, question: &dns::Question, sentinel: IpAddr, now: Instant) {
         self.decide_query(id, question, sentinel, now);
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// Another resolver answered a query that we had [forwarded](Decision::Forward) in `epoch`.
+    /// Handles the answer to a query that was [forwarded](Decision::Forward) in `generation`.
     pub fn handle_answer(&mut self, generation: dns::CacheGeneration, answer: dns::Cacheable, now: Instant) {
         self.stub.cache_response(generation, answer, now);
     }
 
-    /// These are the host's own resolvers now.
+    /// Sets the host's own resolvers.
     pub fn handle_resolvers(&mut self, system: &[Resolver], now: Instant) {
         self.host_resolvers = system.to_vec();
         self.choose_resolvers();
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// The user wants the Internet resource, or wants it no longer. That may be said before there is one.
+    /// Enables or disables the Internet resource, also before it exists.
     pub fn switch_internet_resource(&mut self, on: bool, now: Instant) {
-        if self.resources.switch_internet(on) {
+        if self.resources.set_internet_enabled(on) {
             if !on && let Some(resource) = self.resources.internet() {
                 self.withdraw(resource, now);
             }
             self.resources_changed();
         }
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// We are in another network: drops all connections and takes a new key. What the portal said stays true.
+    /// Handles a change of the network: drops all connections and takes a new key. The portal's configuration stays valid.
     pub fn reset(&mut self, now: Instant) {
         self.awaits_snapshot = true;
         self.node.reset(now);
         for gateway in self.peers.ids() {
-            // Asked for when the portal knows our new key.
-            let _later = self.lose_gateway(gateway, now);
+            // The requests are sent with the next snapshot, when the portal uses the new key.
+            let _requests = self.lose_gateway(gateway, now);
         }
         for client in self.clients.ids() {
             self.forget_client(client);
         }
         self.postponed.clear();
         self.events.push_back(Event::NewPublicKey(self.node.public_key()));
-        self.settle(now);
+        self.process_pending(now);
     }
 
-    /// The session ends: says goodbye to everybody, and gives back what relays lend us.
+    /// Ends the session: sends a goodbye to all peers and releases the allocations on relays.
     pub fn stop(&mut self, now: Instant) {
         for gateway in self.peers.ids() {
             self.close_gateway(gateway, now);
@@ -238,33 +226,33 @@ impl Tunnel {
         for client in self.clients.ids() {
             self.close_client(client, now);
         }
-        self.settle(now);
+        self.process_pending(now);
         self.node.give_back_relays(now);
     }
 
-    /// The names that have addresses, for the next session.
+    /// The names with proxy addresses, for the next session.
     #[must_use]
     pub fn into_names(self) -> Assignments {
         self.stub.into_names()
     }
 
-    /// Does what is due. Calling early is harmless.
+    /// Handles due timers. Calling it early has no effect.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.node.handle_timeout(now);
         if self.sites.handle_timeout(now) {
-            self.told_resources.mark_stale();
+            self.published_resources.mark_stale();
         }
-        if self.relay_plea.handle_timeout(now) {
+        if self.relay_requests.handle_timeout(now) {
             self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
         }
-        for waiting in self.access.pending.handle_timeout(now) {
-            self.give_up(waiting);
+        for request in self.access.pending.handle_timeout(now) {
+            self.drop_request(request);
         }
         self.clients.handle_timeout(now);
         self.postponed.handle_timeout(now);
         let decided = self.device_names.handle_timeout(now);
-        self.decided_all(decided);
-        self.settle(now);
+        self.emit_decisions(decided);
+        self.process_pending(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has to be called, and why.
@@ -273,12 +261,12 @@ impl Tunnel {
         let due = |reason| move |at| Deadline { at, reason };
         [
             self.node.poll_timeout(),
-            self.sites.poll_timeout().map(due("a site is no longer known to be offline")),
-            self.relay_plea.poll_timeout().map(due("the portal has to hear that we have no relay")),
-            self.access.pending.poll_timeout().map(due("a request for access is given up")),
-            self.clients.poll_timeout().map(due("what another client may send or talks about is over")),
-            self.postponed.poll_timeout().map(due("a connection with a client is given up for lack of a relay")),
-            self.device_names.poll_timeout().map(due("nobody says who has a name")),
+            self.sites.poll_timeout().map(due("the offline state of a site expires")),
+            self.relay_requests.poll_timeout().map(due("a delayed relay request is sent")),
+            self.access.pending.poll_timeout().map(due("a request for access times out")),
+            self.clients.poll_timeout().map(due("grants or flows of a client expire")),
+            self.postponed.poll_timeout().map(due("a client connection without relay times out")),
+            self.device_names.poll_timeout().map(due("the lookup of a device name times out")),
         ]
         .into_iter()
         .flatten()
@@ -290,27 +278,27 @@ impl Tunnel {
         self.node.poll_transmit()
     }
 
-    /// The next packet for a program on this host.
+    /// The next packet for the host.
     pub fn poll_packet(&mut self) -> Option<IpPacket> {
         self.to_host.pop_front()
     }
 
-    /// The next thing to do or to know. The interface comes before the resources and those before all else, so that
-    /// nothing is used before it is there.
+    /// The next event. The interface precedes the resources and these precede all others, so that nothing is used before
+    /// it is configured.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(interface) = self.told_interface.poll() {
+        if let Some(interface) = self.published_interface.poll() {
             return Some(Event::Interface(interface));
         }
-        if let Some(resources) = self.told_resources.poll() {
+        if let Some(resources) = self.published_resources.poll() {
             return Some(Event::Resources(resources));
         }
-        if let Some(devices) = self.told_devices.poll() {
+        if let Some(devices) = self.published_devices.poll() {
             return Some(Event::Devices(devices));
         }
         self.events.pop_front()
     }
 
-    /// How each gateway is reached.
+    /// The path to each gateway.
     #[must_use]
     pub fn paths(&self) -> Vec<PathView> {
         let view = |gateway| PathView {
@@ -321,31 +309,31 @@ impl Tunnel {
         self.peers.ids().into_iter().map(view).collect()
     }
 
-    /// How many packets were dropped, and why.
+    /// The number of dropped packets, by reason.
     #[must_use]
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> DropCounters {
         self.counters.clone()
     }
 
-    /// Lets the consequences of what happened run their course, then takes stock of what our owner has to know.
-    fn settle(&mut self, now: Instant) {
-        self.make_postponed(now);
+    /// Handles the follow-up events of an input, then collects the changes for the owner.
+    fn process_pending(&mut self, now: Instant) {
+        self.retry_postponed(now);
         loop {
-            if let Some(key) = self.nat.poll_announcement() {
+            if let Some(key) = self.announcements.poll_announcement() {
                 self.announce(&key, now);
             } else if let Some(event) = self.node.poll_event() {
-                self.follow_node(event, now);
+                self.handle_node_event(event, now);
             } else {
                 break;
             }
         }
-        self.counters.count(crate::Reason::Expired, self.nat.take_dropped());
-        self.take_stock();
+        self.counters.add(crate::DropReason::Expired, self.announcements.take_dropped());
+        self.collect_changes();
     }
 
-    fn take_stock(&mut self) {
-        let Self { told_interface, told_resources, interface, resources, routing, stub, sites, .. } = self;
-        told_interface.settle(|| {
+    fn collect_changes(&mut self) {
+        let Self { published_interface, published_resources, interface, resources, routing, stub, sites, .. } = self;
+        published_interface.update(|| {
             interface.as_ref().map(|interface| InterfaceConfig {
                 ipv4: interface.ipv4,
                 ipv6: interface.ipv6,
@@ -354,19 +342,19 @@ impl Tunnel {
                 routes: routing.host_routes(resources),
             })
         });
-        told_resources.settle(|| Some(resources.views(|of| sites.status(of))));
-        let Self { told_devices, clients, pools, .. } = self;
-        told_devices.settle(|| Some(clients::views(clients, pools)));
+        published_resources.update(|| Some(resources.views(|of| sites.status(of))));
+        let Self { published_devices, clients, pools, .. } = self;
+        published_devices.update(|| Some(views::devices(clients, pools)));
     }
 
-    /// Something about the resources changed that may change the routes, the list and the meaning of names.
+    /// Resources changed: routes, the list and cached answers may be outdated.
     fn resources_changed(&mut self) {
         self.stub.flush();
-        self.told_interface.mark_stale();
-        self.told_resources.mark_stale();
+        self.published_interface.mark_stale();
+        self.published_resources.mark_stale();
     }
 
-    fn ask_portal(&mut self, target: Target) {
+    fn request_access(&mut self, target: Target) {
         let request = match target {
             Target::Resource(resource) => {
                 let connected_gateways = self.access.preferred(resource, &self.peers.ids());
@@ -379,11 +367,11 @@ impl Tunnel {
         self.events.push_back(Event::ToPortal(request));
     }
 
-    fn notify_once(&mut self, notice: Notice) {
-        if self.notices.insert(notice) {
+    fn notify_once(&mut self, notice: UserNotice) {
+        if self.sent_notices.insert(notice) {
             self.events.push_back(match notice {
-                Notice::Offline(resource) => Event::GatewaysOffline(resource),
-                Notice::VersionMismatch(resource) => Event::GatewayVersionMismatch(resource),
+                UserNotice::Offline(resource) => Event::GatewaysOffline(resource),
+                UserNotice::VersionMismatch(resource) => Event::GatewayVersionMismatch(resource),
             });
         }
     }

@@ -1,4 +1,4 @@
-//! The way of one packet.
+//! Handles one outgoing or incoming packet.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -8,16 +8,18 @@ use model::{ClientId, GatewayId, PeerId};
 
 use super::Tunnel;
 use crate::{
-    access::{Ask, Target},
+    access::{RequestDecision, Target},
+    announcements,
     control::{self, Message},
-    counters::Reason,
-    inbound, nat,
+    counters::DropReason,
+    inbound,
     outbound::{self, Outbound},
-    peers::{Flow, Queue},
+    peers::Flow,
+    send_queue::SendQueue,
 };
 
 impl Tunnel {
-    /// A packet wants to leave. Also the way of packets that were held: the world may have changed meanwhile.
+    /// Sends a packet of the host. Held packets are decided here again, because the state may have changed meanwhile.
     pub(super) fn send_packet(&mut self, packet: IpPacket, now: Instant) {
         let verdict = Outbound {
             interface: self.interface.as_ref(),
@@ -33,62 +35,64 @@ impl Tunnel {
 
         match verdict {
             outbound::Verdict::Send(gateway) => self.seal(PeerId::Gateway(gateway), packet, now),
-            outbound::Verdict::SendToName(key) => {
+            outbound::Verdict::SendToNamed(key) => {
                 let gateway = key.gateway;
-                if let Some(packet) = self.nat.handle_packet(key, packet, now) {
+                if let Some(packet) = self.announcements.handle_packet(key, packet, now) {
                     self.seal(PeerId::Gateway(gateway), packet, now);
                 }
             }
-            outbound::Verdict::SendToClient(client, flow) => self.talk(client, flow, packet, now),
-            outbound::Verdict::AnswerClient(client) => self.seal(PeerId::Client(client), packet, now),
-            outbound::Verdict::Ask(target) => {
-                if self.access.pending.hold(target, packet, now) == Ask::Now {
-                    self.ask_portal(target);
+            outbound::Verdict::SendToClient(client, flow) => self.send_in_flow(client, flow, packet, now),
+            outbound::Verdict::ReplyToClient(client) => self.seal(PeerId::Client(client), packet, now),
+            outbound::Verdict::RequestAccess(target) => {
+                if self.access.pending.hold(target, packet, now) == RequestDecision::SendNow {
+                    self.request_access(target);
                 }
             }
-            outbound::Verdict::Refuse => {
-                self.counters.count(Reason::Filtered, 1);
+            outbound::Verdict::Reject => {
+                self.counters.add(DropReason::Filtered, 1);
                 self.to_host.extend(icmp::prohibited(&packet));
             }
-            outbound::Verdict::Drop(reason) => self.counters.count(reason, 1),
+            outbound::Verdict::Drop(reason) => self.counters.add(reason, 1),
         }
     }
 
-    /// A peer sent a packet.
+    /// Handles a packet from a peer.
     pub(super) fn receive_packet(&mut self, peer: PeerId, packet: IpPacket, now: Instant) {
         let interface = self.interface.as_ref();
         let verdict = match peer {
-            PeerId::Gateway(id) => inbound::decide(interface, self.peers.gateway(id), &packet),
-            PeerId::Client(id) => inbound::decide_about_client(interface, self.clients.client(id), &packet, now),
+            PeerId::Gateway(id) => inbound::decide_for_gateway(interface, self.peers.gateway(id), &packet),
+            PeerId::Client(id) => inbound::decide_for_client(interface, self.clients.client(id), &packet, now),
         };
         match (verdict, peer) {
-            (inbound::Verdict::Message(message), _) => self.follow_peer(peer, message, now),
+            (inbound::Verdict::Message(message), _) => self.handle_peer_message(peer, message, now),
             (inbound::Verdict::Deliver, _) => {
                 if let PeerId::Gateway(gateway) = peer {
-                    self.learn_from_error(gateway, &packet, now);
+                    self.handle_icmp_error(gateway, &packet, now);
                     if let Some(peer) = self.peers.gateway_mut(gateway) {
                         peer.heard(packet.source(), now);
                     }
                 }
                 self.to_host.push_back(packet);
             }
-            (inbound::Verdict::Admit(flow), PeerId::Client(client)) => self.admit(client, flow, packet, now),
-            (inbound::Verdict::Refuse, PeerId::Client(_)) => {
-                self.counters.count(Reason::NotGranted, 1);
+            (inbound::Verdict::DeliverInFlow(flow), PeerId::Client(client)) => {
+                self.deliver_in_flow(client, flow, packet, now)
+            }
+            (inbound::Verdict::Reject, PeerId::Client(_)) => {
+                self.counters.add(DropReason::NotGranted, 1);
                 if let Some(answer) = icmp::prohibited(&packet) {
-                    // The session may just be being renewed; whoever is refused need not wait for nothing.
+                    // Queued if the session is being renewed, so that the sender gets the error in any case.
                     self.seal_message(peer, answer, now);
                 }
             }
-            (inbound::Verdict::Admit(_) | inbound::Verdict::Refuse, PeerId::Gateway(_)) => {
-                self.counters.count(Reason::SpoofedSource, 1);
+            (inbound::Verdict::DeliverInFlow(_) | inbound::Verdict::Reject, PeerId::Gateway(_)) => {
+                self.counters.add(DropReason::SpoofedSource, 1);
             }
-            (inbound::Verdict::Drop(reason), _) => self.counters.count(reason, 1),
+            (inbound::Verdict::Drop(reason), _) => self.counters.add(reason, 1),
         }
     }
 
-    /// Tells a gateway what the addresses of a name mean, and lets it speak for them.
-    pub(super) fn announce(&mut self, key: &nat::Key, now: Instant) {
+    /// Announces the proxy addresses of a name to a gateway, and allows them as its source addresses.
+    pub(super) fn announce(&mut self, key: &announcements::Key, now: Instant) {
         let Some(model::Resource::Dns(resource)) = self.resources.resource(key.resource) else { return };
         let Some(assigned) = self.stub.assignment(&key.name) else { return };
         let Some(gateway) = self.peers.gateway_mut(key.gateway) else { return };
@@ -102,10 +106,10 @@ impl Tunnel {
         }
     }
 
-    /// The connection to a peer can be used: everything that waited for it leaves, our own messages last.
+    /// Sends everything that waited for the connection with a peer; control messages last.
     pub(super) fn send_held(&mut self, peer: PeerId, now: Instant) {
-        let Some(released) = self.queue_mut(peer).map(Queue::take) else { return };
-        self.counters.count(Reason::Expired, released.dropped);
+        let Some(released) = self.queue_mut(peer).map(SendQueue::drain) else { return };
+        self.counters.add(DropReason::Expired, released.dropped);
         for packet in released.packets {
             self.send_packet(packet, now);
         }
@@ -114,26 +118,26 @@ impl Tunnel {
         }
     }
 
-    /// A packet in a conversation of ours with another client.
-    fn talk(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
-        let noted = self.clients.client_mut(client).map(|it| it.flows.note_ours(flow, now));
-        match noted {
+    /// Sends a packet in a flow with another client that this host initiated.
+    fn send_in_flow(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
+        let recorded = self.clients.client_mut(client).map(|it| it.flows.record_ours(flow, now));
+        match recorded {
             Some(Ok(())) => self.seal(PeerId::Client(client), packet, now),
-            Some(Err(_)) => self.counters.count(Reason::TooManyFlows, 1),
-            None => self.counters.count(Reason::NoConnection, 1),
+            Some(Err(_)) => self.counters.add(DropReason::TooManyFlows, 1),
+            None => self.counters.add(DropReason::NoConnection, 1),
         }
     }
 
-    /// A packet in a conversation that another client may have with us.
-    fn admit(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
+    /// Delivers a packet in a flow that another client may initiate.
+    fn deliver_in_flow(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
         let Some(client) = self.clients.client_mut(client) else { return };
-        match client.flows.note_theirs(flow, now) {
+        match client.flows.record_theirs(flow, now) {
             Ok(()) => self.to_host.push_back(packet),
-            Err(_) => self.counters.count(Reason::TooManyFlows, 1),
+            Err(_) => self.counters.add(DropReason::TooManyFlows, 1),
         }
     }
 
-    fn queue_mut(&mut self, peer: PeerId) -> Option<&mut Queue> {
+    fn queue_mut(&mut self, peer: PeerId) -> Option<&mut SendQueue> {
         match peer {
             PeerId::Gateway(id) => self.peers.gateway_mut(id).map(|gateway| &mut gateway.queue),
             PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
@@ -146,7 +150,7 @@ impl Tunnel {
             PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
         };
         let Some(queue) = queue else {
-            self.counters.count(Reason::NoConnection, 1);
+            self.counters.add(DropReason::NoConnection, 1);
             return;
         };
         if queue.is_holding() {
@@ -156,7 +160,7 @@ impl Tunnel {
         match self.node.seal(peer, &packet, now) {
             Sealed::Sent => {}
             Sealed::NotYet => queue.hold(packet),
-            Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
+            Sealed::Unknown => self.counters.add(DropReason::NoConnection, 1),
         }
     }
 
@@ -168,20 +172,20 @@ impl Tunnel {
                     queue.hold_message(message);
                 }
             }
-            Sealed::Unknown => self.counters.count(Reason::NoConnection, 1),
+            Sealed::Unknown => self.counters.add(DropReason::NoConnection, 1),
         }
     }
 
-    fn follow_peer(&mut self, peer: PeerId, message: Message, now: Instant) {
+    fn handle_peer_message(&mut self, peer: PeerId, message: Message, now: Instant) {
         match (message, peer) {
             (Message::DomainStatus { resource, name, is_active }, PeerId::Gateway(gateway)) => {
-                let key = nat::Key { name, gateway, resource };
-                for packet in self.nat.handle_status(&key, is_active, now) {
+                let key = announcements::Key { name, gateway, resource };
+                for packet in self.announcements.handle_status(&key, is_active, now) {
                     self.send_packet(packet, now);
                 }
             }
             (Message::Goodbye, _) => {
-                tracing::debug!(%peer, "said goodbye");
+                tracing::debug!(%peer, "received a goodbye");
                 self.node.remove(peer, now);
                 match peer {
                     PeerId::Gateway(gateway) => self.forget_gateway(gateway),
@@ -189,30 +193,30 @@ impl Tunnel {
                 }
             }
             (Message::DomainStatus { .. }, PeerId::Client(_)) | (Message::Unknown, _) => {
-                self.counters.count(Reason::Message, 1);
+                self.counters.add(DropReason::Message, 1);
             }
         }
     }
 
-    /// A gateway may tell by an error that it has forgotten us or a name.
-    fn learn_from_error(&mut self, gateway: GatewayId, packet: &IpPacket, now: Instant) {
-        self.renew_if_forbidden(gateway, packet, now);
+    /// An ICMP error can mean that a gateway lost its state about this client or a name.
+    fn handle_icmp_error(&mut self, gateway: GatewayId, packet: &IpPacket, now: Instant) {
+        self.renew_if_prohibited(gateway, packet, now);
         if let Some(name) = inbound::unreachable_destination(packet).and_then(|ip| self.stub.names().owner(ip)) {
-            self.nat.handle_unreachable(gateway, name, now);
+            self.announcements.handle_unreachable(gateway, name, now);
         }
     }
 
-    /// A gateway says that what we send is forbidden, although the filters permit it: it does not know of our
-    /// permission (any more). The portal can tell it again.
-    fn renew_if_forbidden(&mut self, gateway: GatewayId, packet: &IpPacket, now: Instant) {
-        let Some((destination, protocol)) = inbound::forbidden_flow(packet) else { return };
+    /// If a gateway rejects a packet that the filters permit, it lost the authorization. Requests access again, so that
+    /// the portal repeats it.
+    fn renew_if_prohibited(&mut self, gateway: GatewayId, packet: &IpPacket, now: Instant) {
+        let Some((destination, protocol)) = inbound::prohibited_flow(packet) else { return };
         let route = self.routing.route(&self.resources, self.stub.names(), destination, protocol);
         let Some(route) = route.filter(|route| route.is_permitted) else { return };
         if self.access.gateway(route.resource) == Some(gateway)
-            && self.access.pending.renew(route.resource, BTreeSet::new(), now) == Ask::Now
+            && self.access.pending.renew(route.resource, BTreeSet::new(), now) == RequestDecision::SendNow
         {
-            tracing::debug!(%gateway, resource = %route.resource, "the gateway forbids what we may; asking again");
-            self.ask_portal(Target::Resource(route.resource));
+            tracing::debug!(%gateway, resource = %route.resource, "the gateway rejects permitted traffic; requesting access again");
+            self.request_access(Target::Resource(route.resource));
         }
     }
 }

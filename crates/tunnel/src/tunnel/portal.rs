@@ -1,4 +1,4 @@
-//! What the portal says, carried out.
+//! Handles messages of the portal.
 
 use std::time::Instant;
 
@@ -8,20 +8,20 @@ use model::{
     message::{AuthorizationCreationFailed, FailReason, Init},
 };
 
-use super::{Event, Notice, Tunnel};
+use super::{Event, Tunnel, UserNotice};
 use crate::{
-    access::{SiteQuery, Target, Waiting},
-    counters::Reason,
+    access::{PendingRequest, SiteQuery, Target},
+    counters::DropReason,
     resources::Change,
 };
 
-/// How many violated conditions people are told of; the portal knows of a handful.
-const VIOLATED: usize = 16;
+/// Maximum number of violated conditions per refusal.
+const MAX_VIOLATED_CONDITIONS: usize = 16;
 
 impl Tunnel {
-    pub(super) fn follow_portal(&mut self, message: FromPortal, now: Instant) {
+    pub(super) fn handle_portal_message(&mut self, message: FromPortal, now: Instant) {
         match message {
-            FromPortal::Init(init) => self.start_over(*init, now),
+            FromPortal::Init(init) => self.apply_snapshot(*init, now),
             FromPortal::ConfigChanged(interface) => self.configure(interface),
             FromPortal::ResourceCreatedOrUpdated(resource) => {
                 self.upsert_resource(resource, now);
@@ -32,10 +32,10 @@ impl Tunnel {
                 self.resources_changed();
             }
             FromPortal::AuthorizationCreated(_) if self.awaits_snapshot => {
-                tracing::debug!("a permission for a key that we no longer have");
+                tracing::debug!("ignoring an authorization for the previous key");
             }
-            FromPortal::AuthorizationCreated(authorization) => self.accept(*authorization, now),
-            FromPortal::AuthorizationCreationFailed(failure) => self.refuse(&failure, now),
+            FromPortal::AuthorizationCreated(authorization) => self.accept_authorization(*authorization, now),
+            FromPortal::AuthorizationCreationFailed(failure) => self.handle_authorization_failure(&failure, now),
             FromPortal::RelaysPresence { disconnected, connected } => {
                 self.update_relays(&disconnected, &connected, now);
             }
@@ -46,20 +46,20 @@ impl Tunnel {
                 self.node.remove_remote_candidates(peer, &candidates, now);
             }
             FromPortal::ClientDeviceAccessAuthorized(_) if self.awaits_snapshot => {
-                tracing::debug!("a connection with a client for a key that we no longer have");
+                tracing::debug!("ignoring a client connection for the previous key");
             }
             FromPortal::ClientDeviceAccessAuthorized(access) => self.accept_client(*access, now),
             FromPortal::ClientDeviceAccessDenied { ipv4, ipv6, reason } => self.deny_device(ipv4, ipv6, reason, now),
-            FromPortal::ClientIceCandidateError { client, reason } => self.lose_candidate(client, reason, now),
+            FromPortal::ClientIceCandidateError { client, reason } => self.handle_candidate_error(client, reason, now),
             FromPortal::DevicePoolDomainResolved { resource, domain, ipv4, ipv6 } => {
                 let device = Device { ipv4, ipv6 };
                 let decided = self.device_names.handle_resolved(resource, &domain.as_str().into(), device);
-                self.decided_all(decided);
+                self.emit_decisions(decided);
             }
             FromPortal::DevicePoolDomainResolutionFailed { resource, domain, reason } => {
                 let why = if reason == FailReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
                 let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
-                self.decided_all(decided);
+                self.emit_decisions(decided);
             }
             FromPortal::ResourceFiltersUpdated { resource, filters } => self.clients.set_filters(resource, &filters),
             FromPortal::RejectAccess { client, resource } => {
@@ -70,34 +70,34 @@ impl Tunnel {
         }
     }
 
-    /// Chooses the resolvers anew, once it is known what the portal wants; told only if that changes anything.
+    /// Chooses the resolvers again, once the portal's configuration is known.
     pub(super) fn choose_resolvers(&mut self) {
         let Some(interface) = &self.interface else { return };
         let resolvers = dns::Resolvers::choose(&interface.upstream_do53, &interface.upstream_doh, &self.host_resolvers);
         if resolvers.as_slice().is_empty() {
-            tracing::warn!("there is no resolver to pass queries on to, so names of resources do not work either");
+            tracing::warn!("no resolver is available, so names of resources do not resolve either");
         }
         self.stub.set_resolvers(resolvers);
-        self.told_interface.mark_stale();
+        self.published_interface.mark_stale();
     }
 
-    /// What waited for a resource waited in vain.
-    pub(super) fn give_up(&mut self, waiting: Waiting) {
-        self.counters.count(Reason::Expired, waiting.packets.dropped() + waiting.packets.len() as u64);
-        for SiteQuery { id, .. } in waiting.queries {
+    /// Drops the packets of a failed request and answers its queries with SERVFAIL.
+    pub(super) fn drop_request(&mut self, request: PendingRequest) {
+        self.counters.add(DropReason::Expired, request.packets.dropped() + request.packets.len() as u64);
+        for SiteQuery { id, .. } in request.queries {
             self.events.push_back(Event::Decided { id, decision: dns::Decision::ServFail });
         }
     }
 
-    /// The portal's answer cannot be used.
-    pub(super) fn deny(&mut self, resource: ResourceId) {
-        if let Some(waiting) = self.access.pending.take(Target::Resource(resource)) {
-            self.give_up(waiting);
+    /// Drops the pending request for a resource.
+    pub(super) fn drop_pending(&mut self, resource: ResourceId) {
+        if let Some(request) = self.access.pending.take(Target::Resource(resource)) {
+            self.drop_request(request);
         }
     }
 
-    /// The whole truth, in its order: ourselves, the resources, the relays.
-    fn start_over(&mut self, init: Init, now: Instant) {
+    /// Applies the portal's complete state: interface, resources, relays, grants.
+    fn apply_snapshot(&mut self, init: Init, now: Instant) {
         self.awaits_snapshot = false;
         self.configure(init.interface);
         for gone in self.resources.missing_from(&init.resources) {
@@ -108,13 +108,12 @@ impl Tunnel {
         }
         self.resources_changed();
         self.update_relays(&[], &init.relays, now);
-        let Self { clients, epoch, .. } = self;
-        clients.resync(&init.authorizations, |unix| epoch.instant(unix));
-        // Answers to what we asked on an earlier connection will not come.
-        for target in self.access.pending.handle_portal(now) {
-            self.ask_portal(target);
+        let Self { clients, wall_clock, .. } = self;
+        clients.resync(&init.authorizations, |unix| wall_clock.instant(unix));
+        for target in self.access.pending.handle_reconnect(now) {
+            self.request_access(target);
         }
-        self.look_up_devices_again();
+        self.repeat_device_lookups();
     }
 
     fn configure(&mut self, interface: Interface) {
@@ -129,12 +128,12 @@ impl Tunnel {
         }
         match &resource {
             Resource::StaticDevicePool(it) => self.update_pool(it),
-            _ if change == Change::Cosmetic => {}
+            _ if change == Change::DisplayOnly => {}
             Resource::Dns(it) => {
                 self.routing.insert_names(it);
-                told_if_invalid(it.id, self.stub.upsert(it));
+                warn_if_invalid(it.id, self.stub.upsert(it));
             }
-            Resource::DynamicDevicePool(it) => told_if_invalid(it.id, self.device_names.insert(it.id, &it.members)),
+            Resource::DynamicDevicePool(it) => warn_if_invalid(it.id, self.device_names.insert(it.id, &it.members)),
             Resource::Cidr(it) => self.routing.insert(it),
             Resource::Internet(_) => {}
         }
@@ -152,50 +151,50 @@ impl Tunnel {
             Resource::StaticDevicePool(it) => self.remove_pool(it.id),
             Resource::DynamicDevicePool(it) => {
                 let decided = self.device_names.remove(it.id);
-                self.decided_all(decided);
+                self.emit_decisions(decided);
             }
             Resource::Internet(_) => {}
         }
         self.withdraw(id, now);
     }
 
-    fn refuse(&mut self, failure: &AuthorizationCreationFailed, now: Instant) {
+    fn handle_authorization_failure(&mut self, failure: &AuthorizationCreationFailed, now: Instant) {
         let id = failure.resource_id;
-        tracing::debug!(resource = %id, reason = ?failure.reason, violated = ?failure.violated_properties, "not permitted");
+        tracing::debug!(resource = %id, reason = ?failure.reason, violated = ?failure.violated_properties, "access is denied");
         let refusal = (failure.reason != FailReason::Offline).then(|| Refusal {
             reason: failure.reason,
-            violated: failure.violated_properties.iter().take(VIOLATED).cloned().collect(),
+            violated: failure.violated_properties.iter().take(MAX_VIOLATED_CONDITIONS).cloned().collect(),
         });
-        if self.resources.refused(id, refusal) {
-            self.told_resources.mark_stale();
+        if self.resources.set_refusal(id, refusal) {
+            self.published_resources.mark_stale();
         }
         match failure.reason {
             FailReason::Offline => self.mark_offline(id, now),
             FailReason::VersionMismatch => {
-                self.answer_waiting_queries(id);
-                self.notify_once(Notice::VersionMismatch(id));
+                self.fail_pending_queries(id);
+                self.notify_once(UserNotice::VersionMismatch(id));
             }
-            // Packets go on waiting: the portal is asked again when the next one comes.
-            FailReason::NotFound | FailReason::Forbidden | FailReason::Other => self.answer_waiting_queries(id),
+            // Packets keep waiting: the next one repeats the request.
+            FailReason::NotFound | FailReason::Forbidden | FailReason::Other => self.fail_pending_queries(id),
         }
     }
 
-    /// No gateway of the resource is there. Whatever else the gateway that had it is used for goes on.
+    /// No gateway of the resource is online. Other resources of the gateway that served it are not affected.
     fn mark_offline(&mut self, id: ResourceId, now: Instant) {
         let Some(resource) = self.resources.resource(id) else { return };
         let sites: Vec<_> = resource.sites().iter().map(|site| site.id).collect();
-        self.deny(id);
-        self.withdraw_grant(id, now);
+        self.drop_pending(id);
+        self.revoke_access(id, now);
         for site in sites {
             if !self.peers.connected().any(|gateway| self.access.site(gateway) == Some(site)) {
-                self.sites.offline(site, now);
+                self.sites.set_offline(site, now);
             }
         }
-        self.told_resources.mark_stale();
-        self.notify_once(Notice::Offline(id));
+        self.published_resources.mark_stale();
+        self.notify_once(UserNotice::Offline(id));
     }
 
-    fn answer_waiting_queries(&mut self, resource: ResourceId) {
+    fn fail_pending_queries(&mut self, resource: ResourceId) {
         for SiteQuery { id, .. } in self.access.pending.take_queries(resource) {
             self.events.push_back(Event::Decided { id, decision: dns::Decision::ServFail });
         }
@@ -206,15 +205,15 @@ impl Tunnel {
         if connected.is_empty() {
             return;
         }
-        self.relay_plea.handle_relay();
-        for target in self.access.pending.handle_relay(now) {
-            self.ask_portal(target);
+        self.relay_requests.handle_relay_available();
+        for target in self.access.pending.handle_relay_available(now) {
+            self.request_access(target);
         }
     }
 }
 
-/// A resource whose pattern is none stays listed.
-fn told_if_invalid(resource: ResourceId, outcome: Result<(), dns::InvalidPattern>) {
+/// Logs an invalid pattern; its resource stays listed.
+fn warn_if_invalid(resource: ResourceId, outcome: Result<(), dns::InvalidPattern>) {
     if let Err(error) = outcome {
         tracing::warn!(%resource, "no name will match this resource: its pattern is invalid");
         tracing::debug!(%resource, %error, "invalid pattern");

@@ -1,5 +1,5 @@
-//! A naive client, the universe that it lives in, and the judge that compares it with the real one.
+//! A naive client, the scenarios it runs in, and the comparison with the real client.
 
 pub(crate) mod client;
-pub(crate) mod judge;
-pub(crate) mod universe;
+pub(crate) mod comparison;
+pub(crate) mod scenario;

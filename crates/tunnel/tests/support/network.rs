@@ -1,4 +1,4 @@
-//! A client, gateways and a relay on a toy network, with a portal that says what tests tell it to.
+//! A client, gateways and a relay on a simulated network, and the portal's side of their messages.
 
 use std::{
     collections::VecDeque,
@@ -13,31 +13,31 @@ use model::{
     message::{AuthorizationCreated, DeviceGrant, IceRole},
 };
 
-use super::{Client, device_access, permission, secs};
+use super::{Client, authorization, device_access, secs};
 use sim::Relay;
 
 const LATENCY: Duration = Duration::from_millis(10);
 
-/// The world around one client.
-pub(crate) struct Lab {
+/// The network of one client.
+pub(crate) struct TestNetwork {
     pub(crate) client: Client,
     pub(crate) gateways: Vec<Gateway>,
-    /// Whether a router marks what it may mark.
+    /// Whether a router sets congestion marks.
     pub(crate) is_congested: bool,
     pub(crate) relay: Relay,
     wire: VecDeque<Datagram>,
 }
 
-/// A gateway, or another client, that keeps what it gets and says what it is told to say.
+/// A gateway or another client, which records all received packets.
 pub(crate) struct Gateway {
     pub(crate) node: Node,
-    /// What it says when it learns of a name; `None` is silence.
+    /// The status that it reports for announced names; `None` if it does not answer.
     pub(crate) domain_status: Option<&'static str>,
-    /// Packets that came, other than messages.
+    /// Received packets other than control messages.
     pub(crate) received: Vec<IpPacket>,
-    /// Messages that came: their types and contents.
+    /// Received control messages: types and contents.
     pub(crate) messages: Vec<(u8, serde_json::Value)>,
-    kept: Vec<IpPacket>,
+    unsent: Vec<IpPacket>,
     number: u8,
     id: PeerId,
 }
@@ -50,27 +50,27 @@ struct Datagram {
     payload: Vec<u8>,
 }
 
-impl Lab {
-    /// One gateway, and a client that was told about the relay and these resources.
+impl TestNetwork {
+    /// One gateway, and a client with a relay and these resources.
     pub(crate) fn new(resources: &[Resource]) -> Self {
-        let mut lab = Self::without_relay(resources);
-        lab.introduce_relay();
-        lab
+        let mut net = Self::without_relay(resources);
+        net.add_relay();
+        net
     }
 
-    /// The same, but the client knows of no relay.
+    /// The same without a relay.
     pub(crate) fn without_relay(resources: &[Resource]) -> Self {
         let client = Client::with(resources);
-        let mut lab = Self {
+        let mut net = Self {
             gateways: Vec::new(),
             is_congested: false,
             relay: Relay::new(1, vec!["203.0.113.1:3478".parse().unwrap()], client.now),
             wire: VecDeque::new(),
             client,
         };
-        lab.add_gateway();
-        lab.run_for(secs(1));
-        lab
+        net.add_gateway();
+        net.run_for(secs(1));
+        net
     }
 
     pub(crate) fn add_gateway(&mut self) {
@@ -81,7 +81,7 @@ impl Lab {
         self.run_for(secs(1));
     }
 
-    /// Another client, which stands in the list of gateways. Says its number.
+    /// Adds another client to the list of gateways. Returns its number.
     pub(crate) fn add_device(&mut self) -> u8 {
         let number = u8::try_from(self.gateways.len() + 1).unwrap();
         let id = PeerId::Client(ClientId::from_u128(number.into()));
@@ -91,9 +91,9 @@ impl Lab {
         number
     }
 
-    /// The portal lets the device with this number and our client talk, and tells both. With a grant the device is the one
-    /// that asked.
-    pub(crate) fn introduce(&mut self, number: u8, grant: Option<DeviceGrant>) {
+    /// Authorizes a connection between the device with this number and the client. With a grant, the device is the
+    /// initiator.
+    pub(crate) fn connect_device(&mut self, number: u8, grant: Option<DeviceGrant>) {
         let now = self.client.now;
         let client_key = self.client.tunnel.public_key();
         let device = &mut self.gateways[usize::from(number) - 1];
@@ -106,10 +106,10 @@ impl Lab {
             role: if access.ice_role == IceRole::Controlled { IceRole::Controlling } else { IceRole::Controlled },
         };
         device.node.upsert(client_id(), params, now).expect("the device has a relay");
-        self.client.hear(FromPortal::ClientDeviceAccessAuthorized(Box::new(access)));
+        self.client.receive_portal(FromPortal::ClientDeviceAccessAuthorized(Box::new(access)));
     }
 
-    /// A gateway starts anew: nothing is left of it but its name.
+    /// Restarts a gateway: it loses all state but its id.
     pub(crate) fn restart_gateway(&mut self, index: usize) {
         let Gateway { number, id, .. } = self.gateways[index];
         self.gateways[index] = Gateway::new(number + 100, id, &self.relay, self.client.now);
@@ -117,66 +117,66 @@ impl Lab {
         self.run_for(secs(1));
     }
 
-    pub(crate) fn introduce_relay(&mut self) {
+    pub(crate) fn add_relay(&mut self) {
         let connected = vec![self.relay.entry(self.client.tunnel.public_key())];
-        self.client.hear(FromPortal::RelaysPresence { disconnected: Vec::new(), connected });
+        self.client.receive_portal(FromPortal::RelaysPresence { disconnected: Vec::new(), connected });
         self.run_for(secs(1));
     }
 
-    /// The portal permits a resource through a gateway, and tells both.
-    pub(crate) fn permit(&mut self, resource: ResourceId, gateway: usize) {
-        self.permit_in(resource, gateway, 1);
+    /// Authorizes a resource through a gateway, on both sides.
+    pub(crate) fn authorize(&mut self, resource: ResourceId, gateway: usize) {
+        self.authorize_in_site(resource, gateway, 1);
     }
 
-    /// The same, if the gateway is in this site.
-    pub(crate) fn permit_in(&mut self, resource: ResourceId, gateway: usize, site: u128) {
+    /// The same for a gateway in this site.
+    pub(crate) fn authorize_in_site(&mut self, resource: ResourceId, gateway: usize, site: u128) {
         let now = self.client.now;
         let client_key = self.client.tunnel.public_key();
         let gateway = &mut self.gateways[gateway];
-        let permission = permission(resource, gateway.number, gateway.node.public_key());
-        let permission = AuthorizationCreated { site_id: SiteId::from_u128(site), ..permission };
+        let authorization = authorization(resource, gateway.number, gateway.node.public_key());
+        let authorization = AuthorizationCreated { site_id: SiteId::from_u128(site), ..authorization };
         let params = Params {
             public_key: client_key,
-            preshared_key: permission.preshared_key.clone(),
-            local_ice: permission.gateway_ice_credentials.clone(),
-            remote_ice: permission.client_ice_credentials.clone(),
+            preshared_key: authorization.preshared_key.clone(),
+            local_ice: authorization.gateway_ice_credentials.clone(),
+            remote_ice: authorization.client_ice_credentials.clone(),
             role: IceRole::Controlled,
         };
         gateway.node.upsert(client_id(), params, now).expect("the gateway has a relay");
-        self.client.hear(FromPortal::AuthorizationCreated(Box::new(permission)));
+        self.client.receive_portal(FromPortal::AuthorizationCreated(Box::new(authorization)));
     }
 
-    /// A packet has made the client ask for `resource`, and the gateway has it and is connected.
+    /// Sends a packet and connects the client with the gateway of `resource`.
     pub(crate) fn connected(mut self, resource: ResourceId, packet: IpPacket) -> Self {
         self.client.send(packet);
-        self.permit(resource, 0);
+        self.authorize(resource, 0);
         self.run_for(secs(3));
         self.client.take_requests();
         self
     }
 
-    /// A gateway sends a packet to the client.
+    /// Sends a packet from a gateway to the client, and runs the network.
     pub(crate) fn send_from(&mut self, gateway: usize, packet: IpPacket) {
         let sealed = self.gateways[gateway].node.seal(client_id(), &packet, self.client.now);
         assert_eq!(sealed, Sealed::Sent);
         self.run_for(secs(1));
     }
 
-    /// A gateway tries to send a packet to the client, if it can, and takes no time for it.
+    /// Sends a packet from a gateway to the client, if possible, without running the network.
     pub(crate) fn seal_from(&mut self, gateway: usize, packet: &IpPacket) {
         let gateway = &mut self.gateways[gateway];
         if gateway.node.seal(client_id(), packet, self.client.now) == Sealed::NotYet {
-            gateway.kept.push(packet.clone());
+            gateway.unsent.push(packet.clone());
         }
         if *packet == control::goodbye() {
             while let Some(transmit) = gateway.node.poll_transmit() {
-                post(&mut self.wire, gateway.address(), transmit, self.client.now);
+                put_on_wire(&mut self.wire, gateway.address(), transmit, self.client.now);
             }
             gateway.node.remove(client_id(), self.client.now);
         }
     }
 
-    /// Everybody goes on with what they do.
+    /// Runs the network for `duration`.
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.client.now + duration;
         loop {
@@ -224,12 +224,12 @@ impl Lab {
         }
     }
 
-    /// Takes away what everybody has to send and to say.
+    /// Collects outgoing datagrams and messages of all sides.
     fn collect(&mut self) {
         let now = self.client.now;
         self.client.drain();
         while let Some(transmit) = self.client.tunnel.poll_transmit() {
-            post(&mut self.wire, address_of_client(), transmit, now);
+            put_on_wire(&mut self.wire, address_of_client(), transmit, now);
         }
         for message in std::mem::take(&mut self.client.to_portal) {
             match message {
@@ -245,11 +245,11 @@ impl Lab {
             }
         }
         for gateway in &mut self.gateways {
-            for candidates in gateway.news(now) {
-                self.client.hear(FromPortal::IceCandidates { peer: gateway.id(), candidates });
+            for candidates in gateway.poll_candidates(now) {
+                self.client.receive_portal(FromPortal::IceCandidates { peer: gateway.id(), candidates });
             }
             while let Some(transmit) = gateway.node.poll_transmit() {
-                post(&mut self.wire, gateway.address(), transmit, now);
+                put_on_wire(&mut self.wire, gateway.address(), transmit, now);
             }
         }
     }
@@ -266,7 +266,7 @@ impl Gateway {
             domain_status: Some("Active"),
             received: Vec::new(),
             messages: Vec::new(),
-            kept: Vec::new(),
+            unsent: Vec::new(),
             number,
             id,
         }
@@ -280,7 +280,7 @@ impl Gateway {
         self.node.public_key()
     }
 
-    /// How often it was told what addresses mean.
+    /// Number of received announcements.
     pub(crate) fn announcements(&self) -> usize {
         self.messages.iter().filter(|(event, _)| *event == control::ASSIGNED_IPS).count()
     }
@@ -289,18 +289,18 @@ impl Gateway {
         self.messages.iter().filter(|(event, _)| *event == control::GOODBYE).count()
     }
 
-    /// What it could not send will not be sent.
-    pub(crate) fn forget_kept(&mut self) {
-        self.kept.clear();
+    /// Discards unsent packets.
+    pub(crate) fn clear_unsent(&mut self) {
+        self.unsent.clear();
     }
 
-    /// Says something about a name that it learned of.
-    pub(crate) fn say_status(&mut self, announcement: &serde_json::Value, status: &str, now: Instant) {
+    /// Sends the status of an announced name.
+    pub(crate) fn send_status(&mut self, announcement: &serde_json::Value, status: &str, now: Instant) {
         let (resource, domain) = (&announcement["resource"], &announcement["domain"]);
         let json = serde_json::json!({ "resource": resource, "domain": domain, "status": status });
         let message = control::build(control::DOMAIN_STATUS, json.to_string().as_bytes()).unwrap();
         if self.node.seal(client_id(), &message, now) == Sealed::NotYet {
-            self.kept.push(message);
+            self.unsent.push(message);
         }
     }
 
@@ -318,7 +318,7 @@ impl Gateway {
         if message.event == control::ASSIGNED_IPS
             && let Some(status) = self.domain_status
         {
-            self.say_status(&content, status, now);
+            self.send_status(&content, status, now);
         }
         self.messages.push((message.event, content));
         if message.event == control::GOODBYE {
@@ -326,14 +326,14 @@ impl Gateway {
         }
     }
 
-    /// The candidates that the client has to hear of.
-    fn news(&mut self, now: Instant) -> Vec<Vec<String>> {
+    /// Candidates for the client.
+    fn poll_candidates(&mut self, now: Instant) -> Vec<Vec<String>> {
         let mut news = Vec::new();
         while let Some(event) = self.node.poll_event() {
             match event {
                 connection::Event::Candidates { candidates, .. } => news.push(candidates),
                 connection::Event::SessionReady(_) => {
-                    for message in std::mem::take(&mut self.kept) {
+                    for message in std::mem::take(&mut self.unsent) {
                         let _ = self.node.seal(client_id(), &message, now);
                     }
                 }
@@ -357,7 +357,7 @@ fn address_of_client() -> SocketAddr {
     "192.0.2.200:52625".parse().unwrap()
 }
 
-fn post(wire: &mut VecDeque<Datagram>, from: SocketAddr, transmit: Transmit, now: Instant) {
+fn put_on_wire(wire: &mut VecDeque<Datagram>, from: SocketAddr, transmit: Transmit, now: Instant) {
     if !transmit.destination.is_ipv4() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The small universe of the naive client: few things of each kind, chosen so that they get in each other's way.
+//! The small scenario of the naive client: few resources of each kind, chosen so that they interact.
 
 use std::net::IpAddr;
 
@@ -6,13 +6,13 @@ use ip_packet::{IpPacket, build};
 use ipnet::IpNet;
 use model::{CidrResource, DnsResource, Filter, IpStack, Pool, Resource};
 
-use super::super::world::{self, CLIENT_V4, CLIENT_V6};
+use super::super::support::{self, CLIENT_V4, CLIENT_V6};
 
 /// Each site has one gateway.
 pub(crate) const GATEWAYS: usize = 2;
 pub(crate) const DEVICES: usize = 2;
 pub(crate) const PEERS: usize = 4;
-/// What stands for "where devices are" when it is asked whether somebody is there.
+/// The pseudo site of all devices.
 pub(crate) const DEVICE_SITE: u128 = 0;
 pub(crate) const OUR_PORT: u16 = 40_000;
 
@@ -21,7 +21,7 @@ pub(crate) const NAMES: [&str; 5] =
 pub(crate) const TYPES: [&str; 6] = ["A", "A", "AAAA", "HTTPS", "TXT", "MX"];
 pub(crate) const PORTS: [u16; 2] = [53, 80];
 const NETWORKS: [&str; 5] = ["10.0.0.0/8", "10.20.0.0/16", "10.20.1.7/32", "2001:db8::/32", "2001:db8:20::/48"];
-/// The most specific last.
+/// Ordered by specificity, the most specific last.
 const PATTERNS: [&str; 4] = ["**.example.org", "**.example.com", "*.example.com", "db.example.com"];
 const STACKS: [Stack; 4] = [Stack::Both, Stack::Both, Stack::V4, Stack::V6];
 pub(crate) const RANGES: [&str; 6] = [
@@ -53,10 +53,10 @@ const DESTINATIONS: [&str; 16] = [
 
 /// A resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Thing {
+pub(crate) struct ModelResource {
     pub(crate) kind: Kind,
     pub(crate) site: u128,
-    pub(crate) filters: Vec<Known>,
+    pub(crate) filters: Vec<ModelFilter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +64,11 @@ pub(crate) enum Kind {
     Names(&'static str, Stack),
     Network(&'static str),
     Internet,
-    /// By their indices.
+    /// The members' indices.
     Pool(Vec<usize>),
 }
 
-/// Which families names have.
+/// The address families of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stack {
     Both,
@@ -76,9 +76,9 @@ pub(crate) enum Stack {
     V6,
 }
 
-/// What a filter may say.
+/// A filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum ModelFilter {
     Tcp(u16),
     Udp(u16),
     Icmp,
@@ -92,15 +92,15 @@ pub(crate) enum Proto {
     Gre,
 }
 
-/// A packet of a program.
+/// A packet that a program sends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packet {
     pub(crate) to: IpAddr,
     pub(crate) proto: Proto,
 }
 
-/// Something that chooses. Scenarios are made of its choices alone.
-pub(crate) trait Choose {
+/// A source of choices that determine a scenario.
+pub(crate) trait Choices {
     /// A number below `count`.
     fn below(&mut self, count: usize) -> usize;
 
@@ -119,48 +119,48 @@ impl Stack {
     }
 }
 
-/// Ids are small, and each may be anything at one time or another, except that devices have ids of their own.
-pub(crate) fn any_thing(chance: &mut impl Choose) -> (u128, Thing) {
-    let filters = match chance.below(5) {
+/// Ids are few and shared by all kinds, except that pools have ids of their own.
+pub(crate) fn any_resource(choices: &mut impl Choices) -> (u128, ModelResource) {
+    let filters = match choices.below(5) {
         0 | 1 => vec![],
-        2 => vec![Known::Icmp],
-        3 => vec![Known::Udp(53), Known::Tcp(443)],
-        _ => vec![Known::Udp(80), Known::Icmp],
+        2 => vec![ModelFilter::Icmp],
+        3 => vec![ModelFilter::Udp(53), ModelFilter::Tcp(443)],
+        _ => vec![ModelFilter::Udp(80), ModelFilter::Icmp],
     };
-    let site = 1 + chance.below(GATEWAYS) as u128;
-    let id = 1 + chance.below(6) as u128;
-    let thing = |kind| Thing { kind, site, filters: filters.clone() };
-    match chance.below(7) {
-        0..3 => (id, thing(Kind::Names(chance.one_of(&PATTERNS), chance.one_of(&STACKS)))),
-        3..5 => (id, thing(Kind::Network(chance.one_of(&NETWORKS)))),
-        5 => (9, Thing { filters: vec![], ..thing(Kind::Internet) }),
+    let site = 1 + choices.below(GATEWAYS) as u128;
+    let id = 1 + choices.below(6) as u128;
+    let resource = |kind| ModelResource { kind, site, filters: filters.clone() };
+    match choices.below(7) {
+        0..3 => (id, resource(Kind::Names(choices.one_of(&PATTERNS), choices.one_of(&STACKS)))),
+        3..5 => (id, resource(Kind::Network(choices.one_of(&NETWORKS)))),
+        5 => (9, ModelResource { filters: vec![], ..resource(Kind::Internet) }),
         _ => {
-            let members = (GATEWAYS..PEERS).filter(|_| chance.below(3) > 0).collect();
-            (7 + chance.below(2) as u128, Thing { site: DEVICE_SITE, ..thing(Kind::Pool(members)) })
+            let members = (GATEWAYS..PEERS).filter(|_| choices.below(3) > 0).collect();
+            (7 + choices.below(2) as u128, ModelResource { site: DEVICE_SITE, ..resource(Kind::Pool(members)) })
         }
     }
 }
 
-pub(crate) fn any_packet(chance: &mut impl Choose) -> Packet {
-    let to = if chance.below(3) == 0 {
-        let place = chance.below(NAMES.len() + 1);
-        chance.one_of(&invented(place))
+pub(crate) fn any_packet(choices: &mut impl Choices) -> Packet {
+    let to = if choices.below(3) == 0 {
+        let place = choices.below(NAMES.len() + 1);
+        choices.one_of(&proxy_addresses(place))
     } else {
-        chance.one_of(&DESTINATIONS).parse().unwrap()
+        choices.one_of(&DESTINATIONS).parse().unwrap()
     };
-    let proto = match chance.below(8) {
-        0..4 => Proto::Udp(chance.one_of(&PORTS)),
+    let proto = match choices.below(8) {
+        0..4 => Proto::Udp(choices.one_of(&PORTS)),
         4..6 => Proto::Tcp(443),
         6 => Proto::Ping,
         _ => Proto::Gre,
     };
-    // Devices and we talk by UDP only.
-    let proto = if device_at(to).is_some() { Proto::Udp(chance.one_of(&PORTS)) } else { proto };
+    // Traffic with devices is UDP only.
+    let proto = if device_at(to).is_some() { Proto::Udp(choices.one_of(&PORTS)) } else { proto };
     Packet { to, proto }
 }
 
-/// The eight addresses of the name that was asked for so many names after the first.
-pub(crate) fn invented(place: usize) -> Vec<IpAddr> {
+/// The eight proxy addresses of the name at this position in query order.
+pub(crate) fn proxy_addresses(place: usize) -> Vec<IpAddr> {
     let v4 = (1..=4).map(|n| IpAddr::from([100, 96, 0, (4 * place + n) as u8]));
     let v6 = (0..4).map(|n| IpAddr::from([0xfd00, 0x2021, 0x1111, 0x8000, 0, 0, 0, (4 * place + n) as u16]));
     v4.chain(v6).collect()
@@ -193,7 +193,7 @@ fn peer_at(ip: IpAddr) -> Option<usize> {
 
 pub(crate) fn addresses_of_peer(index: usize) -> [IpAddr; 2] {
     let number = u8::try_from(index + 1).unwrap();
-    let device = world::device(number);
+    let device = support::device(number);
     [device.ipv4.into(), device.ipv6.into()]
 }
 
@@ -209,16 +209,16 @@ pub(crate) fn gateway_of(site: u128) -> usize {
     usize::try_from(site).unwrap() - 1
 }
 
-pub(crate) fn permits(filters: &[Known], proto: Proto) -> bool {
+pub(crate) fn permits(filters: &[ModelFilter], proto: Proto) -> bool {
     filters.is_empty()
         || filters.iter().any(|filter| match (filter, proto) {
-            (Known::Tcp(open), Proto::Tcp(port)) | (Known::Udp(open), Proto::Udp(port)) => *open == port,
-            (Known::Icmp, Proto::Ping) => true,
+            (ModelFilter::Tcp(open), Proto::Tcp(port)) | (ModelFilter::Udp(open), Proto::Udp(port)) => *open == port,
+            (ModelFilter::Icmp, Proto::Ping) => true,
             _ => false,
         })
 }
 
-/// The patterns of this universe, understood one by one.
+/// Matches the patterns of this scenario, one by one.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern {
         "**.example.org" => name == "example.org" || name.ends_with(".example.org"),
@@ -235,43 +235,43 @@ pub(crate) fn specificity(kind: &Kind) -> usize {
     PATTERNS.iter().position(|known| known == pattern).unwrap_or_default()
 }
 
-pub(crate) fn filters(known: &[Known]) -> model::Filters {
-    let filter = |known: &Known| match known {
-        Known::Tcp(port) => Filter::Tcp(*port..=*port),
-        Known::Udp(port) => Filter::Udp(*port..=*port),
-        Known::Icmp => Filter::Icmp,
+pub(crate) fn filters(known: &[ModelFilter]) -> model::Filters {
+    let filter = |known: &ModelFilter| match known {
+        ModelFilter::Tcp(port) => Filter::Tcp(*port..=*port),
+        ModelFilter::Udp(port) => Filter::Udp(*port..=*port),
+        ModelFilter::Icmp => Filter::Icmp,
     };
     known.iter().map(filter).collect()
 }
 
-/// The resource as the portal tells it.
-pub(crate) fn resource(id: u128, thing: &Thing) -> Resource {
-    let sites = vec![world::site(thing.site)];
-    let filters = filters(&thing.filters);
-    match &thing.kind {
+/// The resource as the portal sends it.
+pub(crate) fn resource(id: u128, resource: &ModelResource) -> Resource {
+    let sites = vec![support::site(resource.site)];
+    let filters = filters(&resource.filters);
+    match &resource.kind {
         Kind::Names(pattern, stack) => {
             let ip_stack = match stack {
                 Stack::Both => IpStack::Dual,
                 Stack::V4 => IpStack::Ipv4Only,
                 Stack::V6 => IpStack::Ipv6Only,
             };
-            Resource::Dns(DnsResource { sites, filters, ip_stack, name: "x".to_owned(), ..world::names(id, pattern) })
+            Resource::Dns(DnsResource { sites, filters, ip_stack, name: "x".to_owned(), ..support::names(id, pattern) })
         }
         Kind::Network(network) => {
-            Resource::Cidr(CidrResource { sites, filters, name: "x".to_owned(), ..world::network(id, network) })
+            Resource::Cidr(CidrResource { sites, filters, name: "x".to_owned(), ..support::network(id, network) })
         }
         Kind::Internet => {
-            let Resource::Internet(it) = world::internet(id) else { unreachable!("it is") };
+            let Resource::Internet(it) = support::internet(id) else { unreachable!("it is") };
             Resource::Internet(model::InternetResource { sites, ..it })
         }
         Kind::Pool(members) => {
             let numbers: Vec<u8> = members.iter().map(|index| u8::try_from(index + 1).unwrap()).collect();
-            Resource::StaticDevicePool(Pool { filters, ..world::pool(id, &numbers) })
+            Resource::StaticDevicePool(Pool { filters, ..support::pool(id, &numbers) })
         }
     }
 }
 
-/// The packet as a program makes it; `number` makes it differ from others.
+/// The packet as a program sends it; `number` makes it unique.
 pub(crate) fn bytes(packet: Packet, number: u16) -> IpPacket {
     let us: IpAddr = if packet.to.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap();
     let at = |ip, port| std::net::SocketAddr::new(ip, port);

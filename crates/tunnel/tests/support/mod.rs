@@ -1,9 +1,9 @@
-//! A client's tunnel, driven by hand: what tests say happens, happens at once or when time is advanced.
+//! A tunnel driven step by step: events happen immediately or when the test advances the time.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-pub(crate) mod lab;
+pub(crate) mod network;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -26,7 +26,7 @@ use tunnel::{Event, InterfaceConfig, QueryId, Tunnel};
 pub(crate) const CLIENT_V4: &str = "100.64.0.7";
 pub(crate) const CLIENT_V6: &str = "fd00:2021:1111::7";
 
-/// The tunnel and everything that came out of it so far.
+/// The tunnel and everything it returned so far.
 pub(crate) struct Client {
     pub(crate) tunnel: Tunnel,
     pub(crate) now: Instant,
@@ -41,12 +41,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client that has not heard of the portal.
+    /// A client without configuration.
     pub(crate) fn new() -> Self {
         Self::with_names(Assignments::default())
     }
 
-    /// The same, after an earlier session.
+    /// A client with the names of an earlier session.
     pub(crate) fn with_names(names: Assignments) -> Self {
         let now = start();
         Self {
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// A client that the portal told about these resources.
+    /// A client with these resources.
     pub(crate) fn with(resources: &[Resource]) -> Self {
         let mut client = Self::new();
         client.init(resources);
@@ -85,30 +85,30 @@ impl Client {
         authorizations: Vec<InboundGrant>,
     ) {
         let init = Init { interface, resources: resources.to_vec(), relays: Vec::new(), authorizations };
-        self.hear(FromPortal::Init(Box::new(init)));
+        self.receive_portal(FromPortal::Init(Box::new(init)));
     }
 
-    /// The portal says something.
-    pub(crate) fn hear(&mut self, message: FromPortal) {
+    /// Handles a message of the portal.
+    pub(crate) fn receive_portal(&mut self, message: FromPortal) {
         self.tunnel.handle_portal(message, self.now);
         self.drain();
     }
 
-    pub(crate) fn hear_failure(&mut self, resource: ResourceId, reason: FailReason) {
-        self.hear(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
+    pub(crate) fn receive_failure(&mut self, resource: ResourceId, reason: FailReason) {
+        self.receive_portal(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
             resource_id: resource,
             reason,
             violated_properties: Vec::new(),
         }));
     }
 
-    /// A program sends a packet.
+    /// Sends a packet of a program.
     pub(crate) fn send(&mut self, packet: IpPacket) {
         self.tunnel.handle_outbound(packet, self.now);
         self.drain();
     }
 
-    /// A program asks for a name. Its query gets the number that is returned.
+    /// Resolves a name. Returns the id of the query.
     pub(crate) fn ask(&mut self, name: &str, qtype: &str) -> QueryId {
         let sentinel = self.interfaces.last().expect("an interface").sentinels[0].0;
         self.ask_at(sentinel, name, qtype)
@@ -123,19 +123,19 @@ impl Client {
         id
     }
 
-    /// What became of a query.
+    /// The decision about a query.
     pub(crate) fn decision(&self, id: QueryId) -> Option<&Decision> {
         self.decided.iter().find(|(decided, _)| *decided == id).map(|(_, decision)| decision)
     }
 
-    /// The addresses that a name has.
+    /// The addresses of a name.
     pub(crate) fn resolve(&mut self, name: &str, qtype: &str) -> Vec<IpAddr> {
         let id = self.ask(name, qtype);
         let Some(Decision::Answer(answer)) = self.decision(id) else { panic!("{:?}", self.decision(id)) };
         answer.records.iter().filter_map(|record| record.data.ip_addr()).collect()
     }
 
-    /// Time passes; what is due happens when it is due.
+    /// Advances the time and handles due timers.
     pub(crate) fn advance(&mut self, by: Duration) {
         let until = self.now + by;
         while let Some(due) = self.tunnel.poll_timeout().filter(|due| due.at <= until) {
@@ -148,7 +148,7 @@ impl Client {
         self.now = until;
     }
 
-    /// The requests for access since the last time this was called.
+    /// Takes the requests for access to resources.
     pub(crate) fn take_requests(&mut self) -> Vec<(ResourceId, Vec<GatewayId>)> {
         let (requests, rest) = std::mem::take(&mut self.to_portal)
             .into_iter()
@@ -165,7 +165,7 @@ impl Client {
             .collect()
     }
 
-    /// The devices that were asked for since the last time this was called, each with its pool.
+    /// Takes the requests for access to devices, each with its pool.
     pub(crate) fn take_device_requests(&mut self) -> Vec<(ResourceId, IpAddr)> {
         let mut requests = Vec::new();
         self.to_portal.retain(|message| match message {
@@ -179,12 +179,12 @@ impl Client {
         requests
     }
 
-    /// The status of a resource as it was last told.
+    /// The last published status of a resource.
     pub(crate) fn status(&self, resource: ResourceId) -> Option<Status> {
         self.lists.last()?.iter().find(|view| view.id == resource).map(|view| view.status)
     }
 
-    /// Why the portal does not let us use a resource, as people see it.
+    /// The last published refusal of a resource.
     pub(crate) fn refusal(&self, resource: ResourceId) -> Option<Refusal> {
         self.lists.last()?.iter().find(|view| view.id == resource)?.refusal.clone()
     }
@@ -287,7 +287,7 @@ pub(crate) fn pool(number: u128, devices: &[u8]) -> Pool<Vec<Device>> {
     }
 }
 
-/// What the portal tells us when we and the device with this number may talk. With a grant we are the target.
+/// The portal's authorization of a connection with this device. With a grant, the device is the initiator.
 pub(crate) fn device_access(number: u8, key: PublicKey, grant: Option<DeviceGrant>) -> DeviceAccess {
     let ice = |side: &str| IceCredentials {
         username: format!("{side}-{number}-user"),
@@ -309,34 +309,34 @@ pub(crate) fn device_access(number: u8, key: PublicKey, grant: Option<DeviceGran
     }
 }
 
-/// A UDP datagram of a program; `number` makes it differ from others.
+/// A UDP datagram of a program; `number` makes it unique.
 pub(crate) fn udp(destination: impl ToString, number: u16) -> IpPacket {
     let destination: SocketAddr = destination.to_string().parse().unwrap();
     let source = SocketAddr::new(if destination.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap(), 40_000);
     build::udp(source, destination, &number.to_be_bytes()).unwrap()
 }
 
-/// A datagram to the client's program from somewhere.
+/// A datagram to the client's program.
 pub(crate) fn answer(from: impl ToString) -> IpPacket {
     let from: SocketAddr = from.to_string().parse().unwrap();
     let us = if from.is_ipv4() { CLIENT_V4 } else { CLIENT_V6 }.parse().unwrap();
     build::udp(from, SocketAddr::new(us, 40_000), b"answer").unwrap()
 }
 
-/// What a gateway says to a packet that it was not told to permit.
-pub(crate) fn refusal(packet: &IpPacket) -> IpPacket {
+/// The ICMP error of a gateway for an unauthorized packet.
+pub(crate) fn prohibited_error(packet: &IpPacket) -> IpPacket {
     icmp::prohibited(packet).unwrap()
 }
 
-/// The same IPv4 packet from a sender that understands congestion notification.
-pub(crate) fn capable_of_ecn(packet: &IpPacket) -> IpPacket {
+/// The same IPv4 packet from an ECN-capable sender.
+pub(crate) fn ecn_capable(packet: &IpPacket) -> IpPacket {
     let mut bytes = packet.as_bytes().to_vec();
     bytes[1] |= Ecn::Ect0.bits();
     IpPacket::parse(&bytes).unwrap()
 }
 
-/// The permission to use `resource` through the gateway with this number, whose addresses end with it.
-pub(crate) fn permission(resource: ResourceId, gateway: u8, gateway_key: PublicKey) -> AuthorizationCreated {
+/// The authorization to use `resource` through the gateway with this number, which ends its addresses.
+pub(crate) fn authorization(resource: ResourceId, gateway: u8, gateway_key: PublicKey) -> AuthorizationCreated {
     let ice = |side: &str| IceCredentials {
         username: format!("{side}-{gateway}-user"),
         password: format!("{side}-{gateway}-password-that-is-long-enough").into(),

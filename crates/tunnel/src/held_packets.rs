@@ -1,13 +1,13 @@
-//! Packets that wait for something.
+//! Packets that are held until they can be sent.
 
 use std::collections::VecDeque;
 
 use ip_packet::IpPacket;
 
-/// A bounded queue of packets, the oldest making room for the newest.
+/// A bounded queue of packets; the oldest is dropped first.
 ///
-/// Applications repeat themselves while they wait. An exact repetition is kept once, and a TCP SYN takes the place of
-/// the earlier try of the same connection, so that a slow start ends with one SYN with fresh timestamps instead of a
+/// Applications retransmit while they wait. An identical packet is held once, and a retransmitted TCP SYN replaces the
+/// earlier one of the same connection attempt, so that a slow start sends one SYN with fresh timestamps instead of a
 /// burst of stale ones.
 #[derive(Debug)]
 pub(crate) struct HeldPackets {
@@ -17,12 +17,12 @@ pub(crate) struct HeldPackets {
 }
 
 impl HeldPackets {
-    /// Room for `capacity` packets.
+    /// An empty queue for at most `capacity` packets.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { packets: VecDeque::new(), capacity, dropped: 0 }
     }
 
-    /// Keeps `packet`, unless that would be a repetition.
+    /// Holds `packet`, unless an identical one is held already.
     pub(crate) fn push(&mut self, packet: IpPacket) {
         if self.packets.contains(&packet) {
             return;
@@ -38,12 +38,12 @@ impl HeldPackets {
         self.packets.push_back(packet);
     }
 
-    /// How many packets had to make room.
+    /// Number of packets that were dropped because the queue was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// How many packets wait.
+    /// Number of held packets.
     pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
@@ -58,7 +58,7 @@ impl IntoIterator for HeldPackets {
     }
 }
 
-/// Whether both are the first packet of the same try to connect: equal addresses, ports and sequence number.
+/// Whether both are the SYN of the same connection attempt: equal addresses, ports and sequence number.
 fn is_same_syn(a: &IpPacket, b: &IpPacket) -> bool {
     let identity =
         |packet: &IpPacket| Some((packet.is_tcp_syn()?, packet.source(), packet.destination(), packet.transport()));
@@ -84,13 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_repetition_is_kept_once() {
+    fn duplicate_packet_is_held_once() {
         let (a, b) = (segment(1, 1, tcp_flag::ACK, b"a"), segment(1, 2, tcp_flag::ACK, b"b"));
         assert_eq!(held(&[a.clone(), b.clone(), a.clone()]), [a, b]);
     }
 
     #[test]
-    fn a_repeated_syn_takes_the_place_of_the_first() {
+    fn retransmitted_syn_replaces_the_first() {
         let early = segment(1, 7, tcp_flag::SYN, b"");
         let other = segment(2, 7, tcp_flag::SYN, b"");
         let late = segment(1, 7, tcp_flag::SYN, b"newer options");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn another_try_and_a_syn_ack_are_something_else() {
+    fn new_connection_attempt_and_syn_ack_are_held_separately() {
         let packets = [
             segment(1, 7, tcp_flag::SYN, b""),
             segment(1, 8, tcp_flag::SYN, b""),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room() {
+    fn full_queue_drops_the_oldest() {
         let packets: Vec<IpPacket> = (0..6).map(|i| segment(1, i, tcp_flag::ACK, b"")).collect();
         assert_eq!(held(&packets), packets[2..]);
     }
