@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use connection::Route;
+use connection::PathKind;
 use dbus_api::{Error, Gateway, State, Status};
 use futures_util::future;
 use tunnel::PathView;
@@ -109,9 +109,9 @@ pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
     let path = view.path.as_ref();
     Gateway {
         id: view.gateway.to_string(),
-        path: match path.map(|path| &path.route) {
-            Some(Route::Direct) => "direct",
-            Some(Route::PeerRelay | Route::Relay(_)) => "relayed",
+        path: match path.map(|path| &path.kind) {
+            Some(PathKind::Direct) => "direct",
+            Some(PathKind::PeerRelay | PathKind::Relay(_)) => "relayed",
             None => "connecting",
         }
         .to_owned(),

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use connection::{Node, Route, Sealed};
+use connection::{Node, PathKind, Sealed};
 use divan::{Bencher, black_box, counter::BytesCount};
 use ip_packet::{Ecn, IpPacket};
 use sim::{CLIENT, GATEWAY, Side, World, udp_packet};
@@ -116,7 +116,7 @@ impl Pair {
 
     fn relayed() -> Self {
         let world = World::new(1).relay_only().with_relays().connected();
-        let is_relayed = |side: &Side| matches!(world.path(*side).unwrap().route, Route::Relay(_));
+        let is_relayed = |side: &Side| matches!(world.path(*side).unwrap().kind, PathKind::Relay(_));
         let side = [CLIENT, GATEWAY].into_iter().find(is_relayed).unwrap();
         let mut pair = Self { world, side, channel: None };
         pair.seal(side, &packet());
@@ -138,7 +138,7 @@ impl Pair {
     /// A batch of the other node as it arrives.
     fn datagrams(&mut self, packet: &IpPacket) -> Vec<Vec<u8>> {
         let (other, channel) = (1 - self.side, self.channel);
-        let is_wrapped = matches!(self.world.path(other).unwrap().route, Route::Relay(_));
+        let is_wrapped = matches!(self.world.path(other).unwrap().kind, PathKind::Relay(_));
         for _ in 0..BATCH {
             self.seal(other, packet);
         }

@@ -1,4 +1,4 @@
-//! Datagrams that wait to be taken away, with equal ones in a row put together so that one call can send them.
+//! Datagrams ready to be sent.
 
 use std::{
     collections::VecDeque,
@@ -7,22 +7,22 @@ use std::{
 
 use ip_packet::Ecn;
 
-use crate::Transmit;
+use crate::transmit::Transmit;
 
 /// Datagrams that one batch may have; the kernel's limit.
-const BATCH_DATAGRAMS: usize = 64;
+const MAX_SEGMENTS: usize = 64;
 /// Bytes that one batch may have. An IP packet holds 65,535 with its headers.
-const BATCH_BYTES: usize = 65_000;
+const MAX_BATCH_BYTES: usize = 65_000;
 /// Room for one more datagram of the largest size that we send.
-const ROOM: usize = 1_500;
+const DATAGRAM_CAPACITY: usize = 1_500;
 
-/// What leaves next.
+/// The queue of datagrams, in sending order.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(VecDeque<Transmit>);
 
-/// Where a datagram goes, and how.
+/// Addresses and congestion mark of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Envelope {
+pub(crate) struct DatagramHeader {
     pub(crate) source: Option<IpAddr>,
     pub(crate) destination: SocketAddr,
     pub(crate) ecn: Ecn,
@@ -42,14 +42,14 @@ impl Outbox {
     }
 
     /// Adds the datagram that `write` appends to a buffer. Nothing is added if it says that there is none.
-    pub(crate) fn write(&mut self, envelope: Envelope, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
-        let open = self.0.back_mut().filter(|last| last.is_open_for(envelope));
+    pub(crate) fn write(&mut self, header: DatagramHeader, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let open = self.0.back_mut().filter(|last| last.is_open_for(header));
         let Some(last) = open else {
-            let mut payload = Vec::with_capacity(ROOM);
+            let mut payload = Vec::with_capacity(DATAGRAM_CAPACITY);
             if !write(&mut payload) {
                 return false;
             }
-            self.0.push_back(envelope.with(payload));
+            self.0.push_back(header.with(payload));
             return true;
         };
         let before = last.payload.len();
@@ -59,13 +59,13 @@ impl Outbox {
         }
         if last.payload.len() - before > last.segment {
             let longer = last.payload.split_off(before);
-            self.0.push_back(envelope.with(longer));
+            self.0.push_back(header.with(longer));
         }
         true
     }
 }
 
-impl Envelope {
+impl DatagramHeader {
     fn with(self, payload: Vec<u8>) -> Transmit {
         let Self { source, destination, ecn } = self;
         Transmit { source, destination, ecn, segment: payload.len(), payload }
@@ -74,13 +74,13 @@ impl Envelope {
 
 impl Transmit {
     /// Whether another datagram can go behind: a shorter one ends a batch.
-    fn is_open_for(&self, envelope: Envelope) -> bool {
-        let Envelope { source, destination, ecn } = envelope;
+    fn is_open_for(&self, header: DatagramHeader) -> bool {
+        let DatagramHeader { source, destination, ecn } = header;
         self.segment > 0
             && (self.source, self.destination, self.ecn) == (source, destination, ecn)
             && self.payload.len().is_multiple_of(self.segment)
-            && self.payload.len() / self.segment < BATCH_DATAGRAMS
-            && self.payload.len() + self.segment <= BATCH_BYTES
+            && self.payload.len() / self.segment < MAX_SEGMENTS
+            && self.payload.len() + self.segment <= MAX_BATCH_BYTES
     }
 }
 
@@ -88,8 +88,8 @@ impl Transmit {
 mod tests {
     use super::*;
 
-    fn to(port: u16) -> Envelope {
-        Envelope { source: None, destination: SocketAddr::from(([192, 0, 2, 1], port)), ecn: Ecn::NotEct }
+    fn to(port: u16) -> DatagramHeader {
+        DatagramHeader { source: None, destination: SocketAddr::from(([192, 0, 2, 1], port)), ecn: Ecn::NotEct }
     }
 
     fn batches(datagrams: &[(u16, usize)]) -> Vec<(u16, usize, usize)> {
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn what_is_not_written_leaves_no_trace() {
         let mut outbox = Outbox::default();
-        let refuse = |buffer: &mut Vec<u8>| {
+        let reject = |buffer: &mut Vec<u8>| {
             buffer.push(1);
             false
         };
-        assert!(!outbox.write(to(1), refuse));
+        assert!(!outbox.write(to(1), reject));
         assert!(outbox.pop().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What lives on a host of the network.
+//! The hosts of the simulated network.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -6,49 +6,49 @@ use connection::{Event, Node, Sealed, Transmit};
 use ip_packet::{Ecn, IpPacket};
 use model::{Deadline, PeerId};
 
-/// Something without I/O that has UDP sockets: it takes datagrams and deadlines, and gives datagrams and news.
+/// A state machine without I/O that runs on a host.
 pub trait Machine {
-    /// What it has to say to its owner.
+    /// What it reports to its owner.
     type Event;
 
-    /// The addresses of its sockets, at most one per family in use at a time.
+    /// The addresses of its sockets. At most one per family is in use.
     fn addresses(&self) -> &[SocketAddr];
-    /// A datagram has arrived at `local`.
+    /// Handles a datagram that arrived at `local`.
     fn handle_datagram(&mut self, local: SocketAddr, from: SocketAddr, ecn: Ecn, payload: &mut [u8], now: Instant);
-    /// The announced deadline has come.
+    /// Performs everything that is due.
     fn handle_timeout(&mut self, now: Instant);
-    /// When it wants to be woken.
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called.
     fn poll_timeout(&self) -> Option<Deadline>;
-    /// What it wants to send.
+    /// The next datagram to send.
     fn poll_transmit(&mut self) -> Option<Transmit>;
-    /// What it has to say.
+    /// The next event.
     fn poll_event(&mut self) -> Option<Self::Event>;
-    /// What must never be the case, if it is.
+    /// The first broken invariant.
     fn broken_invariant(&self) -> Option<String>;
 }
 
-/// A bare node with one peer, and everything that happened to it.
+/// A host with a bare node and one peer.
 #[derive(Debug)]
 pub struct Host {
     /// The machine under test.
     pub node: Node,
-    /// Its sockets.
+    /// The addresses of its sockets.
     pub addresses: Vec<SocketAddr>,
-    /// The other one.
+    /// The other host.
     pub peer: PeerId,
-    /// All that the node said, oldest first.
+    /// All events of the node, oldest first.
     pub events: Vec<Event>,
-    /// All that came out of the tunnel, oldest first.
+    /// All received packets, oldest first.
     pub received: Vec<IpPacket>,
-    /// Packets that could not be sent yet. Full: the oldest is dropped, as a client does it.
+    /// Packets that wait for a session. Full: the oldest is dropped, as a client does.
     pub kept: VecDeque<IpPacket>,
 }
 
-/// Packets that wait for a session.
-const KEPT: usize = 128;
+/// Maximum number of packets that wait for a session.
+const MAX_KEPT: usize = 128;
 
 impl Host {
-    /// A host that talks to `peer`.
+    /// A host whose peer is `peer`.
     #[must_use]
     pub fn new(node: Node, addresses: Vec<SocketAddr>, peer: PeerId) -> Self {
         Self { node, addresses, peer, events: Vec::new(), received: Vec::new(), kept: VecDeque::new() }
@@ -59,7 +59,7 @@ impl Host {
         let sealed = self.node.seal(self.peer, &packet, now);
         if sealed == Sealed::NotYet {
             self.kept.push_back(packet);
-            if self.kept.len() > KEPT {
+            if self.kept.len() > MAX_KEPT {
                 self.kept.pop_front();
             }
         }
@@ -76,7 +76,7 @@ impl Machine for Host {
 
     fn handle_datagram(&mut self, local: SocketAddr, from: SocketAddr, ecn: Ecn, payload: &mut [u8], now: Instant) {
         if let Some((peer, packet)) = self.node.open(local, from, ecn, payload, now) {
-            assert_eq!(peer, self.peer, "a packet of somebody else");
+            assert_eq!(peer, self.peer, "a packet of another peer");
             self.received.push(packet);
         }
     }

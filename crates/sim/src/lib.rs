@@ -1,15 +1,15 @@
-//! A believable internet without sockets, for tests only.
+//! Owns a simulated internet for tests: hosts, links, NATs, relays and a portal, in virtual time and from a seed.
 //!
-//! Time is virtual, luck comes from seeds: a minute of protocol takes a millisecond, and "seed 7 fails" is a complete bug
-//! report. Nothing here shares code with what it judges; the relay has its own idea of STUN.
+//! It must not share code with what it tests: its relay has a STUN implementation of its own.
+//! A [`World`] combines two hosts with a [`Net`], which owns the clock and delivers datagrams, and a [`Portal`], which
+//! delivers candidates; each host runs a [`Machine`], here a bare `connection::Node`.
 //!
-//! * `net` – hosts, what lies between them, and the only clock; `link` and `nat` are its parts
-//! * `relay` – a STUN/TURN server with the habits of the official ones, and on demand with those of coturn
-//! * `portal` – carries candidates from one host to the other, unless it is out
-//! * `world` – two nodes, relays and a portal: where most stories begin
-//! * `op` – everything that can happen to a world, at random; `packets` – something to send
-//!
-//! What lives on a host is a [`Machine`]: here a bare `connection::Node`, elsewhere perhaps a whole tunnel.
+//! * `net` – delivery of datagrams; `link` and `nat` – its parts
+//! * `relay` – a STUN/TURN server that behaves like the official relays, or like coturn
+//! * `portal` – transport of candidates between the hosts
+//! * `world` – two nodes, relays and a portal; most tests start with it
+//! * `op` – random events; `recovery` – what has to hold after them
+//! * `packets`, `units` – shorthands
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
@@ -21,7 +21,9 @@ mod net;
 mod op;
 mod packets;
 mod portal;
+mod recovery;
 mod relay;
+mod units;
 mod world;
 
 pub use host::{Host, Machine};
@@ -32,4 +34,5 @@ pub use op::Op;
 pub use packets::{packet, udp_packet};
 pub use portal::Portal;
 pub use relay::{Asked, Datagram, Habits, Relay};
-pub use world::{CLIENT, GATEWAY, Side, World, address, client, credentials_of, epoch, gateway, ms, secs};
+pub use units::{address, epoch, ms, secs};
+pub use world::{CLIENT, GATEWAY, Side, World, client, credentials_of, gateway};

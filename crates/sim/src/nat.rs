@@ -1,4 +1,4 @@
-//! Routers that share one IPv4 address among the hosts behind them, with the behaviours of RFC 3489 and RFC 4787.
+//! NATs with the behaviours of RFC 3489 and RFC 4787.
 
 use std::{
     collections::BTreeMap,
@@ -6,34 +6,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What decides about the public port of a mapping, and about who may use it from outside.
+/// The mapping and filtering behaviour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// One port per socket inside; everybody may use it.
+    /// One port per inside socket; all outside senders are admitted.
     FullCone,
-    /// One port per socket inside; only addresses that were written to may use it.
+    /// One port per inside socket; only addresses that it sent to are admitted.
     AddressRestricted,
-    /// One port per socket inside; only sockets that were written to may use it.
+    /// One port per inside socket; only address and port pairs that it sent to are admitted.
     PortRestricted,
-    /// One port per socket inside and socket outside; only the latter may use it.
+    /// One port per pair of inside and outside socket; only that outside socket is admitted.
     Symmetric,
 }
 
-/// One such router.
+/// A NAT.
 #[derive(Debug)]
 pub struct Nat {
-    /// How it behaves.
+    /// Its behaviour.
     pub kind: Kind,
-    /// Its address on the internet.
+    /// Its public address.
     pub public: Ipv4Addr,
-    /// How long it remembers a mapping that is not used from inside.
-    pub patience: Duration,
-    /// Whether hosts inside can reach each other by their public addresses.
+    /// Lifetime of a mapping without outgoing datagrams.
+    pub mapping_lifetime: Duration,
+    /// Whether inside hosts can reach each other by their public addresses.
     pub hairpin: bool,
-    /// A port that an administrator has forwarded to a host inside, whatever the kind.
+    /// A port that is forwarded to an inside host, independent of the kind.
     pub forwarded: Option<(u16, SocketAddr)>,
-    /// Who wrote to the forwarded port, and when last: answers leave through it as well.
-    came_in: BTreeMap<SocketAddr, Instant>,
+    /// The senders to the forwarded port with the time of their last datagram: replies leave through that port.
+    inbound_senders: BTreeMap<SocketAddr, Instant>,
     mappings: BTreeMap<(SocketAddr, Option<SocketAddr>), Mapping>,
     next_port: u16,
 }
@@ -42,74 +42,74 @@ pub struct Nat {
 struct Mapping {
     port: u16,
     used: Instant,
-    written_to: BTreeMap<SocketAddr, Instant>,
+    sent_to: BTreeMap<SocketAddr, Instant>,
 }
 
-/// Ports that it hands out.
+/// Ports that it assigns.
 const PORTS: std::ops::RangeInclusive<u16> = 20_000..=40_000;
 
 impl Nat {
-    /// A router that remembers mappings for 30 s, as the worst ones do.
+    /// A NAT whose mappings live for 30 s, the shortest lifetime in practice.
     #[must_use]
     pub fn new(kind: Kind, public: Ipv4Addr) -> Self {
-        let patience = Duration::from_secs(30);
+        let mapping_lifetime = Duration::from_secs(30);
         let (mappings, next_port) = (BTreeMap::new(), *PORTS.start());
-        let came_in = BTreeMap::new();
-        Self { kind, public, patience, hairpin: false, forwarded: None, came_in, mappings, next_port }
+        let inbound_senders = BTreeMap::new();
+        Self { kind, public, mapping_lifetime, hairpin: false, forwarded: None, inbound_senders, mappings, next_port }
     }
 
-    /// It has lost its memory.
+    /// Loses all mappings.
     pub fn reboot(&mut self) {
         self.mappings.clear();
-        // Routers do not begin at the same port again.
+        // The next mappings use other ports.
         self.next_port += 101;
     }
 
-    /// The public source of a datagram that goes out.
+    /// The public source address of an outgoing datagram.
     pub(crate) fn translate(&mut self, from: SocketAddr, to: SocketAddr, now: Instant) -> SocketAddr {
         if let Some((port, inside)) = self.forwarded
             && inside == from
-            && (self.kind != Kind::Symmetric || self.came_in.contains_key(&to))
+            && (self.kind != Kind::Symmetric || self.inbound_senders.contains_key(&to))
         {
             return SocketAddr::from((self.public, port));
         }
-        self.forget_old(now);
+        self.remove_expired(now);
         let key = (from, (self.kind == Kind::Symmetric).then_some(to));
         if !self.mappings.contains_key(&key) {
             let port = self.free_port();
-            self.mappings.insert(key, Mapping { port, used: now, written_to: BTreeMap::new() });
+            self.mappings.insert(key, Mapping { port, used: now, sent_to: BTreeMap::new() });
         }
         let mapping = self.mappings.get_mut(&key).expect("just inserted");
         mapping.used = now;
-        mapping.written_to.insert(to, now);
+        mapping.sent_to.insert(to, now);
         SocketAddr::from((self.public, mapping.port))
     }
 
-    /// Whom inside a datagram from outside is for, if it may come in.
+    /// The inside destination of an incoming datagram; `None` if it is not admitted.
     pub(crate) fn admit(&mut self, from: SocketAddr, port: u16, now: Instant) -> Option<SocketAddr> {
         if let Some((forwarded, inside)) = self.forwarded
             && forwarded == port
         {
-            self.came_in.insert(from, now);
+            self.inbound_senders.insert(from, now);
             return Some(inside);
         }
-        self.forget_old(now);
+        self.remove_expired(now);
         let kind = self.kind;
         let admits = |mapping: &Mapping| match kind {
             Kind::FullCone => true,
-            Kind::AddressRestricted => mapping.written_to.keys().any(|it| it.ip() == from.ip()),
-            Kind::PortRestricted | Kind::Symmetric => mapping.written_to.contains_key(&from),
+            Kind::AddressRestricted => mapping.sent_to.keys().any(|it| it.ip() == from.ip()),
+            Kind::PortRestricted | Kind::Symmetric => mapping.sent_to.contains_key(&from),
         };
         self.mappings.iter().find(|(_, it)| it.port == port && admits(it)).map(|((inside, _), _)| *inside)
     }
 
-    fn forget_old(&mut self, now: Instant) {
-        let patience = self.patience;
-        let is_fresh = |since: Instant| now.duration_since(since) < patience;
-        self.came_in.retain(|_, since| is_fresh(*since));
+    fn remove_expired(&mut self, now: Instant) {
+        let mapping_lifetime = self.mapping_lifetime;
+        let is_fresh = |since: Instant| now.duration_since(since) < mapping_lifetime;
+        self.inbound_senders.retain(|_, since| is_fresh(*since));
         self.mappings.retain(|_, mapping| is_fresh(mapping.used));
         for mapping in self.mappings.values_mut() {
-            mapping.written_to.retain(|_, since| is_fresh(*since));
+            mapping.sent_to.retain(|_, since| is_fresh(*since));
         }
     }
 
@@ -127,12 +127,12 @@ impl Nat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{address, epoch, secs};
+    use crate::units::{address, epoch, secs};
 
     const PUBLIC: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
     #[test]
-    fn each_kind_admits_whom_it_should() {
+    fn each_nat_kind_admits_the_specified_senders() {
         let (inside, friend) = (address("192.168.1.2:1"), address("192.0.2.1:1"));
         let same_address = address("192.0.2.1:2");
         let stranger = address("192.0.2.2:1");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_symmetric_one_has_a_port_per_destination() {
+    fn only_a_symmetric_nat_has_a_port_per_destination() {
         let (inside, now) = (address("192.168.1.2:1"), epoch());
         for (kind, is_same) in [(Kind::PortRestricted, true), (Kind::Symmetric, false)] {
             let mut nat = Nat::new(kind, PUBLIC);
@@ -160,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_mapping_is_forgotten() {
+    fn unused_mapping_is_forgotten() {
         let (inside, friend, start) = (address("192.168.1.2:1"), address("192.0.2.1:1"), epoch());
         let mut nat = Nat::new(Kind::FullCone, PUBLIC);
         let port = nat.translate(inside, friend, start).port();
         assert_eq!(nat.admit(friend, port, start + secs(29)), Some(inside));
-        assert_eq!(nat.admit(friend, port, start + secs(30)), None, "receiving does not keep it");
+        assert_eq!(nat.admit(friend, port, start + secs(30)), None, "received datagrams do not refresh it");
         assert_ne!(nat.translate(inside, friend, start + secs(31)).port(), port);
     }
 }

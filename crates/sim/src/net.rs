@@ -1,4 +1,4 @@
-//! The internet: cables, routers, relays, and datagrams under way.
+//! The network between the hosts: links, NATs, relays, and datagrams in flight.
 
 use std::{
     collections::BTreeMap,
@@ -9,73 +9,73 @@ use std::{
 use ip_packet::Ecn;
 use rand::rngs::StdRng;
 
-use crate::{Link, Machine, Nat, Relay};
+use crate::{host::Machine, link::Link, nat::Nat, relay::Relay};
 
-/// Datagrams at one moment beyond which a machine is said to spin.
-const TOO_MANY_AT_ONCE: u32 = 100_000;
+/// Events at one instant after which a busy loop is assumed.
+const MAX_EVENTS_PER_INSTANT: u32 = 100_000;
 
-/// By which STUN is known.
+/// The fixed value in the header of STUN messages.
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// How long a datagram takes from one relay to another.
-const BETWEEN_RELAYS: Duration = Duration::from_millis(2);
+/// Latency between relays.
+const RELAY_LATENCY: Duration = Duration::from_millis(2);
 
-/// All that lies between the machines, and the only clock.
+/// The network, and the only clock.
 #[derive(Debug)]
 pub struct Net {
-    /// What time it is.
+    /// The present time.
     pub now: Instant,
-    /// How each machine is connected, in their order.
+    /// The attachment of each machine, in their order.
     pub sites: Vec<Site>,
-    /// Routers that hide their hosts.
+    /// The NATs.
     pub nats: Vec<Nat>,
-    /// Relays, each at the core of the net.
+    /// The relays, which have no link of their own.
     pub relays: Vec<Relay>,
-    /// Whether datagrams between two machines arrive, other than through a relay.
+    /// Whether datagrams arrive that are not relayed.
     pub direct: bool,
-    /// From which machine, other than through a relay, nothing arrives.
+    /// A machine whose datagrams arrive only through relays.
     pub mute: Option<usize>,
-    /// Whether nothing but connectivity checks arrives, other than through a relay.
+    /// Whether only connectivity checks arrive without a relay.
     pub checks_only: bool,
-    /// What somebody on the way does not let through, on all ways. Content is what was sent from one end to the other.
+    /// A filter for all paths; it receives the datagram without a relay's header and returns whether to drop it.
     pub forbidden: Option<fn(&[u8]) -> bool>,
-    /// Whether nothing at all arrives.
+    /// Whether all datagrams are dropped.
     pub dark: bool,
-    /// Datagrams that each machine sent.
+    /// Number of datagrams that each machine sent.
     pub departed: Vec<u64>,
-    /// Datagrams that arrived somewhere.
+    /// Number of datagrams that arrived.
     pub delivered: u64,
-    /// Datagrams that did not.
+    /// Numbers of datagrams that were lost.
     pub losses: Losses,
-    under_way: BTreeMap<(Instant, u64), Flight>,
+    in_flight: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     rng: StdRng,
 }
 
-/// How a machine is connected.
+/// The attachment of a machine.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Site {
-    /// Its cable.
+    /// Its link.
     pub link: Link,
-    /// Which of the routers hides its IPv4 address.
+    /// The index of the NAT in front of its IPv4 address.
     pub nat: Option<usize>,
 }
 
-/// Why datagrams did not arrive.
+/// Numbers of lost datagrams by reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {
-    /// A cable lost them, or they were too long for it.
+    /// Lost on a link, or longer than its MTU.
     pub link: u64,
-    /// Nobody is there.
+    /// No machine has the destination address.
     pub nowhere: u64,
-    /// The router in front of the receiver did not let them in.
+    /// Not admitted by the NAT of the recipient.
     pub refused: u64,
-    /// The direct way is closed.
+    /// Dropped by one of the filters.
     pub blocked: u64,
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     from: SocketAddr,
     to: SocketAddr,
     ecn: Ecn,
@@ -83,7 +83,7 @@ struct Flight {
     origin: Origin,
 }
 
-/// Where a datagram began.
+/// The sender of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Origin {
     Site(usize),
@@ -91,7 +91,7 @@ enum Origin {
 }
 
 impl Net {
-    /// Cables of 5 ms for `sites` machines, and nothing else.
+    /// Links of 5 ms for `sites` machines, without NATs and relays.
     pub(crate) fn new(now: Instant, sites: usize, rng: StdRng) -> Self {
         let site = Site { link: Link::good(Duration::from_millis(5)), nat: None };
         Self {
@@ -107,16 +107,15 @@ impl Net {
             departed: vec![0; sites],
             delivered: 0,
             losses: Losses::default(),
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             sent: 0,
             rng,
         }
     }
 
-    /// Runs until a machine has something to say, or until `end`. Call it again after an event: machines may have been
-    /// given something to do.
+    /// Runs until a machine reports an event, or until `end`. Call it again after an event.
     pub fn advance<M: Machine>(&mut self, machines: &mut [M], end: Instant) -> Option<(usize, M::Event)> {
-        let mut at_once = 0;
+        let mut events_now = 0;
         loop {
             for (site, machine) in machines.iter_mut().enumerate() {
                 self.collect(site, machine);
@@ -124,47 +123,47 @@ impl Net {
                     return Some((site, event));
                 }
             }
-            let arrival = self.under_way.first_key_value().map(|((at, _), _)| *at);
+            let arrival = self.in_flight.first_key_value().map(|((at, _), _)| *at);
             let due = machines.iter().filter_map(Machine::poll_timeout).map(|due| due.at).min();
             let Some(next) = [arrival, due].into_iter().flatten().min().filter(|next| *next <= end) else {
                 self.now = self.now.max(end);
                 return None;
             };
-            at_once = if next > self.now { 0 } else { at_once + 1 };
+            events_now = if next > self.now { 0 } else { events_now + 1 };
             assert!(
-                at_once < TOO_MANY_AT_ONCE,
-                "something spins: {:?}",
+                events_now < MAX_EVENTS_PER_INSTANT,
+                "a busy loop: {:?}",
                 machines.iter().map(Machine::poll_timeout).max()
             );
             self.now = self.now.max(next);
             if arrival.is_some_and(|arrival| arrival <= self.now) {
                 self.deliver(machines);
             } else {
-                wake(machines, self.now);
+                call_due(machines, self.now);
             }
         }
     }
 
-    /// Takes away what a machine has to send.
+    /// Collects the datagrams of a machine.
     fn collect<M: Machine>(&mut self, site: usize, machine: &mut M) {
         while let Some(transmit) = machine.poll_transmit() {
             let to = transmit.destination;
             let fits = |own: &&SocketAddr| {
                 own.is_ipv4() == to.is_ipv4() && transmit.source.is_none_or(|wanted| wanted == own.ip())
             };
-            // Like the kernel: who has no address of the family, or not the wanted one, cannot send.
+            // As in the kernel, sending requires an address of the family, and the requested one.
             let Some(from) = machine.addresses().iter().find(fits).copied() else {
                 self.losses.nowhere += 1;
                 continue;
             };
             for segment in transmit.payload.chunks(transmit.segment) {
-                self.leave(site, from, to, transmit.ecn, segment.to_vec());
+                self.send(site, from, to, transmit.ecn, segment.to_vec());
             }
         }
     }
 
-    /// A datagram leaves a machine.
-    fn leave(&mut self, site: usize, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
+    /// Sends a datagram of a machine.
+    fn send(&mut self, site: usize, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
         let Site { link, nat } = self.sites[site];
         self.departed[site] += 1;
         let Some(delay) = link.delay(length(to, &payload), &mut self.rng) else {
@@ -173,7 +172,7 @@ impl Net {
         };
         let nat = nat.filter(|_| from.is_ipv4() && !self.is_neighbour(site, to));
         let seen_from = nat.map_or(from, |nat| self.nats[nat].translate(from, to, self.now));
-        self.launch(delay, Flight { from: seen_from, to, ecn, payload, origin: Origin::Site(site) });
+        self.schedule(delay, InFlight { from: seen_from, to, ecn, payload, origin: Origin::Site(site) });
     }
 
     /// Whether `to` is in the same private network as the machine at `site`.
@@ -182,14 +181,14 @@ impl Net {
         self.sites[site].nat.is_some() && to.is_private()
     }
 
-    fn launch(&mut self, delay: Duration, flight: Flight) {
+    fn schedule(&mut self, delay: Duration, flight: InFlight) {
         self.sent += 1;
-        self.under_way.insert((self.now + delay, self.sent), flight);
+        self.in_flight.insert((self.now + delay, self.sent), flight);
     }
 
-    /// Everything that has arrived by now.
+    /// Delivers everything that arrives by now.
     fn deliver<M: Machine>(&mut self, machines: &mut [M]) {
-        while let Some(entry) = self.under_way.first_entry().filter(|entry| entry.key().0 <= self.now) {
+        while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let mut flight = entry.remove();
             if self.dark || self.forbidden.is_some_and(|is_forbidden| is_forbidden(content(&flight.payload))) {
                 self.losses.blocked += 1;
@@ -199,34 +198,34 @@ impl Net {
                 self.delivered += 1;
                 let answers = relay.handle(flight.from, flight.to, &flight.payload, self.now);
                 for (from, to, payload) in answers {
-                    self.leave_relay(self.site_at(machines, to), from, to, flight.ecn, payload);
+                    self.send_from_relay(self.site_at(machines, to), from, to, flight.ecn, payload);
                 }
                 continue;
             }
             let Some((site, local)) = self.receiver(machines, &flight) else { continue };
-            let is_mute = matches!(flight.origin, Origin::Site(site) if self.mute == Some(site));
+            let is_muted = matches!(flight.origin, Origin::Site(site) if self.mute == Some(site));
             let is_refused = self.checks_only && flight.payload.get(4..8) != Some(&MAGIC_COOKIE);
-            if flight.origin != Origin::Relay && (is_mute || is_refused || !self.direct) {
+            if flight.origin != Origin::Relay && (is_muted || is_refused || !self.direct) {
                 self.losses.blocked += 1;
                 continue;
             }
             self.delivered += 1;
             machines[site].handle_datagram(local, flight.from, flight.ecn, &mut flight.payload, self.now);
-            // It is asked for news before anything else happens.
+            // Its reaction is collected before anything else happens.
             self.collect(site, &mut machines[site]);
         }
     }
 
-    /// A datagram leaves a relay. Relays are in the core of the net: the only cable is that of the receiver.
-    fn leave_relay(&mut self, site: Option<usize>, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
-        let link = site.map_or(Link::good(BETWEEN_RELAYS), |site| self.sites[site].link);
+    /// Sends a datagram of a relay. The only link is that of the recipient.
+    fn send_from_relay(&mut self, site: Option<usize>, from: SocketAddr, to: SocketAddr, ecn: Ecn, payload: Vec<u8>) {
+        let link = site.map_or(Link::good(RELAY_LATENCY), |site| self.sites[site].link);
         match link.delay(length(to, &payload), &mut self.rng) {
-            Some(delay) => self.launch(delay, Flight { from, to, ecn, payload, origin: Origin::Relay }),
+            Some(delay) => self.schedule(delay, InFlight { from, to, ecn, payload, origin: Origin::Relay }),
             None => self.losses.link += 1,
         }
     }
 
-    /// Whose cable leads to this public address.
+    /// The machine behind this public address.
     fn site_at<M: Machine>(&self, machines: &[M], address: SocketAddr) -> Option<usize> {
         let nat = self.nats.iter().position(|nat| IpAddr::from(nat.public) == address.ip());
         match nat {
@@ -235,8 +234,8 @@ impl Net {
         }
     }
 
-    /// Who gets a datagram, and at which of its addresses.
-    fn receiver<M: Machine>(&mut self, machines: &[M], flight: &Flight) -> Option<(usize, SocketAddr)> {
+    /// The recipient of a datagram, and the address at which it arrives.
+    fn receiver<M: Machine>(&mut self, machines: &[M], flight: &InFlight) -> Option<(usize, SocketAddr)> {
         let from_nat = match flight.origin {
             Origin::Site(site) => self.sites[site].nat,
             Origin::Relay => None,
@@ -265,25 +264,25 @@ impl Net {
         Some((site?, flight.to))
     }
 
-    /// The machine with this address behind this router, or on the open internet.
+    /// The machine with this address behind this NAT, or without NAT.
     fn site_of<M: Machine>(&self, machines: &[M], address: SocketAddr, nat: Option<usize>) -> Option<usize> {
-        let lives_there = |site: &usize| address.is_ipv6() || self.sites[*site].nat == nat;
-        (0..machines.len()).find(|site| lives_there(site) && machines[*site].addresses().contains(&address))
+        let is_there = |site: &usize| address.is_ipv6() || self.sites[*site].nat == nat;
+        (0..machines.len()).find(|site| is_there(site) && machines[*site].addresses().contains(&address))
     }
 }
 
-/// Wakes those whose time has come, and looks at what they want then.
-fn wake<M: Machine>(machines: &mut [M], now: Instant) {
+/// Calls the machines whose deadline has passed, and checks their next deadline.
+fn call_due<M: Machine>(machines: &mut [M], now: Instant) {
     for machine in machines {
         if machine.poll_timeout().is_some_and(|due| due.at <= now) {
             machine.handle_timeout(now);
             let due = machine.poll_timeout();
-            assert!(due.is_none_or(|due| due.at > now), "a deadline that has passed: {due:?}, now {now:?}");
+            assert!(due.is_none_or(|due| due.at > now), "a deadline in the past: {due:?}, now {now:?}");
         }
     }
 }
 
-/// What is inside a relay's envelope, or the datagram itself.
+/// The datagram without the header of a relay.
 fn content(datagram: &[u8]) -> &[u8] {
     match datagram {
         [0x40..=0x4F, _, _, _, inner @ ..] => inner,

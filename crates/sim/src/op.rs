@@ -1,61 +1,67 @@
-//! Everything that can happen to a world.
+//! Random events.
 
 use std::time::Duration;
 
 use ip_packet::Ecn;
-use model::RelayId;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{CLIENT, GATEWAY, Link, NatKind, Relay, Side, World, address, gateway, ms, packet, secs};
+use crate::{
+    link::Link,
+    nat::{Kind as NatKind, Nat},
+    packets::packet,
+    relay::Relay,
+    units::{address, ms, secs},
+    world::{CLIENT, Side, World},
+};
 
-/// Routers that a world may have had; so many networks a client visits at most.
-const MOST_NATS: usize = 64;
+/// Maximum number of NATs in a world.
+const MAX_NATS: usize = 64;
 
-/// One thing that happens.
+/// A random event.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Op {
-    /// Nothing, for a while.
+    /// Time passes.
     Advance(Duration),
-    /// Somebody sends a packet.
+    /// A host sends a packet.
     Packet(Side),
-    /// The portal authorises the connection, perhaps once more.
+    /// The portal authorizes the connection, possibly again.
     Authorize,
     /// A firewall between the hosts opens or closes.
     Direct(bool),
-    /// The portal comes or goes.
+    /// The portal becomes available or unavailable.
     Portal(bool),
-    /// A cable becomes bad, or good again.
+    /// A link is replaced.
     Cable(Side, Link),
     /// A relay forgets its clients.
     RelayForgets(usize),
     /// A relay is restarted in place.
     RelayRestarts(usize, u128),
-    /// A relay does not answer, or does again.
+    /// A relay stops or starts responding.
     RelayUp(usize, bool),
-    /// All nonces of a relay are worn out.
+    /// All nonces of a relay expire.
     NoncesChange(usize),
-    /// A relay has no addresses left to lend, or has again.
+    /// A relay runs out of addresses, or has some again.
     RelayFull(usize, bool),
-    /// A relay is gone for good.
+    /// A relay is removed.
     RelayVanishes,
-    /// Another relay, of which nobody knows yet.
+    /// A relay is added; the hosts do not know it yet.
     RelayAppears(u128),
     /// The portal lists its relays.
     RelaysNamed,
-    /// The router in front of somebody forgets everything.
+    /// The last NAT loses its mappings.
     RouterReboots,
-    /// The client is in another network, on the open internet or behind a router.
+    /// The client moves to another network, with or without a NAT.
     Moves(u16, Option<NatKind>),
-    /// One side's connection is dropped without a word.
+    /// One side removes the connection without notifying the other.
     Forgets(Side),
     /// One side closes the connection.
     Closes(Side),
-    /// Bytes that mean nothing, as if from a relay or the peer.
+    /// Random bytes arrive, with a relay or the peer as source.
     Noise(Side, u64),
 }
 
 impl Op {
-    /// One of them. `step` makes names unique.
+    /// A random event. `step` makes names unique.
     pub fn random(rng: &mut StdRng, step: u32) -> Self {
         let side = rng.random_range(0..2);
         let relay = rng.random_range(0..4);
@@ -87,7 +93,7 @@ impl Op {
         }
     }
 
-    /// Lets it happen.
+    /// Applies the event.
     pub fn apply(self, world: &mut World, step: u32) {
         let now = world.net.now;
         match self {
@@ -115,11 +121,11 @@ impl Op {
             }
             Self::RelayAppears(_) => {}
             Self::RelaysNamed => world.introduce_relays(&[]),
-            Self::RouterReboots => world.net.nats.last_mut().into_iter().for_each(crate::Nat::reboot),
+            Self::RouterReboots => world.net.nats.last_mut().into_iter().for_each(Nat::reboot),
             Self::Moves(number, kind) => {
                 let [high, low] = number.to_be_bytes();
                 world.client_moves_to(vec![address(&format!("100.{}.{high}.{low}:52625", 65 + step % 60))]);
-                if let Some(kind) = kind.filter(|_| world.net.nats.len() < MOST_NATS) {
+                if let Some(kind) = kind.filter(|_| world.net.nats.len() < MAX_NATS) {
                     world.put_behind(CLIENT, kind);
                 }
             }
@@ -159,65 +165,5 @@ fn make_noise(world: &mut World, side: Side, seed: u64) {
     }
     let local = world.hosts[side].addresses[0];
     let opened = world.hosts[side].node.open(local, from, Ecn::Ce, &mut noise, world.net.now);
-    assert!(opened.is_none(), "noise was taken for a packet");
-}
-
-impl World {
-    /// All faults end: the net is good, the portal works and names one fresh relay, the former ones are gone.
-    pub fn calm(&mut self, step: u32) {
-        let good = Link::good(ms(5));
-        for site in &mut self.net.sites {
-            site.link = good;
-        }
-        (self.net.direct, self.portal.up) = (true, true);
-        let former: Vec<RelayId> = (0..4_000).chain(1_000..u128::from(step) + 1_001).map(RelayId::from_u128).collect();
-        self.net.relays.clear();
-        self.add_relay(u128::from(step) + 10_000_000, &["203.0.113.50:3478"]);
-        self.introduce_relays(&former);
-        self.run_for(secs(2));
-        for side in [CLIENT, GATEWAY] {
-            self.hosts[side].events.clear();
-            self.hosts[side].received.clear();
-        }
-    }
-
-    /// In a calm world the connection comes up, at the latest when asked for the third time, and carries packets.
-    ///
-    /// # Panics
-    ///
-    /// If it does not.
-    pub fn recovers(&mut self) {
-        for _ in 0..3 {
-            self.try_to_authorize();
-            self.run_for(secs(40));
-            self.hosts[GATEWAY].received.clear();
-            let _outcome = self.send(CLIENT, packet(9_999));
-            self.run_for(secs(5));
-            if self.hosts[GATEWAY].received.contains(&packet(9_999)) {
-                return;
-            }
-        }
-        panic!("no packet arrives: {:?}", self.hosts[CLIENT].events);
-    }
-
-    /// A new connection in this world is established or fails, and says so.
-    ///
-    /// # Panics
-    ///
-    /// If it does neither within a minute.
-    pub fn decides(&mut self) {
-        let now = self.net.now;
-        self.hosts[CLIENT].node.remove(gateway(), now);
-        self.hosts[CLIENT].events.clear();
-        let params = self.params(CLIENT);
-        if self.hosts[CLIENT].node.upsert(gateway(), params, now).is_err() {
-            return;
-        }
-        self.run_for(secs(60));
-        let is_decision = |event: &connection::Event| {
-            use connection::Event::{Established, Failed};
-            matches!(event, Established(_) | Failed(..))
-        };
-        assert!(self.hosts[CLIENT].events.iter().any(is_decision), "neither: {:?}", self.hosts[CLIENT].events);
-    }
+    assert!(opened.is_none(), "random bytes were accepted as a packet");
 }

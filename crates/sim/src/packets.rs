@@ -1,16 +1,16 @@
-//! Something to send.
+//! Packets to send.
 
 use std::net::Ipv4Addr;
 
 use ip_packet::{Ecn, IpPacket};
 
-/// The `n`th packet of a conversation.
+/// A packet with the number `n`.
 #[must_use]
 pub fn packet(n: u16) -> IpPacket {
     udp_packet(Ipv4Addr::new(100, 64, 0, 1), Ipv4Addr::new(100, 64, 0, 2), n, Ecn::Ect0, 32)
 }
 
-/// A UDP packet whose source port is `n`, with `length` bytes in it.
+/// A UDP packet with source port `n` and `length` bytes of payload.
 #[must_use]
 pub fn udp_packet(source: Ipv4Addr, destination: Ipv4Addr, n: u16, ecn: Ecn, length: usize) -> IpPacket {
     let total = u16::try_from(20 + 8 + length).expect("fits into an IP packet");

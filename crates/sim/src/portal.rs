@@ -1,23 +1,23 @@
-//! The way of candidates from one host to the other.
+//! The transport of candidates between the hosts.
 
 use std::{
     collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-/// Carries candidates, and keeps them while it is out: what was added and not withdrawn is told afterwards, and what was
-/// told before and withdrawn meanwhile.
+/// Delivers candidates. While it is down it keeps the changes: additions that were not withdrawn, and withdrawals of
+/// candidates that were delivered before.
 #[derive(Debug)]
 pub struct Portal {
     /// Whether it works.
     pub up: bool,
-    /// How long a message takes.
+    /// Delay of a message.
     pub latency: Duration,
     held: [Held; 2],
-    under_way: VecDeque<(Instant, usize, Signal)>,
+    in_flight: VecDeque<(Instant, usize, Signal)>,
 }
 
-/// What one side says about its candidates.
+/// A change of one side's candidates.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Signal {
     Add(Vec<String>),
@@ -33,13 +33,13 @@ struct Held {
 impl Portal {
     pub(crate) fn new() -> Self {
         let held = [Held::default(), Held::default()];
-        Self { up: true, latency: Duration::from_millis(15), held, under_way: VecDeque::new() }
+        Self { up: true, latency: Duration::from_millis(15), held, in_flight: VecDeque::new() }
     }
 
-    /// One side says something.
-    pub(crate) fn tell(&mut self, from: usize, signal: Signal, now: Instant) {
+    /// One side sends a signal.
+    pub(crate) fn send(&mut self, from: usize, signal: Signal, now: Instant) {
         if self.up {
-            self.under_way.push_back((now + self.latency, from, signal));
+            self.in_flight.push_back((now + self.latency, from, signal));
             return;
         }
         let held = &mut self.held[from];
@@ -52,10 +52,10 @@ impl Portal {
             }
             Signal::Withdraw(candidates) => {
                 for candidate in candidates {
-                    // The two texts may differ in priority and user name; who they are about may not.
-                    let about = about(&candidate);
+                    // The two texts may differ in priority and user name.
+                    let identity = identity(&candidate);
                     let before = held.added.len();
-                    held.added.retain(|it| self::about(it) != about);
+                    held.added.retain(|it| self::identity(it) != identity);
                     if held.added.len() == before {
                         held.withdrawn.insert(candidate);
                     }
@@ -64,38 +64,38 @@ impl Portal {
         }
     }
 
-    /// It works again: what was held is told.
+    /// Sends everything that was kept while it was down.
     pub(crate) fn release(&mut self, now: Instant) {
         for side in 0..2 {
             let Held { added, withdrawn } = std::mem::take(&mut self.held[side]);
             if !added.is_empty() {
-                self.tell(side, Signal::Add(added.into_iter().collect()), now);
+                self.send(side, Signal::Add(added.into_iter().collect()), now);
             }
             if !withdrawn.is_empty() {
-                self.tell(side, Signal::Withdraw(withdrawn.into_iter().collect()), now);
+                self.send(side, Signal::Withdraw(withdrawn.into_iter().collect()), now);
             }
         }
     }
 
-    /// One side's connection is gone, and with it everything that it had to say.
+    /// Drops the kept changes of one side, whose connection ended.
     pub(crate) fn forget(&mut self, side: usize) {
         self.held[side] = Held::default();
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.under_way.front().map(|(at, ..)| *at)
+        self.in_flight.front().map(|(at, ..)| *at)
     }
 
-    /// What has arrived, and from whom.
+    /// The next signal that has arrived, with its sender.
     pub(crate) fn arrived(&mut self, now: Instant) -> Option<(usize, Signal)> {
         if self.due()? > now {
             return None;
         }
-        self.under_way.pop_front().map(|(_, from, signal)| (from, signal))
+        self.in_flight.pop_front().map(|(_, from, signal)| (from, signal))
     }
 }
 
-/// Address, port and type of a candidate.
-fn about(candidate: &str) -> Vec<String> {
+/// Address, port and type, which identify a candidate.
+fn identity(candidate: &str) -> Vec<String> {
     candidate.split_whitespace().skip(4).take(4).map(str::to_owned).collect()
 }

@@ -5,46 +5,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Event, Failure, Node, Params, Path, Route, Sealed};
+use connection::{Event, Failure, Node, Params, PathInfo, PathKind, Sealed};
 use ip_packet::IpPacket;
 use model::{ClientId, GatewayId, IceCredentials, PeerId, PresharedKey, PublicKey, RelayId, message::IceRole};
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use crate::{Host, Link, Machine, Nat, NatKind, Net, Portal, Relay, portal::Signal};
+use crate::{
+    host::{Host, Machine},
+    link::Link,
+    nat::{Kind as NatKind, Nat},
+    net::Net,
+    portal::{Portal, Signal},
+    relay::Relay,
+    units::{address, epoch, ms, secs},
+};
 
-/// Which of the two hosts.
+/// The index of a host.
 pub type Side = usize;
-/// The one that asks for the connection.
+/// The host that requests the connection.
 pub const CLIENT: Side = 0;
-/// The one that is asked.
+/// The host that accepts the connection.
 pub const GATEWAY: Side = 1;
 
-/// A tunnel without any session is given up after this, so a connection that is not established has failed by then.
-const LONGEST_INDECISION: Duration = secs(540);
+/// WireGuard gives up a peer after this time without a session, so a connection is established or has failed by then.
+const MAX_PENDING_TIME: Duration = secs(540);
 
-/// Where most stories begin.
+/// Two hosts, relays and a portal.
 #[derive(Debug)]
 pub struct World {
-    /// When it began.
+    /// The time at which it started.
     pub start: Instant,
-    /// What lies between the hosts, and the time.
+    /// The network between the hosts, and the time.
     pub net: Net,
     /// [`CLIENT`] and [`GATEWAY`].
     pub hosts: Vec<Host>,
-    /// What carries candidates.
+    /// The transport of candidates.
     pub portal: Portal,
-}
-
-/// A span of time.
-#[must_use]
-pub const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-/// A short span of time.
-#[must_use]
-pub const fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
 }
 
 /// The gateway, as the client knows it.
@@ -59,21 +55,8 @@ pub fn client() -> PeerId {
     PeerId::Client(ClientId::from_u128(8))
 }
 
-/// An address that is written down correctly.
-#[must_use]
-pub fn address(text: &str) -> SocketAddr {
-    text.parse().expect("a socket address")
-}
-
-/// Some moment, long enough after the beginning of time.
-#[must_use]
-#[allow(clippy::disallowed_methods, reason = "some instant has to be the first")]
-pub fn epoch() -> Instant {
-    Instant::now() + secs(1_000_000)
-}
-
-/// What the portal tells one side about a connection between these keys. As with the real one, equal keys make equal
-/// credentials.
+/// The portal's parameters for one side of a connection between these keys. As with the real portal, equal keys result in
+/// equal credentials.
 #[must_use]
 pub fn credentials_of(side: Side, own: PublicKey, peer: PublicKey) -> Params {
     let (client, gateway) = if side == CLIENT { (own, peer) } else { (peer, own) };
@@ -116,7 +99,7 @@ impl World {
         Self { start, net, hosts, portal: Portal::new() }
     }
 
-    /// Everything also has IPv6.
+    /// Adds IPv6 addresses to the hosts and the relay.
     #[must_use]
     pub fn dual_stack(mut self) -> Self {
         self.hosts[CLIENT].addresses.push(address("[2001:db8::10]:52625"));
@@ -125,21 +108,21 @@ impl World {
         self
     }
 
-    /// The hosts cannot reach each other but through relays.
+    /// The hosts reach each other through relays only.
     #[must_use]
     pub fn relay_only(mut self) -> Self {
         self.net.direct = false;
         self
     }
 
-    /// Puts a router of this kind in front of a host.
+    /// Places a host behind a NAT of this kind.
     #[must_use]
     pub fn behind(mut self, side: Side, kind: NatKind) -> Self {
         self.put_behind(side, kind);
         self
     }
 
-    /// Puts a router of this kind in front of a host.
+    /// Places a host behind a NAT of this kind.
     pub fn put_behind(&mut self, side: Side, kind: NatKind) {
         let number = u8::try_from(self.net.nats.len() + 1).expect("few routers");
         self.net.nats.push(Nat::new(kind, Ipv4Addr::new(198, 51, 100, number)));
@@ -149,14 +132,14 @@ impl World {
         self.hosts[side].addresses.insert(0, inside);
     }
 
-    /// Gives a host another cable.
+    /// Replaces the link of a host.
     #[must_use]
     pub fn over(mut self, side: Side, link: Link) -> Self {
         self.net.sites[side].link = link;
         self
     }
 
-    /// The client is somewhere else, and knows it.
+    /// Moves the client to another network, and resets its node.
     pub fn client_moves_to(&mut self, addresses: Vec<SocketAddr>) {
         self.net.sites[CLIENT].nat = None;
         self.hosts[CLIENT].addresses = addresses;
@@ -170,14 +153,14 @@ impl World {
         self.net.relays.push(Relay::new(id, addresses, self.start));
     }
 
-    /// What the portal says about relays to this side.
+    /// The portal's list of relays for this side.
     #[must_use]
     pub fn relay_entries(&self, side: Side) -> Vec<model::Relay> {
         let key = self.hosts[side].node.public_key();
         self.net.relays.iter().map(|relay| relay.entry(key)).collect()
     }
 
-    /// Tells both hosts about all relays and waits until they are ready.
+    /// Sends all relays to both hosts, and waits until they are ready.
     #[must_use]
     pub fn with_relays(mut self) -> Self {
         self.introduce_relays(&[]);
@@ -185,7 +168,7 @@ impl World {
         self
     }
 
-    /// Tells both hosts about all relays, and which are `gone`.
+    /// Sends all relays to both hosts, and removes those that are `gone`.
     pub fn introduce_relays(&mut self, gone: &[RelayId]) {
         for side in [CLIENT, GATEWAY] {
             let entries = self.relay_entries(side);
@@ -193,13 +176,13 @@ impl World {
         }
     }
 
-    /// What the portal tells one side about the connection.
+    /// The portal's parameters for one side of the connection.
     #[must_use]
     pub fn params(&self, of: Side) -> Params {
         credentials_of(of, self.hosts[of].node.public_key(), self.hosts[1 - of].node.public_key())
     }
 
-    /// Authorises the connection on both sides, the gateway first, as the portal does. Returns whether both could.
+    /// Authorizes the connection on both sides, the gateway first, as the portal does. Returns whether both succeeded.
     pub fn try_to_authorize(&mut self) -> bool {
         [GATEWAY, CLIENT].into_iter().all(|side| {
             let (peer, params) = (self.hosts[side].peer, self.params(side));
@@ -207,12 +190,12 @@ impl World {
         })
     }
 
-    /// Authorises the connection on both sides.
+    /// Authorizes the connection on both sides.
     pub fn authorize(&mut self) {
         assert!(self.try_to_authorize(), "no relay has answered");
     }
 
-    /// Authorises the connection and waits until it is established.
+    /// Authorizes the connection and waits until it is established.
     #[must_use]
     pub fn connected(mut self) -> Self {
         self.authorize();
@@ -228,32 +211,32 @@ impl World {
         self.hosts[side].send(packet, self.net.now)
     }
 
-    /// Whether a host's node has said this.
+    /// Whether a host's node has reported this event.
     #[must_use]
     pub fn has(&self, side: Side, event: &Event) -> bool {
         self.hosts[side].events.contains(event)
     }
 
-    /// How a host reaches the other.
+    /// The present path of a host to the other.
     #[must_use]
-    pub fn path(&self, side: Side) -> Option<Path> {
+    pub fn path(&self, side: Side) -> Option<PathInfo> {
         self.hosts[side].node.path(self.hosts[side].peer)
     }
 
-    /// Why a host's node said that the connection is gone, each time that it did.
+    /// All failures of the connection that a host's node reported.
     #[must_use]
     pub fn failures(&self, side: Side) -> Vec<Failure> {
-        let why = |event: &Event| if let Event::Failed(_, why) = event { Some(*why) } else { None };
-        self.hosts[side].events.iter().filter_map(why).collect()
+        let failure = |event: &Event| if let Event::Failed(_, failure) = event { Some(*failure) } else { None };
+        self.hosts[side].events.iter().filter_map(failure).collect()
     }
 
-    /// Whether a host reaches the other without any relay.
+    /// Whether a host reaches the other without a relay.
     #[must_use]
     pub fn is_direct(&self, side: Side) -> bool {
-        self.path(side).is_some_and(|path| path.route == Route::Direct)
+        self.path(side).is_some_and(|path| path.kind == PathKind::Direct)
     }
 
-    /// Lets time pass.
+    /// Advances the time by `duration`.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.net.now + duration;
         loop {
@@ -262,12 +245,12 @@ impl World {
             }
             let until = self.portal.due().map_or(end, |due| due.min(end)).max(self.net.now);
             if let Some((side, event)) = self.net.advance(&mut self.hosts, until) {
-                self.hear(side, event);
+                self.handle_event(side, event);
                 continue;
             }
             let mut was_quiet = true;
             while let Some((from, signal)) = self.portal.arrived(self.net.now) {
-                self.carry(from, signal);
+                self.deliver_signal(from, signal);
                 was_quiet = false;
             }
             if was_quiet && until == end {
@@ -276,37 +259,37 @@ impl World {
         }
     }
 
-    /// Lets time pass until something is the case, at most for `limit`. Returns how long it took.
-    pub fn run_until(&mut self, limit: Duration, is_so: impl Fn(&Self) -> bool) -> Duration {
+    /// Advances the time until a condition holds, at most by `limit`. Returns the elapsed time.
+    pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> Duration {
         let begin = self.net.now;
-        while !is_so(self) {
+        while !holds(self) {
             assert!(self.net.now < begin + limit, "not within {limit:?}");
             self.run_for(ms(10));
         }
         self.net.now - begin
     }
 
-    /// What must never be the case, if it is. Deadlines are looked at whenever a machine has been woken.
+    /// The first broken invariant. Deadlines are checked whenever a machine was called.
     #[must_use]
     pub fn broken_invariant(&self) -> Option<String> {
-        let is_overdue = |since: &(PeerId, Instant)| self.net.now - since.1 > LONGEST_INDECISION;
-        let overdue = self.hosts.iter().find_map(|host| host.node.undecided().find(is_overdue));
-        let overdue = overdue.map(|(peer, _)| format!("the connection with {peer} neither is established nor fails"));
+        let is_overdue = |since: &(PeerId, Instant)| self.net.now - since.1 > MAX_PENDING_TIME;
+        let overdue = self.hosts.iter().find_map(|host| host.node.pending_connections().find(is_overdue));
+        let overdue = overdue.map(|(peer, _)| format!("the connection with {peer} is neither established nor failed"));
         overdue.or_else(|| self.hosts.iter().find_map(Machine::broken_invariant))
     }
 
-    /// What the portal and the layer above do with an event.
-    fn hear(&mut self, side: Side, event: Event) {
+    /// Handles an event as the portal and the layer above do.
+    fn handle_event(&mut self, side: Side, event: Event) {
         match &event {
             Event::Candidates { candidates, .. } => {
-                self.portal.tell(side, Signal::Add(candidates.clone()), self.net.now);
+                self.portal.send(side, Signal::Add(candidates.clone()), self.net.now);
             }
             Event::InvalidateCandidates { candidates, .. } => {
-                self.portal.tell(side, Signal::Withdraw(candidates.clone()), self.net.now);
+                self.portal.send(side, Signal::Withdraw(candidates.clone()), self.net.now);
             }
             Event::SessionReady(_) => {
                 for packet in std::mem::take(&mut self.hosts[side].kept) {
-                    // Something may have happened to the connection since; then it is kept, or lost with it.
+                    // The connection may have changed since; then the packet is kept again or lost.
                     let _outcome = self.send(side, packet);
                 }
             }
@@ -323,7 +306,7 @@ impl World {
         self.hosts[side].events.push(event);
     }
 
-    fn carry(&mut self, from: Side, signal: Signal) {
+    fn deliver_signal(&mut self, from: Side, signal: Signal) {
         let now = self.net.now;
         let host = &mut self.hosts[1 - from];
         match signal {

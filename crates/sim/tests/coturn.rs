@@ -1,4 +1,4 @@
-//! Two nodes through a real relay: coturn, in a network namespace of its own. Needs root, `ip` and `turnserver`:
+//! Two nodes connected through coturn in a network namespace. Requires root, `ip` and `turnserver`:
 //!
 //! ```text
 //! cargo test -p sim --test coturn -- --ignored
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use connection::{Event, Node, Route, Sealed};
+use connection::{Event, Node, PathKind, Sealed};
 use ip_packet::{Ecn, control};
 use model::{Relay, RelayId};
 
@@ -22,7 +22,7 @@ use sim::{CLIENT, GATEWAY, address, client, credentials_of, gateway, packet};
 
 const INSIDE: &str = "FIREZONE_TEST_INSIDE";
 const NAMESPACE: &str = "fz-conn-coturn";
-/// The first bytes of a request for a lease to be renewed or ended.
+/// The first bytes of a refresh request.
 const REFRESH: [u8; 2] = [0, 4];
 
 #[test]
@@ -58,11 +58,11 @@ fn coturn_carries_packets_on_two_families() {
 
 #[test]
 #[ignore = "needs root and coturn"]
-fn an_allocation_of_coturn_is_refreshed() {
-    in_namespace("an_allocation_of_coturn_is_refreshed", "refresh", || {
+fn coturn_refreshes_an_allocation() {
+    in_namespace("coturn_refreshes_an_allocation", "refresh", || {
         let mut stand = Stand::new(&["203.0.113.1:3478"], &["192.0.2.10:52625"], &["192.0.2.20:52625"]);
         stand.exchange_packets();
-        // Not mentioning a relay makes a node ask it whether it is still there.
+        // A relay that is missing from the list is probed.
         for side in [CLIENT, GATEWAY] {
             stand.ends[side].node.update_relays(&[], &[], Instant::now());
         }
@@ -74,20 +74,20 @@ fn an_allocation_of_coturn_is_refreshed() {
 
 #[test]
 #[ignore = "needs root and coturn"]
-fn an_address_of_coturn_is_given_back() {
-    in_namespace("an_address_of_coturn_is_given_back", "return", || {
+fn coturn_releases_an_allocation() {
+    in_namespace("coturn_releases_an_allocation", "return", || {
         let mut stand = Stand::new(&["203.0.113.1:3478"], &["192.0.2.10:52625"], &["192.0.2.20:52625"]);
         stand.exchange_packets();
         stand.ends[CLIENT].node.close(gateway(), &control::goodbye(), Instant::now());
-        stand.ends[CLIENT].node.give_back_relays(Instant::now());
+        stand.ends[CLIENT].node.release_relays(Instant::now());
         let said = stand.ends[GATEWAY].received + 1;
         stand.run_until(Duration::from_secs(3), |stand| stand.ends[GATEWAY].received == said);
-        assert_eq!(stand.ends[GATEWAY].received, said, "the goodbye goes before");
+        assert_eq!(stand.ends[GATEWAY].received, said, "the goodbye is sent first");
 
-        // It takes coturn a second to forget an address that was given back.
+        // coturn needs a second to delete an allocation.
         stand.run_until(Duration::from_secs(3), |_| false);
 
-        // Another one on the same socket. If something were still lent to it, that would have to be deleted first.
+        // A new node on the same socket. A remaining allocation would have to be deleted first.
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let end = &mut stand.ends[CLIENT];
         end.node = Node::new(Instant::now(), unix, [3; 32]);
@@ -108,7 +108,7 @@ struct End {
     sockets: Vec<UdpSocket>,
     events: Vec<Event>,
     received: usize,
-    /// How often a relay was asked to keep an address for us, or to take it back.
+    /// Number of refresh requests sent.
     refreshes: usize,
 }
 
@@ -166,16 +166,16 @@ impl Stand {
         let done = |stand: &Self| stand.ends.iter().zip(&before).all(|(end, before)| end.received >= before + 100);
         self.run_until(Duration::from_secs(5), done);
         assert!(done(self));
-        let routes = [self.ends[CLIENT].node.path(gateway()), self.ends[GATEWAY].node.path(client())];
-        assert!(routes.iter().flatten().all(|path| path.route != Route::Direct), "{routes:?}");
-        println!("{routes:?}");
+        let paths = [self.ends[CLIENT].node.path(gateway()), self.ends[GATEWAY].node.path(client())];
+        assert!(paths.iter().flatten().all(|path| path.kind != PathKind::Direct), "{paths:?}");
+        println!("{paths:?}");
     }
 
     fn heard(&self, what: impl Fn(&Event) -> bool) -> bool {
         self.ends.iter().any(|end| end.has(&what))
     }
 
-    /// Runs both nodes. Direct datagrams between them are dropped, so only the relay is left.
+    /// Runs both nodes. Direct datagrams between them are dropped.
     fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = Instant::now() + limit;
         while Instant::now() < end && !done(self) {
@@ -246,13 +246,13 @@ fn relay_entry(addresses: &[&str]) -> Relay {
     let all: Vec<_> = addresses.iter().map(|it| address(it)).collect();
     let v4 = all.iter().find_map(|it| if let SocketAddr::V4(it) = it { Some(*it) } else { None });
     let v6 = all.iter().find_map(|it| if let SocketAddr::V6(it) = it { Some(*it) } else { None });
-    Relay { id: RelayId::from_u128(1), v4, v6, username: "somebody".into(), password: "sekret".into() }
+    Relay { id: RelayId::from_u128(1), v4, v6, username: "user".into(), password: "sekret".into() }
 }
 
 fn start_coturn(addresses: &[&str]) -> Coturn {
     let mut command = Command::new("turnserver");
     command.args(["-n", "--no-tls", "--no-dtls", "--no-cli", "--lt-cred-mech", "--realm", "firezone"]);
-    command.args(["--user", "somebody:sekret", "--listening-port", "3478"]);
+    command.args(["--user", "user:sekret", "--listening-port", "3478"]);
     command.args(["--pidfile", "/dev/null"]);
     command.args(["--log-file", "stdout", "--verbose"]);
     for it in addresses {
@@ -264,7 +264,7 @@ fn start_coturn(addresses: &[&str]) -> Coturn {
     child
 }
 
-/// Runs `inside` in a process of its own in a namespace of its own, with all addresses on its loopback interface.
+/// Runs `inside` in a new process in a new network namespace, with all addresses on the loopback interface.
 fn in_namespace(test: &str, name: &str, inside: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return inside();

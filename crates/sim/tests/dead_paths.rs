@@ -1,18 +1,19 @@
-//! Direct paths that die without a word, under traffic.
+//! Direct paths that silently stop working under traffic.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use std::time::Duration;
 
-use connection::{Event, Route, Sealed};
+use connection::{Event, PathKind, Sealed};
 
 use sim::{CLIENT, GATEWAY, World, gateway, packet, secs};
 
-fn route(world: &World) -> Route {
-    world.hosts[CLIENT].node.path(gateway()).unwrap().route
+fn path_kind(world: &World) -> PathKind {
+    world.hosts[CLIENT].node.path(gateway()).unwrap().kind
 }
 
-/// Sends a packet both ways ten times a second. Returns the longest time without one for the client and the gateway.
+/// Sends ten packets per second in both directions. Returns the longest time without a received packet for the client and
+/// the gateway.
 fn talk_for(world: &mut World, duration: Duration) -> [Duration; 2] {
     let end = world.net.now + duration;
     let (mut last, mut longest) = ([world.net.now; 2], [Duration::ZERO; 2]);
@@ -37,29 +38,29 @@ fn nothing_failed(world: &World) -> bool {
 }
 
 #[test]
-fn a_direct_path_that_dies_under_traffic_is_left_for_the_relay_and_used_again_later() {
+fn dead_direct_path_is_replaced_by_the_relay_and_restored_later() {
     for seed in 0..20 {
         let mut world = World::new(seed).with_relays().connected();
         talk_for(&mut world, secs(seed));
-        assert_eq!(route(&world), Route::Direct);
+        assert_eq!(path_kind(&world), PathKind::Direct);
         world.net.direct = false;
         let longest = talk_for(&mut world, secs(14));
         println!("{longest:?}");
         assert!(longest.iter().all(|gap| *gap < secs(9)), "{longest:?} with seed {seed}");
-        assert!(matches!(route(&world), Route::Relay(_)));
+        assert!(matches!(path_kind(&world), PathKind::Relay(_)));
 
         let longest = talk_for(&mut world, secs(90));
         assert!(longest.iter().all(|gap| *gap < secs(1)), "{longest:?} with seed {seed}");
         world.net.direct = true;
         let longest = talk_for(&mut world, secs(60));
         assert!(longest.iter().all(|gap| *gap < secs(1)), "{longest:?} with seed {seed}");
-        assert_eq!(route(&world), Route::Direct, "seed {seed}");
+        assert_eq!(path_kind(&world), PathKind::Direct, "seed {seed}");
         assert!(nothing_failed(&world));
     }
 }
 
 #[test]
-fn a_network_that_is_silent_altogether_is_not_blamed_on_the_direct_path() {
+fn complete_network_outage_does_not_suspend_the_direct_path() {
     let mut world = World::new(1).with_relays().connected();
     talk_for(&mut world, secs(3));
     world.hosts[CLIENT].events.clear();
@@ -67,16 +68,16 @@ fn a_network_that_is_silent_altogether_is_not_blamed_on_the_direct_path() {
     talk_for(&mut world, secs(8));
     world.net.dark = false;
     talk_for(&mut world, secs(3));
-    assert_eq!(route(&world), Route::Direct);
+    assert_eq!(path_kind(&world), PathKind::Direct);
     assert!(!world.hosts[CLIENT].events.iter().any(|event| matches!(event, Event::InvalidateCandidates { .. })));
 }
 
 #[test]
-fn an_idle_connection_that_wakes_is_given_time_before_its_path_is_doubted() {
+fn connection_after_idleness_gets_the_full_silence_timeout() {
     let mut world = World::new(2).with_relays().connected();
     world.run_for(secs(120));
     world.hosts[CLIENT].events.clear();
     talk_for(&mut world, secs(10));
-    assert_eq!(route(&world), Route::Direct);
+    assert_eq!(path_kind(&world), PathKind::Direct);
     assert!(!world.hosts[CLIENT].events.iter().any(|event| matches!(event, Event::InvalidateCandidates { .. })));
 }

@@ -1,4 +1,4 @@
-//! What wakes an idle connection, and what does not.
+//! Events that end the idleness of a connection, and events that do not.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
@@ -26,14 +26,14 @@ fn is_awake(world: &mut World) -> bool {
 }
 
 #[test]
-fn a_packet_that_is_sent_wakes() {
+fn sent_packet_ends_idleness() {
     let mut world = idle();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     assert!(is_awake(&mut world));
 }
 
 #[test]
-fn a_packet_that_is_received_wakes() {
+fn received_packet_ends_idleness() {
     let mut world = idle();
     assert_eq!(world.send(GATEWAY, packet(1)), Sealed::Sent);
     world.run_for(secs(1));
@@ -42,7 +42,7 @@ fn a_packet_that_is_received_wakes() {
 }
 
 #[test]
-fn an_address_of_the_peer_wakes_when_it_comes_and_when_it_goes() {
+fn change_of_remote_candidates_ends_idleness() {
     let mut world = idle();
     let now = world.net.now;
     world.hosts[CLIENT].node.add_remote_candidates(gateway(), &[NEW_ADDRESS.to_owned()], now);
@@ -55,10 +55,10 @@ fn an_address_of_the_peer_wakes_when_it_comes_and_when_it_goes() {
 }
 
 #[test]
-fn an_address_of_ours_wakes() {
+fn new_local_candidate_ends_idleness() {
     let mut world = idle();
     world.net.relays[0].forget_clients();
-    // The portal does not mention the relay, so it is asked, and lends another address.
+    // The relay is missing from the list, so it is probed, and allocates another address.
     let now = world.net.now;
     world.hosts[CLIENT].node.update_relays(&[], &[], now);
     world.run_for(secs(1));
@@ -66,7 +66,7 @@ fn an_address_of_ours_wakes() {
 }
 
 #[test]
-fn a_portal_that_names_the_peer_again_wakes() {
+fn repeated_authorization_ends_idleness() {
     let mut world = idle();
     let (params, now) = (world.params(CLIENT), world.net.now);
     world.hosts[CLIENT].node.upsert(gateway(), params, now).unwrap();
@@ -74,7 +74,7 @@ fn a_portal_that_names_the_peer_again_wakes() {
 }
 
 #[test]
-fn sessions_and_signs_of_life_do_not_wake() {
+fn rekeying_and_keepalives_do_not_end_idleness() {
     let mut world = idle();
     let before = world.path(CLIENT).unwrap().last_handshake;
     for _ in 0..30 {
@@ -84,9 +84,9 @@ fn sessions_and_signs_of_life_do_not_wake() {
     assert!(!world.hosts[CLIENT].events.iter().any(|event| matches!(event, Event::Failed(..))));
 }
 
-/// A handshake that is not answered may be the only sign that the path is dead.
+/// A handshake without response may be the only sign of a dead path.
 #[test]
-fn a_handshake_that_is_not_answered_wakes() {
+fn handshake_without_response_ends_idleness() {
     let mut world = idle();
     world.net.forbidden = Some(is_handshake_response);
     // The session ends after 180 s, and the first initiation of the next is repeated 5 s later.
@@ -95,7 +95,7 @@ fn a_handshake_that_is_not_answered_wakes() {
     assert!(is_awake(&mut world));
 }
 
-/// A response of WireGuard.
+/// A WireGuard handshake response.
 fn is_handshake_response(datagram: &[u8]) -> bool {
     datagram.len() == 92 && datagram.starts_with(&[2, 0, 0, 0])
 }

@@ -1,15 +1,15 @@
-//! The life of a connection, told as stories with virtual time.
+//! The life of a connection in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-use connection::{Drops, Event, Failure, Params, Route, Sealed};
+use connection::{Drops, Event, Failure, Params, PathKind, Sealed};
 use ip_packet::{Ecn, control};
 use model::{IceCredentials, PresharedKey, PublicKey, RelayId, message::IceRole};
 
 use sim::{CLIENT, GATEWAY, Habits, World, address, gateway, packet, secs, udp_packet};
 
 #[test]
-fn the_same_parameters_keep_the_connection_and_everything_is_announced_again() {
+fn equal_parameters_keep_the_connection_and_repeat_the_announcements() {
     let mut world = World::new(1).with_relays().connected();
     world.hosts[CLIENT].events.clear();
     let params = world.params(CLIENT);
@@ -28,7 +28,7 @@ fn the_same_parameters_keep_the_connection_and_everything_is_announced_again() {
 }
 
 #[test]
-fn any_other_parameter_makes_a_new_connection() {
+fn changed_parameter_replaces_the_connection() {
     let other = |name: &str| IceCredentials { username: name.into(), password: "another password".into() };
     let changes: [fn(&mut Params, IceCredentials); 5] = [
         |params, _| params.public_key = PublicKey([9; 32]),
@@ -48,7 +48,7 @@ fn any_other_parameter_makes_a_new_connection() {
 }
 
 #[test]
-fn a_gateway_that_lost_its_side_is_found_again_by_asking_once_more() {
+fn repeated_authorization_reconnects_to_a_restarted_gateway() {
     let mut world = World::new(3).with_relays().connected();
     let client = world.hosts[GATEWAY].peer;
     world.hosts[GATEWAY].node.remove(client, world.net.now);
@@ -63,7 +63,7 @@ fn a_gateway_that_lost_its_side_is_found_again_by_asking_once_more() {
 }
 
 #[test]
-fn candidates_that_come_before_their_peer_are_kept_for_a_while() {
+fn candidates_before_the_connection_are_kept_for_five_seconds() {
     let mut world = World::new(4).with_relays();
     let params = world.params(GATEWAY);
     let client = world.hosts[GATEWAY].peer;
@@ -76,7 +76,7 @@ fn candidates_that_come_before_their_peer_are_kept_for_a_while() {
 }
 
 #[test]
-fn an_idle_connection_is_quiet_and_wakes_with_the_next_packet() {
+fn idle_connection_is_quiet_until_the_next_packet() {
     let mut world = World::new(5).with_relays().connected();
     world.run_for(secs(30));
     let before = world.net.delivered;
@@ -91,7 +91,7 @@ fn an_idle_connection_is_quiet_and_wakes_with_the_next_packet() {
 }
 
 #[test]
-fn a_session_that_is_too_old_is_replaced_and_the_packet_is_not_lost() {
+fn packet_on_an_expired_session_waits_for_the_next_session() {
     let mut world = World::new(6).with_relays().connected();
     world.run_for(secs(172));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::NotYet, "the session may expire under way");
@@ -101,7 +101,7 @@ fn a_session_that_is_too_old_is_replaced_and_the_packet_is_not_lost() {
 }
 
 #[test]
-fn an_idle_connection_renews_its_session() {
+fn idle_connection_renews_its_session() {
     let mut world = World::new(7).with_relays().connected();
     for minute in 1..=30 {
         world.run_for(secs(60));
@@ -115,7 +115,7 @@ fn an_idle_connection_renews_its_session() {
 }
 
 #[test]
-fn a_peer_with_another_preshared_key_is_given_up_after_twenty_seconds() {
+fn peer_with_another_preshared_key_fails_after_twenty_seconds() {
     let mut world = World::new(8).with_relays();
     let mut params = world.params(GATEWAY);
     params.preshared_key = PresharedKey::from([1; 32]);
@@ -124,26 +124,26 @@ fn a_peer_with_another_preshared_key_is_given_up_after_twenty_seconds() {
     let params = world.params(CLIENT);
     world.hosts[CLIENT].node.upsert(gateway(), params, world.net.now).unwrap();
     world.run_for(secs(19));
-    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::Unresponsive)));
+    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::HandshakeTimeout)));
     assert!(!world.has(CLIENT, &Event::Established(gateway())));
     world.run_for(secs(3));
-    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::Unresponsive)));
+    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::HandshakeTimeout)));
 }
 
 #[test]
-fn a_peer_that_vanishes_is_noticed() {
+fn vanished_peer_is_detected() {
     let mut world = World::new(9).with_relays().connected();
     world.net.direct = false;
     world.net.relays.clear();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(16));
-    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::Unreachable)));
+    assert!(!world.has(CLIENT, &Event::Failed(gateway(), Failure::NoPath)));
     world.run_for(secs(6));
-    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::Unreachable)));
+    assert!(world.has(CLIENT, &Event::Failed(gateway(), Failure::NoPath)));
 }
 
 #[test]
-fn goodbye_is_said_through_the_tunnel() {
+fn goodbye_is_sent_through_the_tunnel() {
     let mut world = World::new(10).with_relays().connected();
     let now = world.net.now;
     world.hosts[CLIENT].node.close(gateway(), &control::goodbye(), now);
@@ -154,7 +154,7 @@ fn goodbye_is_said_through_the_tunnel() {
 }
 
 #[test]
-fn goodbye_goes_through_the_relay_before_its_address_is_given_back() {
+fn goodbye_is_relayed_before_the_allocation_is_released() {
     for habits in [Habits::OFFICIAL, Habits::COTURN] {
         let mut world = World::new(12).relay_only();
         world.net.relays[0].habits = habits;
@@ -163,13 +163,13 @@ fn goodbye_goes_through_the_relay_before_its_address_is_given_back() {
         let now = world.net.now;
         let node = &mut world.hosts[CLIENT].node;
         node.close(gateway(), &control::goodbye(), now);
-        node.give_back_relays(now);
+        node.release_relays(now);
         world.run_for(secs(1));
         assert_eq!(world.hosts[GATEWAY].received, [control::goodbye()], "{habits:?}");
         assert_eq!(world.net.relays[0].clients(), 1, "{habits:?}");
         assert!(world.hosts[CLIENT].node.poll_timeout().is_none(), "nothing is left to do");
-        assert!(!world.has(CLIENT, &Event::NoRelays), "nobody is asked for other relays");
-        // Whoever comes next from the same port is lent an address at once.
+        assert!(!world.has(CLIENT, &Event::NoRelays), "no other relays are requested");
+        // The next client at the same port gets an allocation at once.
         world.introduce_relays(&[]);
         world.run_for(secs(1));
         assert_eq!(world.net.relays[0].clients(), 2, "{habits:?}");
@@ -178,7 +178,7 @@ fn goodbye_goes_through_the_relay_before_its_address_is_given_back() {
 }
 
 #[test]
-fn a_new_network_means_a_new_key_and_no_goodbye() {
+fn reset_creates_a_new_key_and_sends_no_goodbye() {
     let mut world = World::new(11).with_relays().connected();
     let before = world.hosts[CLIENT].node.public_key();
     for _ in 0..2 {
@@ -201,7 +201,7 @@ fn a_new_network_means_a_new_key_and_no_goodbye() {
 }
 
 #[test]
-fn a_direct_connection_does_not_mind_the_loss_of_its_relay() {
+fn direct_connection_survives_the_loss_of_its_relay() {
     let mut world = World::new(12).with_relays().connected();
     world.net.relays.clear();
     world.introduce_relays(&[RelayId::from_u128(1)]);
@@ -210,11 +210,11 @@ fn a_direct_connection_does_not_mind_the_loss_of_its_relay() {
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(1));
     assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
-    assert_eq!(world.hosts[CLIENT].node.path(gateway()).unwrap().route, Route::Direct);
+    assert_eq!(world.hosts[CLIENT].node.path(gateway()).unwrap().kind, PathKind::Direct);
 }
 
 #[test]
-fn a_relay_that_comes_later_takes_over_the_connections_of_a_lost_one() {
+fn new_relay_takes_over_the_connections_of_a_lost_one() {
     let mut world = World::new(13).relay_only().with_relays().connected();
     world.net.relays.clear();
     world.introduce_relays(&[RelayId::from_u128(1)]);
@@ -228,10 +228,10 @@ fn a_relay_that_comes_later_takes_over_the_connections_of_a_lost_one() {
 }
 
 #[test]
-fn a_relay_that_was_rebooted_lends_new_addresses() {
+fn rebooted_relay_allocates_new_addresses() {
     let mut world = World::new(14).relay_only().with_relays().connected();
     world.net.relays[0].forget_clients();
-    // The portal does not mention it, so it is asked.
+    // It is missing from the list, so it is probed.
     for side in [CLIENT, GATEWAY] {
         let now = world.net.now;
         world.hosts[side].node.update_relays(&[], &[], now);
@@ -243,12 +243,12 @@ fn a_relay_that_was_rebooted_lends_new_addresses() {
 }
 
 #[test]
-fn a_direct_path_that_appears_later_is_used() {
+fn direct_path_that_appears_later_is_used() {
     let mut world = World::new(15).relay_only().with_relays().connected();
     world.net.direct = true;
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(3));
-    let is_direct = |world: &World| world.hosts[CLIENT].node.path(gateway()).unwrap().route == Route::Direct;
+    let is_direct = |world: &World| world.hosts[CLIENT].node.path(gateway()).unwrap().kind == PathKind::Direct;
     assert!(is_direct(&world));
     assert_eq!(world.send(CLIENT, packet(2)), Sealed::Sent);
     world.run_for(secs(1));
@@ -256,7 +256,7 @@ fn a_direct_path_that_appears_later_is_used() {
 }
 
 #[test]
-fn congestion_marks_travel_with_the_packet() {
+fn congestion_marks_are_propagated_to_the_packet() {
     let all = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
     let mut world = World::new(16).with_relays().connected();
     let (from, to) = (world.hosts[CLIENT].addresses[0], world.hosts[GATEWAY].addresses[0]);
@@ -268,7 +268,7 @@ fn congestion_marks_travel_with_the_packet() {
             assert_eq!(transmit.ecn, inner);
             let node = &mut world.hosts[GATEWAY].node;
             let (_, received) = node.open(to, from, outer, &mut transmit.payload, world.net.now).unwrap();
-            // Only the news that there is congestion is taken over, and only for packets that understand it.
+            // Only congestion is propagated, and only to packets that support ECN.
             let marked = outer == Ecn::Ce && matches!(inner, Ecn::Ect0 | Ecn::Ect1);
             assert_eq!(received.ecn(), if marked { Ecn::Ce } else { inner }, "{inner:?} in {outer:?}");
         }
@@ -278,7 +278,7 @@ fn congestion_marks_travel_with_the_packet() {
 }
 
 #[test]
-fn what_is_not_about_a_packet_carries_no_congestion_mark() {
+fn control_messages_carry_no_congestion_mark() {
     let mut world = World::new(16).with_relays();
     world.authorize();
     while let Some(transmit) = world.hosts[CLIENT].node.poll_transmit() {
@@ -287,7 +287,7 @@ fn what_is_not_about_a_packet_carries_no_congestion_mark() {
 }
 
 #[test]
-fn a_handshake_may_be_complete_before_a_path_is_chosen() {
+fn handshake_can_complete_before_a_path_is_selected() {
     let mut world = World::new(18).with_relays();
     world.net.forbidden = Some(chooses_a_path);
     world.authorize();
@@ -310,20 +310,20 @@ fn chooses_a_path(datagram: &[u8]) -> bool {
     datagram.starts_with(&[0, 1]) && datagram.windows(4).any(|it| it == [0, 0x25, 0, 0])
 }
 
-/// No relay answers in the new network, so nobody says where we are.
+/// No relay responds in the new network, so no address of ours is known.
 #[test]
-fn a_connection_without_an_address_of_ours_is_given_up_after_ten_seconds() {
+fn connection_without_local_candidates_fails_after_ten_seconds() {
     let mut world = World::new(19).with_relays();
     world.net.relays[0].is_up = false;
     world.client_moves_to(vec![address("198.51.100.10:52625")]);
     world.authorize();
     world.run_for(secs(11));
-    assert_eq!(world.failures(CLIENT), [Failure::Nowhere]);
+    assert_eq!(world.failures(CLIENT), [Failure::NoLocalCandidates]);
     assert!(world.has(CLIENT, &Event::NoRelays));
 }
 
 #[test]
-fn equal_packets_leave_as_one_batch() {
+fn packets_of_equal_size_form_one_batch() {
     let mut world = World::new(17).with_relays().connected();
     for n in 0..10 {
         assert_eq!(world.hosts[CLIENT].node.seal(gateway(), &packet(n), world.net.now), Sealed::Sent);

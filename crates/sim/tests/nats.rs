@@ -1,4 +1,4 @@
-//! Nodes behind routers of all kinds.
+//! Nodes behind NATs of all kinds.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
@@ -7,7 +7,7 @@ use sim::{CLIENT, GATEWAY, Link, NatKind, World, address, ms, packet, secs};
 const KINDS: [NatKind; 4] =
     [NatKind::FullCone, NatKind::AddressRestricted, NatKind::PortRestricted, NatKind::Symmetric];
 
-/// Whether packets travel, both ways.
+/// Whether packets arrive in both directions.
 fn carries(world: &mut World) -> bool {
     let _outcome = world.send(CLIENT, packet(1));
     world.run_for(secs(2));
@@ -17,7 +17,7 @@ fn carries(world: &mut World) -> bool {
 }
 
 #[test]
-fn all_pairs_of_routers_let_packets_through_and_most_of_them_directly() {
+fn packets_pass_all_pairs_of_nats() {
     for client in KINDS {
         for gateway in KINDS {
             let mut world = World::new(1).behind(CLIENT, client).behind(GATEWAY, gateway).with_relays().connected();
@@ -31,7 +31,7 @@ fn all_pairs_of_routers_let_packets_through_and_most_of_them_directly() {
 }
 
 #[test]
-fn a_router_on_one_side_only_is_no_obstacle() {
+fn nat_on_one_side_allows_a_direct_path() {
     for kind in KINDS {
         for side in [CLIENT, GATEWAY] {
             let mut world = World::new(2).behind(side, kind).with_relays().connected();
@@ -41,7 +41,7 @@ fn a_router_on_one_side_only_is_no_obstacle() {
 }
 
 #[test]
-fn a_forwarded_port_lets_in_through_a_symmetric_router() {
+fn forwarded_port_allows_a_direct_path_through_a_symmetric_nat() {
     let mut world = World::new(3).behind(CLIENT, NatKind::Symmetric).behind(GATEWAY, NatKind::Symmetric);
     let inside = world.hosts[GATEWAY].addresses[0];
     world.net.nats[1].forwarded = Some((52625, inside));
@@ -52,7 +52,7 @@ fn a_forwarded_port_lets_in_through_a_symmetric_router() {
 }
 
 #[test]
-fn an_idle_connection_keeps_the_way_through_routers_open() {
+fn idle_connection_keeps_its_nat_mappings() {
     let mut world = World::new(4).behind(CLIENT, NatKind::PortRestricted).behind(GATEWAY, NatKind::FullCone);
     world = world.with_relays().connected();
     world.run_for(secs(1_200));
@@ -60,7 +60,7 @@ fn an_idle_connection_keeps_the_way_through_routers_open() {
 }
 
 #[test]
-fn a_router_that_forgets_everything_costs_no_connection() {
+fn connection_survives_a_nat_reboot() {
     let mut world = World::new(5).behind(CLIENT, NatKind::PortRestricted).with_relays().connected();
     world.net.nats[0].reboot();
     for n in 10..60 {
@@ -71,7 +71,7 @@ fn a_router_that_forgets_everything_costs_no_connection() {
 }
 
 #[test]
-fn bad_air_slows_a_connection_down_and_does_not_end_it() {
+fn connection_survives_loss_delay_and_reordering() {
     let mut world = World::new(6).over(CLIENT, Link::bad()).with_relays();
     world.run_for(secs(8));
     world.authorize();
@@ -85,7 +85,7 @@ fn bad_air_slows_a_connection_down_and_does_not_end_it() {
 }
 
 #[test]
-fn a_client_that_moves_from_one_router_to_another_connects_again() {
+fn client_reconnects_after_moving_to_another_nat() {
     let mut world = World::new(7).behind(CLIENT, NatKind::Symmetric).with_relays().connected();
     world.client_moves_to(vec![address("100.64.9.9:52625")]);
     world.put_behind(CLIENT, NatKind::PortRestricted);

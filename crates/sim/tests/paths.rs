@@ -1,19 +1,19 @@
-//! How paths are found, lost and changed.
+//! Finding, losing and changing paths.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use std::time::Duration;
 
-use connection::{Event, Node, Route, Sealed};
+use connection::{Event, Node, PathKind, Sealed};
 use model::{ClientId, PeerId, message::IceRole};
 
 use sim::{CLIENT, GATEWAY, Link, World, gateway, packet, secs};
 
-fn route(world: &World) -> Option<Route> {
-    world.hosts[CLIENT].node.path(gateway()).map(|path| path.route)
+fn path_kind(world: &World) -> Option<PathKind> {
+    world.hosts[CLIENT].node.path(gateway()).map(|path| path.kind)
 }
 
-/// What a host has announced, in the order of the announcements.
+/// The candidates that a host announced, in order.
 fn announced(world: &World, side: usize) -> Vec<String> {
     let of =
         |event: &Event| if let Event::Candidates { candidates, .. } = event { candidates.clone() } else { Vec::new() };
@@ -43,7 +43,7 @@ fn two_clients(roles: [IceRole; 2]) -> World {
 }
 
 #[test]
-fn one_broken_candidate_does_not_spoil_the_others() {
+fn malformed_candidate_does_not_affect_the_others() {
     let mut world = World::new(31).with_relays();
     world.portal.up = false;
     world.authorize();
@@ -55,25 +55,25 @@ fn one_broken_candidate_does_not_spoil_the_others() {
         world.hosts[side].node.add_remote_candidates(peer, &candidates, now);
     }
     world.run_for(secs(2));
-    assert_eq!(route(&world), Some(Route::Direct));
+    assert_eq!(path_kind(&world), Some(PathKind::Direct));
 }
 
 #[test]
-fn the_loss_of_the_chosen_candidate_moves_the_connection_at_once() {
+fn withdrawal_of_the_selected_candidate_switches_the_path_at_once() {
     let mut world = World::new(32).with_relays().connected();
-    assert_eq!(route(&world), Some(Route::Direct));
+    assert_eq!(path_kind(&world), Some(PathKind::Direct));
     let hosts: Vec<_> = announced(&world, GATEWAY).into_iter().filter(|it| it.contains("typ host")).collect();
     assert!(!hosts.is_empty());
     let now = world.net.now;
     world.hosts[CLIENT].node.remove_remote_candidates(gateway(), &hosts, now);
-    assert!(route(&world).is_some_and(|route| route != Route::Direct), "{:?}", route(&world));
+    assert!(path_kind(&world).is_some_and(|kind| kind != PathKind::Direct), "{:?}", path_kind(&world));
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(1));
     assert_eq!(world.hosts[GATEWAY].received, [packet(1)]);
 }
 
 #[test]
-fn an_invalidated_candidate_that_is_announced_again_is_used_again() {
+fn withdrawn_candidate_is_used_again_after_its_announcement() {
     let mut world = World::new(33).with_relays().connected();
     let hosts: Vec<_> = announced(&world, GATEWAY).into_iter().filter(|it| it.contains("typ host")).collect();
     let now = world.net.now;
@@ -82,11 +82,11 @@ fn an_invalidated_candidate_that_is_announced_again_is_used_again() {
     let now = world.net.now;
     world.hosts[CLIENT].node.add_remote_candidates(gateway(), &hosts, now);
     world.run_for(secs(2));
-    assert_eq!(route(&world), Some(Route::Direct));
+    assert_eq!(path_kind(&world), Some(PathKind::Direct));
 }
 
 #[test]
-fn two_clients_connect_and_either_may_be_the_one_that_answers() {
+fn two_clients_connect_in_either_role() {
     for roles in [[IceRole::Controlling, IceRole::Controlled], [IceRole::Controlled, IceRole::Controlling]] {
         let mut world = two_clients(roles);
         for side in [CLIENT, GATEWAY] {
@@ -101,7 +101,7 @@ fn two_clients_connect_and_either_may_be_the_one_that_answers() {
 }
 
 #[test]
-fn between_clients_a_dead_peer_is_noticed_soon_although_the_connection_is_idle() {
+fn dead_peer_is_detected_on_an_idle_connection_between_clients() {
     let mut world = two_clients([IceRole::Controlling, IceRole::Controlled]);
     world.run_for(secs(120));
     assert!(!has_failed(&world, CLIENT));
@@ -111,7 +111,7 @@ fn between_clients_a_dead_peer_is_noticed_soon_although_the_connection_is_idle()
 }
 
 #[test]
-fn a_conflict_of_roles_is_settled() {
+fn role_conflict_is_resolved() {
     for role in [IceRole::Controlling, IceRole::Controlled] {
         let world = two_clients([role, role]);
         for side in [CLIENT, GATEWAY] {
@@ -121,7 +121,7 @@ fn a_conflict_of_roles_is_settled() {
 }
 
 #[test]
-fn a_new_candidate_within_two_seconds_of_the_last_path_saves_the_connection() {
+fn new_candidate_within_two_seconds_prevents_the_failure() {
     let dying = || {
         let mut world = World::new(34).with_relays().connected();
         world.net.dark = true;
@@ -146,12 +146,12 @@ fn a_new_candidate_within_two_seconds_of_the_last_path_saves_the_connection() {
 }
 
 #[test]
-fn a_better_path_that_is_found_while_idle_is_used_and_nobody_wakes_up() {
+fn better_path_is_used_while_the_connection_stays_idle() {
     let mut world = World::new(35).relay_only().with_relays().connected();
     world.run_for(secs(40));
     world.net.direct = true;
     world.run_for(secs(60));
-    assert_eq!(route(&world), Some(Route::Direct));
+    assert_eq!(path_kind(&world), Some(PathKind::Direct));
     let before = world.net.delivered;
     world.run_for(secs(50));
     assert!(world.net.delivered - before < 100, "still idle: {}", world.net.delivered - before);
@@ -161,7 +161,7 @@ fn a_better_path_that_is_found_while_idle_is_used_and_nobody_wakes_up() {
 }
 
 #[test]
-fn two_new_networks_in_a_row_are_like_one() {
+fn two_consecutive_resets_equal_one() {
     let mut world = World::new(36).with_relays().connected();
     let keys = [0; 2].map(|_| {
         let now = world.net.now;
@@ -179,11 +179,11 @@ fn two_new_networks_in_a_row_are_like_one() {
 }
 
 #[test]
-fn a_path_knows_its_round_trip() {
+fn path_info_contains_the_round_trip_time() {
     let [near, far] = [20, 30].map(|ms| Link::good(Duration::from_millis(ms)));
     let mut world = World::new(33).with_relays().over(CLIENT, near).over(GATEWAY, far).connected();
     world.run_for(secs(30));
     let path = world.hosts[CLIENT].node.path(gateway()).unwrap();
-    // Each direction passes the cable of its sender.
+    // Each direction passes the link of its sender.
     assert_eq!(path.round_trip, Some(Duration::from_millis(50)));
 }

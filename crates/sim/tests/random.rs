@@ -1,14 +1,14 @@
-//! Everything that can happen, in random order, and what has to be true after each step.
+//! Random events, and invariants that hold after each of them.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test may fail loudly")]
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use sim::{Op, World};
 
-/// How often a world is left in peace, to see whether it recovers.
+/// Interval of the recovery checks, in steps.
 const STEPS_TO_CALM: u32 = 1_000;
 
-/// Lets `steps` random things happen. A failure names the seed and the step.
+/// Applies `steps` random events. A failure names the seed and the step.
 fn live(seed: u64, steps: u32) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed).with_relays();
@@ -21,16 +21,16 @@ fn live(seed: u64, steps: u32) {
             panic!("{broken}");
         }
         if step % STEPS_TO_CALM == STEPS_TO_CALM / 2 {
-            world.decides();
+            world.assert_decides();
         }
         if step % STEPS_TO_CALM == 0 {
-            world.calm(step);
-            world.recovers();
+            world.end_faults(step);
+            world.assert_recovers();
         }
     }
 }
 
-/// Says where it happened when a test ends in the middle.
+/// Prints the seed and step if the test panics.
 struct Note {
     seed: u64,
     step: u32,
@@ -46,7 +46,7 @@ impl Drop for Note {
 }
 
 #[test]
-fn random_events_do_no_lasting_harm() {
+fn connection_recovers_from_random_events() {
     for seed in 0..6 {
         live(seed, 1_000);
     }
@@ -60,25 +60,25 @@ fn every_connection_is_established_or_fails() {
         for step in 1..=150 {
             Op::random(&mut rng, step).apply(&mut world, step);
         }
-        world.decides();
+        world.assert_decides();
     }
 }
 
-/// Seeds that once showed a fault: connections for which nobody said where we are, and gateways that went on sending to an
-/// address that was gone. Those that took longer are among the lives below, 1017 for one.
+/// Seeds that once revealed a fault: connections without local candidates, and gateways that kept sending to an invalid
+/// address. Seeds that need more steps are among the long runs below, for example 1017.
 #[test]
-fn former_faults_do_not_come_back() {
+fn connection_recovers_with_seeds_of_former_faults() {
     for (seed, steps) in [(1008, 500), (1053, 1_500), (1175, 500), (1252, 1_500), (1296, 1_000), (1020, 2_000)] {
         live(seed, steps);
     }
 }
 
-/// What takes too long for every day: `make integration` leaves out what is called `::every_`.
+/// Long runs. `make integration` skips tests whose path contains `::every_`.
 mod soak {
-    /// `SIM_SEEDS` says how many, `SIM_FIRST` which one is the first.
+    /// `SIM_SEEDS` is the number of seeds, `SIM_FIRST` the first one.
     #[test]
     #[ignore = "takes minutes; `make soak`"]
-    fn every_long_life_does_no_lasting_harm() {
+    fn every_long_random_run_recovers() {
         let number = |name: &str, default| std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(default);
         let first = number("SIM_FIRST", 1_000);
         let seeds = first..first + number("SIM_SEEDS", 500);

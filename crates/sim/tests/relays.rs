@@ -1,10 +1,10 @@
-//! Nodes and relays that behave in every way a relay can.
+//! Nodes with relays of different behaviour.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use sim::{CLIENT, GATEWAY, Habits, NatKind, World, packet, secs};
 
-/// Whether packets travel, both ways.
+/// Whether packets arrive in both directions.
 fn carries(world: &mut World) -> bool {
     let _outcome = world.send(CLIENT, packet(1));
     world.run_for(secs(2));
@@ -17,7 +17,7 @@ fn carries(world: &mut World) -> bool {
 }
 
 #[test]
-fn an_allocation_costs_three_requests() {
+fn allocation_needs_three_requests() {
     let world = World::new(1).with_relays();
     let relay = &world.net.relays[0];
     assert_eq!(relay.clients(), 2);
@@ -28,7 +28,7 @@ fn an_allocation_costs_three_requests() {
 }
 
 #[test]
-fn worn_out_nonces_are_replaced_without_anybody_noticing() {
+fn expired_nonces_are_replaced_without_interruption() {
     for habits in [Habits::OFFICIAL, Habits::COTURN] {
         let mut world = World::new(2).relay_only();
         world.net.relays[0].habits = habits;
@@ -44,7 +44,7 @@ fn worn_out_nonces_are_replaced_without_anybody_noticing() {
 }
 
 #[test]
-fn a_nonce_that_lasts_for_few_requests_is_enough() {
+fn short_lived_nonces_are_sufficient() {
     let mut world = World::new(3).relay_only();
     world.net.relays[0].limit_nonces(2);
     let mut world = world.with_relays().connected();
@@ -52,7 +52,7 @@ fn a_nonce_that_lasts_for_few_requests_is_enough() {
 }
 
 #[test]
-fn an_hour_on_a_relay_passes_without_a_refused_channel() {
+fn no_channel_is_rejected_during_an_hour_on_a_relay() {
     let mut world = World::new(4).relay_only().with_relays().connected();
     for _ in 0..60 {
         world.run_for(secs(56));
@@ -65,7 +65,7 @@ fn an_hour_on_a_relay_passes_without_a_refused_channel() {
 }
 
 #[test]
-fn a_long_sleep_of_the_connection_is_slept_with_the_relay_too() {
+fn channel_is_available_after_a_long_pause() {
     let mut world = World::new(5).relay_only().with_relays().connected();
     for minutes in [6, 6, 11, 16] {
         world.run_for(secs(60 * minutes));
@@ -75,7 +75,7 @@ fn a_long_sleep_of_the_connection_is_slept_with_the_relay_too() {
 }
 
 #[test]
-fn a_relay_that_is_full_is_asked_again_when_the_portal_names_it() {
+fn full_relay_is_retried_when_the_portal_lists_it() {
     let mut world = World::new(6);
     world.net.relays[0].capacity = 0;
     let mut world = world.with_relays();
@@ -88,7 +88,7 @@ fn a_relay_that_is_full_is_asked_again_when_the_portal_names_it() {
 }
 
 #[test]
-fn a_restarted_relay_is_a_new_one_in_the_same_place() {
+fn restarted_relay_replaces_the_old_one_at_its_address() {
     let mut world = World::new(7).relay_only().with_relays().connected();
     let former = world.net.relays[0].id;
     world.net.relays[0].restart(99);
@@ -98,7 +98,7 @@ fn a_restarted_relay_is_a_new_one_in_the_same_place() {
 }
 
 #[test]
-fn replaced_credentials_mean_a_new_allocation_and_no_lost_connection() {
+fn replaced_credentials_create_a_new_allocation_and_keep_connections() {
     let mut world = World::new(8).relay_only().with_relays().connected();
     let later = world.net.now + secs(5_000);
     world.net.relays[0].credentials_expire = Some(later);
@@ -108,7 +108,7 @@ fn replaced_credentials_mean_a_new_allocation_and_no_lost_connection() {
 }
 
 #[test]
-fn credentials_that_expire_in_place_end_the_use_of_the_relay() {
+fn expired_credentials_make_the_relay_unusable() {
     let mut world = World::new(9);
     let soon = world.net.now + secs(200);
     world.net.relays[0].credentials_expire = Some(soon);
@@ -121,7 +121,7 @@ fn credentials_that_expire_in_place_end_the_use_of_the_relay() {
 }
 
 #[test]
-fn a_relay_that_sees_us_elsewhere_is_asked_again() {
+fn changed_mapped_address_leads_to_a_new_allocation() {
     let mut world = World::new(9).behind(CLIENT, NatKind::PortRestricted).with_relays();
     assert_eq!(world.net.relays[0].answered("allocate", 0), 2);
     world.net.nats[0].reboot();

@@ -1,4 +1,4 @@
-//! Datagrams of people who do not mean well, or not us.
+//! Hostile, foreign and random datagrams.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
@@ -18,7 +18,7 @@ use sim::{CLIENT, GATEWAY, World, address, gateway, ms, packet, secs};
 
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// Gives a datagram to the gateway. Returns what came out of it, and whether the gateway said anything.
+/// Passes a datagram to the gateway. Returns the packet inside, and whether the gateway sent anything.
 fn receive(world: &mut World, from: SocketAddr, datagram: &[u8]) -> (Option<(PeerId, IpPacket)>, bool) {
     let local = world.hosts[GATEWAY].addresses[0];
     let opened = world.hosts[GATEWAY].node.open(local, from, Ecn::NotEct, &mut datagram.to_vec(), world.net.now);
@@ -33,7 +33,7 @@ fn sealed(world: &mut World, n: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_peer_is_known_by_its_session_and_not_by_its_address() {
+fn peer_is_identified_by_session_index_not_by_address() {
     let mut world = World::new(1).with_relays().connected();
     let datagram = sealed(&mut world, 1);
     let (opened, _) = receive(&mut world, address("198.51.100.99:4444"), &datagram);
@@ -42,14 +42,14 @@ fn a_peer_is_known_by_its_session_and_not_by_its_address() {
     let datagram = sealed(&mut world, 2);
     let (opened, _) = receive(&mut world, address("198.51.100.99:3478"), &datagram);
     assert_eq!(opened.map(|(_, it)| it), Some(packet(2)));
-    // Even a relay's own address is only a hint.
+    // The source address of a relay is only a hint.
     let datagram = sealed(&mut world, 3);
     let (opened, _) = receive(&mut world, address("203.0.113.1:3478"), &datagram);
     assert_eq!(opened.map(|(_, it)| it), Some(packet(3)));
 }
 
 #[test]
-fn a_packet_is_accepted_once() {
+fn duplicated_packet_is_accepted_once() {
     let mut world = World::new(2).with_relays().connected();
     let datagram = sealed(&mut world, 1);
     let from = world.hosts[CLIENT].addresses[0];
@@ -59,7 +59,7 @@ fn a_packet_is_accepted_once() {
 }
 
 #[test]
-fn a_changed_or_truncated_packet_is_dropped_without_an_answer() {
+fn changed_or_truncated_packet_is_dropped_without_response() {
     let mut world = World::new(3).with_relays().connected();
     let datagram = sealed(&mut world, 1);
     let from = world.hosts[CLIENT].addresses[0];
@@ -75,7 +75,7 @@ fn a_changed_or_truncated_packet_is_dropped_without_an_answer() {
 }
 
 #[test]
-fn what_is_too_long_is_dropped() {
+fn too_long_datagram_is_dropped() {
     let mut world = World::new(4).with_relays().connected();
     let from = world.hosts[CLIENT].addresses[0];
     let mut datagram = vec![0; 1317];
@@ -83,11 +83,11 @@ fn what_is_too_long_is_dropped() {
     assert_eq!(receive(&mut world, from, &datagram), (None, false));
     assert_eq!(world.hosts[GATEWAY].node.drops().too_long, 1);
     assert_eq!(receive(&mut world, from, &datagram[..1316]), (None, false));
-    assert_eq!(world.hosts[GATEWAY].node.drops().too_long, 1, "it is looked at, and belongs to nobody");
+    assert_eq!(world.hosts[GATEWAY].node.drops().too_long, 1, "it is processed, but belongs to no connection");
 }
 
 #[test]
-fn handshakes_of_strangers_are_not_answered() {
+fn handshake_of_an_unknown_peer_gets_no_response() {
     let mut world = World::new(5).with_relays().connected();
     let from = world.hosts[CLIENT].addresses[0];
     for (kind, length) in [(1, 148), (2, 92), (3, 64), (4, 32)] {
@@ -98,7 +98,7 @@ fn handshakes_of_strangers_are_not_answered() {
 }
 
 #[test]
-fn stun_that_is_not_for_us_is_not_answered() {
+fn foreign_stun_message_gets_no_response() {
     let mut world = World::new(6).with_relays().connected();
     let senders = ["192.0.2.10:52625", "203.0.113.1:3478", "198.51.100.1:3478"].map(address);
     let message = |kind: u16, attributes: &[u8]| {
@@ -123,7 +123,7 @@ fn stun_that_is_not_for_us_is_not_answered() {
 }
 
 #[test]
-fn noise_is_dropped() {
+fn random_datagrams_are_dropped() {
     let mut world = World::new(7).with_relays().connected();
     let senders = ["192.0.2.10:52625", "203.0.113.1:3478", "198.51.100.1:9"].map(address);
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
@@ -136,7 +136,7 @@ fn noise_is_dropped() {
     for round in 0..20_000 {
         let length = usize::try_from(random() % 200).unwrap();
         let mut datagram: Vec<u8> = (0..length).map(|_| u8::try_from(random() & 0xFF).unwrap()).collect();
-        // Half of it looks like something at first.
+        // Half of the datagrams start like a valid message.
         if round % 2 == 0 && length > 8 {
             datagram[0] = [0, 1, 2, 3, 4, 0x40, 0x4F][usize::try_from(random() % 7).unwrap()];
             datagram[4..8].copy_from_slice(&COOKIE);
@@ -152,7 +152,7 @@ fn noise_is_dropped() {
 static INITIATION: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static COOKIES: AtomicUsize = AtomicUsize::new(0);
 
-/// Looks at what is sent, behind the headers of channels; forbids nothing.
+/// Observes all datagrams without channel headers; drops none.
 fn watch(message: &[u8]) -> bool {
     match message.first_chunk() {
         Some([1, 0, 0, 0]) if message.len() == 148 => *INITIATION.lock().unwrap() = message.to_vec(),
@@ -163,14 +163,14 @@ fn watch(message: &[u8]) -> bool {
 }
 
 #[test]
-fn a_busy_gateway_is_reached_through_a_relay_with_its_cookie() {
+fn busy_gateway_accepts_its_cookie_through_a_relay() {
     let mut world = World::new(6).relay_only();
     world.net.forbidden = Some(watch);
     let mut world = world.with_relays().connected();
     let replayed = INITIATION.lock().unwrap().clone();
     assert_eq!(replayed.len(), 148);
 
-    // Somebody keeps the gateway busy while the session has to be renewed, and until it would have ended.
+    // Replayed handshakes keep the gateway at its rate limit while the session has to be renewed.
     world.run_for(secs(115));
     let until = world.net.now + secs(80);
     while world.net.now < until {

@@ -1,19 +1,19 @@
-//! Peers that go on sending where nothing arrives, and what brings them back.
+//! Peers that keep sending on a dead path, and their recovery.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 use std::time::Duration;
 
-use connection::{Event, Failure, Route, Sealed};
+use connection::{Event, Failure, PathKind, Sealed};
 
 use sim::{CLIENT, GATEWAY, NatKind, World, gateway, packet, secs};
 
-/// A response of WireGuard.
+/// A WireGuard handshake response.
 fn is_handshake_response(datagram: &[u8]) -> bool {
     datagram.len() == 92 && datagram.starts_with(&[2, 0, 0, 0])
 }
 
-/// Lets both sides send ten packets a second. Returns when the last packet of the gateway arrived, before the end.
+/// Both sides send ten packets per second. Returns the time since the last packet of the gateway arrived.
 fn talk_for(world: &mut World, duration: Duration) -> Duration {
     let end = world.net.now + duration;
     let mut last = world.net.now;
@@ -29,7 +29,7 @@ fn talk_for(world: &mut World, duration: Duration) -> Duration {
     world.net.now - last
 }
 
-/// Asks for the connection three times, as traffic would, while nothing helps.
+/// Authorizes the connection three times; it fails each time.
 fn fail_three_times(world: &mut World) {
     for _ in 0..3 {
         world.authorize();
@@ -42,13 +42,13 @@ fn asked_for_a_new_key(world: &World) -> usize {
 }
 
 #[test]
-fn a_direct_path_that_is_closed_in_one_direction_is_left_for_the_relay() {
+fn one_way_direct_path_is_replaced_by_the_relay() {
     for mute in [CLIENT, GATEWAY] {
         let mut world = World::new(1).with_relays().connected();
         assert!(talk_for(&mut world, secs(3)) < secs(1));
         world.net.mute = Some(mute);
         assert!(talk_for(&mut world, secs(20)) < secs(1), "nothing comes back, mute: {mute}");
-        assert!(matches!(world.path(CLIENT).unwrap().route, Route::Relay(_) | Route::PeerRelay));
+        assert!(matches!(world.path(CLIENT).unwrap().kind, PathKind::Relay(_) | PathKind::PeerRelay));
         world.net.mute = None;
         assert!(talk_for(&mut world, secs(60)) < secs(1));
         assert!(world.is_direct(CLIENT), "mute: {mute}");
@@ -56,9 +56,9 @@ fn a_direct_path_that_is_closed_in_one_direction_is_left_for_the_relay() {
     }
 }
 
-/// The gateway goes on believing in the old address of the router, which is not known to be void at first.
+/// The gateway keeps using the old mapping, whose loss is not known at first.
 #[test]
-fn a_gateway_that_sends_to_a_forgotten_mapping_is_told_better() {
+fn candidate_of_a_forgotten_mapping_is_withdrawn() {
     let mut world = World::new(2).behind(CLIENT, NatKind::PortRestricted).with_relays().connected();
     assert!(world.is_direct(CLIENT));
     world.net.nats[0].reboot();
@@ -68,7 +68,7 @@ fn a_gateway_that_sends_to_a_forgotten_mapping_is_told_better() {
 }
 
 #[test]
-fn a_path_that_dies_while_nobody_uses_it_costs_no_connection() {
+fn dead_path_of_an_idle_connection_is_replaced() {
     for seed in 0..5 {
         let mut world = World::new(seed).with_relays().connected();
         world.run_for(secs(30 + seed));
@@ -80,13 +80,13 @@ fn a_path_that_dies_while_nobody_uses_it_costs_no_connection() {
 }
 
 #[test]
-fn addresses_of_an_earlier_connection_are_taken_back() {
+fn stale_candidates_of_an_earlier_connection_are_withdrawn() {
     let mut world = World::new(3).behind(CLIENT, NatKind::PortRestricted).with_relays().connected();
     let old = world.path(GATEWAY).unwrap().remote;
     let now = world.net.now;
     world.hosts[CLIENT].node.remove(gateway(), now);
     world.net.nats[0].reboot();
-    // The relay is asked who we are, and knows another address.
+    // The relay reports another mapped address.
     world.run_for(secs(30));
     world.hosts[CLIENT].events.clear();
     world.authorize();
@@ -104,7 +104,7 @@ fn addresses_of_an_earlier_connection_are_taken_back() {
 }
 
 #[test]
-fn a_new_key_is_asked_for_after_three_failures_in_a_row() {
+fn new_key_is_requested_after_three_consecutive_failures() {
     let mut world = World::new(4).with_relays();
     let key = world.hosts[CLIENT].node.public_key();
     world.net.forbidden = Some(is_handshake_response);
@@ -116,7 +116,7 @@ fn a_new_key_is_asked_for_after_three_failures_in_a_row() {
     }
     world.authorize();
     world.run_for(secs(30));
-    assert_eq!(world.failures(CLIENT), [Failure::Unresponsive; 3]);
+    assert_eq!(world.failures(CLIENT), [Failure::HandshakeTimeout; 3]);
     assert_eq!(asked_for_a_new_key(&world), 1);
     assert_ne!(world.hosts[CLIENT].node.public_key(), key);
 
@@ -127,7 +127,7 @@ fn a_new_key_is_asked_for_after_three_failures_in_a_row() {
 }
 
 #[test]
-fn a_new_key_that_is_of_no_use_is_not_followed_by_another_at_once() {
+fn new_key_is_not_requested_again_within_1000_seconds() {
     let mut world = World::new(5).with_relays();
     world.net.forbidden = Some(is_handshake_response);
     fail_three_times(&mut world);
@@ -139,7 +139,7 @@ fn a_new_key_that_is_of_no_use_is_not_followed_by_another_at_once() {
 }
 
 #[test]
-fn failures_that_are_not_in_a_row_do_not_ask_for_a_new_key() {
+fn success_resets_the_failures_that_request_a_new_key() {
     let mut world = World::new(6).with_relays();
     for _ in 0..3 {
         world.net.forbidden = Some(is_handshake_response);
@@ -157,15 +157,15 @@ fn failures_that_are_not_in_a_row_do_not_ask_for_a_new_key() {
 }
 
 #[test]
-fn a_direct_path_that_carries_only_checks_is_left_for_the_relay() {
+fn direct_path_that_carries_only_checks_is_replaced_by_the_relay() {
     let mut world = World::new(7).with_relays();
     world.net.checks_only = true;
     world.authorize();
     let established = |world: &World| world.has(CLIENT, &Event::Established(gateway()));
     let took = world.run_until(secs(20), established);
     assert!(took > secs(5), "{took:?}");
-    assert!(matches!(world.path(CLIENT).unwrap().route, Route::Relay(_)));
-    // The direct path is not tried again soon.
+    assert!(matches!(world.path(CLIENT).unwrap().kind, PathKind::Relay(_)));
+    // The direct path is not retried soon.
     for _ in 0..10 {
         assert!(talk_for(&mut world, secs(60)) < secs(1));
     }

@@ -1,13 +1,13 @@
-//! Two nodes and a relay, with virtual time.
+//! Two nodes and a relay in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may fail loudly")]
 
-use connection::{Event, Failure, Route, Sealed};
+use connection::{Event, Failure, PathKind, Sealed};
 use model::RelayId;
 use sim::{CLIENT, GATEWAY, Habits, World, ms, packet, secs};
 
 #[test]
-fn a_direct_connection_carries_packets_both_ways() {
+fn direct_connection_carries_packets_in_both_directions() {
     let mut world = World::new(1).with_relays().connected();
     assert_eq!(world.send(CLIENT, packet(1)), Sealed::Sent);
     world.run_for(secs(1));
@@ -16,11 +16,11 @@ fn a_direct_connection_carries_packets_both_ways() {
     world.run_for(secs(1));
     assert_eq!(world.hosts[CLIENT].received, [packet(2)]);
     let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
-    assert_eq!(path.route, Route::Direct);
+    assert_eq!(path.kind, PathKind::Direct);
 }
 
 #[test]
-fn a_relay_carries_packets_when_nothing_else_does() {
+fn relay_carries_packets_when_no_direct_path_exists() {
     let mut world = World::new(2).relay_only().with_relays().connected();
     for n in 0..100 {
         assert_eq!(world.send(CLIENT, packet(n)), Sealed::Sent);
@@ -30,7 +30,7 @@ fn a_relay_carries_packets_when_nothing_else_does() {
     assert_eq!(world.hosts[GATEWAY].received.len(), 100);
     assert_eq!(world.hosts[CLIENT].received.len(), 100);
     let path = world.hosts[CLIENT].node.path(world.hosts[CLIENT].peer).unwrap();
-    assert_ne!(path.route, Route::Direct);
+    assert_ne!(path.kind, PathKind::Direct);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn ipv6_is_preferred() {
 }
 
 #[test]
-fn a_way_is_taken_before_its_address_is_announced() {
+fn path_is_selected_before_its_address_is_announced() {
     let mut world = World::new(14).with_relays();
     world.portal.latency = secs(1);
     for side in [GATEWAY, CLIENT] {
@@ -50,7 +50,7 @@ fn a_way_is_taken_before_its_address_is_announced() {
         world.run_for(ms(500));
     }
 
-    // The client has heard of the gateway's addresses now, and the gateway hears of the client's in half a second.
+    // The client has received the gateway's candidates; the gateway receives the client's in half a second.
     world.run_for(ms(400));
     assert!(world.is_direct(GATEWAY), "{:?}", world.path(GATEWAY));
     let _outcome = world.send(CLIENT, packet(1));
@@ -65,7 +65,7 @@ fn a_way_is_taken_before_its_address_is_announced() {
 }
 
 #[test]
-fn packets_kept_until_the_session_is_ready_all_arrive_in_order() {
+fn packets_kept_until_the_session_is_ready_arrive_in_order() {
     let mut world = World::new(4).with_relays();
     world.authorize();
     for n in 0..5 {
@@ -76,7 +76,7 @@ fn packets_kept_until_the_session_is_ready_all_arrive_in_order() {
 }
 
 #[test]
-fn without_an_answer_of_a_relay_there_is_no_connection() {
+fn connection_requires_a_response_of_a_relay() {
     let mut world = World::new(5);
     let (peer, params) = (world.hosts[CLIENT].peer, world.params(CLIENT));
     assert!(world.hosts[CLIENT].node.upsert(peer, params, world.net.now).is_err());
@@ -91,11 +91,11 @@ fn without_an_answer_of_a_relay_there_is_no_connection() {
 }
 
 #[test]
-fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
+fn peer_without_candidates_fails_after_ten_seconds() {
     let mut world = World::new(6).with_relays();
     world.portal.up = false;
     world.authorize();
-    let failed = Event::Failed(world.hosts[CLIENT].peer, Failure::Silent);
+    let failed = Event::Failed(world.hosts[CLIENT].peer, Failure::NoRemoteCandidates);
     world.run_for(secs(9));
     assert!(!world.has(CLIENT, &failed));
     world.run_for(secs(1));
@@ -104,7 +104,7 @@ fn a_peer_without_candidates_is_given_up_after_ten_seconds() {
 }
 
 #[test]
-fn relays_like_coturn_are_usable() {
+fn relay_that_behaves_like_coturn_is_usable() {
     let mut world = World::new(7).relay_only();
     world.net.relays[0].habits = Habits::COTURN;
     let mut world = world.with_relays().connected();
@@ -114,7 +114,7 @@ fn relays_like_coturn_are_usable() {
 }
 
 #[test]
-fn a_connection_survives_the_loss_of_its_relay() {
+fn connection_survives_the_loss_of_its_relay() {
     let mut world = World::new(8).relay_only().with_relays().connected();
     world.add_relay(2, &["203.0.113.2:3478"]);
     world.net.relays.remove(0);

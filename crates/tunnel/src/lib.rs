@@ -42,7 +42,7 @@ mod testing;
 mod tunnel;
 mod wall_clock;
 
-pub use connection::{Path, Transmit};
+pub use connection::{PathInfo, Transmit};
 pub use counters::{DropCounters, DropReason};
 pub use published::InterfaceConfig;
 pub use query::QueryId;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connection::{Path, Route};
+use connection::{PathInfo, PathKind};
 use model::{ClientId, DeviceView, GatewayId, RelayId, ResourceId, ResourceView, Site, SiteId, Status, view::Kind};
 use tunnel::{InterfaceConfig, PathView};
 
@@ -113,8 +113,8 @@ impl World {
 
     pub(super) fn paths(&self, now: Instant) -> Vec<PathView> {
         let age = now.saturating_duration_since(self.born).as_secs();
-        let path = |number: usize, route| Path {
-            route,
+        let path = |number: usize, kind| PathInfo {
+            kind,
             local: SocketAddr::new(Ipv4Addr::new(192, 0, 2, 10).into(), 51820),
             remote: SocketAddr::new(Ipv4Addr::new(198, 51, 100, 20).into(), 51820),
             round_trip: Some(Duration::from_micros(1_000 + 7_300 * (age % 11))),
@@ -127,8 +127,8 @@ impl World {
             let path = match place.reach {
                 Reach::Unused | Reach::Offline => continue,
                 Reach::Connecting => None,
-                Reach::Relayed => Some(path(number, Route::Relay(RelayId::from_u128(id(4, number))))),
-                Reach::Direct => Some(path(number, Route::Direct)),
+                Reach::Relayed => Some(path(number, PathKind::Relay(RelayId::from_u128(id(4, number))))),
+                Reach::Direct => Some(path(number, PathKind::Direct)),
             };
             let gateway = GatewayId::from_u128(id(2, number));
             paths.push(PathView { gateway, site: Some(place.site.id), path });

@@ -1,4 +1,4 @@
-//! Addresses at which somebody can be reached: ours, and the peer's as text (RFC 8839, section 5.1).
+//! Candidates of this node, and those of peers as text (RFC 8839, section 5.1).
 
 use std::{
     collections::BTreeSet,
@@ -7,32 +7,32 @@ use std::{
 
 use is::{Candidate, CandidateKind, Protocol};
 
-/// Candidates that one run of [`optimistic`] may add.
+/// Maximum number of candidates that one call of [`optimistic`] returns.
 pub(super) const OPTIMISTIC_LIMIT: usize = 2;
 
-/// An address at which we can be reached.
+/// An address of this node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum LocalCandidate {
     /// An address of this host.
     Host(SocketAddr),
-    /// An address that a relay saw when we sent from `base`.
+    /// The address that a relay observed for messages from `base`.
     ServerReflexive {
-        /// What the relay saw.
+        /// The observed address.
         address: SocketAddr,
-        /// Where we sent from.
+        /// The local address.
         base: SocketAddr,
     },
-    /// An address that a relay lends us, with which we talk from `local`.
+    /// An address allocated on a relay that is reached from `local`.
     Relayed {
-        /// The relay's address.
+        /// The allocated address.
         address: SocketAddr,
-        /// Our address.
+        /// The local address.
         local: SocketAddr,
     },
 }
 
 impl LocalCandidate {
-    /// Whether anybody could send to `ip`.
+    /// Whether `ip` can be the destination of a datagram.
     pub(crate) fn is_usable(ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(ip) => !(ip.is_link_local() || ip.is_broadcast() || ip.is_multicast() || ip.is_unspecified()),
@@ -40,7 +40,7 @@ impl LocalCandidate {
         }
     }
 
-    /// The candidate in the words of the agent; `None` if nobody could send to it.
+    /// The candidate in the form of the agent; `None` if it cannot be a destination.
     pub(crate) fn to_candidate(self) -> Option<Candidate> {
         match self {
             Self::Host(address) => Candidate::host(address, Protocol::Udp),
@@ -51,9 +51,9 @@ impl LocalCandidate {
     }
 }
 
-/// Reads a candidate of a peer. `None` if it is malformed or of a kind that we cannot use.
+/// Parses a candidate of a peer. `None` if it is malformed or of an unsupported kind.
 ///
-/// Unknown extensions are skipped with their values; names instead of addresses are not supported.
+/// Unknown extensions are skipped with their values. Host names are not supported.
 pub(crate) fn parse(text: &str) -> Option<Candidate> {
     let mut words = text.strip_prefix("candidate:")?.split_whitespace();
     let foundation = words.next()?.to_owned();
@@ -90,8 +90,8 @@ pub(crate) fn parse(text: &str) -> Option<Candidate> {
     Some(Candidate::from_parts(foundation, 1, Protocol::Udp, priority, address, kind, related, None, ufrag))
 }
 
-/// Candidates of the peer that nobody told us about, but that exist if somebody forwards the peer's port on its NAT: the
-/// NAT's address with the port that the peer has at home.
+/// Guessed candidates of the peer that work if its port is forwarded on its NAT: the NAT's address with the peer's local
+/// port.
 pub(crate) fn optimistic(remote: &[Candidate]) -> Vec<Candidate> {
     let mut known: BTreeSet<_> = remote.iter().map(Candidate::addr).collect();
     let of_kind = |kind| remote.iter().filter(move |it| it.kind() == kind && it.addr().is_ipv4());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_of_peers_are_read() {
+    fn remote_candidates_are_parsed() {
         let host = parse("candidate:fffeff7e9c0d 1 udp 2130706175 192.0.2.10 52625 typ host ufrag orrr").unwrap();
         assert_eq!(host.kind(), CandidateKind::Host);
         assert_eq!((host.addr(), host.prio()), (address("192.0.2.10:52625"), 2_130_706_175));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_or_of_no_use_is_refused() {
+    fn malformed_and_unusable_candidates_are_rejected() {
         for text in [
             "",
             "candidate:",
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_port_on_the_peers_nat_is_guessed_once() {
+    fn forwarded_port_on_the_peers_nat_is_guessed_once() {
         let texts =
             ["candidate:1 1 udp 9 192.168.1.2 52625 typ host", "candidate:1 1 udp 8 198.51.100.7 61000 typ srflx"];
         let remote = texts.map(|text| parse(text).unwrap());
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_cause_few_guesses_and_ipv6_none() {
+    fn number_of_guesses_is_bounded_and_ipv6_has_none() {
         let remote = |host: &str, reflexive: &str| -> Vec<_> {
             let one = |n: usize| {
                 let host = format!("candidate:1 1 udp 9 {host}{n} {} typ host", 1000 + n);

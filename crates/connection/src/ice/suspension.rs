@@ -1,56 +1,59 @@
-//! Addresses of ours that are withheld for a while, because what was sent from them got lost.
+//! Suspended addresses of this host, whose datagrams get lost.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
 use is::{Candidate, CandidateKind};
 
-use super::{Agent, Announcement, LocalCandidate};
+use crate::ice::{
+    agent::{Agent, Announcement},
+    candidates::LocalCandidate,
+};
 
-/// All that was reachable through one address of this host.
+/// The candidates with one local address as base.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspension {
     candidates: Vec<Candidate>,
 }
 
-/// What the peer has to hear of a suspension.
+/// What to tell the peer about a suspension.
 #[derive(Debug, Default)]
 pub(crate) struct Withdrawal {
-    /// Addresses that it has seen, but was never told. It can only forget what it was told.
-    pub(crate) unsaid: Vec<Announcement>,
-    /// Addresses that it has to forget.
-    pub(crate) gone: Vec<Announcement>,
+    /// Addresses that the peer discovered. They have to be announced, because a withdrawal matches announced ones only.
+    pub(crate) unannounced: Vec<Announcement>,
+    /// Addresses to withdraw.
+    pub(crate) withdrawn: Vec<Announcement>,
 }
 
 impl Agent {
-    /// Withholds the address and everything that leads through it.
-    pub(crate) fn suspend(&mut self, base: std::net::SocketAddr, now: Instant) -> (Suspension, Withdrawal) {
-        let is_concerned = |it: &Candidate| it.kind() != CandidateKind::Relayed && it.local() == base;
-        let mut candidates: Vec<_> = self.agent.local_candidates().filter(is_concerned).collect();
+    /// Removes all candidates with this base from the agent.
+    pub(crate) fn suspend(&mut self, base: SocketAddr, now: Instant) -> (Suspension, Withdrawal) {
+        let has_base = |it: &Candidate| it.kind() != CandidateKind::Relayed && it.local() == base;
+        let mut candidates: Vec<_> = self.agent.local_candidates().filter(has_base).collect();
         let mut withdrawal = Withdrawal::default();
         for candidate in &candidates {
             if candidate.kind() == CandidateKind::PeerReflexive {
-                withdrawal.unsaid.push(Announcement::of(candidate));
+                withdrawal.unannounced.push(Announcement::of(candidate));
             }
-            withdrawal.gone.push(Announcement::of(candidate));
+            withdrawal.withdrawn.push(Announcement::of(candidate));
             self.agent.invalidate_candidate(candidate);
         }
-        // The peer finds these again by itself.
+        // The peer discovers these again itself.
         candidates.retain(|candidate| candidate.kind() != CandidateKind::PeerReflexive);
         self.handle_timeout(now);
         (Suspension { candidates }, withdrawal)
     }
 
-    /// Tries everything again that was withheld. Returns what the peer has to hear.
+    /// Adds the suspended candidates again. Returns the announcements.
     pub(crate) fn resume(&mut self, suspension: &Suspension) -> Vec<Announcement> {
         let mut announcements = Vec::new();
         for candidate in &suspension.candidates {
             announcements.extend(self.agent.add_local_candidate(candidate.clone()).map(Announcement::of));
         }
-        self.settle();
+        self.collect_checks();
         announcements
     }
 
-    /// Tries all paths once more that were given up since then.
+    /// Checks all paths again that were given up since then.
     pub(crate) fn probe(&mut self, suspension: &Suspension) {
         for candidate in &suspension.candidates {
             self.agent.invalidate_candidate(candidate);
@@ -60,14 +63,14 @@ impl Agent {
 }
 
 impl Suspension {
-    /// Notes one more address that leads through the same. Returns whether it does.
+    /// Adds a candidate if it has the suspended base. Returns whether it has.
     pub(crate) fn absorb(&mut self, local: LocalCandidate) -> bool {
         let Some(new) = local.to_candidate().filter(|new| new.kind() != CandidateKind::Relayed) else { return false };
-        let is_concerned = self.candidates.iter().any(|known| known.local() == new.local());
+        let has_base = self.candidates.iter().any(|known| known.local() == new.local());
         let is_known = self.candidates.iter().any(|known| known.addr() == new.addr() && known.kind() == new.kind());
-        if is_concerned && !is_known {
+        if has_base && !is_known {
             self.candidates.push(new);
         }
-        is_concerned
+        has_base
     }
 }

@@ -1,12 +1,18 @@
-use is::{Sha1HmacProvider as _, stun::StunMessage};
+use std::net::SocketAddr;
+
+use is::{CandidateKind, DefaultSha1HmacProvider, Sha1HmacProvider as _, stun::StunMessage};
+use model::{IceCredentials, message::IceRole};
 
 use super::*;
-use crate::testing::epoch;
+use crate::{
+    limits::{MAX_CANDIDATE_PAIRS, MAX_REMOTE_CANDIDATES},
+    testing::epoch,
+};
 
-/// A check with USERNAME `lesk:orrr`, made with another program.
+/// A check with USERNAME `lesk:orrr`, made by another implementation.
 const REQUEST: &str = "000100482112a442000102030405060708090a0b000600096c65736b3a6f727272000000802a0008010203040506
                        070800240004 6efffeff00250000000800148d8281f7cad56a7f5aa3ea56dcbd104b240c0b4a80280004087b9672";
-/// The answer to it, if it came from 198.51.100.7:52625.
+/// The response to it if it came from 198.51.100.7:52625.
 const ANSWER: &str = "0101002c2112a442000102030405060708090a0b002000080001ec83e721c045000800142295132617f4f92376e4
                       05ae4de54ef2dbb6795e80280004396b6c5c";
 const PASSWORD: &str = "godgdj6fi43sgkt4opprka";
@@ -31,7 +37,7 @@ fn agent(role: IceRole) -> Agent {
 }
 
 #[test]
-fn checks_have_the_known_bytes() {
+fn check_matches_recorded_bytes() {
     let request = bytes(REQUEST);
     let message = StunMessage::parse(&request).unwrap();
     let hmac = |key: &[u8], parts: &[&[u8]]| DefaultSha1HmacProvider.sha1_hmac(key, parts);
@@ -42,7 +48,7 @@ fn checks_have_the_known_bytes() {
 }
 
 #[test]
-fn a_check_is_answered_with_the_known_bytes() {
+fn response_to_a_check_matches_recorded_bytes() {
     let mut agent = agent(IceRole::Controlled);
     agent.add_local(LocalCandidate::Host(at("192.0.2.20:52625"))).unwrap();
     let request = bytes(REQUEST);
@@ -55,7 +61,7 @@ fn a_check_is_answered_with_the_known_bytes() {
 }
 
 #[test]
-fn a_check_to_an_address_that_is_not_ours_is_ignored() {
+fn check_to_a_foreign_address_is_ignored() {
     let mut agent = agent(IceRole::Controlled);
     agent.add_local(LocalCandidate::Host(at("192.0.2.20:52625"))).unwrap();
     let request = bytes(REQUEST);
@@ -65,8 +71,8 @@ fn a_check_to_an_address_that_is_not_ours_is_ignored() {
 }
 
 #[test]
-fn a_changed_check_is_not_accepted() {
-    /// What FINGERPRINT says is not verified; the integrity before it is.
+fn changed_or_truncated_check_is_rejected() {
+    /// The value of FINGERPRINT is not verified, unlike the integrity before it.
     const FINGERPRINT: usize = 8;
     let (agent, request) = (agent(IceRole::Controlled), bytes(REQUEST));
     let is_accepted = |datagram: &[u8]| Message::parse(datagram).is_some_and(|message| agent.accepts(&message));
@@ -83,7 +89,7 @@ fn a_changed_check_is_not_accepted() {
 }
 
 #[test]
-fn only_requests_and_successes_are_checks() {
+fn errors_and_indications_are_not_checks() {
     let mut error = bytes(ANSWER);
     (error[0], error[1]) = (0x01, 0x11);
     assert!(Message::parse(&error).is_none());
@@ -133,7 +139,7 @@ fn checks_carry_the_specified_priority() {
 }
 
 #[test]
-fn an_address_without_nat_is_announced_once() {
+fn address_without_nat_is_announced_once() {
     let mut agent = agent(IceRole::Controlling);
     let host = at("192.0.2.10:52625");
     assert!(agent.add_local(LocalCandidate::Host(host)).is_some());
@@ -142,7 +148,7 @@ fn an_address_without_nat_is_announced_once() {
 }
 
 #[test]
-fn an_invalidation_matches_the_announcement_and_the_candidate_may_come_back() {
+fn withdrawal_matches_the_announcement_and_the_candidate_can_return() {
     let mut agent = agent(IceRole::Controlling);
     let relayed = LocalCandidate::Relayed { address: at("203.0.113.9:51234"), local: at("192.0.2.10:52625") };
     let announced = agent.add_local(relayed).unwrap();
@@ -154,7 +160,7 @@ fn an_invalidation_matches_the_announcement_and_the_candidate_may_come_back() {
 }
 
 #[test]
-fn candidates_of_somebody_else_are_not_added() {
+fn candidates_with_another_ufrag_are_rejected() {
     let mut agent = agent(IceRole::Controlling);
     assert!(agent.add_remote("candidate:1 1 udp 1 198.51.100.20 4000 typ host ufrag else").is_none());
     assert!(agent.add_remote("candidate:1 1 udp 1 198.51.100.20 4000 typ host ufrag orrr").is_some());
@@ -162,7 +168,7 @@ fn candidates_of_somebody_else_are_not_added() {
 }
 
 #[test]
-fn a_peer_cannot_take_our_own_addresses_away() {
+fn peer_cannot_remove_our_candidates() {
     let mut agent = agent(IceRole::Controlling);
     agent.add_local(LocalCandidate::Host(at("192.0.2.10:52625"))).unwrap();
     agent.remove_remote("candidate:1 1 udp 1 192.0.2.10 52625 typ host", epoch());
@@ -170,7 +176,7 @@ fn a_peer_cannot_take_our_own_addresses_away() {
 }
 
 #[test]
-fn a_flood_of_candidates_is_bounded() {
+fn number_of_remote_candidates_is_bounded() {
     let mut agent = agent(IceRole::Controlling);
     agent.add_local(LocalCandidate::Host(at("192.0.2.10:52625"))).unwrap();
     let accepted = (1..60_000)
@@ -180,14 +186,14 @@ fn a_flood_of_candidates_is_bounded() {
             agent.add_remote(&text).is_some()
         })
         .count();
-    assert_eq!(accepted, REMOTE_CANDIDATES);
+    assert_eq!(accepted, MAX_REMOTE_CANDIDATES);
     agent.handle_timeout(epoch());
     let checks = std::iter::from_fn(|| agent.poll_transmit()).count();
-    assert!(checks <= CANDIDATE_PAIRS, "{checks}");
+    assert!(checks <= MAX_CANDIDATE_PAIRS, "{checks}");
 }
 
 #[test]
-fn without_a_pair_nobody_is_woken() {
+fn agent_without_pairs_has_no_deadline() {
     let mut agent = agent(IceRole::Controlling);
     agent.add_local(LocalCandidate::Host(at("192.0.2.10:52625"))).unwrap();
     agent.add_remote("candidate:1 1 udp 1 2001:db8::20 4000 typ host").unwrap();
@@ -201,7 +207,7 @@ fn without_a_pair_nobody_is_woken() {
 }
 
 #[test]
-fn an_address_that_was_seen_before_it_was_announced_is_checked_once() {
+fn address_discovered_before_its_announcement_is_checked_once() {
     let mut agent = agent(IceRole::Controlled);
     agent.add_local(LocalCandidate::Host(at("192.0.2.20:52625"))).unwrap();
     let request = bytes(REQUEST);

@@ -1,7 +1,7 @@
-//! The connection to one peer and its life: connecting, connected, idle, failed.
+//! The connection to one peer, from the first candidates to its failure.
 
-mod news;
-mod path;
+mod event;
+mod path_selection;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -15,66 +15,67 @@ use rand::{Rng as _, rngs::StdRng};
 use wireguard::{ConnectionId, Identity, MessageError, Opened, PeerSessions, ReceivedInitiation, TimerAction};
 
 use crate::{
-    Params, Path, Route, Sealed,
-    doubt::Doubt,
-    ice::{self, Agent, Announcement, Health, LocalCandidate, Message, Profile},
-    limits::{EARLY_MESSAGES, TOLD_CANDIDATES, push_bounded},
+    direct_path_monitor::DirectPathMonitor,
+    event::Failure,
+    ice::{self, Agent, Announcement, Connectivity, LocalCandidate, Message, Profile},
+    limits::{MAX_ANNOUNCED_CANDIDATES, MAX_EARLY_MESSAGES, push_bounded},
+    params::{Params, Sealed},
+    path::{Path, SendContext},
+    path_info::{PathInfo, PathKind},
     relay::Relays,
-    way::{Post, Way},
 };
-pub use news::Failure;
-pub(crate) use news::{News, Received};
+pub(crate) use event::{ConnectionEvent, Received};
 
-/// Who does not know a single address of the peer, or of its own, after this time will not know one later.
+/// A connection without a candidate of either side after this time fails.
 const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without packets for this long is idle. Longer than a dead path needs to be found while active.
-const IDLE_AFTER: Duration = Duration::from_secs(20);
-/// Handshakes that only refresh what already works are not repeated within this time.
-const PROACTIVE_HANDSHAKE_PAUSE: Duration = Duration::from_secs(20);
+/// A connection without packets for this time is idle. Longer than the detection of a dead path while active.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Minimum time between handshakes that only refresh a working session.
+const PROACTIVE_HANDSHAKE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     params: Params,
-    number: ConnectionId,
+    id: ConnectionId,
     profile: Profile,
-    /// The relay that we use towards this peer; `None` while there is none to be had.
+    /// The relay used for this peer; `None` while none is available.
     relay: Option<RelayId>,
     agent: Agent,
-    tunnel: PeerSessions,
+    sessions: PeerSessions,
     state: State,
-    health: Health,
-    doubt: Doubt,
-    /// Until when we have to know an address of the peer and one of ours.
-    candidates_due: Option<Instant>,
-    /// Until when there has to be hope again.
-    recovery_due: Option<Instant>,
+    connectivity: Connectivity,
+    monitor: DirectPathMonitor,
+    /// Until when candidates of both sides have to be known.
+    candidates_deadline: Option<Instant>,
+    /// Until when a path has to be possible again.
+    recovery_deadline: Option<Instant>,
     last_proactive_handshake: Option<Instant>,
-    /// Whether there is a new path, for which a session has to be made.
+    /// Whether a new path was selected, for which a handshake is needed.
     wants_handshake: bool,
-    begun: Instant,
+    created_at: Instant,
     established: bool,
     ready: bool,
     announce: BTreeSet<Announcement>,
     withdraw: BTreeSet<Announcement>,
-    /// What the peer ever heard of us. Full: the oldest is forgotten.
-    told: VecDeque<Announcement>,
+    /// All candidates announced to the peer. Full: the oldest is forgotten.
+    announced: VecDeque<Announcement>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No path yet. WireGuard messages wait for one; full: the oldest is dropped.
+    /// No path yet. WireGuard messages wait for one. Full: the oldest is dropped.
     Connecting { early: VecDeque<Vec<u8>> },
-    /// Packets travel, or did so recently.
-    Connected { way: Way, last_use: Instant },
-    /// There is a path, but nothing travels on it.
-    Idle { way: Way },
+    /// Packets are or recently were exchanged.
+    Connected { path: Path, last_use: Instant },
+    /// There is a path, but no packets.
+    Idle { path: Path },
 }
 
 impl Connection {
     pub(crate) fn new(
         params: Params,
-        number: ConnectionId,
+        id: ConnectionId,
         relay: RelayId,
         profile: Profile,
         identity: &Identity,
@@ -82,27 +83,27 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let agent = Agent::new(&params.local_ice, &params.remote_ice, params.role, rng.random(), profile.active, now);
-        let tunnel = PeerSessions::new(identity, &params.public_key, &params.preshared_key, number, rng, now);
+        let sessions = PeerSessions::new(identity, &params.public_key, &params.preshared_key, id, rng, now);
         Self {
             params,
-            number,
+            id,
             profile,
             relay: Some(relay),
             agent,
-            tunnel,
+            sessions,
             state: State::Connecting { early: VecDeque::new() },
-            health: Health::Checking,
-            doubt: Doubt::new(now),
-            candidates_due: Some(now + CANDIDATE_TIMEOUT),
-            recovery_due: None,
+            connectivity: Connectivity::Checking,
+            monitor: DirectPathMonitor::new(now),
+            candidates_deadline: Some(now + CANDIDATE_TIMEOUT),
+            recovery_deadline: None,
             last_proactive_handshake: None,
             wants_handshake: false,
-            begun: now,
+            created_at: now,
             established: false,
             ready: false,
             announce: BTreeSet::new(),
             withdraw: BTreeSet::new(),
-            told: VecDeque::new(),
+            announced: VecDeque::new(),
         }
     }
 
@@ -110,50 +111,50 @@ impl Connection {
         &self.params
     }
 
-    pub(crate) fn number(&self) -> ConnectionId {
-        self.number
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
     }
 
     pub(crate) fn relay(&self) -> Option<RelayId> {
         self.relay
     }
 
-    /// The portal named this peer once more. It may have lost its side of the connection, so it hears everything again.
-    pub(crate) fn refresh(&mut self, post: &mut Post<'_>, now: Instant) {
-        self.wake(now);
+    /// The portal authorized this connection again. The peer may have lost its side, so everything is announced again.
+    pub(crate) fn refresh(&mut self, cx: &mut SendContext<'_>, now: Instant) {
+        self.mark_active(now);
         self.announce.extend(self.agent.announcements());
-        self.handshake_proactively(post, now);
+        self.initiate_proactively(cx, now);
     }
 
-    /// From now on `relay` is the one between us and the peer.
-    pub(crate) fn use_relay(&mut self, relay: RelayId, candidates: &[LocalCandidate], now: Instant) {
+    /// Uses `relay` for this peer.
+    pub(crate) fn set_relay(&mut self, relay: RelayId, candidates: &[LocalCandidate], now: Instant) {
         self.relay = Some(relay);
         for candidate in candidates {
             self.add_local(*candidate, now);
         }
     }
 
-    /// The relay is gone.
-    pub(crate) fn lose_relay(&mut self) {
+    /// The relay no longer exists.
+    pub(crate) fn detach_relay(&mut self) {
         self.relay = None;
     }
 
     pub(crate) fn add_local(&mut self, candidate: LocalCandidate, now: Instant) {
-        if self.doubt.keeps(candidate) {
+        if self.monitor.absorb(candidate) {
             return;
         }
         if let Some(announcement) = self.agent.add_local(candidate) {
             self.withdraw.retain(|withdrawn| withdrawn.text != announcement.text);
             self.announce.insert(announcement);
-            self.wake(now);
-            self.expect_candidates();
+            self.mark_active(now);
+            self.check_candidates_known();
         }
     }
 
-    /// The peer may still believe in these addresses of ours, which it heard of on an earlier connection.
-    pub(crate) fn take_back(&mut self, stale: Vec<Announcement>) {
+    /// Withdraws those candidates of an earlier connection that are no longer valid.
+    pub(crate) fn withdraw_stale(&mut self, stale: Vec<Announcement>) {
         for announcement in stale.into_iter().filter(|announcement| !self.agent.is_ours(announcement)) {
-            // It can only forget what it was told, and some addresses it found out by itself.
+            // A withdrawal matches announced candidates only, and the peer discovered this one itself.
             if announcement.is_peer_reflexive() {
                 self.announce.insert(announcement.clone());
             }
@@ -161,12 +162,12 @@ impl Connection {
         }
     }
 
-    /// What the peer may know of us.
-    pub(crate) fn into_told(mut self) -> VecDeque<Announcement> {
+    /// The candidates that the peer may know.
+    pub(crate) fn into_announced(mut self) -> VecDeque<Announcement> {
         for announcement in self.agent.announcements() {
-            remember(&mut self.told, announcement);
+            record_announcement(&mut self.announced, announcement);
         }
-        self.told
+        self.announced
     }
 
     pub(crate) fn remove_local(&mut self, candidate: LocalCandidate, now: Instant) {
@@ -177,81 +178,81 @@ impl Connection {
         }
     }
 
-    pub(crate) fn add_remote(&mut self, texts: &[String], post: &mut Post<'_>, now: Instant) {
+    pub(crate) fn add_remote(&mut self, texts: &[String], cx: &mut SendContext<'_>, now: Instant) {
         for text in texts {
             let Some(channels) = self.agent.add_remote(text) else {
                 tracing::debug!("Ignored a candidate of a peer");
                 continue;
             };
-            self.expect_candidates();
-            self.wake(now);
+            self.check_candidates_known();
+            self.mark_active(now);
             for address in channels {
                 if let Some(relay) = self.relay {
-                    post.bind_channel(relay, address, now);
+                    cx.bind_channel(relay, address, now);
                 }
             }
         }
     }
 
-    fn expect_candidates(&mut self) {
+    fn check_candidates_known(&mut self) {
         if self.agent.has_local() && self.agent.has_remote() {
-            self.candidates_due = None;
+            self.candidates_deadline = None;
         }
     }
 
     pub(crate) fn remove_remote(&mut self, texts: &[String], now: Instant) {
-        self.wake(now);
+        self.mark_active(now);
         for text in texts {
             self.agent.remove_remote(text, now);
         }
     }
 
-    /// Encrypts a packet onto its way.
-    pub(crate) fn seal(&mut self, packet: &IpPacket, post: &mut Post<'_>, now: Instant) -> Sealed {
-        let Some(way) = self.way() else { return Sealed::NotYet };
-        self.wake(now);
-        if !self.tunnel.can_send(now) {
+    /// Encrypts and sends a packet.
+    pub(crate) fn seal(&mut self, packet: &IpPacket, cx: &mut SendContext<'_>, now: Instant) -> Sealed {
+        let Some(path) = self.path() else { return Sealed::NotYet };
+        self.mark_active(now);
+        if !self.sessions.can_send(now) {
             self.ready = false;
-            let may_initiate = self.params.role == IceRole::Controlling || self.tunnel.last_handshake().is_some();
-            if may_initiate && let Some(initiation) = self.tunnel.initiate(post.identity, post.rng, now) {
-                self.send_control(initiation, post, now);
+            let may_initiate = self.params.role == IceRole::Controlling || self.sessions.last_handshake().is_some();
+            if may_initiate && let Some(initiation) = self.sessions.initiate(cx.identity, cx.rng, now) {
+                self.send_control(initiation, cx, now);
             }
             return Sealed::NotYet;
         }
-        post.write(way, packet.ecn(), now, |buffer| self.tunnel.seal(packet.as_bytes(), buffer, now));
+        cx.write(path, packet.ecn(), now, |buffer| self.sessions.seal(packet.as_bytes(), buffer, now));
         Sealed::Sent
     }
 
-    /// Whether a check is for this connection.
+    /// Whether a connectivity check belongs to this connection.
     pub(crate) fn accepts(&self, message: &Message<'_>) -> bool {
         self.agent.accepts(message)
     }
 
-    /// Handles a check that came on this way.
-    pub(crate) fn handle_check(&mut self, way: Way, message: Message<'_>, now: Instant) {
-        let is_answer = message.is_answer();
-        let (local, remote) = way.ends();
+    /// Handles a connectivity check that arrived on this path.
+    pub(crate) fn handle_check(&mut self, path: Path, message: Message<'_>, now: Instant) {
+        let is_response = message.is_response();
+        let (local, remote) = path.ends();
         self.agent.handle_message(local, remote, message, now);
-        if is_answer {
-            self.heard(way, now);
+        if is_response {
+            self.note_answer(path, now);
         }
     }
 
-    /// Handles a WireGuard message with an index of this connection. Decrypts it where it lies.
+    /// Handles a WireGuard message with a session index of this connection. Decrypts it in place.
     pub(crate) fn open(
         &mut self,
         ecn: Ecn,
         message: &mut [u8],
-        post: &mut Post<'_>,
+        cx: &mut SendContext<'_>,
         now: Instant,
     ) -> Result<Received, MessageError> {
-        match self.tunnel.open(message, post.identity, post.rng, now)? {
+        match self.sessions.open(message, cx.identity, cx.rng, now)? {
             Opened::Control => Ok(Received::Control),
             Opened::Reply(reply) => {
-                if let Some(Way::Direct { .. }) = self.way() {
-                    self.doubt.hope_for_direct_paths();
+                if let Some(Path::Direct { .. }) = self.path() {
+                    self.monitor.note_completed_handshake();
                 }
-                self.send_control(reply, post, now);
+                self.send_control(reply, cx, now);
                 Ok(Received::Control)
             }
             Opened::Packet(bytes) => {
@@ -259,73 +260,74 @@ impl Connection {
                 if ecn == Ecn::Ce {
                     packet.mark_congested();
                 }
-                self.wake(now);
+                self.mark_active(now);
                 Ok(Received::Packet(packet))
             }
         }
     }
 
     /// Handles an initiation from this peer.
-    pub(crate) fn answer(
+    pub(crate) fn handle_initiation(
         &mut self,
         initiation: ReceivedInitiation,
-        post: &mut Post<'_>,
+        cx: &mut SendContext<'_>,
         now: Instant,
     ) -> Result<Received, MessageError> {
-        let response = self.tunnel.handle_initiation(initiation, post.rng, now)?;
-        self.send_control(response, post, now);
+        let response = self.sessions.handle_initiation(initiation, cx.rng, now)?;
+        self.send_control(response, cx, now);
         Ok(Received::Control)
     }
 
-    /// Does what is due, and sends what the checks have to say.
-    pub(crate) fn drive(&mut self, post: &mut Post<'_>, now: Instant) -> Vec<News> {
-        let offers = self.doubt.handle_timeout(&mut self.agent, now);
+    /// Performs everything that is due, and sends connectivity checks.
+    pub(crate) fn advance(&mut self, cx: &mut SendContext<'_>, now: Instant) -> Vec<ConnectionEvent> {
+        let offers = self.monitor.handle_timeout(&mut self.agent, now);
         self.announce.extend(offers);
-        self.check_connectivity(post, now);
-        // Another patience may mean that something is due at once.
-        if self.fall_asleep(now) {
-            self.check_connectivity(post, now);
+        self.check_connectivity(cx, now);
+        // With other timing, a check may be due at once.
+        if self.become_idle_if_due(now) {
+            self.check_connectivity(cx, now);
         }
-        if self.drive_tunnel(post, now) == TimerAction::GiveUp {
-            return vec![News::Failed(Failure::Unresponsive)];
+        if self.advance_sessions(cx, now) == TimerAction::GiveUp {
+            return vec![ConnectionEvent::Failed(Failure::HandshakeTimeout)];
         }
         while let Some(check) = self.agent.poll_transmit() {
-            let way = self.way_between(check.local, check.remote, post.relays);
-            post.send(way, &check.payload, now);
+            let path = self.path_between(check.local, check.remote, cx.relays);
+            cx.send(path, &check.payload, now);
         }
-        // Behind the check that tells the peer of the path, so that it answers on that one.
+        // After the check that nominates the path, so that the peer responds on that path.
         if std::mem::take(&mut self.wants_handshake) {
-            self.handshake_proactively(post, now);
+            self.initiate_proactively(cx, now);
         }
         let passed = |due: Option<Instant>| due.is_some_and(|due| due <= now);
-        if passed(self.candidates_due) {
-            let why = if self.agent.has_remote() { Failure::Nowhere } else { Failure::Silent };
-            return vec![News::Failed(why)];
+        if passed(self.candidates_deadline) {
+            let failure =
+                if self.agent.has_remote() { Failure::NoLocalCandidates } else { Failure::NoRemoteCandidates };
+            return vec![ConnectionEvent::Failed(failure)];
         }
-        if passed(self.recovery_due) {
-            return vec![News::Failed(Failure::Unreachable)];
+        if passed(self.recovery_deadline) {
+            return vec![ConnectionEvent::Failed(Failure::NoPath)];
         }
-        self.news(now)
+        self.collect_events(now)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
-        let due = |reason| move |at| Deadline { at, reason };
+        let deadline = |reason| move |at| Deadline { at, reason };
         [
-            self.agent.poll_timeout().map(due("connectivity check")),
-            self.tunnel.poll_timeout(),
-            self.doubt.poll_timeout(),
-            self.candidates_due.map(due("connection without candidates")),
-            self.recovery_due.map(due("peer without a path")),
-            self.idle_due().map(due("idle connection")),
+            self.agent.poll_timeout().map(deadline("connectivity check")),
+            self.sessions.poll_timeout(),
+            self.monitor.poll_timeout(),
+            self.candidates_deadline.map(deadline("connection without candidates")),
+            self.recovery_deadline.map(deadline("peer without a path")),
+            self.idle_deadline().map(deadline("idle connection")),
         ]
         .into_iter()
         .fold(None, Deadline::earliest)
     }
 
-    /// What the peer has to hear of our candidates since the last time, best first: new ones, and ones that are gone.
-    pub(crate) fn take_signals(&mut self) -> (Vec<String>, Vec<String>) {
+    /// Changes of our candidates since the last call, best first: new ones and withdrawn ones.
+    pub(crate) fn take_candidate_changes(&mut self) -> (Vec<String>, Vec<String>) {
         for announcement in &self.announce {
-            remember(&mut self.told, announcement.clone());
+            record_announcement(&mut self.announced, announcement.clone());
         }
         let texts = |set: &mut BTreeSet<Announcement>| {
             std::mem::take(set).into_iter().rev().map(|announcement| announcement.text).collect()
@@ -333,152 +335,157 @@ impl Connection {
         (texts(&mut self.announce), texts(&mut self.withdraw))
     }
 
-    /// How the peer is reached at present.
-    pub(crate) fn path(&self) -> Option<Path> {
-        let way = self.way()?;
-        let route = match way {
-            Way::Relayed { relay, .. } => Route::Relay(relay),
-            Way::Direct { remote, .. } if self.agent.is_on_relay(remote) => Route::PeerRelay,
-            Way::Direct { .. } => Route::Direct,
+    /// The present path.
+    pub(crate) fn path_info(&self) -> Option<PathInfo> {
+        let path = self.path()?;
+        let kind = match path {
+            Path::Relayed { relay, .. } => PathKind::Relay(relay),
+            Path::Direct { remote, .. } if self.agent.is_on_relay(remote) => PathKind::PeerRelay,
+            Path::Direct { .. } => PathKind::Direct,
         };
-        let (local, remote) = way.ends();
-        let (sent, received) = self.tunnel.traffic();
-        let (last_handshake, round_trip) = (self.tunnel.last_handshake(), self.agent.round_trip());
-        Some(Path { route, local, remote, last_handshake, round_trip, sent, received })
+        let (local, remote) = path.ends();
+        let (sent, received) = self.sessions.traffic();
+        let (last_handshake, round_trip) = (self.sessions.last_handshake(), self.agent.round_trip());
+        Some(PathInfo { kind, local, remote, last_handshake, round_trip, sent, received })
     }
 
-    fn way(&self) -> Option<Way> {
+    fn path(&self) -> Option<Path> {
         match &self.state {
             State::Connecting { .. } => None,
-            State::Connected { way, .. } | State::Idle { way } => Some(*way),
+            State::Connected { path, .. } | State::Idle { path } => Some(*path),
         }
     }
 
-    fn way_between(&self, local: SocketAddr, remote: SocketAddr, relays: &Relays) -> Way {
+    fn path_between(&self, local: SocketAddr, remote: SocketAddr, relays: &Relays) -> Path {
         match self.relay {
-            Some(relay) if relays.lends(relay, local) => Way::Relayed { relay, local, remote },
-            Some(_) | None => Way::Direct { local, remote },
+            Some(relay) if relays.owns_relayed_address(relay, local) => Path::Relayed { relay, local, remote },
+            Some(_) | None => Path::Direct { local, remote },
         }
     }
 
-    fn check_connectivity(&mut self, post: &mut Post<'_>, now: Instant) {
+    fn check_connectivity(&mut self, cx: &mut SendContext<'_>, now: Instant) {
         if self.agent.poll_timeout().is_none_or(|due| due <= now) {
             self.agent.handle_timeout(now);
         }
         while let Some(event) = self.agent.poll_event() {
             match event {
-                ice::Event::Nominated { local, remote } => self.handle_nomination(local, remote, post, now),
-                ice::Event::Health(health) => self.handle_health(health, now),
+                ice::Event::Nominated { local, remote } => self.handle_nomination(local, remote, cx, now),
+                ice::Event::Connectivity(connectivity) => self.handle_connectivity(connectivity, now),
             }
         }
     }
 
-    /// Does what the tunnel has to do by itself.
-    fn drive_tunnel(&mut self, post: &mut Post<'_>, now: Instant) -> TimerAction {
+    /// Performs the actions of the WireGuard timers that are due.
+    fn advance_sessions(&mut self, cx: &mut SendContext<'_>, now: Instant) -> TimerAction {
         loop {
-            let unanswered = self.tunnel.unanswered_handshake(now);
-            let (attempt, message) = self.tunnel.handle_timeout(post.identity, post.rng, now);
-            if let Some((age, silence)) = unanswered.filter(|_| attempt == TimerAction::Initiate) {
-                self.miss_answer(age, silence, post, now);
+            let unanswered = self.sessions.unanswered_handshake(now);
+            let (action, message) = self.sessions.handle_timeout(cx.identity, cx.rng, now);
+            if let Some((age, silence)) = unanswered.filter(|_| action == TimerAction::Initiate) {
+                self.handle_missing_response(age, silence, cx, now);
             }
             if let Some(message) = message {
-                self.send_control(message, post, now);
+                self.send_control(message, cx, now);
             }
-            if matches!(attempt, TimerAction::Wait | TimerAction::GiveUp) {
-                return attempt;
+            if matches!(action, TimerAction::Wait | TimerAction::GiveUp) {
+                return action;
             }
         }
     }
 
-    /// The side that chooses the path also makes sure that there is a session on it.
-    fn handshake_proactively(&mut self, post: &mut Post<'_>, now: Instant) {
+    /// Starts a handshake on a new path. Only the controlling side does.
+    fn initiate_proactively(&mut self, cx: &mut SendContext<'_>, now: Instant) {
         let recently =
-            self.last_proactive_handshake.is_some_and(|at| now.duration_since(at) < PROACTIVE_HANDSHAKE_PAUSE);
-        if self.params.role != IceRole::Controlling || self.way().is_none() || recently {
+            self.last_proactive_handshake.is_some_and(|at| now.duration_since(at) < PROACTIVE_HANDSHAKE_INTERVAL);
+        if self.params.role != IceRole::Controlling || self.path().is_none() || recently {
             return;
         }
-        if let Some(initiation) = self.tunnel.initiate(post.identity, post.rng, now) {
+        if let Some(initiation) = self.sessions.initiate(cx.identity, cx.rng, now) {
             self.last_proactive_handshake = Some(now);
-            self.send_control(initiation, post, now);
+            self.send_control(initiation, cx, now);
         }
     }
 
-    /// Handshakes and signs of life go the same way as packets, or wait until there is one.
-    fn send_control(&mut self, message: Vec<u8>, post: &mut Post<'_>, now: Instant) {
+    /// Sends a handshake message or keepalive on the present path, or queues it until there is one.
+    fn send_control(&mut self, message: Vec<u8>, cx: &mut SendContext<'_>, now: Instant) {
         match &mut self.state {
-            State::Connecting { early } => push_bounded(early, message, EARLY_MESSAGES),
-            State::Connected { way, .. } | State::Idle { way } => post.send(*way, &message, now),
+            State::Connecting { early } => push_bounded(early, message, MAX_EARLY_MESSAGES),
+            State::Connected { path, .. } | State::Idle { path } => cx.send(*path, &message, now),
         }
     }
 
-    fn wake(&mut self, now: Instant) {
+    fn mark_active(&mut self, now: Instant) {
         match &mut self.state {
             State::Connecting { .. } => {}
             State::Connected { last_use, .. } => *last_use = now,
-            State::Idle { way } => {
-                self.state = State::Connected { way: *way, last_use: now };
-                self.agent.set_patience(self.profile.active);
-                self.doubt.begin(now);
+            State::Idle { path } => {
+                self.state = State::Connected { path: *path, last_use: now };
+                self.agent.set_timing(self.profile.active);
+                self.monitor.restart(now);
             }
         }
     }
 
-    /// Becomes idle if it is time. Returns whether it did.
-    fn fall_asleep(&mut self, now: Instant) -> bool {
-        let Some(way) = self.way().filter(|_| self.idle_due().is_some_and(|due| due <= now)) else { return false };
-        self.state = State::Idle { way };
-        self.agent.set_patience(self.profile.idle);
+    /// Becomes idle if no packet was exchanged for long enough. Returns whether it did.
+    fn become_idle_if_due(&mut self, now: Instant) -> bool {
+        let Some(path) = self.path().filter(|_| self.idle_deadline().is_some_and(|due| due <= now)) else {
+            return false;
+        };
+        self.state = State::Idle { path };
+        self.agent.set_timing(self.profile.idle);
         true
     }
 
-    fn idle_due(&self) -> Option<Instant> {
+    fn idle_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Connected { last_use, .. } if self.health == Health::Connected => Some(*last_use + IDLE_AFTER),
+            State::Connected { last_use, .. } if self.connectivity == Connectivity::Connected => {
+                Some(*last_use + IDLE_TIMEOUT)
+            }
             State::Connecting { .. } | State::Connected { .. } | State::Idle { .. } => None,
         }
     }
 
-    /// Since when it is undecided whether this connection can be used.
-    pub(crate) fn undecided_since(&self) -> Option<Instant> {
-        (!self.established).then_some(self.begun)
+    /// When the connection was created, if it is not established yet.
+    pub(crate) fn pending_since(&self) -> Option<Instant> {
+        (!self.established).then_some(self.created_at)
     }
 
-    /// What must never be the case between two calls, if it is.
+    /// The first invariant that is broken between two calls.
     pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
-        let too_many_wait = matches!(&self.state, State::Connecting { early } if early.len() > EARLY_MESSAGES);
-        if too_many_wait || self.told.len() > TOLD_CANDIDATES {
-            return Some("a queue of a connection is too long");
+        let has_too_many_early_messages =
+            matches!(&self.state, State::Connecting { early } if early.len() > MAX_EARLY_MESSAGES);
+        if has_too_many_early_messages || self.announced.len() > MAX_ANNOUNCED_CANDIDATES {
+            return Some("a queue of a connection exceeds its limit");
         }
         if !self.announce.is_empty() || !self.withdraw.is_empty() || self.wants_handshake {
-            return Some("something was left undone");
+            return Some("a change was not passed on");
         }
-        self.agent.broken_invariant().or_else(|| self.doubt.broken_invariant())
+        self.agent.broken_invariant().or_else(|| self.monitor.broken_invariant())
     }
 
-    /// Whether one more packet changes nothing but counters, so that nobody else has to be asked.
-    pub(crate) fn is_calm(&self) -> bool {
+    /// Whether one more packet changes only counters, so that nothing has to be passed on.
+    pub(crate) fn is_steady(&self) -> bool {
         self.ready && matches!(self.state, State::Connected { .. })
     }
 
-    fn news(&mut self, now: Instant) -> Vec<News> {
-        let mut news = Vec::new();
-        if self.way().is_none() || self.tunnel.last_handshake().is_none() {
-            return news;
+    fn collect_events(&mut self, now: Instant) -> Vec<ConnectionEvent> {
+        let mut events = Vec::new();
+        if self.path().is_none() || self.sessions.last_handshake().is_none() {
+            return events;
         }
         if !self.established {
             self.established = true;
-            news.push(News::Established);
+            events.push(ConnectionEvent::Established);
         }
-        if !self.ready && self.tunnel.can_send(now) {
+        if !self.ready && self.sessions.can_send(now) {
             self.ready = true;
-            news.push(News::Ready);
+            events.push(ConnectionEvent::Ready);
         }
-        news
+        events
     }
 }
 
-fn remember(told: &mut VecDeque<Announcement>, announcement: Announcement) {
-    if !told.iter().any(|known| known.text == announcement.text) {
-        push_bounded(told, announcement, TOLD_CANDIDATES);
+fn record_announcement(announced: &mut VecDeque<Announcement>, announcement: Announcement) {
+    if !announced.iter().any(|known| known.text == announcement.text) {
+        push_bounded(announced, announcement, MAX_ANNOUNCED_CANDIDATES);
     }
 }

@@ -1,4 +1,4 @@
-//! Who we are to a relay: the long-term credentials of RFC 8489, section 9.2.
+//! Long-term credentials for a relay (RFC 8489, section 9.2).
 
 use model::Secret;
 use stun_codec::rfc5389::attributes::{MessageIntegrity, Realm, Username};
@@ -6,32 +6,32 @@ use stun_codec::rfc5389::attributes::{MessageIntegrity, Realm, Username};
 /// The realm of all relays. The portal does not send it.
 pub(crate) const REALM: &str = "firezone";
 
-/// User name and password for one relay, and the nonce it gave us last.
+/// User name and password for one relay, and its last nonce.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     username: String,
     password: Secret,
     nonce: Option<String>,
-    opening: Opening,
-    refused: bool,
+    first_request: FirstRequest,
+    rejected: bool,
 }
 
-/// How to authenticate a request for which we have no nonce yet.
+/// How requests are sent before a nonce is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Opening {
-    /// With everything but the nonce. That lets a relay authenticate its refusal, which contains the nonce.
-    Named,
-    /// Not at all, as RFC 8489 section 9.2.3.1 has it. For relays that take the other kind for a bad request.
+enum FirstRequest {
+    /// With integrity, but without nonce. This lets the relay sign the error response that contains the nonce.
+    Authenticated,
+    /// Without integrity (RFC 8489, section 9.2.3.1), for relays that reject the other form as a bad request.
     Anonymous,
 }
 
 impl Credentials {
     pub(crate) fn new(username: String, password: Secret) -> Self {
-        Self { username, password, nonce: None, opening: Opening::Named, refused: false }
+        Self { username, password, nonce: None, first_request: FirstRequest::Authenticated, rejected: false }
     }
 
-    /// Whether these are the credentials that `username` and `password` make.
-    pub(crate) fn are(&self, username: &str, password: &Secret) -> bool {
+    /// Whether these are the credentials with this user name and password.
+    pub(crate) fn matches(&self, username: &str, password: &Secret) -> bool {
         self.username == username && self.password == *password
     }
 
@@ -43,34 +43,34 @@ impl Credentials {
         self.nonce = Some(nonce);
     }
 
-    /// Starts over, as with a relay that has never heard of us.
+    /// Starts over without a nonce.
     pub(crate) fn forget_nonce(&mut self) {
         self.nonce = None;
-        self.opening = Opening::Named;
+        self.first_request = FirstRequest::Authenticated;
     }
 
-    /// The relay wants the first request to be anonymous. Returns whether it was not so before.
-    pub(crate) fn open_anonymously(&mut self) -> bool {
-        let changed = self.opening == Opening::Named;
-        self.opening = Opening::Anonymous;
+    /// Sends first requests anonymously from now on. Returns whether this is a change.
+    pub(crate) fn start_anonymously(&mut self) -> bool {
+        let changed = self.first_request == FirstRequest::Authenticated;
+        self.first_request = FirstRequest::Anonymous;
         changed
     }
 
-    /// Whether the next request says who we are.
-    pub(crate) fn name_us(&self) -> bool {
-        self.nonce.is_some() || self.opening == Opening::Named
+    /// Whether the next request is authenticated.
+    pub(crate) fn should_authenticate(&self) -> bool {
+        self.nonce.is_some() || self.first_request == FirstRequest::Authenticated
     }
 
-    /// The relay does not accept them; they must not be used again.
-    pub(crate) fn refuse(&mut self) {
-        self.refused = true;
+    /// The relay rejected the credentials; they must not be used again.
+    pub(crate) fn reject(&mut self) {
+        self.rejected = true;
     }
 
-    pub(crate) fn are_refused(&self) -> bool {
-        self.refused
+    pub(crate) fn are_rejected(&self) -> bool {
+        self.rejected
     }
 
-    /// User name and realm as attributes. `None` if the portal gave us a user name that no message can carry.
+    /// User name and realm as attributes. `None` if the user name does not fit into a message.
     pub(crate) fn attributes(&self) -> Option<(Username, Realm)> {
         Some((Username::new(self.username.clone()).ok()?, Realm::new(REALM.to_owned()).ok()?))
     }
@@ -79,7 +79,7 @@ impl Credentials {
         self.password.expose()
     }
 
-    /// Whether somebody who knows the password made this integrity attribute.
+    /// Whether the integrity attribute was made with the password.
     pub(crate) fn verify(&self, integrity: &MessageIntegrity) -> bool {
         self.attributes().is_some_and(|(username, realm)| {
             integrity.check_long_term_credential(&username, &realm, self.password()).is_ok()

@@ -1,4 +1,4 @@
-//! The relays that the portal told us about: which exist, which one serves whom, and whose datagram is whose.
+//! The relays that the portal lists: allocations, channels, and the messages between us and them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,89 +12,89 @@ use rand::rngs::StdRng;
 mod allocation;
 pub(crate) mod channel_data;
 mod channels;
-mod choice;
 pub(crate) mod credentials;
+mod selection;
 pub(crate) mod stun;
 mod transaction;
 
 pub(crate) use allocation::Event;
 
-use self::{allocation::Allocation, credentials::Credentials, stun::Answer};
+use self::{allocation::Allocation, credentials::Credentials, stun::Response};
 use crate::{
-    Transmit,
     ice::LocalCandidate,
-    limits::{FORMER_RELAYS, push_bounded},
+    limits::{MAX_FORMER_RELAYS, push_bounded},
+    transmit::Transmit,
 };
 
 /// All relays of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
-    known: BTreeMap<RelayId, Allocation>,
+    allocations: BTreeMap<RelayId, Allocation>,
     by_address: BTreeMap<SocketAddr, RelayId>,
-    /// Where datagrams may still come from although we do not use the relay any more. Full: the oldest is forgotten.
+    /// Addresses of relays that are no longer used, but may still send. Full: the oldest is forgotten.
     former: VecDeque<SocketAddr>,
     events: VecDeque<(RelayId, Event)>,
 }
 
-/// What a datagram from a relay was.
+/// The result of a datagram from the address of a relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Received {
-    /// Something between us and the relay; dealt with.
-    Own,
-    /// Something that a peer sent through the relay.
+    /// A message of the relay itself, which was handled.
+    Consumed,
+    /// A message of a peer, forwarded by the relay.
     Relayed {
-        /// Through which relay.
+        /// The relay.
         relay: RelayId,
-        /// Who sent it.
+        /// The peer's address.
         peer: SocketAddr,
-        /// To which of our addresses.
+        /// The allocated address that it was sent to.
         relayed: SocketAddr,
     },
-    /// Not from a relay, or nothing that a relay sends.
-    Foreign,
+    /// Not from a relay, or not a message that relays send.
+    NotFromRelay,
 }
 
 impl Relays {
-    /// Takes over what the portal says. Returns the relays that are gone, or began anew.
+    /// Applies the portal's list. Returns the relays that were removed or restarted.
     pub(crate) fn update(&mut self, remove: &[RelayId], add: &[Relay], rng: &mut StdRng, now: Instant) -> Vec<RelayId> {
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         for id in remove {
-            if self.forget(*id) {
-                gone.push(*id);
+            if self.remove(*id) {
+                removed.push(*id);
             }
         }
         let mentioned = merged(add);
         for (id, relay) in &mentioned {
-            if let Some(known) = self.known.get_mut(id).filter(|known| is_unchanged(known, relay)) {
+            if let Some(known) = self.allocations.get_mut(id).filter(|known| is_unchanged(known, relay)) {
                 known.revive(rng, now);
                 continue;
             }
-            if self.forget(*id) {
-                gone.push(*id);
+            if self.remove(*id) {
+                removed.push(*id);
             }
-            self.introduce(relay, rng, now);
+            self.insert(relay, rng, now);
         }
-        for (id, allocation) in &mut self.known {
+        for (id, allocation) in &mut self.allocations {
             if !mentioned.contains_key(id) {
                 allocation.probe(rng, now);
             }
         }
-        gone
+        removed
     }
 
     /// Starts all relays over in a new network.
     pub(crate) fn restart(&mut self, rng: &mut StdRng, now: Instant) {
         self.events.clear();
-        for allocation in self.known.values_mut() {
+        for allocation in self.allocations.values_mut() {
             allocation.restart(rng, now);
         }
     }
 
-    /// Gives back what the relays lend us, and forgets them. What has to be sent for that is returned.
-    pub(crate) fn give_back(&mut self, rng: &mut StdRng, now: Instant) -> Vec<Transmit> {
+    /// Deletes the allocations on all relays, and removes the relays. Returns the datagrams to send.
+    pub(crate) fn release(&mut self, rng: &mut StdRng, now: Instant) -> Vec<Transmit> {
         let mut last = Vec::new();
-        for (_, mut allocation) in std::mem::take(&mut self.known) {
-            allocation.give_back(rng, now);
+        for (_, mut allocation) in std::mem::take(&mut self.allocations) {
+            allocation.release(rng, now);
             last.extend(std::iter::from_fn(|| allocation.poll_transmit()));
         }
         self.by_address.clear();
@@ -102,18 +102,18 @@ impl Relays {
         last
     }
 
-    /// Removes relays from which nothing can be expected any more.
-    pub(crate) fn remove_useless(&mut self) -> Vec<RelayId> {
+    /// Removes relays that cannot be used. Returns them.
+    pub(crate) fn remove_unusable(&mut self) -> Vec<RelayId> {
         let useless: Vec<_> =
-            self.known.iter().filter(|(_, allocation)| allocation.is_useless()).map(|(id, _)| *id).collect();
+            self.allocations.iter().filter(|(_, allocation)| allocation.is_unusable()).map(|(id, _)| *id).collect();
         for id in &useless {
-            tracing::info!(relay = %id, "A relay is not used any more because it does not answer or refuses us");
-            self.forget(*id);
+            tracing::info!(relay = %id, "A relay is no longer used because it does not respond or rejects our requests");
+            self.remove(*id);
         }
         useless
     }
 
-    /// Takes a datagram that looks like STUN. Whether it is one from a relay is known afterwards.
+    /// Handles a datagram that looks like STUN and may be from a relay.
     pub(crate) fn handle_stun(
         &mut self,
         local: SocketAddr,
@@ -122,60 +122,60 @@ impl Relays {
         rng: &mut StdRng,
         now: Instant,
     ) -> Received {
-        let Some(allocation) = self.by_address.get(&from).and_then(|id| self.known.get_mut(id)) else {
-            return self.silence(from);
+        let Some(allocation) = self.by_address.get(&from).and_then(|id| self.allocations.get_mut(id)) else {
+            return self.unknown_source(from);
         };
-        let Some(answer) = Answer::parse(datagram) else { return Received::Foreign };
-        allocation.handle_answer(local, from, &answer, rng, now);
-        Received::Own
+        let Some(answer) = Response::parse(datagram) else { return Received::NotFromRelay };
+        allocation.handle_response(local, from, &answer, rng, now);
+        Received::Consumed
     }
 
-    /// Takes a message with the number of a channel.
+    /// Handles a ChannelData message.
     pub(crate) fn handle_channel_data(&mut self, from: SocketAddr, number: u16, now: Instant) -> Received {
-        let Some(id) = self.by_address.get(&from) else { return self.silence(from) };
-        match self.known.get_mut(id).and_then(|allocation| allocation.heard_on(number, now)) {
+        let Some(id) = self.by_address.get(&from) else { return self.unknown_source(from) };
+        match self.allocations.get_mut(id).and_then(|allocation| allocation.note_received(number, now)) {
             Some((peer, relayed)) => Received::Relayed { relay: *id, peer, relayed },
-            None => Received::Own,
+            None => Received::Consumed,
         }
     }
 
-    /// Whether a datagram from `from` can be from a relay.
-    pub(crate) fn may_be(&self, from: SocketAddr) -> bool {
+    /// Whether `from` is an address of a present or former relay.
+    pub(crate) fn is_relay_address(&self, from: SocketAddr) -> bool {
         self.by_address.contains_key(&from) || self.former.contains(&from)
     }
 
-    /// Picks a relay for a new connection; `None` if none has answered yet.
-    pub(crate) fn choose(&self, rng: &mut StdRng) -> Option<RelayId> {
+    /// Selects a relay for a connection; `None` if none has responded yet.
+    pub(crate) fn select(&self, rng: &mut StdRng) -> Option<RelayId> {
         let answered: Vec<_> =
-            self.known.iter().filter_map(|(id, allocation)| Some((*id, allocation.round_trip()?))).collect();
-        choice::choose(&answered, rng)
+            self.allocations.iter().filter_map(|(id, allocation)| Some((*id, allocation.round_trip()?))).collect();
+        selection::select(&answered, rng)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.allocations.is_empty()
     }
 
     /// The candidates of a connection that uses `relay`.
     pub(crate) fn candidates(&self, relay: RelayId) -> Vec<LocalCandidate> {
-        let own = self.known.values().flat_map(Allocation::own_candidates);
-        let lent = self.known.get(&relay).map(Allocation::relay_candidates).unwrap_or_default();
-        own.chain(lent).collect()
+        let own = self.allocations.values().flat_map(Allocation::own_candidates);
+        let relayed = self.allocations.get(&relay).map(Allocation::relay_candidates).unwrap_or_default();
+        own.chain(relayed).collect()
     }
 
-    /// Whether `address` is lent to us by `relay`.
-    pub(crate) fn lends(&self, relay: RelayId, address: SocketAddr) -> bool {
-        self.known.get(&relay).is_some_and(|allocation| allocation.lends(address))
+    /// Whether `address` is allocated for us on `relay`.
+    pub(crate) fn owns_relayed_address(&self, relay: RelayId, address: SocketAddr) -> bool {
+        self.allocations.get(&relay).is_some_and(|allocation| allocation.owns_relayed_address(address))
     }
 
-    /// Makes sure that `relay` carries data to `peer`, soon at the latest.
+    /// Ensures that `relay` has, or soon gets, a channel to `peer`.
     pub(crate) fn bind_channel(&mut self, relay: RelayId, peer: SocketAddr, rng: &mut StdRng, now: Instant) {
-        if let Some(allocation) = self.known.get_mut(&relay) {
+        if let Some(allocation) = self.allocations.get_mut(&relay) {
             allocation.bind_channel(peer, rng, now);
         }
     }
 
-    /// Where and with which channel number data for `peer` is sent through `relay`. Binds a channel if there is none; what
-    /// is sent right behind the request normally arrives after it.
+    /// The relay address and the channel number for data to `peer`. Binds a channel if there is none; data sent right after
+    /// the request normally arrives after it.
     pub(crate) fn channel_to(
         &mut self,
         relay: RelayId,
@@ -183,7 +183,7 @@ impl Relays {
         rng: &mut StdRng,
         now: Instant,
     ) -> Option<(SocketAddr, u16)> {
-        let allocation = self.known.get_mut(&relay)?;
+        let allocation = self.allocations.get_mut(&relay)?;
         if allocation.channel_to(peer, now).is_none() {
             allocation.bind_channel(peer, rng, now);
         }
@@ -193,41 +193,41 @@ impl Relays {
     }
 
     pub(crate) fn handle_timeout(&mut self, rng: &mut StdRng, now: Instant) {
-        for allocation in self.known.values_mut() {
+        for allocation in self.allocations.values_mut() {
             allocation.handle_timeout(rng, now);
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Deadline> {
-        self.known.values().map(Allocation::poll_timeout).fold(None, Deadline::earliest)
+        self.allocations.values().map(Allocation::poll_timeout).fold(None, Deadline::earliest)
     }
 
     pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.known.values_mut().find_map(Allocation::poll_transmit)
+        self.allocations.values_mut().find_map(Allocation::poll_transmit)
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<(RelayId, Event)> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        self.known.iter_mut().find_map(|(id, allocation)| Some((*id, allocation.poll_event()?)))
+        self.allocations.iter_mut().find_map(|(id, allocation)| Some((*id, allocation.poll_event()?)))
     }
 
-    /// What must never be the case, if it is.
+    /// The first broken invariant.
     pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
         let owner_is_known = |(address, id): (&SocketAddr, &RelayId)| {
-            self.known.get(id).is_some_and(|allocation| allocation.addresses().contains(address))
+            self.allocations.get(id).is_some_and(|allocation| allocation.addresses().contains(address))
         };
         if !self.by_address.iter().all(owner_is_known) {
-            return Some("an address of a relay that is not known");
+            return Some("an address of an unknown relay");
         }
-        if self.former.len() > FORMER_RELAYS {
+        if self.former.len() > MAX_FORMER_RELAYS {
             return Some("too many former relays");
         }
-        self.known.values().find_map(Allocation::broken_invariant)
+        self.allocations.values().find_map(Allocation::broken_invariant)
     }
 
-    fn introduce(&mut self, relay: &Relay, rng: &mut StdRng, now: Instant) {
+    fn insert(&mut self, relay: &Relay, rng: &mut StdRng, now: Instant) {
         let addresses = addresses(relay);
         if addresses.is_empty() {
             return;
@@ -236,29 +236,30 @@ impl Relays {
             self.by_address.insert(*address, relay.id);
         }
         let credentials = Credentials::new(relay.username.clone(), relay.password.clone());
-        self.known.insert(relay.id, Allocation::new(addresses, credentials, rng, now));
+        self.allocations.insert(relay.id, Allocation::new(addresses, credentials, rng, now));
     }
 
-    fn forget(&mut self, id: RelayId) -> bool {
-        let Some(allocation) = self.known.remove(&id) else { return false };
+    fn remove(&mut self, id: RelayId) -> bool {
+        let Some(allocation) = self.allocations.remove(&id) else { return false };
         for address in allocation.addresses() {
             if self.by_address.get(address) == Some(&id) {
                 self.by_address.remove(address);
             }
             if !self.former.contains(address) {
-                push_bounded(&mut self.former, *address, FORMER_RELAYS);
+                push_bounded(&mut self.former, *address, MAX_FORMER_RELAYS);
             }
         }
-        self.events.extend(allocation.relay_candidates().into_iter().map(|lent| (id, Event::Lost(lent))));
+        self.events
+            .extend(allocation.relay_candidates().into_iter().map(|relayed| (id, Event::CandidateLost(relayed))));
         true
     }
 
-    fn silence(&self, from: SocketAddr) -> Received {
-        if self.former.contains(&from) { Received::Own } else { Received::Foreign }
+    fn unknown_source(&self, from: SocketAddr) -> Received {
+        if self.former.contains(&from) { Received::Consumed } else { Received::NotFromRelay }
     }
 }
 
-/// One entry per relay, whatever the number and order of the entries. Of two addresses of a family the first counts.
+/// Merges the entries of each relay. Of two addresses of a family, the first is used.
 fn merged(relays: &[Relay]) -> BTreeMap<RelayId, Relay> {
     let mut merged = BTreeMap::<_, Relay>::new();
     for relay in relays {
@@ -280,7 +281,7 @@ fn addresses(relay: &Relay) -> Vec<SocketAddr> {
 }
 
 fn is_unchanged(known: &Allocation, relay: &Relay) -> bool {
-    known.addresses() == addresses(relay) && known.credentials().are(&relay.username, &relay.password)
+    known.addresses() == addresses(relay) && known.credentials().matches(&relay.username, &relay.password)
 }
 
 #[cfg(test)]

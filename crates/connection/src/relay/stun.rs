@@ -1,4 +1,4 @@
-//! The messages between us and a relay (RFC 8489, RFC 8656): requests as bytes, answers as values.
+//! Encoding requests to relays and decoding their responses (RFC 8489, RFC 8656).
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) use stun_codec::TransactionId;
 
 use super::credentials::Credentials;
 
-/// What we call ourselves.
+/// Our value of the SOFTWARE attribute.
 pub(crate) const SOFTWARE: &str = concat!("firezone-linux/", env!("CARGO_PKG_VERSION"));
 
 /// The protocol number of UDP.
@@ -51,16 +51,16 @@ define_attribute_enums!(
     ]
 );
 
-/// Something that we ask of a relay.
+/// A request to a relay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
-    /// Which address do you see?
+    /// Report the source address of this request.
     Binding,
-    /// Lend us an address.
+    /// Allocate addresses.
     Allocate,
-    /// We still need the address, or not any more.
+    /// Renew or delete the allocation.
     Refresh(Refresh),
-    /// Connect a channel number with a peer's address.
+    /// Bind a channel number to a peer's address.
     ChannelBind {
         /// The channel.
         number: u16,
@@ -72,42 +72,42 @@ pub(crate) enum Request {
 /// Kinds of refresh requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refresh {
-    /// Keep the address for us.
+    /// Extend the lifetime.
     Renew,
-    /// Give the address up.
+    /// Delete the allocation.
     Delete,
 }
 
-/// What a relay has taught us about how it wants to be asked.
+/// Forms of requests that a relay accepts, learned from its error responses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Manner {
-    /// Which addresses it can lend.
+pub(crate) struct RelayQuirks {
+    /// The address families that it can allocate.
     pub(crate) families: Families,
-    /// How it wants to hear that we still need them.
-    pub(crate) refresh: RefreshManner,
+    /// The form of refresh requests.
+    pub(crate) refresh: RefreshForm,
 }
 
-/// Which addresses a relay is asked for.
+/// The address families that are requested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Families {
-    /// One of each family; it may give only one of them.
+    /// Both; the relay may grant only one of them.
     Both,
-    /// It has told us that it has no IPv4.
+    /// Only IPv6, because the relay has no IPv4 address.
     OnlyV6,
 }
 
-/// How much a refresh request says.
+/// The attributes of refresh requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RefreshManner {
-    /// It repeats what the allocation was made with.
+pub(crate) enum RefreshForm {
+    /// Those of the allocation are repeated.
     Full,
-    /// It says only what RFC 8656 section 7.1 lists, because the relay insists on that.
-    Plain,
+    /// Only those listed in RFC 8656, section 7.1, because the relay rejects others.
+    Minimal,
 }
 
-/// A message from a relay that answers a request.
+/// A response of a relay.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer(Message<Attribute>);
+pub(crate) struct Response(Message<Attribute>);
 
 impl Request {
     pub(crate) fn method(self) -> Method {
@@ -119,19 +119,19 @@ impl Request {
         }
     }
 
-    /// The request as bytes. `None` if the credentials cannot be carried in a message.
+    /// The encoded request. `None` if the credentials do not fit into a message.
     pub(crate) fn encode(
         self,
         id: TransactionId,
         software: &str,
-        manner: Manner,
+        quirks: RelayQuirks,
         credentials: &Credentials,
     ) -> Option<Vec<u8>> {
         let mut message = Message::<Attribute>::new(MessageClass::Request, self.method(), id);
         match self {
             Self::Binding => {}
-            Self::Allocate => add_families(&mut message, manner.families),
-            Self::Refresh(_) if manner.refresh == RefreshManner::Full => add_families(&mut message, manner.families),
+            Self::Allocate => add_families(&mut message, quirks.families),
+            Self::Refresh(_) if quirks.refresh == RefreshForm::Full => add_families(&mut message, quirks.families),
             Self::Refresh(_) => {}
             Self::ChannelBind { number, peer } => {
                 message.add_attribute(XorPeerAddress::new(peer));
@@ -142,20 +142,20 @@ impl Request {
         if self == Self::Refresh(Refresh::Delete) {
             message.add_attribute(Lifetime::from_u32(0));
         }
-        if self != Self::Binding && credentials.name_us() {
+        if self != Self::Binding && credentials.should_authenticate() {
             authenticate(&mut message, credentials)?;
         }
         MessageEncoder::new().encode_into_bytes(message).ok()
     }
 }
 
-impl Manner {
-    /// How a relay is asked of which we know nothing.
-    pub(crate) const USUAL: Self = Self { families: Families::Both, refresh: RefreshManner::Full };
+impl RelayQuirks {
+    /// The forms used before an error response.
+    pub(crate) const DEFAULT: Self = Self { families: Families::Both, refresh: RefreshForm::Full };
 }
 
-impl Answer {
-    /// Parses an answer to one of our requests. Anything else, and anything malformed, is `None`.
+impl Response {
+    /// Parses a response. `None` for other and malformed messages.
     pub(crate) fn parse(datagram: &[u8]) -> Option<Self> {
         let message = MessageDecoder::<Attribute>::new().decode_from_bytes(datagram).ok()?.ok()?;
         match message.class() {
@@ -168,16 +168,16 @@ impl Answer {
         self.0.transaction_id()
     }
 
-    pub(crate) fn answers(&self, request: Request) -> bool {
+    pub(crate) fn is_for(&self, request: Request) -> bool {
         self.0.method() == request.method()
     }
 
-    /// Whether the relay proves that it knows our password.
+    /// Whether the response was signed with our password.
     pub(crate) fn is_authentic(&self, credentials: &Credentials) -> bool {
         self.0.get_attribute::<MessageIntegrity>().is_some_and(|integrity| credentials.verify(integrity))
     }
 
-    /// The error code; an error without one counts as 500. `None` for success.
+    /// The error code, 500 for an error without code; `None` for success.
     pub(crate) fn error(&self) -> Option<u16> {
         (self.0.class() == MessageClass::ErrorResponse)
             .then(|| self.0.get_attribute::<ErrorCode>().map_or(500, ErrorCode::code))
@@ -195,12 +195,12 @@ impl Answer {
         self.0.get_attribute::<Lifetime>().map(Lifetime::lifetime)
     }
 
-    /// Our address as the relay sees it.
+    /// The source address of the request as the relay observed it.
     pub(crate) fn mapped(&self) -> Option<SocketAddr> {
         self.0.get_attribute::<XorMappedAddress>().map(XorMappedAddress::address)
     }
 
-    /// The addresses that the relay lends us.
+    /// The allocated addresses.
     pub(crate) fn relayed(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.0.attributes().filter_map(|attribute| match attribute {
             Attribute::XorRelayAddress(relayed) => Some(relayed.address()),
@@ -254,11 +254,11 @@ mod tests {
     }
 
     fn encode(request: Request, credentials: &Credentials) -> Vec<u8> {
-        request.encode(TransactionId::new(ID), "snownet", Manner::USUAL, credentials).unwrap()
+        request.encode(TransactionId::new(ID), "snownet", RelayQuirks::DEFAULT, credentials).unwrap()
     }
 
     #[test]
-    fn requests_have_the_known_bytes() {
+    fn requests_match_recorded_bytes() {
         let peer = SocketAddr::from(([203, 0, 113, 9], 60_000));
         let cases = [
             (Request::Binding, credentials(), "0001000c2112a442000102030405060708090a0b80220007736e6f776e657400"),
@@ -310,41 +310,41 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read() {
-        let answer = Answer::parse(&success()).unwrap();
-        assert!(answer.answers(Request::Allocate) && !answer.answers(Request::Binding));
-        assert_eq!(answer.error(), None);
-        assert_eq!(answer.lifetime(), Some(Duration::from_secs(600)));
-        assert_eq!(answer.relayed().count(), 2);
-        assert!(answer.is_authentic(&credentials()));
+    fn response_is_parsed() {
+        let response = Response::parse(&success()).unwrap();
+        assert!(response.is_for(Request::Allocate) && !response.is_for(Request::Binding));
+        assert_eq!(response.error(), None);
+        assert_eq!(response.lifetime(), Some(Duration::from_secs(600)));
+        assert_eq!(response.relayed().count(), 2);
+        assert!(response.is_authentic(&credentials()));
         let stranger = Credentials::new("1700000000:abcd".to_owned(), Secret::from("other"));
-        assert!(!answer.is_authentic(&stranger));
+        assert!(!response.is_authentic(&stranger));
     }
 
     #[test]
-    fn a_truncated_answer_is_none() {
-        let answer = success();
-        for length in 0..answer.len() {
-            assert!(Answer::parse(&answer[..length]).is_none(), "cut at {length}");
+    fn truncated_response_is_rejected() {
+        let response = success();
+        for length in 0..response.len() {
+            assert!(Response::parse(&response[..length]).is_none(), "cut at {length}");
         }
     }
 
     #[test]
-    fn a_flipped_bit_makes_an_answer_unreadable_or_unauthentic() {
+    fn response_with_a_flipped_bit_is_rejected() {
         /// The first byte of an address has no meaning and is not looked at.
         const MEANINGLESS: [usize; 2] = [24, 36];
-        let answer = success();
-        for bit in (0..answer.len() * 8).filter(|bit| !MEANINGLESS.contains(&(bit / 8))) {
-            let mut changed = answer.clone();
+        let response = success();
+        for bit in (0..response.len() * 8).filter(|bit| !MEANINGLESS.contains(&(bit / 8))) {
+            let mut changed = response.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            let believed = Answer::parse(&changed)
-                .is_some_and(|answer| answer.answers(Request::Allocate) && answer.is_authentic(&credentials()));
+            let believed = Response::parse(&changed)
+                .is_some_and(|response| response.is_for(Request::Allocate) && response.is_authentic(&credentials()));
             assert!(!believed, "bit {bit}");
         }
     }
 
     #[test]
-    fn requests_are_no_answers() {
-        assert!(Answer::parse(&encode(Request::Allocate, &with_nonce())).is_none());
+    fn request_is_not_parsed_as_response() {
+        assert!(Response::parse(&encode(Request::Allocate, &with_nonce())).is_none());
     }
 }

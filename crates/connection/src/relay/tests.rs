@@ -14,13 +14,13 @@ fn relay(id: u128, address: &str, password: &str) -> Relay {
 
 /// Takes `add` over. Returns the relays that began anew, and where binding requests went.
 fn update(relays: &mut Relays, add: &[Relay]) -> (Vec<RelayId>, Vec<String>) {
-    let gone = relays.update(&[], add, &mut StdRng::seed_from_u64(1), epoch());
+    let removed = relays.update(&[], add, &mut StdRng::seed_from_u64(1), epoch());
     let asked = std::iter::from_fn(|| relays.poll_transmit()).map(|it| it.destination.to_string());
-    (gone, asked.collect())
+    (removed, asked.collect())
 }
 
 #[test]
-fn the_entries_of_a_relay_are_put_together_wherever_they_are() {
+fn entries_of_one_relay_are_merged() {
     let mut relays = Relays::default();
     let entries = [
         relay(1, "[2001:db8::1]:3478", "sekret"),
@@ -33,26 +33,26 @@ fn the_entries_of_a_relay_are_put_together_wherever_they_are() {
 }
 
 #[test]
-fn only_what_has_changed_begins_anew() {
+fn only_changed_relays_are_restarted() {
     let mut relays = Relays::default();
     let first = relay(1, "203.0.113.1:3478", "sekret");
     update(&mut relays, std::slice::from_ref(&first));
     assert_eq!(update(&mut relays, std::slice::from_ref(&first)), (vec![], vec![]));
     for changed in [relay(1, "203.0.113.1:3478", "other"), relay(1, "203.0.113.2:3478", "other")] {
-        let (gone, asked) = update(&mut relays, std::slice::from_ref(&changed));
-        assert_eq!((gone, asked.len()), (vec![first.id], 1));
+        let (removed, asked) = update(&mut relays, std::slice::from_ref(&changed));
+        assert_eq!((removed, asked.len()), (vec![first.id], 1));
     }
-    assert!(relays.may_be("203.0.113.1:3478".parse().unwrap()), "late datagrams are still known");
+    assert!(relays.is_relay_address("203.0.113.1:3478".parse().unwrap()), "late datagrams are still known");
 }
 
 #[test]
-fn what_a_former_relay_sends_reaches_nobody() {
+fn datagrams_of_a_former_relay_are_consumed() {
     let mut relays = Relays::default();
     update(&mut relays, &[relay(1, "203.0.113.1:3478", "sekret")]);
     relays.update(&[RelayId::from_u128(1)], &[], &mut StdRng::seed_from_u64(1), epoch());
     let from = "203.0.113.1:3478".parse().unwrap();
-    assert_eq!(relays.handle_channel_data(from, 0x4000, epoch()), Received::Own);
+    assert_eq!(relays.handle_channel_data(from, 0x4000, epoch()), Received::Consumed);
     let (local, mut rng) = ("192.0.2.10:52625".parse().unwrap(), StdRng::seed_from_u64(1));
-    assert_eq!(relays.handle_stun(local, from, &[1, 1, 0, 0], &mut rng, epoch()), Received::Own);
+    assert_eq!(relays.handle_stun(local, from, &[1, 1, 0, 0], &mut rng, epoch()), Received::Consumed);
     assert!(relays.poll_transmit().is_none());
 }

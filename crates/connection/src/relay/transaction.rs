@@ -1,4 +1,4 @@
-//! Requests in flight: repeated with growing patience, answered at most once, given up after eight seconds.
+//! Pending requests: retransmitted at growing intervals, given up after eight seconds.
 
 use std::{
     net::SocketAddr,
@@ -9,25 +9,25 @@ use rand::Rng;
 
 use super::stun::{Request, TransactionId};
 
-/// Time until the first repetition. RFC 8489 leaves it to us beyond 500 ms.
-const FIRST_INTERVAL: Duration = Duration::from_secs(1);
-/// When a repetition would come later than this after the first transmission, the request is dead instead.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long a relay that we only want to probe has for its answer.
-const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Time until the first retransmission. RFC 8489 requires at least 500 ms.
+const INITIAL_INTERVAL: Duration = Duration::from_secs(1);
+/// The request is given up at the first retransmission that is due this long after the first transmission.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(8);
+/// Time for the response to a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One request that waits for its answer.
+/// A request that waits for its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
-    /// What was asked.
+    /// The request.
     pub(crate) request: Request,
-    /// Which address of the relay was asked.
+    /// The address of the relay that it was sent to.
     pub(crate) relay: SocketAddr,
-    /// When it was sent for the first time.
+    /// When it was sent first.
     pub(crate) started: Instant,
-    /// Each transmission is a transaction of its own to the relay, and an answer to any of them is an answer.
+    /// The transmissions. Each has an id of its own, and a response to any of them completes the request.
     attempts: Vec<Attempt>,
-    next: Next,
+    next: NextStep,
 }
 
 #[derive(Clone, Debug)]
@@ -36,47 +36,47 @@ struct Attempt {
     had_nonce: bool,
 }
 
-/// What happens when the time is up.
+/// What happens at the next deadline.
 #[derive(Clone, Copy, Debug)]
-enum Next {
-    Repeat { at: Instant, interval: Duration },
-    Die { at: Instant },
+enum NextStep {
+    Retransmit { at: Instant, interval: Duration },
+    GiveUp { at: Instant },
 }
 
-/// What a transaction wants when its time is up.
+/// What is due for a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Expiry {
-    /// Send it once more.
-    Repeat,
-    /// Nobody will answer.
-    Dead,
+    /// Send it again.
+    Retransmit,
+    /// Give it up: no response arrived in time.
+    TimedOut,
 }
 
 impl Transaction {
-    /// A request that is repeated until it is answered or dead.
+    /// A request that is retransmitted until it is answered or times out.
     pub(crate) fn new(request: Request, relay: SocketAddr, now: Instant) -> Self {
-        let next = Next::Repeat { at: now + FIRST_INTERVAL, interval: FIRST_INTERVAL };
+        let next = NextStep::Retransmit { at: now + INITIAL_INTERVAL, interval: INITIAL_INTERVAL };
         Self { request, relay, started: now, attempts: Vec::new(), next }
     }
 
-    /// A request that is sent only once and dies soon.
+    /// A request that is sent only once, with a short timeout.
     pub(crate) fn probe(request: Request, relay: SocketAddr, now: Instant) -> Self {
-        let next = Next::Die { at: now + PROBE_PATIENCE };
+        let next = NextStep::GiveUp { at: now + PROBE_TIMEOUT };
         Self { request, relay, started: now, attempts: Vec::new(), next }
     }
 
-    /// Notes that it is transmitted as `id`.
-    pub(crate) fn transmitted(&mut self, id: TransactionId, had_nonce: bool) {
+    /// Records a transmission with this `id`.
+    pub(crate) fn note_transmission(&mut self, id: TransactionId, had_nonce: bool) {
         self.attempts.push(Attempt { id, had_nonce });
     }
 
-    /// The id of a repetition that carries the same bytes, if it was transmitted before.
+    /// The id of the first transmission, for a retransmission with the same bytes.
     pub(crate) fn first_id(&self) -> Option<TransactionId> {
         self.attempts.first().map(|attempt| attempt.id)
     }
 
-    /// Whether `id` is one of its transmissions.
-    pub(crate) fn is(&self, id: TransactionId) -> bool {
+    /// Whether `id` belongs to one of the transmissions.
+    pub(crate) fn has_id(&self, id: TransactionId) -> bool {
         self.attempts.iter().any(|attempt| attempt.id == id)
     }
 
@@ -85,23 +85,25 @@ impl Transaction {
         self.attempts.iter().any(|attempt| attempt.id == id && attempt.had_nonce)
     }
 
-    /// What has to happen at `now`, if anything.
+    /// What is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Expiry> {
         match self.next {
-            Next::Repeat { at, .. } | Next::Die { at } if now < at => None,
-            Next::Die { .. } => Some(Expiry::Dead),
-            Next::Repeat { .. } if now.duration_since(self.started) >= PATIENCE => Some(Expiry::Dead),
-            Next::Repeat { interval, .. } => {
+            NextStep::Retransmit { at, .. } | NextStep::GiveUp { at } if now < at => None,
+            NextStep::GiveUp { .. } => Some(Expiry::TimedOut),
+            NextStep::Retransmit { .. } if now.duration_since(self.started) >= TRANSACTION_TIMEOUT => {
+                Some(Expiry::TimedOut)
+            }
+            NextStep::Retransmit { interval, .. } => {
                 let interval = interval * 3 / 2;
-                self.next = Next::Repeat { at: now + interval, interval };
-                Some(Expiry::Repeat)
+                self.next = NextStep::Retransmit { at: now + interval, interval };
+                Some(Expiry::Retransmit)
             }
         }
     }
 
     pub(crate) fn due(&self) -> Instant {
         match self.next {
-            Next::Repeat { at, .. } | Next::Die { at } => at,
+            NextStep::Retransmit { at, .. } | NextStep::GiveUp { at } => at,
         }
     }
 }
@@ -117,7 +119,7 @@ mod tests {
     use crate::testing::epoch;
 
     #[test]
-    fn a_request_is_sent_four_times_and_dead_after_eight_seconds() {
+    fn request_is_sent_four_times_and_times_out_after_eight_seconds() {
         let start = epoch();
         let relay = SocketAddr::from(([192, 0, 2, 53], 3478));
         let mut transaction = Transaction::new(Request::Binding, relay, start);
@@ -126,23 +128,23 @@ mod tests {
             let now = transaction.due();
             assert_eq!(transaction.handle_timeout(now - Duration::from_millis(1)), None);
             match transaction.handle_timeout(now) {
-                Some(Expiry::Repeat) => repeated.push((now - start).as_millis()),
-                Some(Expiry::Dead) => {
+                Some(Expiry::Retransmit) => repeated.push((now - start).as_millis()),
+                Some(Expiry::TimedOut) => {
                     assert_eq!((now - start).as_millis(), 8_125);
                     break;
                 }
-                None => panic!("due without effect"),
+                None => panic!("a deadline without effect"),
             }
         }
         assert_eq!(repeated, [1_000, 2_500, 4_750]);
     }
 
     #[test]
-    fn a_probe_is_sent_once_and_dead_after_a_second() {
+    fn probe_is_sent_once_and_times_out_after_a_second() {
         let start = epoch();
         let relay = SocketAddr::from(([192, 0, 2, 53], 3478));
         let mut transaction = Transaction::probe(Request::Binding, relay, start);
         assert_eq!(transaction.handle_timeout(start + Duration::from_millis(999)), None);
-        assert_eq!(transaction.handle_timeout(start + PROBE_PATIENCE), Some(Expiry::Dead));
+        assert_eq!(transaction.handle_timeout(start + PROBE_TIMEOUT), Some(Expiry::TimedOut));
     }
 }

@@ -1,4 +1,4 @@
-//! What one client has on a relay.
+//! The allocation of one client on a relay.
 
 use std::{
     collections::BTreeMap,
@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a channel works after it was bound.
+/// Lifetime of a channel after it was bound.
 const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
-/// How long after that number and peer stay tied to each other.
-const COOL_DOWN: Duration = Duration::from_secs(300);
+/// Time after that during which neither number nor peer can be bound otherwise.
+const REBIND_DELAY: Duration = Duration::from_secs(300);
 
-/// Addresses that are lent, and the channels on them.
+/// Allocated addresses and their channels.
 #[derive(Debug)]
 pub(super) struct Allocation {
     pub(super) username: String,
@@ -37,9 +37,9 @@ impl Allocation {
         if ip.is_ipv4() { self.v4 } else { self.v6 }
     }
 
-    /// Binds a channel, unless its number or peer is tied to another.
+    /// Binds a channel. Returns `false` if its number or peer is bound otherwise.
     pub(super) fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> bool {
-        self.channels.retain(|_, channel| now.duration_since(channel.bound) < CHANNEL_LIFETIME + COOL_DOWN);
+        self.channels.retain(|_, channel| now.duration_since(channel.bound) < CHANNEL_LIFETIME + REBIND_DELAY);
         let conflicts = |(other, channel): (&u16, &Channel)| (*other == number) != (channel.peer == peer);
         if self.channels.iter().any(conflicts) {
             return false;
@@ -49,16 +49,19 @@ impl Allocation {
     }
 
     pub(super) fn peer(&self, number: u16, now: Instant) -> Option<SocketAddr> {
-        self.channels.get(&number).filter(|channel| channel.works(now)).map(|channel| channel.peer)
+        self.channels.get(&number).filter(|channel| channel.is_active(now)).map(|channel| channel.peer)
     }
 
     pub(super) fn channel(&self, peer: SocketAddr, now: Instant) -> Option<u16> {
-        self.channels.iter().find(|(_, channel)| channel.peer == peer && channel.works(now)).map(|(number, _)| *number)
+        self.channels
+            .iter()
+            .find(|(_, channel)| channel.peer == peer && channel.is_active(now))
+            .map(|(number, _)| *number)
     }
 }
 
 impl Channel {
-    fn works(&self, now: Instant) -> bool {
+    fn is_active(&self, now: Instant) -> bool {
         now.duration_since(self.bound) < CHANNEL_LIFETIME
     }
 }

@@ -1,7 +1,7 @@
-//! A STUN/TURN server that behaves as official relays do, seen from outside.
+//! A STUN/TURN server with the observable behaviour of the official relays.
 //!
-//! It wants long-term credentials from the first request on, hands out nonces that are tied to the client's address and wear
-//! out, lends the same port on both families, keeps one allocation per user name, and forwards on channels only.
+//! It requires long-term credentials from the first request on, issues nonces that are bound to the client's address and
+//! expire, allocates the same port in both families, keeps one allocation per user name, and forwards on channels only.
 
 use std::{
     collections::BTreeMap,
@@ -18,59 +18,59 @@ mod stun;
 
 use self::{
     allocation::Allocation,
-    stun::{Answer, Request},
+    stun::{Request, Response},
 };
 
-const REALM_TEXT: &str = "firezone";
-/// Lifetime that is granted when none is asked for, and the longest one.
+const REALM: &str = "firezone";
+/// Default and maximum lifetime of an allocation in seconds.
 const LIFETIMES: [u32; 2] = [600, 3600];
-/// Numbers that a client may bind.
-const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
+/// Channel numbers that a client may bind.
+const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x4FFF;
 /// How often a nonce may be used.
-const NONCE_USES: u32 = 10_000;
-/// How long an unused nonce is remembered.
+const MAX_NONCE_USES: u32 = 10_000;
+/// Lifetime of a nonce.
 const NONCE_LIFETIME: Duration = Duration::from_secs(3_600);
 
-/// One relay.
+/// A relay.
 #[derive(Debug)]
 pub struct Relay {
-    /// Changes when it is restarted.
+    /// Its id, which changes with a restart.
     pub id: RelayId,
-    /// Where it listens, one address per family.
+    /// The addresses on which it listens, one per family.
     pub addresses: Vec<SocketAddr>,
-    /// In which ways it differs from official relays.
+    /// Differences from the official relays.
     pub habits: Habits,
-    /// How many addresses it lends at a time.
+    /// Maximum number of allocations.
     pub capacity: usize,
-    /// Whether it answers at all.
+    /// Whether it responds.
     pub is_up: bool,
-    /// When credentials that it is asked for from now on expire.
+    /// Expiry of the credentials issued from now on.
     pub credentials_expire: Option<Instant>,
-    /// What it was asked, and how it answered.
+    /// Counts of requests by outcome.
     pub asked: Asked,
     secret: u64,
     nonces: BTreeMap<SocketAddr, Nonce>,
     nonce_count: u64,
     nonce_uses: u32,
-    /// By the client's address.
+    /// By client address.
     allocations: BTreeMap<SocketAddr, Allocation>,
     next_port: u16,
     start: Instant,
 }
 
-/// Differences between relays that a client has to live with.
+/// Behaviours that differ between relays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Habits {
-    /// Whether refusals carry an integrity.
-    pub signs_refusals: bool,
-    /// Whether an integrity without a nonce is a bad request.
-    pub insists_on_nonce: bool,
+    /// Whether error responses are signed.
+    pub signs_errors: bool,
+    /// Whether integrity without nonce is rejected as a bad request.
+    pub requires_nonce: bool,
 }
 
-/// Requests by name and answer: 0 for success, else the error.
+/// Counts of requests by name and error code, 0 for success.
 pub type Asked = BTreeMap<(&'static str, u16), usize>;
 
-/// Something that the relay sends: from, to, payload.
+/// A datagram of the relay: source, destination, payload.
 pub type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 
 #[derive(Debug)]
@@ -80,18 +80,18 @@ struct Nonce {
     since: Instant,
 }
 
-/// What went wrong with a request.
-struct Refusal(u16);
+/// The error code of a rejected request.
+struct Rejection(u16);
 
 impl Habits {
-    /// As official relays.
-    pub const OFFICIAL: Self = Self { signs_refusals: true, insists_on_nonce: false };
-    /// As coturn.
-    pub const COTURN: Self = Self { signs_refusals: false, insists_on_nonce: true };
+    /// The official relays.
+    pub const OFFICIAL: Self = Self { signs_errors: true, requires_nonce: false };
+    /// coturn.
+    pub const COTURN: Self = Self { signs_errors: false, requires_nonce: true };
 }
 
 impl Relay {
-    /// A relay that was just started.
+    /// A new relay.
     #[must_use]
     pub fn new(id: u128, addresses: Vec<SocketAddr>, start: Instant) -> Self {
         Self {
@@ -105,14 +105,14 @@ impl Relay {
             secret: 1,
             nonces: BTreeMap::new(),
             nonce_count: 0,
-            nonce_uses: NONCE_USES,
+            nonce_uses: MAX_NONCE_USES,
             allocations: BTreeMap::new(),
             next_port: 50_000,
             start,
         }
     }
 
-    /// What the portal says about it to the client with this key.
+    /// The portal's entry for the client with this key.
     #[must_use]
     pub fn entry(&self, key: PublicKey) -> model::Relay {
         let v4 = self.addresses.iter().find_map(|it| if let SocketAddr::V4(it) = it { Some(*it) } else { None });
@@ -124,54 +124,54 @@ impl Relay {
         model::Relay { id: self.id, v4, v6, username, password: password.as_str().into() }
     }
 
-    /// Forgets everybody, and is the same as before: what a network that was cut off for long looks like.
+    /// Loses all nonces and allocations, as after a long network outage.
     pub fn forget_clients(&mut self) {
         self.nonces.clear();
         self.allocations.clear();
     }
 
-    /// Starts again as another one in the same place. Former credentials are void.
+    /// Restarts with another id at the same addresses. Former credentials become invalid.
     pub fn restart(&mut self, id: u128) {
         self.forget_clients();
         self.id = RelayId::from_u128(id);
         self.secret += 1;
     }
 
-    /// All nonces are worn out.
+    /// All nonces expire.
     pub fn change_nonces(&mut self) {
         self.nonces.clear();
     }
 
-    /// Nonces wear out after so many uses.
+    /// Nonces expire after this many uses.
     pub fn limit_nonces(&mut self, uses: u32) {
         self.nonce_uses = uses;
     }
 
-    /// How many clients it lends something to.
+    /// The number of clients with an allocation.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.allocations.len()
     }
 
-    /// How often it was asked for `what`.
+    /// The number of requests with this name.
     #[must_use]
     pub fn count(&self, what: &str) -> usize {
         self.asked.iter().filter(|((name, _), _)| *name == what).map(|(_, count)| count).sum()
     }
 
-    /// How often it answered `what` with `code`, 0 for success.
+    /// The number of requests with this name and result code, 0 for success.
     #[must_use]
     pub fn answered(&self, what: &'static str, code: u16) -> usize {
         self.asked.get(&(what, code)).copied().unwrap_or_default()
     }
 
-    /// Whether it has this address.
+    /// Whether it owns this address.
     #[must_use]
     pub fn owns(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.ip() == ip)
     }
 
-    /// Takes a datagram; returns what it sends because of it.
+    /// Handles a datagram. Returns the datagrams to send.
     pub fn handle(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8], now: Instant) -> Vec<Datagram> {
         self.allocations.retain(|_, allocation| allocation.expires > now);
         self.nonces.retain(|_, nonce| now.duration_since(nonce.since) < NONCE_LIFETIME);
@@ -202,10 +202,10 @@ impl Relay {
             return None;
         }
         let peer = allocation.peer(u16::from_be_bytes(*number), now)?;
-        Some((self.lent(allocation.port, peer.is_ipv6())?, peer, payload.to_vec()))
+        Some((self.relayed_address(allocation.port, peer.is_ipv6())?, peer, payload.to_vec()))
     }
 
-    fn lent(&self, port: u16, v6: bool) -> Option<SocketAddr> {
+    fn relayed_address(&self, port: u16, v6: bool) -> Option<SocketAddr> {
         self.addresses.iter().find(|it| it.is_ipv6() == v6).map(|it| SocketAddr::new(it.ip(), port))
     }
 
@@ -219,46 +219,45 @@ impl Relay {
             stun::CREATE_PERMISSION => "create permission",
             _ => return None,
         };
-        let key =
-            request.text(stun::USERNAME).and_then(|name| Some(stun::key(name, REALM_TEXT, &self.password(name)?)));
+        let key = request.text(stun::USERNAME).and_then(|name| Some(stun::key(name, REALM, &self.password(name)?)));
         let outcome = match request.method {
             stun::BINDING => Ok(request.success().with_address(stun::XOR_MAPPED_ADDRESS, from)),
             _ => self.authenticate(&request, key, from, now).and_then(|()| self.serve(&request, from, now)),
         };
-        let code = outcome.as_ref().err().map_or(0, |Refusal(code)| *code);
+        let code = outcome.as_ref().err().map_or(0, |Rejection(code)| *code);
         *self.asked.entry((name, code)).or_default() += 1;
         Some(match outcome {
             Ok(answer) => answer.signed_with(key.filter(|_| request.method != stun::BINDING)),
-            Err(Refusal(code)) => {
-                self.refuse(&request, code, from, now).signed_with(key.filter(|_| self.habits.signs_refusals))
+            Err(Rejection(code)) => {
+                self.reject(&request, code, from, now).signed_with(key.filter(|_| self.habits.signs_errors))
             }
         })
     }
 
-    /// The checks in the order of official relays.
+    /// The checks in the order of the official relays.
     fn authenticate(
         &mut self,
         request: &Request<'_>,
         key: Option<[u8; 16]>,
         from: SocketAddr,
         now: Instant,
-    ) -> Result<(), Refusal> {
-        request.get(stun::MESSAGE_INTEGRITY).ok_or(Refusal(401))?;
-        let username = request.text(stun::USERNAME).ok_or(Refusal(401))?;
-        let without_nonce = if self.habits.insists_on_nonce { 400 } else { 401 };
-        let nonce = request.text(stun::NONCE).ok_or(Refusal(without_nonce))?;
+    ) -> Result<(), Rejection> {
+        request.get(stun::MESSAGE_INTEGRITY).ok_or(Rejection(401))?;
+        let username = request.text(stun::USERNAME).ok_or(Rejection(401))?;
+        let without_nonce = if self.habits.requires_nonce { 400 } else { 401 };
+        let nonce = request.text(stun::NONCE).ok_or(Rejection(without_nonce))?;
         let uses = self.nonce_uses;
-        let known = self.nonces.get_mut(&from).filter(|it| it.text == nonce && it.uses < uses).ok_or(Refusal(438))?;
+        let known = self.nonces.get_mut(&from).filter(|it| it.text == nonce && it.uses < uses).ok_or(Rejection(438))?;
         known.uses += 1;
         let expires = username.split(':').next().and_then(|it| it.parse().ok()).map(Duration::from_secs);
         let is_valid = expires.is_some_and(|expires| now.duration_since(self.start) < expires);
         let is_genuine = key.is_some_and(|key| request.is_signed_with(key));
-        if is_valid && is_genuine && request.text(stun::REALM) == Some(REALM_TEXT) { Ok(()) } else { Err(Refusal(401)) }
+        if is_valid && is_genuine && request.text(stun::REALM) == Some(REALM) { Ok(()) } else { Err(Rejection(401)) }
     }
 
-    fn serve(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Answer, Refusal> {
+    fn serve(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Response, Rejection> {
         if request.unknown().is_some() {
-            return Err(Refusal(420));
+            return Err(Rejection(420));
         }
         match request.method {
             stun::ALLOCATE => self.allocate(request, from, now),
@@ -269,15 +268,15 @@ impl Relay {
         }
     }
 
-    fn allocate(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Answer, Refusal> {
+    fn allocate(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Response, Rejection> {
         if self.allocations.contains_key(&from) {
-            return Err(Refusal(437));
+            return Err(Rejection(437));
         }
         if self.allocations.len() >= self.capacity {
-            return Err(Refusal(508));
+            return Err(Rejection(508));
         }
         if request.get(stun::REQUESTED_TRANSPORT) != Some(&[17, 0, 0, 0]) {
-            return Err(Refusal(400));
+            return Err(Rejection(400));
         }
         let (wanted, additional) =
             (request.get(stun::REQUESTED_ADDRESS_FAMILY), request.get(stun::ADDITIONAL_ADDRESS_FAMILY));
@@ -285,13 +284,13 @@ impl Relay {
             (None, None) | (Some([1, ..]), None) => (true, false),
             (Some([2, ..]), None) => (false, true),
             (None, Some([2, ..])) => (true, true),
-            _ => return Err(Refusal(400)),
+            _ => return Err(Rejection(400)),
         };
         let has = |v6: bool| self.addresses.iter().any(|it| it.is_ipv6() == v6);
         if wants_v4 && !has(false) || !wants_v4 && !has(true) {
-            return Err(Refusal(440));
+            return Err(Rejection(440));
         }
-        let username = request.text(stun::USERNAME).ok_or(Refusal(401))?;
+        let username = request.text(stun::USERNAME).ok_or(Rejection(401))?;
         self.allocations.retain(|_, allocation| allocation.username != username);
 
         let is_dual = wants_v6 && has(true);
@@ -302,7 +301,7 @@ impl Relay {
         let mut answer = request.success().with_address(stun::XOR_MAPPED_ADDRESS, from);
         for address in [(allocation.v4, false), (allocation.v6, true)]
             .into_iter()
-            .filter_map(|(is_granted, v6)| self.lent(port, v6).filter(|_| is_granted))
+            .filter_map(|(is_granted, v6)| self.relayed_address(port, v6).filter(|_| is_granted))
         {
             answer = answer.with_address(stun::XOR_RELAYED_ADDRESS, address);
         }
@@ -310,8 +309,8 @@ impl Relay {
         Ok(answer.with(stun::LIFETIME, &lifetime.to_be_bytes()))
     }
 
-    fn refresh(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Answer, Refusal> {
-        let allocation = self.allocations.get_mut(&from).ok_or(Refusal(437))?;
+    fn refresh(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Response, Rejection> {
+        let allocation = self.allocations.get_mut(&from).ok_or(Rejection(437))?;
         let lifetime = granted(request);
         allocation.expires = now + Duration::from_secs(u64::from(lifetime));
         if lifetime == 0 {
@@ -320,28 +319,28 @@ impl Relay {
         Ok(request.success().with(stun::LIFETIME, &lifetime.to_be_bytes()))
     }
 
-    fn bind(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Answer, Refusal> {
-        let allocation = self.allocations.get_mut(&from).ok_or(Refusal(437))?;
+    fn bind(&mut self, request: &Request<'_>, from: SocketAddr, now: Instant) -> Result<Response, Rejection> {
+        let allocation = self.allocations.get_mut(&from).ok_or(Rejection(437))?;
         let number =
-            request.number(stun::CHANNEL_NUMBER).and_then(|it| u16::try_from(it >> 16).ok()).ok_or(Refusal(400))?;
-        let peer = request.xor_address(stun::XOR_PEER_ADDRESS).ok_or(Refusal(400))?;
+            request.number(stun::CHANNEL_NUMBER).and_then(|it| u16::try_from(it >> 16).ok()).ok_or(Rejection(400))?;
+        let peer = request.xor_address(stun::XOR_PEER_ADDRESS).ok_or(Rejection(400))?;
         if !allocation.has_family_of(peer.ip()) {
-            return Err(Refusal(443));
+            return Err(Rejection(443));
         }
-        if !CHANNELS.contains(&number) || !allocation.bind(number, peer, now) {
-            return Err(Refusal(400));
+        if !CHANNEL_NUMBERS.contains(&number) || !allocation.bind(number, peer, now) {
+            return Err(Rejection(400));
         }
         Ok(request.success())
     }
 
-    fn refuse(&mut self, request: &Request<'_>, code: u16, from: SocketAddr, now: Instant) -> Answer {
+    fn reject(&mut self, request: &Request<'_>, code: u16, from: SocketAddr, now: Instant) -> Response {
         let answer = request.error(code);
         if !matches!(code, 401 | 438) {
             return answer;
         }
         self.nonce_count += 1;
         let text = format!("{:08x}-0000-4000-8000-{:012x}", self.secret, self.nonce_count);
-        let answer = answer.with(stun::REALM, REALM_TEXT.as_bytes()).with(stun::NONCE, text.as_bytes());
+        let answer = answer.with(stun::REALM, REALM.as_bytes()).with(stun::NONCE, text.as_bytes());
         self.nonces.insert(from, Nonce { text, uses: 0, since: now });
         answer
     }
@@ -355,7 +354,7 @@ impl Relay {
         }
     }
 
-    /// The password that belongs to a user name of the form `expiry:salt`.
+    /// The password for a user name of the form `expiry:salt`.
     fn password(&self, username: &str) -> Option<String> {
         let (expiry, salt) = username.split_once(':')?;
         Some(STANDARD_NO_PAD.encode(Sha256::digest(format!("{expiry}:{}:{salt}", self.secret))))
@@ -363,6 +362,6 @@ impl Relay {
 }
 
 fn granted(request: &Request<'_>) -> u32 {
-    let [usual, most] = LIFETIMES;
-    request.number(stun::LIFETIME).map_or(usual, |wanted| wanted.min(most))
+    let [default, max] = LIFETIMES;
+    request.number(stun::LIFETIME).map_or(default, |wanted| wanted.min(max))
 }

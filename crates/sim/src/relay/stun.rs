@@ -1,4 +1,4 @@
-//! Just enough of STUN for a server (RFC 8489), written without a look at the client's.
+//! A minimal STUN server implementation (RFC 8489), independent of the client's.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,7 +29,7 @@ pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub(super) const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 const SOFTWARE: u16 = 0x8022;
 
-/// All that a request may contain and be understood.
+/// The attributes that are understood.
 const KNOWN: [u16; 13] = [
     USERNAME,
     MESSAGE_INTEGRITY,
@@ -52,14 +52,14 @@ pub(super) struct Request<'a> {
     pub(super) method: u16,
     id: [u8; 12],
     attributes: Vec<(u16, &'a [u8])>,
-    /// Where the integrity begins.
+    /// Offset of the integrity attribute.
     signed: usize,
     bytes: &'a [u8],
 }
 
-/// An answer under construction.
+/// A response under construction.
 #[derive(Debug)]
-pub(super) struct Answer(Vec<u8>);
+pub(super) struct Response(Vec<u8>);
 
 /// The key of long-term credentials.
 pub(super) fn key(username: &str, realm: &str, password: &str) -> [u8; 16] {
@@ -67,7 +67,7 @@ pub(super) fn key(username: &str, realm: &str, password: &str) -> [u8; 16] {
 }
 
 impl<'a> Request<'a> {
-    /// Parses a request; `None` for everything else.
+    /// Parses a request; `None` for other messages.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let kind = u16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
         let length = usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
@@ -106,12 +106,12 @@ impl<'a> Request<'a> {
         self.get(code).and_then(|value| value.try_into().ok()).map(u32::from_be_bytes)
     }
 
-    /// An attribute that must be understood and is not.
+    /// A comprehension-required attribute that is unknown.
     pub(super) fn unknown(&self) -> Option<u16> {
         self.attributes.iter().map(|(code, _)| *code).find(|code| *code < 0x8000 && !KNOWN.contains(code))
     }
 
-    /// The address in an attribute that hides it from over-eager routers.
+    /// The address in an XOR-encoded attribute.
     pub(super) fn xor_address(&self, code: u16) -> Option<SocketAddr> {
         let value = self.get(code)?;
         let port = u16::from_be_bytes(value.get(2..4)?.try_into().ok()?) ^ 0x2112;
@@ -131,25 +131,25 @@ impl<'a> Request<'a> {
         integrity == sign(self.bytes[..self.signed].to_vec(), key)
     }
 
-    pub(super) fn success(&self) -> Answer {
-        self.answer(0x0100)
+    pub(super) fn success(&self) -> Response {
+        self.response(0x0100)
     }
 
-    pub(super) fn error(&self, code: u16) -> Answer {
+    pub(super) fn error(&self, code: u16) -> Response {
         let [class, number] = [code / 100, code % 100].map(|it| u8::try_from(it).expect("a STUN error code"));
-        self.answer(0x0110).with(ERROR_CODE, &[0, 0, class, number])
+        self.response(0x0110).with(ERROR_CODE, &[0, 0, class, number])
     }
 
-    fn answer(&self, class: u16) -> Answer {
+    fn response(&self, class: u16) -> Response {
         let mut bytes = (self.method | class).to_be_bytes().to_vec();
         bytes.extend([0, 0]);
         bytes.extend(COOKIE);
         bytes.extend(self.id);
-        Answer(bytes)
+        Response(bytes)
     }
 }
 
-impl Answer {
+impl Response {
     pub(super) fn with(mut self, code: u16, value: &[u8]) -> Self {
         self.0.extend(code.to_be_bytes());
         self.0.extend(u16::try_from(value.len()).expect("short").to_be_bytes());
@@ -181,10 +181,10 @@ impl Answer {
     }
 }
 
-/// The integrity of a message that ends here.
+/// The integrity value of a message.
 fn sign(mut bytes: Vec<u8>, key: [u8; 16]) -> [u8; 20] {
     set_length(&mut bytes, 24);
-    let mut mac = Hmac::<Sha1>::new_from_slice(&key).expect("any length will do");
+    let mut mac = Hmac::<Sha1>::new_from_slice(&key).expect("a key of any length");
     mac.update(&bytes);
     mac.finalize().into_bytes().into()
 }

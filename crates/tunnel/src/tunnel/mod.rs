@@ -227,7 +227,7 @@ impl Tunnel {
             self.close_client(client, now);
         }
         self.process_pending(now);
-        self.node.give_back_relays(now);
+        self.node.release_relays(now);
     }
 
     /// The names with proxy addresses, for the next session.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use connection::Path;
+use connection::PathInfo;
 use dns::{AnswerSource, Domain, Origin, Server};
 use model::{ClientId, DeviceView, GatewayId, ResourceId, SiteId};
 
@@ -19,7 +19,7 @@ pub struct PathView {
     /// Its site.
     pub site: Option<SiteId>,
     /// Its path; `None` until the connection is established.
-    pub path: Option<Path>,
+    pub path: Option<PathInfo>,
 }
 
 /// The state of name resolution.

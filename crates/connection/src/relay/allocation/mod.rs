@@ -9,59 +9,61 @@ use std::{
 use model::Deadline;
 use rand::rngs::StdRng;
 
-mod answers;
-mod binds;
+mod channel_binding;
 mod errors;
 mod lease;
+mod lease_requests;
+mod observed;
+mod responses;
 
-use self::{answers::Seen, lease::Lease};
+use self::{lease::Lease, observed::ObservedAddresses};
 use super::{
     channels::Channels,
     credentials::Credentials,
-    stun::{Manner, Refresh, Request, SOFTWARE},
+    stun::{Refresh, RelayQuirks, Request, SOFTWARE},
     transaction::{Expiry, Transaction, random_id},
 };
-use crate::{Transmit, ice::LocalCandidate, limits::BUFFERED_BINDS};
+use crate::{ice::LocalCandidate, limits::MAX_PENDING_BINDS, transmit::Transmit};
 
-/// An unused NAT mapping lives for about 30 seconds, so we show ourselves more often than that.
-const KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// Interval of keep-alives, shorter than the 30 seconds for which NATs keep an unused mapping.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
 
-/// One relay and what it does for us.
+/// Our relationship with one relay.
 ///
-/// Driving it: feed every answer from the relay to [`handle_answer`](Self::handle_answer) and call
+/// Pass every response of the relay to [`handle_response`](Self::handle_response), and call
 /// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) is due. After either, drain
 /// [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event).
 ///
-/// Binding requests go to all addresses of the relay at once. The first that answers becomes the active one, and
-/// everything else is between it and us.
+/// Binding requests are sent to all addresses of the relay at once. The first that responds becomes the active one, and
+/// receives all further requests.
 #[derive(Debug)]
 pub(crate) struct Allocation {
     addresses: Vec<SocketAddr>,
     credentials: Credentials,
-    manner: Manner,
+    quirks: RelayQuirks,
     active: Option<Active>,
-    seen: [Option<Seen>; 2],
+    observed: [Option<ObservedAddresses>; 2],
     lease: Option<Lease>,
     transactions: Vec<Transaction>,
     channels: Channels,
     /// Peers to bind channels to as soon as there is a lease. Full: the oldest is dropped.
-    waiting_binds: VecDeque<SocketAddr>,
+    pending_binds: VecDeque<SocketAddr>,
     round_trip: Option<Duration>,
     unusable: bool,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
 
-/// What the owner of an allocation has to know.
+/// A change that connections have to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
-    /// We can be reached at this candidate.
-    Found(LocalCandidate),
-    /// We cannot be reached there any more.
-    Lost(LocalCandidate),
+    /// A new candidate of ours.
+    CandidateFound(LocalCandidate),
+    /// A candidate of ours that is no longer valid.
+    CandidateLost(LocalCandidate),
 }
 
-/// The way on which the relay answered first.
+/// The address of the relay that responded first, and ours.
 #[derive(Clone, Copy, Debug)]
 struct Active {
     relay: SocketAddr,
@@ -70,18 +72,18 @@ struct Active {
 }
 
 impl Allocation {
-    /// Asks all `addresses` of a relay who we are.
+    /// Sends binding requests to all `addresses` of a relay.
     pub(crate) fn new(addresses: Vec<SocketAddr>, credentials: Credentials, rng: &mut StdRng, now: Instant) -> Self {
         let mut this = Self {
             addresses,
             credentials,
-            manner: Manner::USUAL,
+            quirks: RelayQuirks::DEFAULT,
             active: None,
-            seen: [None; 2],
+            observed: [None; 2],
             lease: None,
             transactions: Vec::new(),
             channels: Channels::default(),
-            waiting_binds: VecDeque::new(),
+            pending_binds: VecDeque::new(),
             round_trip: None,
             unusable: false,
             transmits: VecDeque::new(),
@@ -91,30 +93,30 @@ impl Allocation {
         this
     }
 
-    /// Starts over in a new network: same relay, same credentials, nothing else remembered.
+    /// Starts over in a new network, keeping only the relay's addresses and credentials.
     pub(crate) fn restart(&mut self, rng: &mut StdRng, now: Instant) {
         self.active = None;
-        self.seen = [None; 2];
+        self.observed = [None; 2];
         self.lease = None;
         self.transactions.clear();
         self.channels.clear();
-        self.waiting_binds.clear();
+        self.pending_binds.clear();
         self.credentials.forget_nonce();
-        self.manner = Manner::USUAL;
+        self.quirks = RelayQuirks::DEFAULT;
         self.transmits.clear();
         self.events.clear();
         self.start(rng, now);
     }
 
-    /// Tries once more with a relay that lends us nothing and will not do so by itself.
+    /// Starts over if there is no lease and no pending request.
     pub(crate) fn revive(&mut self, rng: &mut StdRng, now: Instant) {
-        if self.is_suspended() {
+        if self.is_dormant() {
             self.active = None;
             self.start(rng, now);
         }
     }
 
-    /// Finds out whether the relay still knows us, because the portal did not mention it.
+    /// Checks whether the relay still keeps our allocation. The portal did not mention it.
     pub(crate) fn probe(&mut self, rng: &mut StdRng, now: Instant) {
         self.revive(rng, now);
         let (Some(_), Some(active)) = (self.lease, self.active) else { return };
@@ -124,10 +126,10 @@ impl Allocation {
     }
 
     pub(crate) fn handle_timeout(&mut self, rng: &mut StdRng, now: Instant) {
-        self.repeat_requests(rng, now);
+        self.retransmit_requests(rng, now);
         self.expire_lease(rng, now);
         self.renew_lease(rng, now);
-        for peer in self.channels.to_refresh(now) {
+        for peer in self.channels.peers_to_refresh(now) {
             self.bind_channel(peer, rng, now);
         }
         if let Some(active) = self.active
@@ -162,19 +164,19 @@ impl Allocation {
         self.events.pop_front()
     }
 
-    /// Data goes to the relay, which keeps the way open as well as a keep-alive does.
+    /// Data was sent to the relay, which replaces a keep-alive.
     pub(crate) fn postpone_keep_alive(&mut self, now: Instant) {
         if let Some(active) = &mut self.active {
-            active.keep_alive = now + KEEP_ALIVE;
+            active.keep_alive = now + KEEPALIVE_INTERVAL;
         }
     }
 
-    /// What every connection can use: our addresses as seen by the relay.
+    /// Candidates for all connections: the addresses that the relay observed.
     pub(crate) fn own_candidates(&self) -> impl Iterator<Item = LocalCandidate> + '_ {
-        self.seen.iter().flatten().flat_map(|seen| seen.candidates())
+        self.observed.iter().flatten().flat_map(|observed| observed.candidates())
     }
 
-    /// The smoothed round-trip time, once the relay has answered anything.
+    /// The smoothed round-trip time; `None` before the first response.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
@@ -187,24 +189,24 @@ impl Allocation {
         &self.credentials
     }
 
-    /// Whether nothing good can come from this relay any more, and nothing is under way.
-    pub(crate) fn is_useless(&self) -> bool {
+    /// Whether the relay cannot be used and no request is pending.
+    pub(crate) fn is_unusable(&self) -> bool {
         let quiet = self.transactions.is_empty() && self.transmits.is_empty() && self.events.is_empty();
-        self.unusable || quiet && (self.active.is_none() || self.credentials.are_refused())
+        self.unusable || quiet && (self.active.is_none() || self.credentials.are_rejected())
     }
 
-    /// What must never be the case, if it is.
+    /// The first broken invariant.
     pub(crate) fn broken_invariant(&self) -> Option<&'static str> {
         let one_of = |wanted: fn(&Request) -> bool| {
             self.transactions.iter().filter(|transaction| wanted(&transaction.request)).count() <= 1
         };
-        if self.waiting_binds.len() > BUFFERED_BINDS {
-            return Some("too many peers wait for a channel");
+        if self.pending_binds.len() > MAX_PENDING_BINDS {
+            return Some("too many pending channel bindings");
         }
         if !one_of(|request| matches!(request, Request::Refresh(_))) || !one_of(|it| *it == Request::Allocate) {
-            return Some("a relay was asked twice at once for the same");
+            return Some("two pending requests of the same kind");
         }
-        if self.lease.is_none() && !self.channels.are_none() {
+        if self.lease.is_none() && !self.channels.is_empty() {
             return Some("channels without an allocation");
         }
         self.channels.broken_invariant()
@@ -216,7 +218,7 @@ impl Allocation {
         }
     }
 
-    /// Transmits `transaction` and waits for its answer.
+    /// Sends `transaction` and keeps it until its response.
     fn send(&mut self, mut transaction: Transaction, rng: &mut StdRng) {
         if self.transmit(&mut transaction, rng) {
             self.transactions.push(transaction);
@@ -225,42 +227,44 @@ impl Allocation {
 
     fn transmit(&mut self, transaction: &mut Transaction, rng: &mut StdRng) -> bool {
         let request = transaction.request;
-        if request != Request::Binding && self.credentials.are_refused() {
+        if request != Request::Binding && self.credentials.are_rejected() {
             return false;
         }
         let repeated = transaction.first_id().filter(|_| request == Request::Binding);
         let id = repeated.unwrap_or_else(|| random_id(rng));
-        let Some(bytes) = request.encode(id, SOFTWARE, self.manner, &self.credentials) else {
+        let Some(bytes) = request.encode(id, SOFTWARE, self.quirks, &self.credentials) else {
             tracing::warn!("A relay cannot be used because its credentials do not fit into a message");
             self.unusable = true;
             return false;
         };
         if repeated.is_none() {
-            transaction.transmitted(id, self.credentials.nonce().is_some());
+            transaction.note_transmission(id, self.credentials.nonce().is_some());
         }
         self.transmits.push_back(Transmit::control(None, transaction.relay, bytes));
         true
     }
 
-    fn repeat_requests(&mut self, rng: &mut StdRng, now: Instant) {
-        let mut dead = None;
+    fn retransmit_requests(&mut self, rng: &mut StdRng, now: Instant) {
+        let mut timed_out = None;
         for mut transaction in std::mem::take(&mut self.transactions) {
             match transaction.handle_timeout(now) {
                 None => self.transactions.push(transaction),
-                Some(Expiry::Repeat) => self.send(transaction, rng),
-                Some(Expiry::Dead) if self.is_on_active_way(&transaction) => dead = Some(transaction),
-                Some(Expiry::Dead) => tracing::debug!(relay = %transaction.relay, "A relay does not answer here"),
+                Some(Expiry::Retransmit) => self.send(transaction, rng),
+                Some(Expiry::TimedOut) if self.is_on_active_path(&transaction) => timed_out = Some(transaction),
+                Some(Expiry::TimedOut) => {
+                    tracing::debug!(relay = %transaction.relay, "An address of a relay does not respond")
+                }
             }
         }
-        if let Some(transaction) = dead {
-            tracing::debug!(relay = %transaction.relay, request = ?transaction.request, "A relay does not answer");
+        if let Some(transaction) = timed_out {
+            tracing::debug!(relay = %transaction.relay, request = ?transaction.request, "A relay does not respond");
             self.active = None;
-            self.waiting_binds.clear();
+            self.pending_binds.clear();
             self.invalidate();
         }
     }
 
-    fn is_on_active_way(&self, transaction: &Transaction) -> bool {
+    fn is_on_active_path(&self, transaction: &Transaction) -> bool {
         self.active.is_some_and(|active| active.relay.is_ipv4() == transaction.relay.is_ipv4())
     }
 
@@ -268,8 +272,8 @@ impl Allocation {
         self.transactions.iter().any(|transaction| which(transaction.request))
     }
 
-    /// Whether nothing will happen by itself any more.
-    fn is_suspended(&self) -> bool {
+    /// Whether there is no lease, and no request that could lead to one.
+    fn is_dormant(&self) -> bool {
         self.lease.is_none() && self.transactions.is_empty() && self.transmits.is_empty()
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     relay::{
         credentials::REALM,
-        stun::{Answer, Attribute},
+        stun::{Attribute, Response},
     },
     testing::epoch,
 };
@@ -41,18 +41,18 @@ fn credentials() -> Credentials {
     Credentials::new("1700000000:abcd".to_owned(), Secret::from("sekret"))
 }
 
-/// An allocation, and a relay that says what the story wants it to say.
-struct Story {
+/// An allocation with a scripted relay.
+struct Harness {
     allocation: Allocation,
     rng: StdRng,
     start: Instant,
     now: Instant,
-    /// Requests that were sent and not answered yet.
+    /// Requests without response.
     requests: VecDeque<(SocketAddr, Raw)>,
     events: Vec<Event>,
 }
 
-impl Story {
+impl Harness {
     fn with(addresses: &[&str]) -> Self {
         let (now, mut rng) = (epoch(), StdRng::seed_from_u64(1));
         let addresses = addresses.iter().map(|it| at(it)).collect();
@@ -63,15 +63,15 @@ impl Story {
         this
     }
 
-    /// As far as the lease of an address of each family.
+    /// An allocation with a lease of both families.
     fn allocated() -> Self {
-        let mut story = Self::with(&[V4]);
-        story.grant();
-        story.events.clear();
-        story
+        let mut harness = Self::with(&[V4]);
+        harness.grant();
+        harness.events.clear();
+        harness
     }
 
-    /// Answers binding, refusal for a nonce, and allocation.
+    /// Responds to binding, challenges the first allocate request, and grants the second.
     fn grant(&mut self) {
         self.bound();
         self.challenged();
@@ -91,9 +91,9 @@ impl Story {
     }
 
     fn answer_binding(&mut self, relay: SocketAddr, request: &Raw, mapped: &str) {
-        let mut answer = answer_to(request, MessageClass::SuccessResponse);
-        answer.add_attribute(XorMappedAddress::new(at(mapped)));
-        self.deliver(relay, answer);
+        let mut response = answer_to(request, MessageClass::SuccessResponse);
+        response.add_attribute(XorMappedAddress::new(at(mapped)));
+        self.deliver(relay, response);
     }
 
     fn challenged(&mut self) {
@@ -103,9 +103,9 @@ impl Story {
 
     fn succeed(&mut self, attributes: impl FnOnce(&mut Raw)) {
         let (relay, request) = self.take();
-        let mut answer = answer_to(&request, MessageClass::SuccessResponse);
-        attributes(&mut answer);
-        self.deliver(relay, signed(answer));
+        let mut response = answer_to(&request, MessageClass::SuccessResponse);
+        attributes(&mut response);
+        self.deliver(relay, signed(response));
     }
 
     fn fail(&mut self, code: u16) {
@@ -113,15 +113,15 @@ impl Story {
         self.deliver(relay, signed(refusal(&request, code)));
     }
 
-    fn deliver(&mut self, relay: SocketAddr, answer: Raw) {
+    fn deliver(&mut self, relay: SocketAddr, response: Raw) {
         let local = at(if relay.is_ipv4() { HOST_V4 } else { HOST_V6 });
-        let bytes = MessageEncoder::new().encode_into_bytes(answer).unwrap();
-        let answer = Answer::parse(&bytes).unwrap();
-        self.allocation.handle_answer(local, relay, &answer, &mut self.rng, self.now);
+        let bytes = MessageEncoder::new().encode_into_bytes(response).unwrap();
+        let response = Response::parse(&bytes).unwrap();
+        self.allocation.handle_response(local, relay, &response, &mut self.rng, self.now);
         self.collect();
     }
 
-    /// The request that is next, which has to be of this kind.
+    /// The next request, which has to be of this kind.
     fn next(&mut self, name: &str) -> (SocketAddr, Raw) {
         let (relay, request) = self.take();
         assert_eq!(name_of(&request), name);
@@ -144,7 +144,7 @@ impl Story {
         self.events.extend(std::iter::from_fn(|| self.allocation.poll_event()));
     }
 
-    /// Lets time pass as the deadlines want it.
+    /// Advances the time from deadline to deadline.
     fn run_until(&mut self, seconds: f64) {
         let end = self.start + Duration::from_secs_f64(seconds);
         while let Some(due) = self.allocation.poll_timeout().filter(|due| due.at <= end) {
@@ -157,7 +157,7 @@ impl Story {
         self.now = end;
     }
 
-    /// The same with a relay that answers keep-alives and nothing else.
+    /// The same with a relay that responds to keep-alives only.
     fn live_until(&mut self, seconds: f64) {
         let end = self.start + Duration::from_secs_f64(seconds);
         while let Some(due) = self.allocation.poll_timeout().filter(|due| due.at <= end) {
@@ -176,14 +176,14 @@ impl Story {
     }
 
     fn lost(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::Lost(_))).count()
+        self.events.iter().filter(|event| matches!(event, Event::CandidateLost(_))).count()
     }
 }
 
-const ALLOCATED: fn(&mut Raw) = |answer| {
-    answer.add_attribute(XorRelayAddress::new(at(LENT_V4)));
-    answer.add_attribute(XorRelayAddress::new(at(LENT_V6)));
-    answer.add_attribute(Lifetime::from_u32(600));
+const ALLOCATED: fn(&mut Raw) = |response| {
+    response.add_attribute(XorRelayAddress::new(at(LENT_V4)));
+    response.add_attribute(XorRelayAddress::new(at(LENT_V6)));
+    response.add_attribute(Lifetime::from_u32(600));
 };
 
 fn answer_to(request: &Raw, class: MessageClass) -> Raw {
@@ -191,23 +191,23 @@ fn answer_to(request: &Raw, class: MessageClass) -> Raw {
 }
 
 fn refusal(request: &Raw, code: u16) -> Raw {
-    let mut answer = answer_to(request, MessageClass::ErrorResponse);
-    answer.add_attribute(ErrorCode::new(code, "no".to_owned()).unwrap());
-    answer
+    let mut response = answer_to(request, MessageClass::ErrorResponse);
+    response.add_attribute(ErrorCode::new(code, "no".to_owned()).unwrap());
+    response
 }
 
 fn challenge(request: &Raw, code: u16, nonce: &str) -> Raw {
-    let mut answer = refusal(request, code);
-    answer.add_attribute(Realm::new(REALM.to_owned()).unwrap());
-    answer.add_attribute(Nonce::new(nonce.to_owned()).unwrap());
-    answer
+    let mut response = refusal(request, code);
+    response.add_attribute(Realm::new(REALM.to_owned()).unwrap());
+    response.add_attribute(Nonce::new(nonce.to_owned()).unwrap());
+    response
 }
 
-fn signed(mut answer: Raw) -> Raw {
+fn signed(mut response: Raw) -> Raw {
     let (username, realm) = credentials().attributes().unwrap();
-    let integrity = MessageIntegrity::new_long_term_credential(&answer, &username, &realm, "sekret").unwrap();
-    answer.add_attribute(integrity);
-    answer
+    let integrity = MessageIntegrity::new_long_term_credential(&response, &username, &realm, "sekret").unwrap();
+    response.add_attribute(integrity);
+    response
 }
 
 fn name_of(request: &Raw) -> &'static str {
@@ -230,100 +230,100 @@ fn number_of(request: &Raw) -> u16 {
 }
 
 #[test]
-fn binding_goes_to_all_addresses_and_the_first_answer_decides() {
-    let mut story = Story::with(&[V4, V6]);
-    assert_eq!(story.asked(), ["binding", "binding"]);
-    let (v4, over_v4) = story.take();
-    let (v6, over_v6) = story.take();
-    story.answer_binding(v6, &over_v6, HOST_V6);
-    assert_eq!(story.asked(), ["allocate"]);
-    assert_eq!(story.requests[0].0, v6);
-    story.answer_binding(v4, &over_v4, "198.51.100.7:61000");
-    assert_eq!(story.asked(), ["allocate"], "the second answer only yields candidates");
+fn first_response_to_the_binding_requests_selects_the_address() {
+    let mut harness = Harness::with(&[V4, V6]);
+    assert_eq!(harness.asked(), ["binding", "binding"]);
+    let (v4, over_v4) = harness.take();
+    let (v6, over_v6) = harness.take();
+    harness.answer_binding(v6, &over_v6, HOST_V6);
+    assert_eq!(harness.asked(), ["allocate"]);
+    assert_eq!(harness.requests[0].0, v6);
+    harness.answer_binding(v4, &over_v4, "198.51.100.7:61000");
+    assert_eq!(harness.asked(), ["allocate"], "the second answer only yields candidates");
     let (host_v4, host_v6) = (at(HOST_V4), at(HOST_V6));
     assert_eq!(
-        story.events,
+        harness.events,
         [
-            Event::Found(LocalCandidate::Host(host_v6)),
-            Event::Found(LocalCandidate::ServerReflexive { address: host_v6, base: host_v6 }),
-            Event::Found(LocalCandidate::Host(host_v4)),
-            Event::Found(LocalCandidate::ServerReflexive { address: at("198.51.100.7:61000"), base: host_v4 }),
+            Event::CandidateFound(LocalCandidate::Host(host_v6)),
+            Event::CandidateFound(LocalCandidate::ServerReflexive { address: host_v6, base: host_v6 }),
+            Event::CandidateFound(LocalCandidate::Host(host_v4)),
+            Event::CandidateFound(LocalCandidate::ServerReflexive { address: at("198.51.100.7:61000"), base: host_v4 }),
         ]
     );
 }
 
 #[test]
-fn an_address_of_the_other_family_may_be_dead() {
-    let mut story = Story::with(&[V4, V6]);
-    story.grant_over_v4();
-    story.run_until(20.0);
-    assert_eq!(story.lost(), 0);
-    assert!(story.allocation.lends(at(LENT_V4)));
+fn dead_address_of_the_other_family_is_tolerated() {
+    let mut harness = Harness::with(&[V4, V6]);
+    harness.grant_over_v4();
+    harness.run_until(20.0);
+    assert_eq!(harness.lost(), 0);
+    assert!(harness.allocation.owns_relayed_address(at(LENT_V4)));
 }
 
 #[test]
-fn a_relay_that_never_answers_is_useless_after_eight_seconds() {
-    let mut story = Story::with(&[V4, V6]);
-    story.run_until(8.124);
-    assert!(!story.allocation.is_useless());
-    assert_eq!(story.requests.len(), 8, "four transmissions to each address");
-    story.run_until(8.125);
-    assert!(story.allocation.is_useless());
+fn relay_without_response_is_unusable_after_eight_seconds() {
+    let mut harness = Harness::with(&[V4, V6]);
+    harness.run_until(8.124);
+    assert!(!harness.allocation.is_unusable());
+    assert_eq!(harness.requests.len(), 8, "four transmissions to each address");
+    harness.run_until(8.125);
+    assert!(harness.allocation.is_unusable());
 }
 
 #[test]
-fn we_show_ourselves_every_25_seconds_unless_data_does() {
-    let mut story = Story::allocated();
-    story.run_until(24.9);
-    assert!(story.requests.is_empty());
-    story.run_until(25.0);
-    story.bound();
-    story.run_until(40.0);
-    story.allocation.postpone_keep_alive(story.now);
-    story.run_until(64.9);
-    assert!(story.requests.is_empty());
-    story.run_until(65.0);
-    assert_eq!(story.asked(), ["binding"]);
+fn keepalive_is_sent_after_25_seconds_without_data() {
+    let mut harness = Harness::allocated();
+    harness.run_until(24.9);
+    assert!(harness.requests.is_empty());
+    harness.run_until(25.0);
+    harness.bound();
+    harness.run_until(40.0);
+    harness.allocation.postpone_keep_alive(harness.now);
+    harness.run_until(64.9);
+    assert!(harness.requests.is_empty());
+    harness.run_until(65.0);
+    assert_eq!(harness.asked(), ["binding"]);
 }
 
 #[test]
-fn unusable_addresses_are_no_candidates() {
-    let mut story = Story::with(&[V4]);
-    let (relay, request) = story.take();
-    story.answer_binding(relay, &request, "169.254.1.1:61000");
-    assert_eq!(story.events, [Event::Found(LocalCandidate::Host(at(HOST_V4)))]);
-    story.challenged();
-    story.succeed(|answer| {
-        answer.add_attribute(XorRelayAddress::new(at("0.0.0.0:50000")));
-        answer.add_attribute(Lifetime::from_u32(600));
+fn unusable_addresses_are_not_candidates() {
+    let mut harness = Harness::with(&[V4]);
+    let (relay, request) = harness.take();
+    harness.answer_binding(relay, &request, "169.254.1.1:61000");
+    assert_eq!(harness.events, [Event::CandidateFound(LocalCandidate::Host(at(HOST_V4)))]);
+    harness.challenged();
+    harness.succeed(|response| {
+        response.add_attribute(XorRelayAddress::new(at("0.0.0.0:50000")));
+        response.add_attribute(Lifetime::from_u32(600));
     });
-    assert_eq!(story.events.len(), 1);
+    assert_eq!(harness.events.len(), 1);
 }
 
 #[test]
-fn a_late_answer_to_an_earlier_transmission_counts() {
-    let mut story = Story::with(&[V4]);
-    story.bound();
-    story.challenged();
-    let (relay, first) = story.take();
-    story.run_until(3.0);
-    assert_eq!(story.asked(), ["allocate", "allocate"]);
-    assert_ne!(story.requests[0].1.transaction_id(), first.transaction_id());
-    let mut answer = answer_to(&first, MessageClass::SuccessResponse);
-    ALLOCATED(&mut answer);
-    story.deliver(relay, signed(answer));
-    assert!(story.allocation.lends(at(LENT_V4)));
-    assert_eq!(story.allocation.round_trip(), Some(secs(3) / 8));
+fn late_response_to_an_earlier_transmission_is_accepted() {
+    let mut harness = Harness::with(&[V4]);
+    harness.bound();
+    harness.challenged();
+    let (relay, first) = harness.take();
+    harness.run_until(3.0);
+    assert_eq!(harness.asked(), ["allocate", "allocate"]);
+    assert_ne!(harness.requests[0].1.transaction_id(), first.transaction_id());
+    let mut response = answer_to(&first, MessageClass::SuccessResponse);
+    ALLOCATED(&mut response);
+    harness.deliver(relay, signed(response));
+    assert!(harness.allocation.owns_relayed_address(at(LENT_V4)));
+    assert_eq!(harness.allocation.round_trip(), Some(secs(3) / 8));
 }
 
 #[test]
-fn a_new_network_starts_everything_over() {
-    let mut story = Story::allocated();
-    let (mut rng, now) = (StdRng::seed_from_u64(2), story.now);
-    story.allocation.restart(&mut rng, now);
-    story.collect();
-    assert_eq!(story.asked(), ["binding"]);
-    story.bound();
-    assert_eq!(nonce_of(&story.requests[0].1), None);
-    assert!(!story.allocation.lends(at(LENT_V4)));
+fn new_network_restarts_the_allocation() {
+    let mut harness = Harness::allocated();
+    let (mut rng, now) = (StdRng::seed_from_u64(2), harness.now);
+    harness.allocation.restart(&mut rng, now);
+    harness.collect();
+    assert_eq!(harness.asked(), ["binding"]);
+    harness.bound();
+    assert_eq!(nonce_of(&harness.requests[0].1), None);
+    assert!(!harness.allocation.owns_relayed_address(at(LENT_V4)));
 }

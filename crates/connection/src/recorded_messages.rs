@@ -1,5 +1,5 @@
-//! Messages that a relay, a gateway and a client of the existing product exchanged in a laboratory, and what we make of
-//! them. Everything else here is tested against our own understanding; this is tested against theirs.
+//! Messages recorded between the official client, gateway and relay, compared with ours. All other tests of this crate
+//! check our own understanding of the protocols.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::{
     ice::{Agent, Check, LocalCandidate, Message, Profile},
     relay::{
         credentials::Credentials,
-        stun::{Answer, Manner, Request},
+        stun::{RelayQuirks, Request, Response},
     },
     testing::epoch,
 };
@@ -72,14 +72,14 @@ fn with_nonce() -> Credentials {
     credentials
 }
 
-fn answer(hex: &str) -> Answer {
-    Answer::parse(&bytes(hex)).unwrap()
+fn answer(hex: &str) -> Response {
+    Response::parse(&bytes(hex)).unwrap()
 }
 
 /// The request with the transaction id of a recorded one.
 fn request_like(recorded: &str, request: Request, credentials: &Credentials) -> Vec<u8> {
     let id = bytes(recorded)[8..20].try_into().unwrap();
-    request.encode(TransactionId::new(id), "snownet", Manner::USUAL, credentials).unwrap()
+    request.encode(TransactionId::new(id), "snownet", RelayQuirks::DEFAULT, credentials).unwrap()
 }
 
 fn client() -> Agent {
@@ -98,40 +98,40 @@ fn checks(agent: &mut Agent) -> Vec<Check> {
 }
 
 #[test]
-fn a_relay_tells_us_our_addresses() {
+fn recorded_binding_response_contains_our_address() {
     for (recorded, mapped) in [(RELAY_BINDING_V4, HOST_V4), (RELAY_BINDING_V6, HOST_V6)] {
         let answer = answer(recorded);
-        assert!(answer.answers(Request::Binding));
+        assert!(answer.is_for(Request::Binding));
         assert_eq!((answer.error(), answer.mapped()), (None, Some(at(mapped))));
     }
 }
 
 #[test]
-fn a_relay_signs_its_refusal_of_a_request_without_nonce() {
+fn recorded_challenge_is_authentic() {
     let answer = answer(ALLOCATE_REFUSED);
-    assert!(answer.answers(Request::Allocate) && answer.is_authentic(&relay_credentials()));
+    assert!(answer.is_for(Request::Allocate) && answer.is_authentic(&relay_credentials()));
     assert_eq!(answer.error(), Some(401));
     assert_eq!((answer.realm(), answer.nonce()), (Some("firezone"), with_nonce().nonce()));
 }
 
 #[test]
-fn a_relay_lends_an_address_of_each_family() {
+fn recorded_allocation_contains_both_families() {
     let answer = answer(ALLOCATED);
-    assert!(answer.answers(Request::Allocate) && answer.is_authentic(&relay_credentials()));
+    assert!(answer.is_for(Request::Allocate) && answer.is_authentic(&relay_credentials()));
     assert_eq!(answer.relayed().collect::<Vec<_>>(), [at("203.0.113.50:51458"), at("[2001:db8:30::2]:51458")]);
     assert_eq!((answer.error(), answer.lifetime().map(|it| it.as_secs())), (None, Some(600)));
 }
 
 #[test]
-fn a_relay_confirms_a_channel() {
+fn recorded_channel_confirmation_is_authentic() {
     let answer = answer(CHANNEL_BOUND);
     let request = Request::ChannelBind { number: 0x4001, peer: at("[2001:db8:30::2]:57967") };
-    assert!(answer.answers(request) && answer.is_authentic(&relay_credentials()));
+    assert!(answer.is_for(request) && answer.is_authentic(&relay_credentials()));
     assert_eq!(answer.error(), None);
 }
 
 #[test]
-fn our_requests_are_those_that_relays_are_used_to() {
+fn requests_equal_those_of_the_official_client() {
     let peer = at("[2001:db8:30::2]:57967");
     for (recorded, request, credentials) in [
         (ALLOCATE, Request::Allocate, relay_credentials()),
@@ -143,7 +143,7 @@ fn our_requests_are_those_that_relays_are_used_to() {
 }
 
 #[test]
-fn our_checks_are_those_that_gateways_are_used_to() {
+fn checks_equal_those_of_the_official_client() {
     /// Transaction id, and from the integrity on: what follows from the id.
     const VARYING: [std::ops::Range<usize>; 2] = [8..20, 56..88];
     let mut agent = client();
@@ -159,7 +159,7 @@ fn our_checks_are_those_that_gateways_are_used_to() {
 }
 
 #[test]
-fn a_check_of_a_gateway_is_answered_as_it_is_used_to() {
+fn response_to_a_recorded_check_equals_the_recorded_response() {
     let mut agent = client();
     agent.add_local(LocalCandidate::Host(at(HOST_V4)));
     let check = bytes(GATEWAY_CHECK);
@@ -172,7 +172,7 @@ fn a_check_of_a_gateway_is_answered_as_it_is_used_to() {
 }
 
 #[test]
-fn our_candidates_read_like_those_that_gateways_are_used_to() {
+fn candidate_texts_equal_those_of_the_official_client() {
     let mut agent = client();
     let relayed = |address| LocalCandidate::Relayed { address: at(address), local: at(HOST_V4) };
     let announced: Vec<_> = [
@@ -199,7 +199,7 @@ fn our_candidates_read_like_those_that_gateways_are_used_to() {
 }
 
 #[test]
-fn an_address_that_a_gateway_withdraws_is_found_by_place_and_kind() {
+fn withdrawn_candidate_is_matched_by_address_and_type() {
     let mut agent = client();
     agent.add_local(LocalCandidate::Host(at(HOST_V4)));
     agent.add_remote(

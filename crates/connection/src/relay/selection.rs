@@ -1,14 +1,14 @@
-//! Which relay serves a new connection: a random one of those that are not clearly farther away than others.
+//! Selecting the relay of a new connection: a random one of those that are not clearly farther away than others.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// The least spread that we assume between round-trip times, so that equal ones do not exclude a tiny difference.
-const LEAST_DEVIATION: Duration = Duration::from_millis(2);
+/// Minimum deviation assumed between round-trip times, so that tiny differences do not exclude a relay.
+const MIN_DEVIATION: Duration = Duration::from_millis(2);
 
-/// Picks one of `relays` by their smoothed round-trip times.
-pub(crate) fn choose<T: Copy>(relays: &[(T, Duration)], rng: &mut impl Rng) -> Option<T> {
+/// Selects one of `relays` by their smoothed round-trip times.
+pub(crate) fn select<T: Copy>(relays: &[(T, Duration)], rng: &mut impl Rng) -> Option<T> {
     let round_trips: Vec<_> = relays.iter().map(|(_, round_trip)| *round_trip).collect();
     let limit = threshold(&round_trips)?;
     let eligible: Vec<_> = relays.iter().filter(|(_, round_trip)| *round_trip <= limit).collect();
@@ -18,12 +18,12 @@ pub(crate) fn choose<T: Copy>(relays: &[(T, Duration)], rng: &mut impl Rng) -> O
     eligible.get(rng.random_range(0..eligible.len())).map(|(relay, _)| *relay)
 }
 
-/// One more sample: the first counts as it is, later ones move the average by an eighth.
+/// Adds a sample to the average. The first is used as it is, later ones have a weight of one eighth.
 pub(crate) fn smooth(average: Option<Duration>, sample: Duration) -> Duration {
     average.map_or(sample, |average| average * 7 / 8 + sample / 8)
 }
 
-/// Up to which round-trip time a relay may be chosen.
+/// The maximum round-trip time of a selectable relay.
 fn threshold(round_trips: &[Duration]) -> Option<Duration> {
     let nearest = *round_trips.iter().min()?;
     if round_trips.len() <= 2 {
@@ -31,7 +31,7 @@ fn threshold(round_trips: &[Duration]) -> Option<Duration> {
     }
     let middle = median(round_trips)?;
     let deviations: Vec<_> = round_trips.iter().map(|round_trip| round_trip.abs_diff(middle)).collect();
-    Some(middle + 3 * median(&deviations)?.max(LEAST_DEVIATION))
+    Some(middle + 3 * median(&deviations)?.max(MIN_DEVIATION))
 }
 
 fn median(values: &[Duration]) -> Option<Duration> {
@@ -69,17 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_moves_the_average_by_an_eighth() {
+    fn sample_changes_the_average_by_one_eighth() {
         let first = smooth(None, Duration::from_millis(40));
         assert_eq!(first, Duration::from_millis(40));
         assert_eq!(smooth(Some(first), Duration::from_millis(200)), Duration::from_millis(60));
     }
 
     #[test]
-    fn a_far_relay_is_never_chosen_and_near_ones_all_are() {
+    fn near_relays_are_selected_and_far_ones_never() {
         let relays: Vec<_> = ms(&[30, 35, 200]).into_iter().enumerate().collect();
         let mut rng = StdRng::seed_from_u64(1);
-        let chosen: std::collections::BTreeSet<_> = (0..100).filter_map(|_| choose(&relays, &mut rng)).collect();
+        let chosen: std::collections::BTreeSet<_> = (0..100).filter_map(|_| select(&relays, &mut rng)).collect();
         assert_eq!(chosen.into_iter().collect::<Vec<_>>(), [0, 1]);
     }
 }

@@ -1,4 +1,4 @@
-//! Channels on the allocation: which peers have one, and which get one as soon as there is something to bind it to.
+//! Binding channels on the allocation, at once or as soon as there is a lease.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -6,16 +6,16 @@ use rand::rngs::StdRng;
 
 use super::Allocation;
 use crate::{
-    limits::{BUFFERED_BINDS, push_bounded},
+    limits::{MAX_PENDING_BINDS, push_bounded},
     relay::{channels::Exhausted, stun::Request, transaction::Transaction},
 };
 
 impl Allocation {
-    /// Makes sure that data can be sent to `peer`, soon at the latest.
+    /// Ensures that the allocation has, or soon gets, a channel to `peer`.
     pub(crate) fn bind_channel(&mut self, peer: SocketAddr, rng: &mut StdRng, now: Instant) {
         let (Some(lease), Some(active)) = (self.lease, self.active) else {
-            if !self.is_suspended() && !self.waiting_binds.contains(&peer) {
-                push_bounded(&mut self.waiting_binds, peer, BUFFERED_BINDS);
+            if !self.is_dormant() && !self.pending_binds.contains(&peer) {
+                push_bounded(&mut self.pending_binds, peer, MAX_PENDING_BINDS);
             }
             return;
         };
@@ -27,18 +27,18 @@ impl Allocation {
                 self.send(Transaction::new(Request::ChannelBind { number, peer }, active.relay, now), rng);
             }
             Ok(None) => {}
-            Err(Exhausted) => tracing::debug!("All channels of a relay are taken"),
+            Err(Exhausted) => tracing::debug!("All channel numbers of a relay are in use"),
         }
     }
 
-    /// Where and with which channel number data for `peer` is sent.
+    /// The relay address and the channel number for data to `peer`.
     pub(crate) fn channel_to(&self, peer: SocketAddr, now: Instant) -> Option<(SocketAddr, u16)> {
-        Some((self.active?.relay, self.channels.to(peer, now)?))
+        Some((self.active?.relay, self.channels.number_for(peer, now)?))
     }
 
-    /// Who sent on this channel, and to which of our addresses.
-    pub(crate) fn heard_on(&mut self, number: u16, now: Instant) -> Option<(SocketAddr, SocketAddr)> {
-        let peer = self.channels.heard_on(number, now)?;
+    /// The peer of this channel, and the allocated address that it sends to.
+    pub(crate) fn note_received(&mut self, number: u16, now: Instant) -> Option<(SocketAddr, SocketAddr)> {
+        let peer = self.channels.note_received(number, now)?;
         let relayed = self.lease?.address_of_family(peer.ip())?;
         Some((peer, relayed))
     }
