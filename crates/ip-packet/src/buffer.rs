@@ -7,14 +7,14 @@ use std::{
 
 use crate::MAX_IP_SIZE;
 
-/// How many buffers each thread keeps for later; more than a full round of the data plane has in flight.
-const KEPT: usize = 1024;
+/// Buffers that each thread keeps for reuse; more than the data plane has in flight per batch.
+const MAX_POOLED_BUFFERS: usize = 1024;
 
 thread_local! {
     static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes of one packet. The memory goes back to the pool of the thread that drops it.
+/// Bytes of one packet. The memory returns to the pool of the thread that drops it.
 pub(crate) struct Buffer(Vec<u8>);
 
 impl Buffer {
@@ -47,7 +47,7 @@ impl Drop for Buffer {
         // While a thread ends, its pool may be gone already; then the memory is simply freed.
         let _ = FREE.try_with(|free| {
             if let Ok(mut free) = free.try_borrow_mut()
-                && free.len() < KEPT
+                && free.len() < MAX_POOLED_BUFFERS
             {
                 free.push(bytes);
             }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again_and_comes_back_empty() {
+    fn dropped_buffer_is_reused_empty() {
         let first = Buffer::copy_of(&[1, 2, 3]);
         let memory = first.as_ptr();
         drop(first);

@@ -19,7 +19,7 @@ impl Sum {
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
 
-        // Far from an overflow: 64 KiB are 2^14 words of less than 2^32 each.
+        // Cannot overflow: 64 KiB are 2^14 words of less than 2^32 each.
         Self(sum + u64::from(u32::from_ne_bytes(last)))
     }
 
@@ -40,13 +40,13 @@ impl Sum {
         }
     }
 
-    /// The sum itself, folded to 16 bits; this is what a kernel wants in the field that it is to complete.
+    /// The sum itself, folded to 16 bits: the value of a checksum field that the kernel will complete.
     pub(crate) fn folded(self) -> u16 {
         let mut sum = self.0;
         while sum > 0xffff {
             sum = (sum >> 16) + (sum & 0xffff);
         }
-        // Now to the order of the network.
+        // Convert to network byte order.
         u16::from_be(sum as u16)
     }
 
@@ -56,7 +56,7 @@ impl Sum {
     }
 }
 
-/// The checksum of a header or packet that becomes right when `old` is replaced by `new` in what it covers
+/// The checksum after `old` is replaced by `new` in the covered bytes
 /// (RFC 1624, equation 3: `HC' = ~(~HC + ~m + m')`).
 pub(crate) fn updated(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     let complement_of_old = !Sum::default().add(old).folded();
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_rfc_1071_has_the_sum_that_it_says() {
+    fn sum_of_the_rfc_1071_example() {
         let sum = Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
 
         assert_eq!(sum.folded(), 0xddf2);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_sum_up_to_the_whole_if_only_the_last_is_odd() {
+    fn sum_of_pieces_equals_sum_of_the_whole() {
         let bytes: Vec<u8> = (0..=254).collect();
 
         for cut in (0..bytes.len()).step_by(2) {
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_sum_does_not_overflow() {
+    fn largest_sum_does_not_overflow() {
         let bytes = vec![0xff; 65_536];
 
         assert_eq!(Sum::default().add(&bytes).folded(), 0xffff);
     }
 
     #[test]
-    fn the_example_of_rfc_1624_updates_as_it_says() {
+    fn update_of_the_rfc_1624_example() {
         assert_eq!(updated(0xdd2f, &[0x55, 0x55], &[0x32, 0x85]), 0x0000);
     }
 }

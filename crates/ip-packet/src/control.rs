@@ -1,7 +1,7 @@
-//! Messages between Firezone's peers, inside the tunnel.
+//! Control messages between Firezone peers, inside the tunnel.
 //!
-//! They are IPv6 packets from `::` to `::` with the reserved next header 255, so that nothing routes them by accident: one
-//! byte of event type, seven reserved bytes, the payload. They are always IPv6, whatever the tunnel carries otherwise.
+//! They are IPv6 packets from `::` to `::` with the reserved next header 255, so they are never routed: one byte of event
+//! type, seven reserved bytes, the payload. They are always IPv6, also for peers with only IPv4 resources.
 
 use std::net::Ipv6Addr;
 
@@ -11,11 +11,11 @@ use crate::{
     headers::{Headers, IPV6_HEADER, Version},
 };
 
-/// Which addresses a client uses for a name; client → gateway.
+/// The proxy addresses that a client uses for a name; client → gateway.
 pub const ASSIGNED_IPS: u8 = 0;
-/// Whether a name can be used; gateway → client.
+/// Whether a name is ready; gateway → client.
 pub const DOMAIN_STATUS: u8 = 1;
-/// The sender ends the connection.
+/// The sender closes the connection.
 pub const GOODBYE: u8 = 2;
 
 /// Event type and reserved bytes.
@@ -23,16 +23,16 @@ const CONTROL_HEADER: usize = 8;
 /// "Reserved" among the protocol numbers.
 const NEXT_HEADER: u8 = 0xff;
 
-/// One message.
+/// One control message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Control<'a> {
-    /// Its type; unknown ones are to be ignored.
+    /// The event type. Unknown types must be ignored.
     pub event: u8,
-    /// Its content: JSON for the types that have one.
+    /// The content: JSON, or empty.
     pub payload: &'a [u8],
 }
 
-/// Reads a packet as a message. `None` if it is an ordinary packet.
+/// Parses a control message. `None` if this is an ordinary packet.
 #[must_use]
 pub fn parse(packet: &IpPacket) -> Option<Control<'_>> {
     let bytes = packet.as_bytes();
@@ -48,7 +48,7 @@ pub fn parse(packet: &IpPacket) -> Option<Control<'_>> {
     Some(Control { event: header[0], payload })
 }
 
-/// A message. `None` if the payload is too long for one packet.
+/// Builds a control message. `None` if the payload does not fit one packet.
 #[must_use]
 pub fn build(event: u8, payload: &[u8]) -> Option<IpPacket> {
     let length = CONTROL_HEADER + payload.len();
@@ -66,7 +66,7 @@ pub fn build(event: u8, payload: &[u8]) -> Option<IpPacket> {
     IpPacket::from_buffer(bytes).ok()
 }
 
-/// The last packet of a connection that ends on purpose.
+/// The last packet of a connection that is closed intentionally.
 #[must_use]
 pub fn goodbye() -> IpPacket {
     let mut bytes = Buffer::empty();
@@ -90,7 +90,7 @@ mod tests {
         br#"{"resource":"5f0c7a52-3c1e-4b7d-9a60-1f2e3d4c5b6a","domain":"db.corp.example","status":"Active"}"#;
 
     #[test]
-    fn a_goodbye_is_these_48_bytes() {
+    fn goodbye_has_the_documented_48_bytes() {
         let expected = hex(concat!(
             "600000000008ff00",
             "00000000000000000000000000000000",
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_a_header_and_its_json() {
+    fn control_message_consists_of_header_and_payload() {
         for (event, json, length, header) in
             [(ASSIGNED_IPS, ASSIGNED, 292, "6000000000fcff00"), (DOMAIN_STATUS, STATUS, 144, "600000000068ff00")]
         {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_and_reserved_bytes_are_read_without_complaint() {
+    fn unknown_type_and_reserved_bytes_are_accepted() {
         let mut bytes = build(7, b"x").unwrap().as_bytes().to_vec();
         bytes[41..48].fill(0xaa);
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_a_header_is_no_message() {
+    fn truncated_header_is_no_control_message() {
         for length in 0..CONTROL_HEADER {
             let mut bytes = goodbye().as_bytes()[..IPV6_HEADER + length].to_vec();
             bytes[5] = length as u8;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_next_header_all_have_to_be_right() {
+    fn addresses_and_next_header_of_a_control_message_must_match() {
         for at in [6, 8, 23, 24, 39] {
             let mut bytes = goodbye().as_bytes().to_vec();
             bytes[at] ^= 0x01;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_fits_one_packet_or_is_not_built() {
+    fn oversized_control_message_is_not_built() {
         assert_eq!(build(0, &[0; 1232]).unwrap().as_bytes().len(), 1280);
         assert_eq!(build(0, &[0; 1233]), None);
     }

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_survive_the_way_in_and_out_and_the_other_bits_do_not_matter() {
+    fn ecn_bits_round_trip_and_other_bits_are_ignored() {
         for bits in 0..4 {
             assert_eq!(Ecn::from_bits(0b1011_1000 | bits).bits(), bits);
         }

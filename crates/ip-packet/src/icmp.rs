@@ -1,118 +1,28 @@
-//! ICMP errors: ours, and those of others (RFC 792, RFC 4443).
+//! ICMP errors: building and translation (RFC 792, RFC 4443).
 
 use std::net::IpAddr;
 
 use crate::{
     IpPacket, MAX_IP_SIZE,
     buffer::Buffer,
-    build,
     checksum::Sum,
-    headers::{Headers, ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER, TCP, UDP, Version},
-    packet,
+    headers::{Headers, ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER, Version},
+    ip_header::ip_header,
+    quoted::{PROHIBITED_V4, PROHIBITED_V6, UNREACHABLE_V4, UNREACHABLE_V6, quote},
 };
 
-pub(crate) const ECHO_REPLY_V4: u8 = 0;
-pub(crate) const ECHO_REQUEST_V4: u8 = 8;
-pub(crate) const ECHO_REQUEST_V6: u8 = 128;
-pub(crate) const ECHO_REPLY_V6: u8 = 129;
-
-const UNREACHABLE_V4: u8 = 3;
-const TIME_EXCEEDED_V4: u8 = 11;
-const UNREACHABLE_V6: u8 = 1;
-const PACKET_TOO_BIG_V6: u8 = 2;
-const TIME_EXCEEDED_V6: u8 = 3;
+pub use crate::quoted::{Quoted, QuotedTransport};
 
 const NETWORK_V4: u8 = 0;
-const PROHIBITED_V4: u8 = 13;
-const PROHIBITED_V6: u8 = 1;
 const ADDRESS_V6: u8 = 3;
 
-/// How far our errors travel.
+/// TTL or hop limit of our errors.
 const TTL: u8 = 20;
 
-/// What an ICMP error quotes of the packet that caused it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Quoted {
-    /// Who had sent the packet.
-    pub source: IpAddr,
-    /// Who was to receive it.
-    pub destination: IpAddr,
-    /// What was inside.
-    pub transport: QuotedTransport,
-    /// The type of the error, in the numbers of the ICMP of this IP version.
-    pub icmp_type: u8,
-    /// Its code.
-    pub icmp_code: u8,
-}
-
-/// Which conversation a quoted packet belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum QuotedTransport {
-    /// A TCP connection.
-    Tcp {
-        /// Source port of the quoted packet.
-        source: u16,
-        /// Destination port of the quoted packet.
-        destination: u16,
-    },
-    /// A UDP flow.
-    Udp {
-        /// Source port of the quoted packet.
-        source: u16,
-        /// Destination port of the quoted packet.
-        destination: u16,
-    },
-    /// A ping.
-    Echo {
-        /// Its identifier.
-        id: u16,
-    },
-}
-
-impl Quoted {
-    /// Whether the error says that an administrator forbids the packet.
-    #[must_use]
-    pub fn is_prohibited(&self) -> bool {
-        match self.source {
-            IpAddr::V4(_) => (self.icmp_type, self.icmp_code) == (UNREACHABLE_V4, PROHIBITED_V4),
-            IpAddr::V6(_) => (self.icmp_type, self.icmp_code) == (UNREACHABLE_V6, PROHIBITED_V6),
-        }
-    }
-
-    /// Reads the packet quoted in an ICMP error. `None` if this is no error, or if it quotes too little.
-    pub(crate) fn of(error: &IpPacket) -> Option<Self> {
-        let version = error.headers.version;
-        let (header, quote) = quote(error)?;
-        let headers = Headers::read(quote).ok().filter(|headers| headers.version == version)?;
-        let payload = &quote[headers.payload()..];
-        let word = |at: usize| Some(u16::from_be_bytes([*payload.get(at)?, *payload.get(at + 1)?]));
-
-        let transport = match (version, headers.protocol) {
-            (_, TCP) => QuotedTransport::Tcp { source: word(0)?, destination: word(2)? },
-            (_, UDP) => QuotedTransport::Udp { source: word(0)?, destination: word(2)? },
-            (Version::V4, ICMP) if payload.len() >= ICMP_HEADER && payload[0] == ECHO_REQUEST_V4 => {
-                QuotedTransport::Echo { id: word(4)? }
-            }
-            (Version::V6, ICMPV6) if payload.len() >= ICMP_HEADER && payload[0] == ECHO_REQUEST_V6 => {
-                QuotedTransport::Echo { id: word(4)? }
-            }
-            _ => return None,
-        };
-
-        Some(Self {
-            source: packet::source(quote, version),
-            destination: packet::destination(quote, version),
-            transport,
-            icmp_type: header[0],
-            icmp_code: header[1],
-        })
-    }
-}
-
-/// "Communication administratively prohibited": the sender may not do this.
+/// "Communication administratively prohibited".
 ///
-/// `None` for packets that must not be answered with an error (RFC 1122 3.2.2, RFC 4443 2.4 (e)): errors themselves, and
-/// packets from or to more than one host.
+/// `None` for packets that must not be answered with an error (RFC 1122 3.2.2, RFC 4443 2.4 (e)): errors, and packets from
+/// or to more than one host.
 #[must_use]
 pub fn prohibited(original: &IpPacket) -> Option<IpPacket> {
     match original.headers.version {
@@ -121,7 +31,7 @@ pub fn prohibited(original: &IpPacket) -> Option<IpPacket> {
     }
 }
 
-/// "Network unreachable" (IPv4) or "address unreachable" (IPv6): there is no such host.
+/// "Network unreachable" (IPv4) or "address unreachable" (IPv6).
 ///
 /// `None` as for [`prohibited`].
 #[must_use]
@@ -132,14 +42,14 @@ pub fn unreachable(original: &IpPacket) -> Option<IpPacket> {
     }
 }
 
-/// The same error, as the far side of an address translation must see it: from `from` to `to`, quoting a packet to `from`
-/// with this source port or identifier. Checksums within the quote are left alone, as the quote is cut anyway.
+/// The same error after address translation: from `from` to `to`, quoting a packet to `from` with this source port or
+/// identifier. Checksums within the quote are not updated, because the quote is truncated.
 ///
-/// `None` if `error` is no error that quotes enough, or if the IP versions differ.
+/// `None` if `error` is not an error or quotes too little, or if the IP versions differ.
 #[must_use]
 pub fn translated(error: &IpPacket, from: IpAddr, to: IpAddr, quoted_source_port: u16) -> Option<IpPacket> {
-    let quoted = Quoted::of(error)?;
-    let (header, quote) = quote(error)?;
+    let quoted = Quoted::of(error.headers, error.as_bytes())?;
+    let (header, quote) = quote(error.headers, error.as_bytes())?;
     let mut quote = Buffer::copy_of(quote);
     let payload = Headers::read(&quote).ok()?.payload();
     match (error.headers.version, from) {
@@ -156,23 +66,11 @@ pub fn translated(error: &IpPacket, from: IpAddr, to: IpAddr, quoted_source_port
     assemble(from, to, *header, &quote)
 }
 
-/// An error's ICMP header and what it quotes; `None` if this is no error of a kind that we know.
-fn quote(packet: &IpPacket) -> Option<(&[u8; ICMP_HEADER], &[u8])> {
-    let (header, quote) = packet.payload().split_first_chunk::<ICMP_HEADER>()?;
-    let is_error = matches!(
-        (packet.headers.version, packet.headers.protocol, header[0]),
-        (Version::V4, ICMP, UNREACHABLE_V4 | TIME_EXCEEDED_V4)
-            | (Version::V6, ICMPV6, UNREACHABLE_V6 | PACKET_TOO_BIG_V6 | TIME_EXCEEDED_V6)
-    );
-
-    is_error.then_some((header, quote))
-}
-
 fn error(original: &IpPacket, icmp_type: u8, icmp_code: u8) -> Option<IpPacket> {
     if !may_be_answered(original) {
         return None;
     }
-    // The error travels the other way.
+    // The error goes to the source of the packet.
     let (from, to) = (original.destination(), original.source());
     let quoted = match original.headers.version {
         // The header and the first 8 bytes of the payload (RFC 792).
@@ -185,14 +83,14 @@ fn error(original: &IpPacket, icmp_type: u8, icmp_code: u8) -> Option<IpPacket> 
     assemble(from, to, [icmp_type, icmp_code, 0, 0, 0, 0, 0, 0], quote)
 }
 
-/// An error from `from` to `to`; the checksum of the header is filled in.
+/// An error from `from` to `to`, with its checksum.
 fn assemble(from: IpAddr, to: IpAddr, header: [u8; ICMP_HEADER], quote: &[u8]) -> Option<IpPacket> {
     let length = u16::try_from(ICMP_HEADER + quote.len()).ok()?;
     let (protocol, sum) = match from {
         IpAddr::V4(_) => (ICMP, Sum::default()),
         IpAddr::V6(_) => (ICMPV6, Sum::default().add_pseudo_header(from, to, ICMPV6, length)),
     };
-    let mut bytes = build::ip_header(from, to, protocol, length, TTL).ok()?;
+    let mut bytes = ip_header(from, to, protocol, length, TTL).ok()?;
     let start = bytes.len();
     bytes.extend_from_slice(&header);
     bytes[start + 2..start + 4].fill(0);
@@ -205,7 +103,7 @@ fn assemble(from: IpAddr, to: IpAddr, header: [u8; ICMP_HEADER], quote: &[u8]) -
 
 fn may_be_answered(original: &IpPacket) -> bool {
     let is_icmp_error = match (original.headers.version, original.headers.protocol) {
-        // Everything but the queries and their answers (RFC 1122 3.2.2).
+        // All types except queries and their replies (RFC 1122 3.2.2).
         (Version::V4, ICMP) => matches!(original.payload()[0], 3 | 4 | 5 | 11 | 12),
         // Types below 128 are errors (RFC 4443 2.1); 137 is a redirect.
         (Version::V6, ICMPV6) => matches!(original.payload()[0], 0..=127 | 137),
@@ -223,12 +121,16 @@ fn may_be_answered(original: &IpPacket) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        Transport,
-        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, edited, hex, ip, tcp, udp},
+        Transport, build,
+        quoted::{TIME_EXCEEDED_V4, TIME_EXCEEDED_V6},
+        testing::{
+            CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, echo_reply, edited, hex, ip, tcp,
+            udp,
+        },
     };
 
     #[test]
-    fn prohibited_over_ipv4_is_these_56_bytes() {
+    fn prohibited_over_ipv4_has_the_documented_56_bytes() {
         let original = hex("4500001e0000000040110c70644000070a1400059c401388000a79486869");
         let expected = hex(concat!(
             "4500003800000000140138660a14000564400007030dd3d700000000",
@@ -242,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn prohibited_over_ipv6_is_these_98_bytes() {
+    fn prohibited_over_ipv6_has_the_documented_98_bytes() {
         let original = hex(concat!(
             "60000000000a1140fd002021111100000000000000000007fd002021111180000000000000000004",
             "9c401388000a0b376869"
@@ -261,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn unreachable_says_network_over_ipv4_and_address_over_ipv6() {
+    fn unreachable_code_is_network_for_ipv4_and_address_for_ipv6() {
         for (pair, expected) in PAIRS.into_iter().zip([[3, 0], [1, 3]]) {
             let error = unreachable(&tcp(pair, 1, 0x02, b"")).unwrap();
 
@@ -272,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_quotes_as_much_as_its_protocol_says() {
+    fn quote_length_follows_the_protocol() {
         let large = [7; 1000];
         let largest = [7; 1232];
 
@@ -281,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_error_quotes_is_read_again() {
+    fn quoted_packet_is_parsed() {
         for pair in PAIRS {
             let (client, server) = (at(pair.0), at(pair.1));
             let echo = build::echo_request(client.ip(), server.ip(), 9, 1, b"ping").unwrap();
@@ -303,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn four_bytes_of_ports_or_eight_of_a_ping_are_enough() {
+    fn quote_requires_four_bytes_of_ports_or_eight_of_an_echo() {
         for pair in PAIRS {
             let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
             let ip_header = if client.is_ipv4() { 20 } else { 40 };
@@ -321,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_answer_to_a_ping_is_not_recognised() {
-        let reply = build::echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"pong").unwrap();
+    fn quoted_echo_reply_is_not_recognised() {
+        let reply = echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"pong");
 
         let error = prohibited(&reply).unwrap();
 
@@ -330,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_packets_to_many_are_not_answered_with_errors() {
+    fn errors_and_multicast_are_not_answered_with_errors() {
         let error = prohibited(&udp((CLIENT_V4, SERVER_V4), b"hello")).unwrap();
         let error_v6 = prohibited(&udp((CLIENT_V6, SERVER_V6), b"hello")).unwrap();
 
@@ -348,10 +250,10 @@ mod tests {
     }
 
     #[test]
-    fn an_error_behind_address_translation_quotes_what_the_client_sent() {
+    fn translated_error_quotes_the_packet_of_the_client() {
         for (pair, proxy) in PAIRS.into_iter().zip(["100.96.0.1", "fd00:2021:1111:8000::1"]) {
             let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
-            // Outside, the packet left from another port.
+            // After translation the packet had another source port.
             let error = unreachable(&udp((&format_at(client, 41000), pair.1), b"hello")).unwrap();
 
             let error = translated(&error, ip(proxy), client, 40000).unwrap();
@@ -366,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mtu_in_an_error_survives_translation() {
+    fn translation_keeps_the_mtu_of_an_error() {
         let original = unreachable(&udp((CLIENT_V4, SERVER_V4), b"hello")).unwrap();
         let too_big = edited(&original, |bytes| bytes[20..28].copy_from_slice(&[3, 4, 0, 0, 0, 0, 0x05, 0x00]));
 
@@ -386,7 +288,7 @@ mod tests {
 
     fn quoted(error: &IpPacket) -> Quoted {
         let Transport::IcmpError(quoted) = error.transport() else {
-            panic!("{error:?} is no error");
+            panic!("{error:?} is not an error");
         };
         quoted
     }

@@ -1,24 +1,27 @@
-//! IP packets as the tunnel carries them.
+//! IP packets of the tunnel: parsing, building, rewriting, and segmentation offload.
 //!
-//! An [`IpPacket`] is valid once it exists: its length is right, it is no fragment, it fits the tunnel's MTU, and its
-//! transport header is complete. Nobody re-checks that. Checksums are not verified on the way in; every edit keeps a
-//! right checksum right and a wrong one wrong.
+//! An [`IpPacket`] is always valid: its length is correct, it is not a fragment, it fits the tunnel's MTU, and its
+//! transport header is complete, so no other code checks that again. Checksums are not verified on parsing; rewriting
+//! keeps correct checksums correct and wrong ones wrong. This crate does not know peers, routes or policies.
 //!
-//! * [`IpPacket`], [`Transport`], [`Ecn`] – what a packet says
-//! * [`icmp`] – errors that we send, and packets that are quoted in errors of others
-//! * [`control`] – the messages that Firezone's peers exchange inside the tunnel
-//! * [`build`] – packets from their parts
-//! * [`gso`] – super packets of a TUN device: apart and together again
+//! * [`IpPacket`], [`Transport`], [`Ecn`] – addresses and headers of a packet
+//! * [`icmp`] – ICMP errors, and the packets that they quote
+//! * [`control`] – the control messages of Firezone peers inside the tunnel
+//! * [`build`] – building packets from their parts
+//! * [`gso`] – splitting and coalescing super packets of a TUN device
 //!
-//! Bytes come from a small pool of buffers per thread, so that a steady stream of packets allocates nothing.
+//! Each thread has a small pool of buffers, so a steady stream of packets allocates no memory.
 
 #![forbid(unsafe_code)]
 
 mod buffer;
 mod checksum;
 mod ecn;
+mod error;
 mod headers;
+mod ip_header;
 mod packet;
+mod quoted;
 mod rewrite;
 #[cfg(test)]
 mod testing;
@@ -30,10 +33,9 @@ pub mod gso;
 pub mod icmp;
 
 pub use ecn::Ecn;
-pub use headers::Invalid;
+pub use error::{InvalidPacket, PacketWriteError};
 pub use packet::IpPacket;
-pub use rewrite::Unsuitable;
 pub use transport::Transport;
 
-/// The MTU of the tunnel. A larger packet is invalid, whatever it came through.
+/// The MTU of the tunnel in bytes. A larger packet is invalid.
 pub const MAX_IP_SIZE: usize = 1280;

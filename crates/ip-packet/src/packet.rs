@@ -1,21 +1,18 @@
-//! One whole IP packet.
+//! One complete IP packet.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{fmt, net::IpAddr};
 
 use crate::{
-    Ecn, Transport,
+    Ecn, InvalidPacket, Transport,
     buffer::Buffer,
     checksum,
-    headers::{Headers, Invalid, TCP, Version, declared_length},
+    headers::{self, Headers, TCP, Version, declared_length},
 };
 
-/// One IP packet that the tunnel carries.
+/// One IP packet of the tunnel.
 ///
-/// Valid once it exists: complete, no fragment, at most [`crate::MAX_IP_SIZE`] bytes, lengths within agree. The address
-/// of its memory may be used again for another packet after it is dropped.
+/// Always valid: complete, not a fragment, at most [`crate::MAX_IP_SIZE`] bytes, with consistent lengths. Its memory is
+/// reused for other packets after it is dropped.
 #[derive(Clone)]
 pub struct IpPacket {
     pub(crate) bytes: Buffer,
@@ -23,45 +20,51 @@ pub struct IpPacket {
 }
 
 impl IpPacket {
-    /// Reads a packet that fills `bytes` exactly.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Invalid> {
+    /// Parses a packet that fills `bytes` exactly.
+    ///
+    /// # Errors
+    /// See [`InvalidPacket`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidPacket> {
         let headers = Headers::validate(bytes)?;
 
         Ok(Self { bytes: Buffer::copy_of(bytes), headers })
     }
 
-    /// Reads a packet that may be followed by padding, as WireGuard adds.
-    pub fn parse_padded(bytes: &[u8]) -> Result<Self, Invalid> {
-        let packet = bytes.get(..declared_length(bytes)?).ok_or(Invalid::Length)?;
+    /// Parses a packet that may be followed by padding, which WireGuard adds.
+    ///
+    /// # Errors
+    /// See [`InvalidPacket`].
+    pub fn parse_padded(bytes: &[u8]) -> Result<Self, InvalidPacket> {
+        let packet = bytes.get(..declared_length(bytes)?).ok_or(InvalidPacket::Length)?;
 
         Self::parse(packet)
     }
 
-    /// The packet as it goes over the wire.
+    /// The packet in wire format.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Who sends it.
+    /// The source address.
     #[must_use]
     pub fn source(&self) -> IpAddr {
-        source(&self.bytes, self.headers.version)
+        headers::source(&self.bytes, self.headers.version)
     }
 
-    /// Who is to receive it.
+    /// The destination address.
     #[must_use]
     pub fn destination(&self) -> IpAddr {
-        destination(&self.bytes, self.headers.version)
+        headers::destination(&self.bytes, self.headers.version)
     }
 
-    /// What is inside.
+    /// The transport header.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        Transport::of(self)
+        Transport::of(self.headers, &self.bytes)
     }
 
-    /// Its congestion mark.
+    /// The ECN bits.
     #[must_use]
     pub fn ecn(&self) -> Ecn {
         Ecn::from_bits(match self.headers.version {
@@ -70,8 +73,7 @@ impl IpPacket {
         })
     }
 
-    /// Notes that a router was congested while it carried this packet. Nothing changes if the sender does not
-    /// understand ECN.
+    /// Marks the packet as having experienced congestion. Has no effect if the sender does not support ECN.
     pub fn mark_congested(&mut self) {
         if self.ecn() == Ecn::NotEct {
             return;
@@ -88,9 +90,9 @@ impl IpPacket {
         }
     }
 
-    /// The sequence number, if this is a first attempt to open a TCP connection (SYN without ACK).
+    /// The sequence number if this segment opens a TCP connection (SYN without ACK).
     #[must_use]
-    pub fn is_tcp_syn(&self) -> Option<u32> {
+    pub fn tcp_syn_sequence(&self) -> Option<u32> {
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
 
@@ -101,45 +103,17 @@ impl IpPacket {
         (tcp[13] & (SYN | ACK) == SYN).then(|| u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]))
     }
 
-    /// Wraps bytes that are already in a buffer.
-    pub(crate) fn from_buffer(bytes: Buffer) -> Result<Self, Invalid> {
+    /// Validates a packet in a buffer.
+    pub(crate) fn from_buffer(bytes: Buffer) -> Result<Self, InvalidPacket> {
         let headers = Headers::validate(&bytes)?;
 
         Ok(Self { bytes, headers })
     }
 
-    /// What follows the IP headers.
+    /// The bytes after the IP headers.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.headers.payload()..]
     }
-}
-
-/// The source address of a packet with a complete IP header.
-pub(crate) fn source(packet: &[u8], version: Version) -> IpAddr {
-    match version {
-        Version::V4 => v4(packet, 12).into(),
-        Version::V6 => v6(packet, 8).into(),
-    }
-}
-
-/// The destination address of a packet with a complete IP header.
-pub(crate) fn destination(packet: &[u8], version: Version) -> IpAddr {
-    match version {
-        Version::V4 => v4(packet, 16).into(),
-        Version::V6 => v6(packet, 24).into(),
-    }
-}
-
-fn v4(packet: &[u8], at: usize) -> Ipv4Addr {
-    let mut octets = [0; 4];
-    octets.copy_from_slice(&packet[at..at + 4]);
-    octets.into()
-}
-
-fn v6(packet: &[u8], at: usize) -> Ipv6Addr {
-    let mut octets = [0; 16];
-    octets.copy_from_slice(&packet[at..at + 16]);
-    octets.into()
 }
 
 impl PartialEq for IpPacket {
@@ -150,7 +124,7 @@ impl PartialEq for IpPacket {
 
 impl Eq for IpPacket {}
 
-/// Addresses and kind; never the payload.
+/// Addresses and transport; never the payload.
 impl fmt::Debug for IpPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpPacket")
@@ -168,7 +142,7 @@ mod tests {
     use crate::testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, assert_checksums, at, edited, ip, tcp, udp};
 
     #[test]
-    fn a_packet_says_who_talks_to_whom_about_what() {
+    fn addresses_and_transport_are_parsed() {
         for pair in PAIRS {
             let packet = udp(pair, b"hello");
 
@@ -180,27 +154,27 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_cut_off() {
+    fn padding_is_removed() {
         for pair in PAIRS {
             let packet = udp(pair, b"hello");
             let padded = [packet.as_bytes(), &[0; 15]].concat();
 
             assert_eq!(IpPacket::parse_padded(&padded), Ok(packet.clone()));
             assert_eq!(IpPacket::parse_padded(packet.as_bytes()), Ok(packet));
-            assert_eq!(IpPacket::parse(&padded), Err(Invalid::Length));
+            assert_eq!(IpPacket::parse(&padded), Err(InvalidPacket::Length));
         }
     }
 
     #[test]
-    fn padding_cannot_replace_what_is_missing() {
+    fn truncated_packet_with_padding_is_invalid() {
         let packet = udp((CLIENT_V4, SERVER_V4), b"hello");
         let bytes = packet.as_bytes();
 
-        assert_eq!(IpPacket::parse_padded(&bytes[..bytes.len() - 1]), Err(Invalid::Length));
+        assert_eq!(IpPacket::parse_padded(&bytes[..bytes.len() - 1]), Err(InvalidPacket::Length));
     }
 
     #[test]
-    fn a_congestion_mark_is_set_only_where_ecn_is_understood() {
+    fn congestion_mark_requires_ecn_support() {
         for pair in PAIRS {
             for (before, after) in
                 [(Ecn::NotEct, Ecn::NotEct), (Ecn::Ect0, Ecn::Ce), (Ecn::Ect1, Ecn::Ce), (Ecn::Ce, Ecn::Ce)]
@@ -217,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_leaves_the_rest_of_the_traffic_class_alone() {
+    fn congestion_mark_keeps_other_traffic_class_bits() {
         let packet = edited(&udp((CLIENT_V6, "[2001:db8::1]:1"), b"hello"), |bytes| {
             bytes[0..4].copy_from_slice(&[0x6b, 0xa1, 0x23, 0x45]);
         });
@@ -232,15 +206,15 @@ mod tests {
     #[test]
     fn only_the_first_segment_of_a_connection_is_a_syn() {
         for pair in PAIRS {
-            assert_eq!(tcp(pair, 4_000_000_000, 0x02, b"").is_tcp_syn(), Some(4_000_000_000));
-            assert_eq!(tcp(pair, 1, 0x12, b"").is_tcp_syn(), None);
-            assert_eq!(tcp(pair, 1, 0x10, b"").is_tcp_syn(), None);
-            assert_eq!(udp(pair, &[0xff; 30]).is_tcp_syn(), None);
+            assert_eq!(tcp(pair, 4_000_000_000, 0x02, b"").tcp_syn_sequence(), Some(4_000_000_000));
+            assert_eq!(tcp(pair, 1, 0x12, b"").tcp_syn_sequence(), None);
+            assert_eq!(tcp(pair, 1, 0x10, b"").tcp_syn_sequence(), None);
+            assert_eq!(udp(pair, &[0xff; 30]).tcp_syn_sequence(), None);
         }
     }
 
     #[test]
-    fn what_is_shown_for_debugging_does_not_contain_the_payload() {
+    fn debug_output_of_a_packet_does_not_contain_the_payload() {
         let shown = format!("{:?}", udp((CLIENT_V4, SERVER_V4), b"secret"));
 
         assert!(shown.contains("100.64.0.7"), "{shown}");
@@ -248,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_equal_if_their_bytes_are() {
+    fn packets_with_equal_bytes_are_equal() {
         let packet = udp((CLIENT_V4, SERVER_V4), b"hello");
         let mut other = packet.clone();
         assert_eq!(packet, other);

@@ -1,35 +1,21 @@
-//! Edits of address translation, with incremental checksums.
+//! Rewriting of addresses and ports, with incremental checksums.
 
 use std::net::IpAddr;
 
 use crate::{
-    Invalid, IpPacket, Transport, checksum,
+    IpPacket, PacketWriteError, Transport, checksum,
     headers::{ICMP, ICMPV6, TCP, UDP, Version},
 };
 
-/// Where IPv4 keeps the checksum of its header; no checksum of a payload can be there.
+/// The offset of the IPv4 header checksum in bytes. A payload checksum cannot be there.
 const HEADER_CHECKSUM: usize = 10;
-
-/// Why a packet cannot be built or edited like this.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Unsuitable {
-    /// An IPv4 and an IPv6 address in one packet.
-    #[error("addresses of different IP versions")]
-    Version,
-    /// It would not fit the MTU.
-    #[error("the packet would be too large")]
-    TooLarge,
-    /// It has no ports, or not this one.
-    #[error("the packet has no such port")]
-    NoPort,
-    /// The result would not be a valid packet.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-}
 
 impl IpPacket {
     /// Replaces the source address.
-    pub fn set_source(&mut self, source: IpAddr) -> Result<(), Unsuitable> {
+    ///
+    /// # Errors
+    /// The IP version differs.
+    pub fn set_source(&mut self, source: IpAddr) -> Result<(), PacketWriteError> {
         match source {
             IpAddr::V4(ip) => self.replace_address(Version::V4, 12, &ip.octets()),
             IpAddr::V6(ip) => self.replace_address(Version::V6, 8, &ip.octets()),
@@ -37,26 +23,35 @@ impl IpPacket {
     }
 
     /// Replaces the destination address.
-    pub fn set_destination(&mut self, destination: IpAddr) -> Result<(), Unsuitable> {
+    ///
+    /// # Errors
+    /// The IP version differs.
+    pub fn set_destination(&mut self, destination: IpAddr) -> Result<(), PacketWriteError> {
         match destination {
             IpAddr::V4(ip) => self.replace_address(Version::V4, 16, &ip.octets()),
             IpAddr::V6(ip) => self.replace_address(Version::V6, 24, &ip.octets()),
         }
     }
 
-    /// Replaces the source port of TCP or UDP, or the identifier of a ping.
-    pub fn set_source_port(&mut self, port: u16) -> Result<(), Unsuitable> {
+    /// Replaces the source port of TCP or UDP, or the identifier of an echo.
+    ///
+    /// # Errors
+    /// The packet has no source port.
+    pub fn set_source_port(&mut self, port: u16) -> Result<(), PacketWriteError> {
         self.replace_port(0, port)
     }
 
-    /// Replaces the destination port of TCP or UDP, or the identifier of a ping.
-    pub fn set_destination_port(&mut self, port: u16) -> Result<(), Unsuitable> {
+    /// Replaces the destination port of TCP or UDP, or the identifier of an echo.
+    ///
+    /// # Errors
+    /// The packet has no destination port.
+    pub fn set_destination_port(&mut self, port: u16) -> Result<(), PacketWriteError> {
         self.replace_port(2, port)
     }
 
-    fn replace_address(&mut self, version: Version, at: usize, new: &[u8]) -> Result<(), Unsuitable> {
+    fn replace_address(&mut self, version: Version, at: usize, new: &[u8]) -> Result<(), PacketWriteError> {
         if self.headers.version != version {
-            return Err(Unsuitable::Version);
+            return Err(PacketWriteError::Version);
         }
         let mut old = [0; 16];
         let old = &mut old[..new.len()];
@@ -66,7 +61,7 @@ impl IpPacket {
         if version == Version::V4 {
             self.update_checksum(HEADER_CHECKSUM, old, new);
         }
-        // Addresses are part of the pseudo header, which ICMP for IPv4 does not have.
+        // Addresses are part of the pseudo header, which ICMP over IPv4 does not use.
         let covers_addresses = matches!(self.headers.protocol, TCP | UDP | ICMPV6);
         if let Some(checksum) = self.checksum_at().filter(|_| covers_addresses) {
             self.update_checksum(checksum, old, new);
@@ -75,12 +70,14 @@ impl IpPacket {
         Ok(())
     }
 
-    fn replace_port(&mut self, at: usize, port: u16) -> Result<(), Unsuitable> {
+    fn replace_port(&mut self, at: usize, port: u16) -> Result<(), PacketWriteError> {
         let at = self.headers.payload()
             + match self.transport() {
                 Transport::Tcp { .. } | Transport::Udp { .. } => at,
                 Transport::Echo { .. } => 4,
-                Transport::IcmpError(_) | Transport::OtherIcmp | Transport::Other(_) => return Err(Unsuitable::NoPort),
+                Transport::IcmpError(_) | Transport::OtherIcmp | Transport::Other(_) => {
+                    return Err(PacketWriteError::NoPort);
+                }
             };
         let old = [self.bytes[at], self.bytes[at + 1]];
         let new = port.to_be_bytes();
@@ -92,7 +89,7 @@ impl IpPacket {
         Ok(())
     }
 
-    /// Where the checksum of the payload is. `None` if there is none, or if its sender did not compute it.
+    /// The offset of the payload's checksum in bytes. `None` if there is none, or if the sender did not compute it.
     fn checksum_at(&self) -> Option<usize> {
         let payload = self.headers.payload();
         let at = match (self.headers.version, self.headers.protocol) {
@@ -122,11 +119,11 @@ mod tests {
     use super::*;
     use crate::{
         build,
-        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, ip, tcp, udp},
+        testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, echo_reply, ip, tcp, udp},
     };
 
     #[test]
-    fn every_edit_keeps_the_checksums_right() {
+    fn rewriting_keeps_checksums_correct() {
         for (pair, new) in PAIRS.into_iter().zip(["192.0.2.255", "2001:db8:ffff:ffff::ffff"]) {
             let (client, server) = (at(pair.0).ip(), at(pair.1).ip());
             let echo = build::echo_request(client, server, 9, 1, b"odd").unwrap();
@@ -145,19 +142,19 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_replaced_where_they_are() {
+    fn ports_are_replaced() {
         let mut packet = udp((CLIENT_V4, SERVER_V4), b"hello");
         packet.set_source_port(1).unwrap();
         packet.set_destination_port(2).unwrap();
         assert_eq!(packet.transport(), Transport::Udp { source: 1, destination: 2 });
 
-        let mut echo = build::echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"").unwrap();
+        let mut echo = echo_reply(ip("10.0.0.1"), ip("10.0.0.2"), 9, 1, b"");
         echo.set_source_port(3).unwrap();
         assert_eq!(echo.transport(), Transport::Echo { id: 3, request: false });
     }
 
     #[test]
-    fn every_port_and_checksum_survives_there_and_back() {
+    fn rewriting_a_port_back_restores_the_packet() {
         for pair in PAIRS {
             let packet = udp(pair, b"hello");
             for port in 0..=u16::MAX {
@@ -170,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_that_was_not_computed_stays_so() {
+    fn missing_udp_checksum_stays_missing() {
         let mut bytes = udp((CLIENT_V4, SERVER_V4), b"hello").as_bytes().to_vec();
         bytes[26..28].fill(0);
         let mut packet = IpPacket::parse(&bytes).unwrap();
@@ -182,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_checksum_stays_wrong() {
+    fn wrong_checksum_stays_wrong() {
         let mut bytes = udp((CLIENT_V4, SERVER_V4), b"hello").as_bytes().to_vec();
         bytes[29] ^= 1;
         let mut packet = IpPacket::parse(&bytes).unwrap();
@@ -193,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn ip_versions_are_not_mixed_and_missing_ports_are_not_invented() {
+    fn mixed_ip_versions_and_missing_ports_are_errors() {
         let mut v4 = udp((CLIENT_V4, SERVER_V4), b"hello");
         let mut v6 = udp((CLIENT_V6, SERVER_V6), b"hello");
         let mut other = build::other(ip("10.0.0.1"), ip("10.0.0.2"), 47, &[0; 8]).unwrap();
 
-        assert_eq!(v4.set_source(ip("::1")), Err(Unsuitable::Version));
-        assert_eq!(v6.set_destination(ip("10.0.0.1")), Err(Unsuitable::Version));
-        assert_eq!(other.set_source_port(1), Err(Unsuitable::NoPort));
-        assert_eq!(build::udp(at(CLIENT_V4), at(SERVER_V6), b""), Err(Unsuitable::Version));
+        assert_eq!(v4.set_source(ip("::1")), Err(PacketWriteError::Version));
+        assert_eq!(v6.set_destination(ip("10.0.0.1")), Err(PacketWriteError::Version));
+        assert_eq!(other.set_source_port(1), Err(PacketWriteError::NoPort));
+        assert_eq!(build::udp(at(CLIENT_V4), at(SERVER_V6), b""), Err(PacketWriteError::Version));
     }
 }

@@ -1,8 +1,12 @@
-//! What the tests of several files share.
+//! Helpers for tests of several modules.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{IpPacket, build, build::TcpHeader};
+use crate::{
+    IpPacket, build,
+    build::TcpHeader,
+    headers::{ECHO_REPLY_V4, ECHO_REPLY_V6, IPV4_HEADER, IPV6_HEADER},
+};
 
 pub(crate) const CLIENT_V4: &str = "100.64.0.7:40000";
 pub(crate) const SERVER_V4: &str = "10.20.0.5:5000";
@@ -34,7 +38,14 @@ pub(crate) fn tcp((from, to): (&str, &str), sequence: u32, flags: u8, payload: &
     build::tcp(at(from), at(to), header, payload).unwrap()
 }
 
-/// Changes bytes of a packet, then makes its checksums right again.
+/// An echo reply, built from a request.
+pub(crate) fn echo_reply(source: IpAddr, destination: IpAddr, id: u16, sequence: u16, payload: &[u8]) -> IpPacket {
+    let (at, icmp_type) = if source.is_ipv4() { (IPV4_HEADER, ECHO_REPLY_V4) } else { (IPV6_HEADER, ECHO_REPLY_V6) };
+    let request = build::echo_request(source, destination, id, sequence, payload).unwrap();
+    edited(&request, |bytes| bytes[at] = icmp_type)
+}
+
+/// Changes bytes of a packet, then corrects its checksums.
 pub(crate) fn edited(packet: &IpPacket, edit: impl FnOnce(&mut Vec<u8>)) -> IpPacket {
     let mut bytes = packet.as_bytes().to_vec();
     edit(&mut bytes);
@@ -52,7 +63,7 @@ pub(crate) fn edited(packet: &IpPacket, edit: impl FnOnce(&mut Vec<u8>)) -> IpPa
     IpPacket::parse(&bytes).unwrap()
 }
 
-/// Checks the checksums of IP header and transport with the plainest possible code.
+/// Asserts the checksums of IP header and transport with independent code.
 pub(crate) fn assert_checksums(packet: &IpPacket) {
     let bytes = packet.as_bytes();
     if bytes[0] >> 4 == 4 {

@@ -1,9 +1,10 @@
-//! What is inside a packet.
+//! The transport header of a packet.
 
 use crate::{
-    IpPacket,
-    headers::{ICMP, ICMPV6, TCP, UDP, Version},
-    icmp::{self, Quoted},
+    headers::{
+        ECHO_REPLY_V4, ECHO_REPLY_V6, ECHO_REQUEST_V4, ECHO_REQUEST_V6, Headers, ICMP, ICMPV6, TCP, UDP, Version,
+    },
+    quoted::Quoted,
 };
 
 /// The protocol above IP, as far as the tunnel distinguishes.
@@ -23,37 +24,38 @@ pub enum Transport {
         /// Destination port.
         destination: u16,
     },
-    /// A ping or its answer, ICMP or ICMPv6.
+    /// An echo request or reply, ICMP or ICMPv6.
     Echo {
-        /// What ties an answer to its request, like a port.
+        /// The identifier, which relates a reply to its request like a port.
         id: u16,
-        /// Whether it is the ping.
+        /// Whether it is the request.
         request: bool,
     },
-    /// An ICMP or ICMPv6 error that quotes enough to know whom it concerns.
+    /// An ICMP or ICMPv6 error that quotes enough to identify the flow.
     IcmpError(Quoted),
     /// Any other ICMP or ICMPv6.
     OtherIcmp,
-    /// Another protocol, by its number.
+    /// The number of another protocol.
     Other(u8),
 }
 
 impl Transport {
-    pub(crate) fn of(packet: &IpPacket) -> Self {
-        let payload = packet.payload();
+    /// Reads the transport header of a valid packet.
+    pub(crate) fn of(headers: Headers, packet: &[u8]) -> Self {
+        let payload = &packet[headers.payload()..];
         let word = |at| u16::from_be_bytes([payload[at], payload[at + 1]]);
 
-        match (packet.headers.version, packet.headers.protocol) {
+        match (headers.version, headers.protocol) {
             (_, TCP) => Self::Tcp { source: word(0), destination: word(2) },
             (_, UDP) => Self::Udp { source: word(0), destination: word(2) },
             (version, ICMP | ICMPV6) => match (version, payload[0]) {
-                (Version::V4, icmp::ECHO_REQUEST_V4) | (Version::V6, icmp::ECHO_REQUEST_V6) => {
+                (Version::V4, ECHO_REQUEST_V4) | (Version::V6, ECHO_REQUEST_V6) => {
                     Self::Echo { id: word(4), request: true }
                 }
-                (Version::V4, icmp::ECHO_REPLY_V4) | (Version::V6, icmp::ECHO_REPLY_V6) => {
+                (Version::V4, ECHO_REPLY_V4) | (Version::V6, ECHO_REPLY_V6) => {
                     Self::Echo { id: word(4), request: false }
                 }
-                _ => Quoted::of(packet).map_or(Self::OtherIcmp, Self::IcmpError),
+                _ => Quoted::of(headers, packet).map_or(Self::OtherIcmp, Self::IcmpError),
             },
             (_, other) => Self::Other(other),
         }

@@ -1,4 +1,4 @@
-//! The fixed ranges of the tunnel. Portal, gateways and clients agree on them without saying so.
+//! The fixed address ranges of the tunnel, which portal, gateways and clients share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,13 +8,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub const TUNNEL_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 11);
 /// Addresses of clients and gateways, IPv6.
 pub const TUNNEL_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x2021, 0x1111, 0, 0, 0, 0, 0), 107);
-/// Addresses that we invent for names of DNS resources, IPv4. Contains [`SENTINELS_V4`].
+/// Proxy addresses for names of DNS resources, IPv4. Contains [`SENTINELS_V4`].
 pub const PROXIES_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 96, 0, 0), 11);
-/// Addresses that we invent for names of DNS resources, IPv6.
+/// Proxy addresses for names of DNS resources, IPv6.
 pub const PROXIES_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x2021, 0x1111, 0x8000, 0, 0, 0, 0), 107);
-/// Addresses on which we pretend to be a resolver, IPv4.
+/// Addresses of the stub resolver, IPv4.
 pub const SENTINELS_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 100, 111, 0), 24);
-/// Addresses on which we pretend to be a resolver, IPv6. Outside [`PROXIES_V6`], so it needs a route of its own.
+/// Addresses of the stub resolver, IPv6. Not contained in [`PROXIES_V6`], so it requires a separate route.
 pub const SENTINELS_V6: Ipv6Net =
     Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x2021, 0x1111, 0x8000, 0x100, 0x100, 0x111, 0), 120);
 
@@ -31,7 +31,7 @@ pub fn ranges() -> [IpNet; 6] {
     ]
 }
 
-/// Whether `ip` can only be a client or a gateway. Such an address is never part of the Internet resource.
+/// Whether `ip` is in the range of clients and gateways. Such an address is never part of the Internet resource.
 #[must_use]
 pub fn is_peer(ip: IpAddr) -> bool {
     match ip {
@@ -40,7 +40,7 @@ pub fn is_peer(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether `ip` is one of the addresses on which we may pretend to be a resolver.
+/// Whether `ip` is in the range of the stub resolver.
 #[must_use]
 pub fn is_sentinel(ip: IpAddr) -> bool {
     match ip {

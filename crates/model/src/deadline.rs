@@ -1,4 +1,4 @@
-//! When a state machine wants to be called again.
+//! The next call of a state machine.
 
 use std::time::Instant;
 

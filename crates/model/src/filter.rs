@@ -1,4 +1,4 @@
-//! Which traffic a resource lets through.
+//! The traffic filters of a resource.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::json::Object;
 
-/// One thing that is let through.
+/// One kind of permitted traffic.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Filter {
     /// TCP to these destination ports.
@@ -15,16 +15,16 @@ pub enum Filter {
     Udp(RangeInclusive<u16>),
     /// ICMP and ICMPv6.
     Icmp,
-    /// A filter that this version does not understand. It keeps its list from being empty, because an empty list
-    /// permits everything, and matches nothing itself.
+    /// An unknown or malformed filter. It matches nothing, and keeps its list from being empty, because an empty list
+    /// permits everything.
     Unknown,
 }
 
-/// The filters of one resource. An empty list permits everything; any other permits only what it names.
+/// The filters of one resource. An empty list permits everything; any other list permits only its entries.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filters(Vec<Filter>);
 
-/// What a filter looks at: the destination of the direction client → resource.
+/// The protocol and destination port of a packet from the client to the resource.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Protocol {
     /// TCP with its destination port.
@@ -33,12 +33,12 @@ pub enum Protocol {
     Udp(u16),
     /// ICMP or ICMPv6.
     Icmp,
-    /// Anything else.
+    /// Any other protocol.
     Other,
 }
 
 impl Filters {
-    /// Whether traffic of this kind is let through.
+    /// Whether the filters permit this traffic.
     #[must_use]
     pub fn permit(&self, protocol: Protocol) -> bool {
         self.0.is_empty()
@@ -58,12 +58,11 @@ impl FromIterator<Filter> for Filters {
     }
 }
 
-/// The filters of a resource as the portal lists them.
-///
-/// Absent means that everything is let through, and so does an empty list. What cannot be read matches nothing but stays,
-/// so that a list never becomes empty by our not understanding it.
 impl Filters {
-    /// Reads the member `filters` of `object`.
+    /// Parses the member `filters` of `object`.
+    ///
+    /// An absent or empty list permits everything. A malformed entry becomes [`Filter::Unknown`], so that it never makes a
+    /// list empty.
     #[must_use]
     pub fn of(object: &Object<'_>) -> Self {
         let Some(value) = object.raw("filters") else { return Self::default() };
@@ -83,7 +82,7 @@ impl Filter {
     }
 }
 
-/// Bounds that are absent are those of all ports.
+/// The port range; an absent bound means the lowest or the highest port.
 fn ports(filter: &Value) -> Option<RangeInclusive<u16>> {
     let bound = |key, default| match filter.get(key) {
         None => Some(default),

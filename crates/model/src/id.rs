@@ -1,4 +1,4 @@
-//! Identities: UUIDs that cannot be mixed up.
+//! Identities: one type of UUID for each kind of object.
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a number; ids compare as their bytes, big-endian.
+            /// Creates an id from a number, in big-endian order.
             #[must_use]
             pub const fn from_u128(value: u128) -> Self {
                 Self(Uuid::from_u128(value))
@@ -43,7 +43,7 @@ macro_rules! id {
 }
 
 id!(
-    /// Something that the portal lets this client reach.
+    /// A resource: a destination that the portal permits this client to reach.
     ResourceId
 );
 id!(
@@ -51,7 +51,7 @@ id!(
     SiteId
 );
 id!(
-    /// A gateway: the far end of a tunnel, next to resources.
+    /// A gateway: the remote end of a tunnel, in the network of the resources.
     GatewayId
 );
 id!(
@@ -59,16 +59,16 @@ id!(
     ClientId
 );
 id!(
-    /// A STUN/TURN relay. A restarted relay has a new id.
+    /// A STUN/TURN relay. A relay gets a new id when it restarts.
     RelayId
 );
 
-/// The far end of an encrypted connection.
+/// The remote end of an encrypted connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerId {
-    /// A gateway that fronts resources.
+    /// A gateway.
     Gateway(GatewayId),
-    /// Another client, for device pools.
+    /// Another client, as a member of a device pool.
     Client(ClientId),
 }
 

@@ -1,4 +1,4 @@
-//! What the portal says about our own end of the tunnel.
+//! The configuration of the tunnel interface, as the portal sends it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,27 +7,27 @@ use url::Url;
 
 use crate::json::{FromJson, Malformed, Object};
 
-/// Our addresses and the resolvers to use.
+/// The addresses of the tunnel interface and the DNS servers to use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Interface {
-    /// Our IPv4 address in the tunnel, used as /32.
+    /// The IPv4 address, used as /32.
     pub ipv4: Ipv4Addr,
-    /// Our IPv6 address in the tunnel, used as /128.
+    /// The IPv6 address, used as /128.
     pub ipv6: Ipv6Addr,
     /// Plain DNS servers, port 53, in order of preference. Never non-empty together with `upstream_doh`.
     pub upstream_do53: Vec<IpAddr>,
     /// DNS-over-HTTPS servers.
     pub upstream_doh: Vec<DohUrl>,
-    /// Domain that single-label names are completed with.
+    /// The search domain for single-label names.
     pub search_domain: Option<String>,
 }
 
-/// The address of a DNS-over-HTTPS server: `https`, with a host, without a query.
+/// The URL of a DNS-over-HTTPS server: `https`, with a host, without a query.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DohUrl(Url);
 
 impl DohUrl {
-    /// Accepts `url` if it is one that a DoH server can have.
+    /// Creates the URL; `None` if a DoH server cannot have it.
     #[must_use]
     pub fn new(url: Url) -> Option<Self> {
         (url.scheme() == "https" && url.has_host() && url.query().is_none()).then_some(Self(url))
@@ -43,13 +43,14 @@ impl DohUrl {
 impl FromJson for Interface {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         let object = Object::of(value)?;
-        let mut upstream_doh: Vec<DohUrl> = object.each("upstream_doh");
-        let mut upstream_do53: Vec<IpAddr> = object.each("upstream_do53").into_iter().map(|Do53(ip)| ip).collect();
+        let mut upstream_doh: Vec<DohUrl> = object.valid_entries("upstream_doh");
+        let mut upstream_do53: Vec<IpAddr> =
+            object.valid_entries("upstream_do53").into_iter().map(|Do53(ip)| ip).collect();
         if upstream_do53.is_empty() {
-            upstream_do53 = object.each("upstream_dns").into_iter().map(|LegacyDns(ip)| ip).collect();
+            upstream_do53 = object.valid_entries("upstream_dns").into_iter().map(|LegacyDns(ip)| ip).collect();
         }
         if !upstream_doh.is_empty() && !upstream_do53.is_empty() {
-            tracing::warn!("DNS-over-HTTPS servers are ignored because there are plain ones");
+            tracing::warn!("ignoring DNS-over-HTTPS servers: plain servers are configured, too");
             upstream_doh.clear();
         }
         Ok(Self {
@@ -57,7 +58,7 @@ impl FromJson for Interface {
             ipv6: object.required("ipv6")?,
             upstream_do53,
             upstream_doh,
-            search_domain: object.tolerated("search_domain").map(|SearchDomain(domain)| domain),
+            search_domain: object.lenient("search_domain").map(|SearchDomain(domain)| domain),
         })
     }
 }
@@ -69,7 +70,7 @@ impl FromJson for DohUrl {
     }
 }
 
-/// A plain server as it is announced today.
+/// A plain DNS server in the current format.
 struct Do53(IpAddr);
 
 impl FromJson for Do53 {
@@ -78,7 +79,7 @@ impl FromJson for Do53 {
     }
 }
 
-/// The same in its older form, with a port that is always 53.
+/// A plain DNS server in the older format, with a port that is always 53.
 struct LegacyDns(IpAddr);
 
 impl FromJson for LegacyDns {
@@ -90,7 +91,7 @@ impl FromJson for LegacyDns {
     }
 }
 
-/// A domain that may safely be written into a file of the resolver.
+/// A domain that is safe to write into a configuration file of the resolver.
 struct SearchDomain(String);
 
 impl FromJson for SearchDomain {

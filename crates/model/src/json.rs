@@ -1,8 +1,8 @@
-//! Reading what the portal sends.
+//! Parsing of the portal's JSON.
 //!
-//! By hand rather than derived, for three habits that a derive does not have: a list survives its bad entries, a field may
-//! have an older name beside its present one, and an error names the field but never quotes its content, which may be
-//! private.
+//! Not derived by `serde` and `serde_with`, which were compared and are looser here: their errors quote the content, which may
+//! be a password, and lose the name of the field inside tagged enums; and an `alias` rejects an object that contains
+//! both the current and the older name of a member, which the portal sends.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,30 +11,33 @@ use serde_json::{Map, Value};
 
 use crate::{ClientId, GatewayId, PresharedKey, PublicKey, RelayId, ResourceId, Secret, SiteId};
 
-/// Something that can be read from JSON.
+/// A value that can be parsed from JSON.
 pub trait FromJson: Sized {
-    /// Reads it.
+    /// Parses the value.
+    ///
+    /// # Errors
+    /// The JSON has another type or an invalid content.
     fn from_json(value: &Value) -> Result<Self, Malformed>;
 }
 
-/// A value that is not what it should be.
+/// A JSON value of the wrong type or with an invalid content. Never contains the content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{}expected {expected}", .field.map(|field| format!("`{field}`: ")).unwrap_or_default())]
 pub struct Malformed {
-    /// Where.
+    /// The name of the member, if known.
     pub field: Option<&'static str>,
-    /// What should have been there.
+    /// The expected value.
     pub expected: &'static str,
 }
 
 impl Malformed {
-    /// Says what should have been there.
+    /// Creates the error from the expected value.
     #[must_use]
     pub const fn expected(expected: &'static str) -> Self {
         Self { field: None, expected }
     }
 
-    /// Says where, unless that is known more precisely already.
+    /// Adds the name of the member, unless a more precise one is known.
     #[must_use]
     pub fn at(self, field: &'static str) -> Self {
         Self { field: self.field.or(Some(field)), ..self }
@@ -46,62 +49,74 @@ impl Malformed {
 pub struct Object<'a>(&'a Map<String, Value>);
 
 impl<'a> Object<'a> {
-    /// Views a value as an object.
+    /// Interprets a value as an object.
+    ///
+    /// # Errors
+    /// The value is not an object.
     pub fn of(value: &'a Value) -> Result<Self, Malformed> {
         value.as_object().map(Self).ok_or(Malformed::expected("an object"))
     }
 
-    /// The member itself, even if it is `null`.
+    /// The member, also if it is `null`.
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key)
     }
 
-    /// The member itself; `null` counts as absent.
+    /// The member; `null` means absent.
     #[must_use]
     pub fn member(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    /// A member that must be there.
+    /// A member that must be present.
+    ///
+    /// # Errors
+    /// The member is absent or malformed.
     pub fn required<T: FromJson>(&self, key: &'static str) -> Result<T, Malformed> {
         self.optional(key)?.ok_or(Malformed { field: Some(key), expected: "a value" })
     }
 
-    /// A member that must be there under its present or its older name.
-    pub fn renamed<T: FromJson>(&self, key: &'static str, older: &'static str) -> Result<T, Malformed> {
+    /// A member that must be present under its current or its older name.
+    ///
+    /// # Errors
+    /// The member is absent or malformed.
+    pub fn required_or_older<T: FromJson>(&self, key: &'static str, older: &'static str) -> Result<T, Malformed> {
         match self.optional(key)? {
             Some(value) => Ok(value),
             None => self.required(older).map_err(|error| Malformed { field: Some(key), ..error }),
         }
     }
 
-    /// A member that may be absent but not wrong.
+    /// A member that may be absent.
+    ///
+    /// # Errors
+    /// The member is malformed.
     pub fn optional<T: FromJson>(&self, key: &'static str) -> Result<Option<T>, Malformed> {
         self.member(key).map(T::from_json).transpose().map_err(|error| error.at(key))
     }
 
-    /// A member without which we can do, so that it may even be wrong.
+    /// A member that may be absent or malformed.
     #[must_use]
-    pub fn tolerated<T: FromJson>(&self, key: &'static str) -> Option<T> {
+    pub fn lenient<T: FromJson>(&self, key: &'static str) -> Option<T> {
         self.optional(key).unwrap_or_else(|error| {
-            tracing::warn!(%error, "ignoring a malformed member");
+            tracing::warn!(%error, "ignoring a malformed member of a message");
             None
         })
     }
 
-    /// The entries of a list that make sense. A list that is absent is empty.
+    /// The valid entries of a list. An absent list is empty.
     #[must_use]
-    pub fn each<T: FromJson>(&self, key: &'static str) -> Vec<T> {
+    pub fn valid_entries<T: FromJson>(&self, key: &'static str) -> Vec<T> {
         let Some(value) = self.member(key) else { return Vec::new() };
         let Some(entries) = value.as_array() else {
-            tracing::warn!(field = key, "ignoring a member that should be a list");
+            tracing::warn!(field = key, "ignoring a member that is not a list");
             return Vec::new();
         };
-        let read = |entry| {
+        let parse = |entry| {
             T::from_json(entry).map_err(|error| tracing::warn!(list = key, %error, "skipping a malformed entry")).ok()
         };
-        entries.iter().filter_map(read).collect()
+        entries.iter().filter_map(parse).collect()
     }
 }
 
@@ -123,7 +138,7 @@ impl FromJson for bool {
     }
 }
 
-/// Unix seconds; a time before 1970 is as good as its first second.
+/// Unix seconds; a time before 1970 becomes 0.
 impl FromJson for u64 {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         match (value.as_u64(), value.as_i64()) {
@@ -134,7 +149,7 @@ impl FromJson for u64 {
     }
 }
 
-/// An address, also with the length of a prefix that covers exactly this address.
+/// An address, optionally with the prefix length of a single host.
 impl FromJson for IpAddr {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         address(value).ok_or(Malformed::expected("an IP address"))
@@ -159,7 +174,7 @@ impl FromJson for Ipv6Addr {
     }
 }
 
-/// A network, host bits cleared; a bare address is a network of one.
+/// A network with host bits cleared; a bare address is a network of one host.
 impl FromJson for IpNet {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         let text = value.as_str().ok_or(Malformed::expected("a network"))?;
@@ -257,17 +272,17 @@ mod tests {
     fn malformed_list_entries_are_skipped() {
         let value = json!({ "ids": ["x", "00000000-0000-0000-0000-000000000001", null, 7] });
         let object = Object::of(&value).unwrap();
-        assert_eq!(object.each::<RelayId>("ids"), [RelayId::from_u128(1)]);
-        assert!(object.each::<RelayId>("absent").is_empty());
+        assert_eq!(object.valid_entries::<RelayId>("ids"), [RelayId::from_u128(1)]);
+        assert!(object.valid_entries::<RelayId>("absent").is_empty());
         let value = json!({ "ids": "not a list" });
-        assert!(Object::of(&value).unwrap().each::<RelayId>("ids").is_empty());
+        assert!(Object::of(&value).unwrap().valid_entries::<RelayId>("ids").is_empty());
     }
 
     #[test]
     fn member_is_found_under_its_current_or_older_name() {
         for value in [json!({ "new": "a" }), json!({ "old": "a" }), json!({ "new": "a", "old": "b" })] {
-            assert_eq!(Object::of(&value).unwrap().renamed::<String>("new", "old"), Ok("a".to_owned()));
+            assert_eq!(Object::of(&value).unwrap().required_or_older::<String>("new", "old"), Ok("a".to_owned()));
         }
-        assert!(Object::of(&json!({})).unwrap().renamed::<String>("new", "old").is_err());
+        assert!(Object::of(&json!({})).unwrap().required_or_older::<String>("new", "old").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Keys and credentials of a connection.
+//! Keys and credentials of connections.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use crate::{
     json::{FromJson, Malformed, Object},
 };
 
-/// A WireGuard public key: 32 bytes, in text standard Base64 with padding, 44 characters.
+/// A WireGuard public key: 32 bytes; as text standard Base64 with padding, 44 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// A WireGuard pre-shared key; wiped on drop, never printed.
+/// A WireGuard pre-shared key; zeroized on drop, never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresharedKey(Zeroizing<[u8; 32]>);
 
-/// Short-term ICE credentials of one side, made by the portal from the keys of both.
+/// Short-term ICE credentials of one side, derived by the portal from the keys of both sides.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct IceCredentials {
     /// The user fragment. Opaque.
@@ -29,13 +29,13 @@ pub struct IceCredentials {
     pub password: Secret,
 }
 
-/// A text that is not standard Base64 of 32 bytes.
+/// The text is not standard Base64 of 32 bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("not a key: expected the Base64 text of 32 bytes")]
 pub struct InvalidKey;
 
 impl PresharedKey {
-    /// The key itself, for the WireGuard engine.
+    /// The bytes of the key, for the WireGuard handshake.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.0

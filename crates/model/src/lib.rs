@@ -1,17 +1,17 @@
-//! The words that the portal, the tunnel and the host share.
+//! The types that the portal, the tunnel and the host share.
 //!
-//! Values here are valid once they exist: parsing is tolerant towards the portal (one odd entry never spoils its
-//! neighbours) and strict towards access (nothing that fails to parse ever widens it). What anyone does with a value is
-//! not known here.
+//! Values are valid once they exist. Parsing is tolerant towards the portal: one malformed entry of a list does not affect
+//! the others. It is strict about access: nothing that cannot be parsed ever permits more. This crate does not know how
+//! the values are used.
 //!
-//! * [`id`], [`key`], [`secret`] – who, and what must not be shown
-//! * [`resource`], [`filter`], [`interface`], [`relay`] – what the portal tells us about the network
-//! * [`resolver`] – what the host asks for names
-//! * [`message`] – the messages between portal and client, as values
-//! * [`json`] – reading all of it
-//! * [`view`] – what people are shown about resources and devices
-//! * [`address_plan`] – the fixed ranges of the tunnel
-//! * [`deadline`] – when a state machine wants to be called again
+//! * [`id`], [`key`], [`secret`] – identities, keys, and values that must not be printed
+//! * [`resource`], [`filter`], [`interface`], [`relay`] – the network as the portal describes it
+//! * [`resolver`] – DNS servers of the host
+//! * [`message`] – the messages between portal and client
+//! * [`json`] – parsing of all of these
+//! * [`view`] – resources and devices as front ends show them
+//! * [`deadline`] – the next call of a state machine
+//! * [`address_plan`] – the fixed address ranges of the tunnel
 
 #![forbid(unsafe_code)]
 

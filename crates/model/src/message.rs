@@ -1,7 +1,7 @@
-//! The messages between portal and client, as values.
+//! The messages between portal and tunnel, as values.
 //!
-//! The envelope, the event names and everything about the conversation itself (joining, heartbeats, `disconnect`)
-//! belong to the crate `portal`; what is here concerns the tunnel.
+//! Frames, event names, and messages about the connection itself (join, heartbeat, `disconnect`) belong to the crate
+//! `portal`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,182 +10,182 @@ use crate::{
     ResourceId, SiteId,
 };
 
-/// Something that the portal tells the tunnel.
+/// A message from the portal to the tunnel.
 #[derive(Clone, PartialEq, Debug)]
 pub enum FromPortal {
-    /// The whole truth, after each join and whenever our addresses change.
+    /// The complete state, after each join and whenever our addresses change.
     Init(Box<Init>),
-    /// Our own end changed.
+    /// The configuration of the tunnel interface changed.
     ConfigChanged(Interface),
-    /// A resource is new or different.
+    /// A resource was created or updated.
     ResourceCreatedOrUpdated(Resource),
-    /// A resource is gone.
+    /// A resource was deleted.
     ResourceDeleted(ResourceId),
-    /// We may use a resource through a gateway.
+    /// Access to a resource through a gateway is granted.
     AuthorizationCreated(Box<AuthorizationCreated>),
-    /// We may not, or not now.
+    /// Access to a resource is denied.
     AuthorizationCreationFailed(AuthorizationCreationFailed),
-    /// Relays came and went.
+    /// Relays went offline or came online.
     RelaysPresence { disconnected: Vec<RelayId>, connected: Vec<Relay> },
-    /// A peer can be reached at these candidates.
+    /// New ICE candidates of a peer.
     IceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// A peer can no longer be reached at these candidates.
+    /// ICE candidates of a peer that are no longer valid.
     InvalidateIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We and another client may talk.
+    /// Access between this client and another one is granted.
     ClientDeviceAccessAuthorized(Box<DeviceAccess>),
-    /// We may not talk to another client, or not any more.
-    ClientDeviceAccessDenied { ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>, reason: FailReason },
-    /// An invalidation for another client could not be delivered.
-    ClientIceCandidateError { client: ClientId, reason: FailReason },
-    /// The answer to [`ToPortal::ResolveDevicePoolDomain`].
+    /// Access to another client is denied or revoked.
+    ClientDeviceAccessDenied { ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>, reason: FailureReason },
+    /// The invalidation of candidates could not be delivered to another client.
+    ClientIceCandidateError { client: ClientId, reason: FailureReason },
+    /// The result of [`ToPortal::ResolveDevicePoolDomain`].
     DevicePoolDomainResolved { resource: ResourceId, domain: String, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr> },
-    /// The other answer to [`ToPortal::ResolveDevicePoolDomain`].
-    DevicePoolDomainResolutionFailed { resource: ResourceId, domain: String, reason: FailReason },
-    /// What a grant of ours to other clients lets through changed.
+    /// The failure of [`ToPortal::ResolveDevicePoolDomain`].
+    DevicePoolDomainResolutionFailed { resource: ResourceId, domain: String, reason: FailureReason },
+    /// The filters of a device pool that grants other clients access to this one changed.
     ResourceFiltersUpdated { resource: ResourceId, filters: Filters },
-    /// A grant of ours to another client is over.
+    /// The access of another client to this one ended.
     RejectAccess { client: ClientId, resource: ResourceId },
 }
 
-/// The snapshot after each join.
+/// The complete state after each join.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Init {
-    /// Our own end.
+    /// The configuration of the tunnel interface.
     pub interface: Interface,
-    /// All resources; those not listed are gone.
+    /// All resources; others no longer exist.
     pub resources: Vec<Resource>,
-    /// Relays to use; additive.
+    /// Relays to use, in addition to the known ones.
     pub relays: Vec<Relay>,
-    /// Grants of ours to other clients that are valid now; all others are over.
+    /// All valid grants to other clients; others have ended.
     pub authorizations: Vec<InboundGrant>,
 }
 
-/// Another client may use one of our pools until a deadline.
+/// Access of another client to this one, through a device pool, until a deadline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InboundGrant {
-    /// Who may.
+    /// The other client.
     pub client: ClientId,
-    /// Through which pool.
+    /// The device pool.
     pub resource: ResourceId,
-    /// Until when, in Unix seconds.
+    /// The end of the access in Unix seconds.
     pub expires_at: u64,
 }
 
-/// Everything that is needed to use a resource through a gateway.
+/// The parameters of a connection to a gateway for a resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthorizationCreated {
-    /// Which resource.
+    /// The resource.
     pub resource_id: ResourceId,
-    /// Through which gateway. Not necessarily one that we asked for.
+    /// The gateway. Not necessarily one of the requested gateways.
     pub gateway_id: GatewayId,
-    /// Its WireGuard key.
+    /// The WireGuard key of the gateway.
     pub gateway_public_key: PublicKey,
-    /// Its addresses in the tunnel.
+    /// The IPv4 address of the gateway in the tunnel.
     pub gateway_ipv4: Ipv4Addr,
-    /// Its addresses in the tunnel.
+    /// The IPv6 address of the gateway in the tunnel.
     pub gateway_ipv6: Ipv6Addr,
-    /// Where it is.
+    /// The site of the gateway.
     pub site_id: SiteId,
-    /// Mixed into the WireGuard handshake.
+    /// The pre-shared key of the WireGuard handshake.
     pub preshared_key: PresharedKey,
-    /// Our ICE credentials.
+    /// The ICE credentials of this client.
     pub client_ice_credentials: IceCredentials,
-    /// The gateway's.
+    /// The ICE credentials of the gateway.
     pub gateway_ice_credentials: IceCredentials,
-    /// Whether the connection must be made without ICE. We never advertise that, so `true` is an error.
+    /// Whether the connection must not use ICE. This client never advertises that capability, so `true` is an error.
     pub use_iceless: bool,
 }
 
-/// Why a resource cannot be used.
+/// The denial of access to a resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthorizationCreationFailed {
-    /// Which resource.
+    /// The resource.
     pub resource_id: ResourceId,
-    /// Why.
-    pub reason: FailReason,
-    /// Which conditions of the policies did not hold; only with [`FailReason::Forbidden`]. The portal's words.
+    /// The reason.
+    pub reason: FailureReason,
+    /// The violated policy conditions, as named by the portal; only with [`FailureReason::Forbidden`].
     pub violated_properties: Vec<String>,
 }
 
-/// Why the portal refuses something.
+/// Why the portal denied a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FailReason {
-    /// No gateway, or not the other client.
+pub enum FailureReason {
+    /// No gateway is online, or the other client is offline.
     Offline,
-    /// Both are there, but of versions that do not work together.
+    /// The versions of the two sides are incompatible.
     VersionMismatch,
-    /// There is no such thing for us.
+    /// The object does not exist, or not for this client.
     NotFound,
-    /// The conditions of every policy are violated.
+    /// No policy permits the access.
     Forbidden,
     /// Any other reason.
     Other,
 }
 
-/// Which side of the ICE connection we are.
+/// The role of this client in an ICE connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IceRole {
-    /// We choose the path and start the WireGuard handshake.
+    /// Selects the path and initiates the WireGuard handshake.
     Controlling,
-    /// The peer does.
+    /// Leaves both to the peer.
     Controlled,
 }
 
-/// Everything that is needed to talk to another client.
+/// The parameters of a connection to another client.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeviceAccess {
     /// The other client.
     pub client_id: ClientId,
-    /// Its name, for people.
+    /// The display name of the other client.
     pub client_name: Option<String>,
-    /// Its WireGuard key.
+    /// The WireGuard key of the other client.
     pub client_public_key: PublicKey,
-    /// Its address in the tunnel.
+    /// The IPv4 address of the other client in the tunnel.
     pub client_ipv4: Ipv4Addr,
-    /// Its address in the tunnel.
+    /// The IPv6 address of the other client in the tunnel.
     pub client_ipv6: Ipv6Addr,
-    /// Mixed into the WireGuard handshake.
+    /// The pre-shared key of the WireGuard handshake.
     pub preshared_key: PresharedKey,
-    /// Our ICE credentials.
+    /// The ICE credentials of this client.
     pub local_ice_credentials: IceCredentials,
-    /// Theirs.
+    /// The ICE credentials of the other client.
     pub remote_ice_credentials: IceCredentials,
-    /// Which side of the ICE connection we are.
+    /// The role of this client in the ICE connection.
     pub ice_role: IceRole,
-    /// As in [`AuthorizationCreated::use_iceless`].
+    /// See [`AuthorizationCreated::use_iceless`].
     pub use_iceless: bool,
-    /// What we grant to them; only where we are the target.
+    /// The access that this client grants; only if it is the target.
     pub grant: Option<DeviceGrant>,
 }
 
-/// What another client may send us.
+/// The access of another client to this one.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DeviceGrant {
-    /// Through which pool.
+    /// The device pool.
     pub resource: ResourceId,
-    /// What is let through.
+    /// The permitted traffic.
     pub filters: Filters,
-    /// Until when, in Unix seconds; for ever if absent.
+    /// The end of the access in Unix seconds; `None` means unlimited.
     pub expires_at: Option<u64>,
 }
 
-/// Something that the tunnel tells the portal.
+/// A message from the tunnel to the portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ToPortal {
-    /// We want to use a resource.
+    /// Requests access to a resource.
     RequestAuthorization {
         resource: ResourceId,
-        /// Gateways that we would like, best first.
+        /// The preferred gateways, best first.
         connected_gateways: Vec<GatewayId>,
-        /// Only for device pools: which member.
+        /// The requested member; only for device pools.
         device: Option<IpAddr>,
     },
-    /// We can be reached at these candidates.
+    /// New ICE candidates of this client.
     NewIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We can no longer be reached at these candidates.
+    /// ICE candidates of this client that are no longer valid.
     InvalidateIceCandidates { peer: PeerId, candidates: Vec<String> },
-    /// We have no relay.
+    /// Requests relays, because this client has none.
     NoRelays,
-    /// Who is this name in a dynamic device pool?
+    /// Resolves a name in a dynamic device pool.
     ResolveDevicePoolDomain { resource: ResourceId, domain: String },
 }

@@ -1,4 +1,4 @@
-//! A STUN/TURN relay as the portal announces it.
+//! STUN/TURN relays as the portal lists them.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -9,14 +9,14 @@ use crate::{
     json::{FromJson, Malformed, Object},
 };
 
-/// One relay, with the entries of both address families merged.
+/// One relay, with the addresses of both families.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relay {
-    /// Changes whenever the relay restarts.
+    /// The id, which changes when the relay restarts.
     pub id: RelayId,
-    /// Where it listens on IPv4.
+    /// The IPv4 address and port.
     pub v4: Option<SocketAddrV4>,
-    /// Where it listens on IPv6.
+    /// The IPv6 address and port.
     pub v6: Option<SocketAddrV6>,
     /// TURN user name. Opaque; contains a colon.
     pub username: String,
@@ -24,15 +24,15 @@ pub struct Relay {
     pub password: Secret,
 }
 
-/// One line of the portal's list: a relay's address of one family.
+/// One entry of the portal's list: the address of a relay in one family.
 struct Entry(Relay);
 
 impl Relay {
-    /// Reads the list `key` of `object`. A relay with both families comes as two entries with one id, in either order.
+    /// Parses the list `key` of `object`. A relay with both families has two entries with the same id, in either order.
     #[must_use]
     pub fn list(object: &Object<'_>, key: &'static str) -> Vec<Self> {
         let mut relays: Vec<Self> = Vec::new();
-        for Entry(entry) in object.each(key) {
+        for Entry(entry) in object.valid_entries(key) {
             match relays.iter_mut().find(|relay| relay.id == entry.id) {
                 None => relays.push(entry),
                 Some(relay) => relay.merge(entry),
@@ -43,11 +43,11 @@ impl Relay {
 
     fn merge(&mut self, other: Self) {
         if (&self.username, &self.password) != (&other.username, &other.password) {
-            tracing::warn!(relay = %self.id, "skipping an entry with other credentials");
+            tracing::warn!(relay = %self.id, "skipping a relay entry with different credentials");
             return;
         }
         if (self.v4.is_some() && other.v4.is_some()) || (self.v6.is_some() && other.v6.is_some()) {
-            tracing::warn!(relay = %self.id, "skipping a second address of the same family");
+            tracing::warn!(relay = %self.id, "skipping a second relay address of the same family");
         }
         self.v4 = self.v4.or(other.v4);
         self.v6 = self.v6.or(other.v6);

@@ -1,30 +1,30 @@
-//! A resolver of the host.
+//! DNS servers of the host.
 
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-/// A resolver that the host was told to use, by an administrator or by its network.
+/// A DNS server that the host uses, configured by an administrator or by its network.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Resolver {
-    /// Where it is. With a scope, if it is a link-local address.
+    /// The address and port; with a scope if the address is link-local.
     pub address: SocketAddr,
-    /// Whether it is asked over TLS.
+    /// Whether queries are sent over TLS.
     pub encryption: Encryption,
-    /// The name that its certificate must be for; without one, that is its address.
+    /// The name that its certificate must contain; `None` means its address.
     pub server_name: Option<Arc<str>>,
 }
 
-/// Whether a resolver is asked over TLS (RFC 7858).
+/// Whether queries are sent over TLS (RFC 7858).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Encryption {
     /// Never.
     #[default]
     None,
-    /// Where it offers that, whoever it is (RFC 8310 5); else it is asked openly.
+    /// If the server supports it, without authentication (RFC 8310 5); else in plain text.
     Opportunistic,
-    /// Always, and only if it proves who it is.
+    /// Always, with authentication.
     Required,
 }
 
@@ -34,13 +34,13 @@ impl Resolver {
     /// The port of DNS over TLS (RFC 7858 3.1).
     pub const TLS_PORT: u16 = 853;
 
-    /// One that is asked openly at the usual port.
+    /// A server for plain DNS at the default port.
     #[must_use]
     pub fn plain(ip: IpAddr) -> Self {
         Self { address: SocketAddr::new(ip, Self::PORT), encryption: Encryption::None, server_name: None }
     }
 
-    /// One that is asked over TLS at the usual port.
+    /// A server for DNS over TLS at the default port.
     #[must_use]
     pub fn over_tls(ip: IpAddr, server_name: Option<&str>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Resolver {
         }
     }
 
-    /// Where it is asked over TLS: a resolver at the port of plain DNS does that at another one.
+    /// The address for DNS over TLS: the default port of plain DNS is replaced by that of TLS.
     #[must_use]
     pub fn tls_address(&self) -> SocketAddr {
         let mut address = self.address;

@@ -1,4 +1,4 @@
-//! What the portal lets us reach.
+//! Resources: the destinations that the portal permits this client to reach.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,99 +13,99 @@ use crate::{
 /// One resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resource {
-    /// Names that match a pattern.
+    /// DNS names that match a pattern.
     Dns(DnsResource),
     /// A network.
     Cidr(CidrResource),
-    /// Everything else.
+    /// All destinations that no other resource covers.
     Internet(InternetResource),
-    /// Other clients, listed.
+    /// Listed other clients.
     StaticDevicePool(Pool<Vec<Device>>),
-    /// Other clients, found by names that match a pattern.
+    /// Other clients whose names match a pattern.
     DynamicDevicePool(Pool<String>),
 }
 
-/// Names that match a pattern: `?` is one character, `*` one label or part of it, `**` any number of labels.
+/// DNS names that match a pattern: `?` is one character, `*` one label or part of it, `**` any number of labels.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsResource {
-    /// Its identity.
+    /// The id.
     pub id: ResourceId,
     /// The pattern, as the portal sent it.
     pub address: String,
-    /// For people.
+    /// The display name.
     pub name: String,
-    /// A URL or free text, for people.
+    /// A URL or free text for display.
     pub address_description: Option<String>,
-    /// Where it is. At present exactly one.
+    /// The sites whose gateways serve it. Currently exactly one.
     pub sites: Vec<Site>,
-    /// Which address families its names have.
+    /// The address families of its names.
     pub ip_stack: IpStack,
-    /// What is let through.
+    /// The permitted traffic.
     pub filters: Filters,
 }
 
 /// A network.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CidrResource {
-    /// Its identity.
+    /// The id.
     pub id: ResourceId,
     /// The network, host bits cleared.
     pub address: IpNet,
-    /// For people.
+    /// The display name.
     pub name: String,
-    /// A URL or free text, for people.
+    /// A URL or free text for display.
     pub address_description: Option<String>,
-    /// Where it is. At present exactly one.
+    /// The sites whose gateways serve it. Currently exactly one.
     pub sites: Vec<Site>,
-    /// What is let through.
+    /// The permitted traffic.
     pub filters: Filters,
 }
 
-/// Everything that no other resource covers. Used only while the user has switched it on.
+/// All destinations that no other resource covers. Used only if the user has enabled it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InternetResource {
-    /// Its identity.
+    /// The id.
     pub id: ResourceId,
-    /// For people.
+    /// The display name.
     pub name: String,
-    /// Where it is. At present exactly one.
+    /// The sites whose gateways serve it. Currently exactly one.
     pub sites: Vec<Site>,
 }
 
-/// Other clients that may be reached; `M` says which.
+/// Other clients that may be reached; `M` defines the members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool<M> {
-    /// Its identity.
+    /// The id.
     pub id: ResourceId,
-    /// For people.
+    /// The display name.
     pub name: String,
-    /// The members: a list, or the pattern of their names.
+    /// The members: a list, or a pattern of names.
     pub members: M,
-    /// What is let through.
+    /// The permitted traffic.
     pub filters: Filters,
 }
 
 /// A member of a static device pool.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Device {
-    /// Whose device.
+    /// The client id of the device.
     pub client_id: ClientId,
-    /// Its IPv4 address in the tunnel.
+    /// The IPv4 address in the tunnel.
     pub ipv4: Ipv4Addr,
-    /// Its IPv6 address in the tunnel.
+    /// The IPv6 address in the tunnel.
     pub ipv6: Ipv6Addr,
 }
 
-/// A group of gateways. Two sites are the same if their ids are.
+/// A group of gateways, identified by its id.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Deserialize)]
 pub struct Site {
-    /// Its identity.
+    /// The id.
     pub id: SiteId,
-    /// For people.
+    /// The display name.
     pub name: String,
 }
 
-/// Which address families the names of a DNS resource have.
+/// The address families of the names of a DNS resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IpStack {
     /// Both.
@@ -132,7 +132,7 @@ impl IpStack {
 }
 
 impl Resource {
-    /// Its identity.
+    /// The id.
     #[must_use]
     pub fn id(&self) -> ResourceId {
         match self {
@@ -144,7 +144,7 @@ impl Resource {
         }
     }
 
-    /// What it is called.
+    /// The display name.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -156,7 +156,7 @@ impl Resource {
         }
     }
 
-    /// Where it is; device pools are nowhere.
+    /// The sites; device pools have none.
     #[must_use]
     pub fn sites(&self) -> &[Site] {
         match self {
@@ -179,7 +179,7 @@ impl FromJson for Resource {
                 id,
                 address: object.required("address").and_then(pattern)?,
                 name: name(object)?,
-                address_description: object.tolerated("address_description"),
+                address_description: object.lenient("address_description"),
                 sites: sites(object)?,
                 ip_stack: object.optional("ip_stack")?.unwrap_or_default(),
                 filters,
@@ -188,19 +188,22 @@ impl FromJson for Resource {
                 id,
                 address: object.required("address")?,
                 name: name(object)?,
-                address_description: object.tolerated("address_description"),
+                address_description: object.lenient("address_description"),
                 sites: sites(object)?,
                 filters,
             }),
             "internet" => Self::Internet(InternetResource {
                 id,
-                // The portal does not name it.
-                name: object.tolerated("name").unwrap_or_else(|| "Internet Resource".to_owned()),
+                // The portal sends no name for it.
+                name: object.lenient("name").unwrap_or_else(|| "Internet Resource".to_owned()),
                 sites: sites(object)?,
             }),
-            "static_device_pool" => {
-                Self::StaticDevicePool(Pool { id, name: name(object)?, members: object.each("devices"), filters })
-            }
+            "static_device_pool" => Self::StaticDevicePool(Pool {
+                id,
+                name: name(object)?,
+                members: object.valid_entries("devices"),
+                filters,
+            }),
             "dynamic_device_pool" => Self::DynamicDevicePool(Pool {
                 id,
                 name: name(object)?,
@@ -215,7 +218,7 @@ impl FromJson for Resource {
 impl FromJson for Site {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         let object = Object::of(value)?;
-        Ok(Self { id: object.required("id")?, name: object.tolerated("name").unwrap_or_default() })
+        Ok(Self { id: object.required("id")?, name: object.lenient("name").unwrap_or_default() })
     }
 }
 
@@ -223,7 +226,7 @@ impl FromJson for Device {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         let object = Object::of(value)?;
         Ok(Self {
-            client_id: object.renamed("client_id", "id")?,
+            client_id: object.required_or_older("client_id", "id")?,
             ipv4: object.required("ipv4")?,
             ipv6: object.required("ipv6")?,
         })
@@ -241,13 +244,13 @@ impl FromJson for IpStack {
     }
 }
 
-/// Some portals call sites gateway groups. A list is required, but may lose odd entries.
+/// The sites, which older portals call gateway groups. The list is required; malformed entries are skipped.
 fn sites(object: &Object<'_>) -> Result<Vec<Site>, Malformed> {
     let key = if object.member("sites").is_some() { "sites" } else { "gateway_groups" };
     if object.member(key).is_none_or(|list| !list.is_array()) {
         return Err(Malformed::expected("a list").at("sites"));
     }
-    Ok(object.each(key))
+    Ok(object.valid_entries(key))
 }
 
 fn pattern(text: String) -> Result<String, Malformed> {

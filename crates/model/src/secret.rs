@@ -1,17 +1,17 @@
-//! Text that must not be shown.
+//! Text that must not be printed.
 
 use std::fmt;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// A text that is wiped from memory when dropped and that cannot be printed.
+/// A text that is zeroized on drop and cannot be printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The text itself, for the one place that must send it.
+    /// The text, for the code that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

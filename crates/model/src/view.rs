@@ -1,73 +1,73 @@
-//! What people are shown about resources and devices.
+//! Resources and devices as front ends show them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{ClientId, ResourceId, Site, message::FailReason};
+use crate::{ClientId, ResourceId, Site, message::FailureReason};
 
-/// Whether gateways of a site, or of a resource's sites, are there.
+/// The status of a site or resource.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Status {
-    /// No connection, nothing heard.
+    /// No connection, and no refusal.
     #[default]
     Unknown,
     /// A gateway is connected.
     Online,
-    /// The portal says that no gateway is there.
+    /// The portal reports that no gateway is online.
     Offline,
 }
 
-/// What a resource is, as far as people need to know.
+/// The type of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// Everything else; listed first.
+    /// All other destinations; listed first.
     Internet,
-    /// Names.
+    /// DNS names.
     Dns,
     /// A network.
     Cidr,
 }
 
-/// One line of the resource list.
+/// One entry of the resource list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ResourceView {
-    /// Its identity.
+    /// The id.
     pub id: ResourceId,
-    /// What it is.
+    /// The type.
     pub kind: Kind,
-    /// What it is called.
+    /// The display name.
     pub name: String,
     /// The pattern or network; `None` for the Internet resource.
     pub address: Option<String>,
     /// A URL or free text.
     pub address_description: Option<String>,
-    /// Where it is.
+    /// The sites whose gateways serve it.
     pub sites: Vec<Site>,
-    /// Whether its gateways are there.
+    /// The status of its gateways.
     pub status: Status,
-    /// Why the portal did not let us use it when it was asked last.
+    /// The portal's refusal of the last request, if it refused.
     pub refusal: Option<Refusal>,
 }
 
-/// The portal does not let us use a resource.
+/// The portal's refusal of a request for a resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// Why.
-    pub reason: FailReason,
-    /// Which conditions of the policies do not hold, in the portal's words; only with [`FailReason::Forbidden`].
+    /// The reason.
+    pub reason: FailureReason,
+    /// The violated policy conditions, as named by the portal; only with [`FailureReason::Forbidden`].
     pub violated: Vec<String>,
 }
 
-/// Another client with which there is a direct connection.
+/// Another client with a direct connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeviceView {
-    /// Its identity.
+    /// The id.
     pub id: ClientId,
-    /// What it is called, if anybody said so.
+    /// The display name, if known.
     pub name: Option<String>,
-    /// Its IPv4 address in the tunnel.
+    /// The IPv4 address in the tunnel.
     pub ipv4: Ipv4Addr,
-    /// Its IPv6 address in the tunnel.
+    /// The IPv6 address in the tunnel.
     pub ipv6: Ipv6Addr,
-    /// What the pools are called that it is a member of, sorted.
+    /// The names of its device pools, sorted.
     pub pools: Vec<String>,
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use model::{
     ClientId, FromPortal, GatewayId, PeerId, Resource, ResourceId,
     filter::Protocol,
-    message::{DeviceAccess, FailReason, IceRole},
+    message::{DeviceAccess, FailureReason, IceRole},
 };
 use portal::message::incoming::{FrameError, Incoming};
 use serde_json::{Value, json};
@@ -144,15 +144,15 @@ fn debug_output_of_messages_contains_no_secret() {
 #[test]
 fn failure_reasons_are_parsed() {
     for (reason, expected) in [
-        (json!("offline"), FailReason::Offline),
-        (json!("version_mismatch"), FailReason::VersionMismatch),
-        (json!("not_found"), FailReason::NotFound),
-        (json!("forbidden"), FailReason::Forbidden),
-        (json!("disabled"), FailReason::Other),
-        (json!("ambiguous_address"), FailReason::Other),
-        (json!("something new"), FailReason::Other),
-        (json!(7), FailReason::Other),
-        (json!(null), FailReason::Other),
+        (json!("offline"), FailureReason::Offline),
+        (json!("version_mismatch"), FailureReason::VersionMismatch),
+        (json!("not_found"), FailureReason::NotFound),
+        (json!("forbidden"), FailureReason::Forbidden),
+        (json!("disabled"), FailureReason::Other),
+        (json!("ambiguous_address"), FailureReason::Other),
+        (json!("something new"), FailureReason::Other),
+        (json!(7), FailureReason::Other),
+        (json!(null), FailureReason::Other),
     ] {
         for event in ["authorization_creation_failed", "flow_creation_failed"] {
             let frame = changed("authorization_creation_failed", |payload| payload["reason"] = reason.clone());
@@ -263,7 +263,7 @@ fn denial_contains_either_address_both_or_none() {
             panic!("other")
         };
         assert_eq!((v4.is_some(), v6.is_some()), (!ipv4.is_null(), !ipv6.is_null()));
-        assert_eq!(reason, FailReason::Offline);
+        assert_eq!(reason, FailureReason::Offline);
     }
     let bare =
         changed("client_device_access_denied", |it| *it = json!({ "reason": "missing_address", "resource_id": "x" }));
@@ -282,7 +282,7 @@ fn resolved_device_addresses_may_have_a_prefix_length() {
     }
     assert!(matches!(
         parse(&frame("device_pool_domain_resolution_failed")),
-        FromPortal::DevicePoolDomainResolutionFailed { reason: FailReason::NotFound, .. }
+        FromPortal::DevicePoolDomainResolutionFailed { reason: FailureReason::NotFound, .. }
     ));
 }
 
@@ -298,7 +298,7 @@ fn remaining_messages_are_parsed() {
     assert!(Incoming::parse(&without("resource_filters_updated", "filters").to_string()).is_err());
     assert_eq!(
         parse(&frame("client_ice_candidate_error")),
-        FromPortal::ClientIceCandidateError { client, reason: FailReason::Offline }
+        FromPortal::ClientIceCandidateError { client, reason: FailureReason::Offline }
     );
     assert!(matches!(parse(&frame("config_changed")), FromPortal::ConfigChanged(_)));
     assert!(matches!(parse(&frame("resource_created_or_updated")), FromPortal::ResourceCreatedOrUpdated(_)));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dbus_api::{State, status_file};
-use model::{DeviceView, ResourceView, Status, message::FailReason, view::Kind};
+use model::{DeviceView, ResourceView, Status, message::FailureReason, view::Kind};
 
 use crate::{PortalView, Reason};
 
@@ -142,13 +142,13 @@ pub fn resource(view: &ResourceView) -> dbus_api::Resource {
 }
 
 /// Why the portal does not let us use something.
-fn why(reason: FailReason) -> &'static str {
+fn why(reason: FailureReason) -> &'static str {
     match reason {
-        FailReason::Forbidden => "forbidden",
-        FailReason::VersionMismatch => "version-mismatch",
-        FailReason::NotFound => "not-found",
-        FailReason::Offline => "offline",
-        FailReason::Other => "other",
+        FailureReason::Forbidden => "forbidden",
+        FailureReason::VersionMismatch => "version-mismatch",
+        FailureReason::NotFound => "not-found",
+        FailureReason::Offline => "offline",
+        FailureReason::Other => "other",
     }
 }
 
@@ -188,13 +188,13 @@ mod tests {
         assert_eq!((resource(&view).refusal, resource(&view).violated), (None, None));
 
         let violated = vec!["remote_ip".to_owned()];
-        view.refusal = Some(Refusal { reason: FailReason::Forbidden, violated: violated.clone() });
+        view.refusal = Some(Refusal { reason: FailureReason::Forbidden, violated: violated.clone() });
         let told = resource(&view);
         assert_eq!((told.refusal.as_deref(), told.violated.clone()), (Some("forbidden"), Some(violated)));
         let entry = entry(told);
         assert_eq!(entry.refusal.as_deref(), Some("forbidden"));
 
-        view.refusal = Some(Refusal { reason: FailReason::NotFound, violated: vec![] });
+        view.refusal = Some(Refusal { reason: FailureReason::NotFound, violated: vec![] });
         assert_eq!((resource(&view).refusal.as_deref(), resource(&view).violated), (Some("not-found"), None));
     }
 }

@@ -60,8 +60,9 @@ impl IntoIterator for HeldPackets {
 
 /// Whether both are the SYN of the same connection attempt: equal addresses, ports and sequence number.
 fn is_same_syn(a: &IpPacket, b: &IpPacket) -> bool {
-    let identity =
-        |packet: &IpPacket| Some((packet.is_tcp_syn()?, packet.source(), packet.destination(), packet.transport()));
+    let identity = |packet: &IpPacket| {
+        Some((packet.tcp_syn_sequence()?, packet.source(), packet.destination(), packet.transport()))
+    };
     identity(a).is_some_and(|a| identity(b) == Some(a))
 }
 

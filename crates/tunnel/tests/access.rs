@@ -6,7 +6,7 @@ use dns::Decision;
 use ip_packet::{Transport, build};
 use model::{
     CidrResource, Filter, FromPortal, PublicKey, Refusal, Resource, Status, ToPortal,
-    message::{AuthorizationCreationFailed, FailReason},
+    message::{AuthorizationCreationFailed, FailureReason},
 };
 use support::{Client, authorization, cidr, id, internet, names, network, secs, site, udp};
 use tunnel::{DropReason, Event};
@@ -117,7 +117,7 @@ fn offline_is_notified_once_and_expires_after_five_minutes() {
     client.send(udp("10.0.0.1:1", 1));
     assert_eq!(client.take_requests().len(), 1);
 
-    client.receive_failure(id(1), FailReason::Offline);
+    client.receive_failure(id(1), FailureReason::Offline);
     assert_eq!(client.status(id(1)), Some(Status::Offline));
     assert_eq!(client.others, [Event::GatewaysOffline(id(1))]);
     assert_eq!(client.tunnel.counters().dropped(DropReason::Expired), 1, "held packets are dropped");
@@ -125,7 +125,7 @@ fn offline_is_notified_once_and_expires_after_five_minutes() {
     client.advance(secs(2));
     client.send(udp("10.0.0.1:1", 2));
     assert_eq!(client.take_requests().len(), 1, "the next packet requests access again");
-    client.receive_failure(id(1), FailReason::Offline);
+    client.receive_failure(id(1), FailureReason::Offline);
     assert_eq!(client.others.len(), 1);
 
     client.advance(secs(300));
@@ -136,7 +136,7 @@ fn offline_is_notified_once_and_expires_after_five_minutes() {
 fn denied_access_is_not_requested_per_packet() {
     let mut client = Client::with(&[cidr(1, "10.0.0.0/8")]);
     client.send(udp("10.0.0.1:1", 1));
-    client.receive_failure(id(1), FailReason::Offline);
+    client.receive_failure(id(1), FailureReason::Offline);
     client.send(udp("10.0.0.1:1", 2));
     assert_eq!(client.take_requests().len(), 1);
 }
@@ -146,7 +146,7 @@ fn version_mismatch_is_notified_once_and_other_reasons_never() {
     let mut client = Client::with(&[cidr(1, "10.0.0.0/8")]);
     client.send(udp("10.0.0.1:1", 1));
 
-    for reason in [FailReason::VersionMismatch, FailReason::VersionMismatch, FailReason::Forbidden, FailReason::Other] {
+    for reason in [FailureReason::VersionMismatch, FailureReason::VersionMismatch, FailureReason::Forbidden, FailureReason::Other] {
         client.receive_failure(id(1), reason);
     }
 
@@ -162,16 +162,16 @@ fn refusal_is_listed_until_access_is_granted() {
 
     client.receive_portal(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
         resource_id: id(1),
-        reason: FailReason::Forbidden,
+        reason: FailureReason::Forbidden,
         violated_properties: vec!["remote_ip".to_owned(), "moon_phase".to_owned()],
     }));
     let violated = ["remote_ip", "moon_phase"].map(ToOwned::to_owned).to_vec();
-    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailReason::Forbidden, violated }));
+    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailureReason::Forbidden, violated }));
     assert_eq!(client.refusal(id(2)), None);
 
-    client.receive_failure(id(1), FailReason::NotFound);
-    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailReason::NotFound, violated: vec![] }));
-    client.receive_failure(id(9), FailReason::NotFound);
+    client.receive_failure(id(1), FailureReason::NotFound);
+    assert_eq!(client.refusal(id(1)), Some(Refusal { reason: FailureReason::NotFound, violated: vec![] }));
+    client.receive_failure(id(9), FailureReason::NotFound);
 
     client.receive_portal(FromPortal::AuthorizationCreated(Box::new(authorization(id(1), 1, PublicKey([1; 32])))));
     assert_eq!(client.refusal(id(1)), None);
@@ -208,7 +208,7 @@ fn site_query_waits_for_access_and_fails_with_it() {
     assert_eq!(client.take_requests(), [(id(1), vec![])]);
     assert_eq!(queries.map(|query| client.decision(query)), [None, None]);
 
-    client.receive_failure(id(1), FailReason::Forbidden);
+    client.receive_failure(id(1), FailureReason::Forbidden);
 
     assert_eq!(queries.map(|query| client.decision(query)), [Some(&Decision::ServFail); 2]);
 }

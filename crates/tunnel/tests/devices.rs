@@ -10,7 +10,7 @@ use dns::Decision;
 use ip_packet::{IpPacket, Transport, build, control, icmp};
 use model::{
     Device, Filter, Filters, FromPortal, Pool, Resource, ToPortal,
-    message::{DeviceGrant, FailReason, InboundGrant},
+    message::{DeviceGrant, FailureReason, InboundGrant},
 };
 use support::{CLIENT_V4, Client, answer, device, id, interface, internet, network::TestNetwork, pool, secs, udp};
 use tunnel::DropReason;
@@ -260,7 +260,7 @@ fn denied_access_closes_the_connection_with_goodbye() {
         net.client.receive_portal(FromPortal::ClientDeviceAccessDenied {
             ipv4: ipv4.then_some(device(2).ipv4),
             ipv6: ipv6.then_some(device(2).ipv6),
-            reason: FailReason::Forbidden,
+            reason: FailureReason::Forbidden,
         });
         net.run_for(secs(1));
         assert_eq!(net.gateways[1].goodbyes(), usize::from(ends));
@@ -276,7 +276,7 @@ fn denied_access_drops_held_packets() {
     client.receive_portal(FromPortal::ClientDeviceAccessDenied {
         ipv4: Some(device(2).ipv4),
         ipv6: None,
-        reason: FailReason::Offline,
+        reason: FailureReason::Offline,
     });
     assert_eq!(client.tunnel.counters().dropped(DropReason::Expired), 1);
 }
@@ -285,9 +285,9 @@ fn denied_access_drops_held_packets() {
 fn only_offline_candidate_errors_close_the_connection() {
     let mut net = connected_as_initiator();
     let error = |reason| FromPortal::ClientIceCandidateError { client: device(2).client_id, reason };
-    net.client.receive_portal(error(FailReason::Other));
+    net.client.receive_portal(error(FailureReason::Other));
     assert_eq!(net.client.devices.last().unwrap().len(), 1);
-    net.client.receive_portal(error(FailReason::Offline));
+    net.client.receive_portal(error(FailureReason::Offline));
     assert_eq!(net.client.devices.last().unwrap().len(), 0);
     net.run_for(secs(1));
     assert_eq!(net.gateways[1].goodbyes(), 1);

@@ -3,7 +3,7 @@
 mod support;
 
 use ip_packet::{Ecn, IpPacket, build};
-use model::{FromPortal, GatewayId, Resource, Status, ToPortal, message::FailReason};
+use model::{FromPortal, GatewayId, Resource, Status, ToPortal, message::FailureReason};
 use support::{answer, cidr, ecn_capable, id, internet, names, network::TestNetwork, prohibited_error, secs, udp};
 use tunnel::{DropReason, Event};
 
@@ -236,7 +236,7 @@ fn offline_for_a_granted_resource_closes_the_connection() {
     net.client.advance(secs(2));
     net.send_from(0, prohibited_error(&packet));
 
-    net.client.receive_failure(id(1), FailReason::Offline);
+    net.client.receive_failure(id(1), FailureReason::Offline);
     net.run_for(secs(1));
 
     assert_eq!(net.client.status(id(1)), Some(Status::Offline));

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use ip_packet::{IpPacket, control};
-use model::{FromPortal, Resource, message::FailReason};
+use model::{FromPortal, Resource, message::FailureReason};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use support::{answer, cidr, ecn_capable, id, internet, names, network::TestNetwork, prohibited_error, secs, udp};
 
@@ -68,7 +68,7 @@ fn apply_random_event(net: &mut TestNetwork, rng: &mut StdRng) {
         0..4 => net.client.send(udp(destination, rng.random_range(0..4))),
         4 | 5 => net.authorize(resource, gateway),
         6 => {
-            let reasons = [FailReason::Offline, FailReason::VersionMismatch, FailReason::Forbidden];
+            let reasons = [FailureReason::Offline, FailureReason::VersionMismatch, FailureReason::Forbidden];
             net.client.receive_failure(resource, reasons[rng.random_range(0..reasons.len())]);
         }
         7 => net.client.receive_portal(FromPortal::ResourceDeleted(resource)),

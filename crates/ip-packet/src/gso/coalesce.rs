@@ -1,8 +1,8 @@
-//! Packets of one flow, put together for one write to a TUN device.
+//! Joining packets of one flow for one write to a TUN device.
 
 use std::{collections::VecDeque, io::IoSlice, net::IpAddr};
 
-use super::{Header, Kind};
+use super::header::{GsoType, Header};
 use crate::{
     IpPacket,
     build::tcp_flag,
@@ -10,24 +10,24 @@ use crate::{
     headers::{IPV4_HEADER, IPV6_HEADER, TCP, TCP_HEADER, UDP, UDP_HEADER, Version},
 };
 
-/// Packets in one super packet at most; what every kernel that knows UDP super packets accepts.
+/// Accepted by every kernel that supports UDP super packets.
 const MAX_SEGMENTS: usize = 64;
-/// The largest IP packet.
+/// The largest IP packet in bytes.
 const MAX_SIZE: usize = 65_535;
-/// How many super packets back a flow is looked for. One further back is simply not continued, which costs a write and
-/// changes no order.
+/// Number of super packets that are searched for a flow, from the end of the queue. An earlier one is not continued, which
+/// costs a write and does not change the order.
 const LOOK_BACK: usize = 32;
 
 /// A queue of packets for a TUN device that joins packets of the same flow while they wait.
 ///
-/// Each flow keeps its order: a packet is joined only with the newest entry of its flow. Packets whose checksum is wrong
-/// are never joined, because joining replaces their checksum by a right one.
+/// Each flow keeps its order: a packet is joined only with the newest entry of its flow. Packets with a wrong checksum are
+/// never joined, because joining replaces the checksum by a correct one.
 #[derive(Debug)]
 pub struct Coalescer {
     queue: VecDeque<SuperPacket>,
     /// Packets in `queue`.
     packets: usize,
-    /// Whether packets are joined at all.
+    /// Whether packets are joined.
     joins: bool,
     /// Recycled lists.
     free: Vec<Vec<IpPacket>>,
@@ -36,21 +36,21 @@ pub struct Coalescer {
 /// One write to the device.
 #[derive(Debug)]
 pub struct SuperPacket {
-    /// Never empty. All but the first contribute only their payload.
+    /// Never empty. All packets except the first contribute only their payload.
     packets: Vec<IpPacket>,
     header: Header,
     flow: Option<Flow>,
-    /// Bytes of all headers, of each packet the same.
+    /// Header bytes, the same for each packet.
     headers: usize,
-    /// Bytes of headers and of all payloads.
+    /// Bytes of the headers and of all payloads.
     size: usize,
-    /// Whether nothing may follow: a shorter packet or PSH was the last.
+    /// Whether no packet may follow: the last one was shorter or had PSH.
     is_sealed: bool,
-    /// Whether the checksum of the first packet was looked at and is right.
+    /// Whether the checksum of the first packet was verified.
     is_verified: bool,
 }
 
-/// Which packets may be reordered against which: never those with equal flows.
+/// The identity of a flow. Packets of one flow are never reordered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Flow {
     source: IpAddr,
@@ -60,13 +60,13 @@ struct Flow {
 }
 
 impl Coalescer {
-    /// An empty queue. Without `joins` it is just a queue, for a device that takes no super packets.
+    /// Creates an empty queue. Without `joins` packets are not joined, for a device without offloads.
     #[must_use]
     pub fn new(joins: bool) -> Self {
         Self { queue: VecDeque::new(), packets: 0, joins, free: Vec::new() }
     }
 
-    /// Stops joining packets; those that are joined already stay so.
+    /// Stops joining further packets.
     pub fn stop_joining(&mut self) {
         self.joins = false;
     }
@@ -88,19 +88,19 @@ impl Coalescer {
         self.queue.push_back(entry);
     }
 
-    /// How many packets wait.
+    /// Number of queued packets.
     #[must_use]
     pub fn len(&self) -> usize {
         self.packets
     }
 
-    /// Whether no packet waits.
+    /// Whether the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// The next write. It grows no more.
+    /// The next write. No further packets are joined to it.
     pub fn front(&mut self) -> Option<&SuperPacket> {
         let front = self.queue.front_mut()?;
         front.finish();
@@ -108,7 +108,7 @@ impl Coalescer {
         Some(front)
     }
 
-    /// Forgets [`front`](Self::front), because it was written or cannot be. Returns how many packets it held.
+    /// Removes [`front`](Self::front) after it was written or failed. Returns its number of packets.
     pub fn pop_front(&mut self) -> usize {
         let Some(SuperPacket { mut packets, .. }) = self.queue.pop_front() else {
             return 0;
@@ -130,10 +130,10 @@ impl Coalescer {
 }
 
 impl SuperPacket {
-    /// At most so many [`pieces`](Self::pieces).
+    /// The maximum number of [`pieces`](Self::pieces).
     pub const MAX_PIECES: usize = MAX_SEGMENTS;
 
-    /// Whether it is more than one packet.
+    /// Whether it consists of more than one packet.
     #[must_use]
     pub fn is_joined(&self) -> bool {
         self.packets.len() > 1
@@ -171,7 +171,7 @@ impl SuperPacket {
         }
     }
 
-    /// Appends a packet, or gives it back if it must stand alone.
+    /// Appends a packet, or returns it if it cannot be joined.
     fn join(&mut self, packet: IpPacket) -> Result<(), IpPacket> {
         if !self.continues_with(&packet) {
             return Err(packet);
@@ -194,7 +194,7 @@ impl SuperPacket {
         Ok(())
     }
 
-    /// Whether `packet`, of the same flow, is the continuation of what is here.
+    /// Whether `packet`, of the same flow, continues this super packet.
     fn continues_with(&self, packet: &IpPacket) -> bool {
         let Some(headers) = header_length(packet).filter(|headers| *headers == self.headers) else {
             return false;
@@ -236,10 +236,10 @@ impl SuperPacket {
         same_ip && same_transport
     }
 
-    /// Writes what the first packet must say for all.
+    /// Updates the headers of the first packet for the super packet.
     fn finish(&mut self) {
         self.is_sealed = true;
-        if self.packets.len() < 2 || self.header.kind != Kind::Single {
+        if self.packets.len() < 2 || self.header.kind != GsoType::Single {
             return;
         }
         let last_pushes = self.packets.last().is_some_and(is_pushed);
@@ -268,15 +268,15 @@ impl SuperPacket {
             }
             16
         };
-        // Not complemented: the kernel goes on counting from here.
+        // Not complemented: the kernel continues the sum.
         let pseudo = Sum::default().add_pseudo_header(source, destination, protocol, transport_length).folded();
         transport[checksum_offset..checksum_offset + 2].copy_from_slice(&pseudo.to_be_bytes());
 
         self.header = Header {
             kind: match (protocol, version) {
-                (UDP, _) => Kind::Udp,
-                (_, Version::V4) => Kind::TcpV4,
-                (_, Version::V6) => Kind::TcpV6,
+                (UDP, _) => GsoType::Udp,
+                (_, Version::V4) => GsoType::TcpV4,
+                (_, Version::V6) => GsoType::TcpV6,
             },
             needs_checksum: true,
             header_length: headers as u16,
@@ -286,7 +286,7 @@ impl SuperPacket {
         };
     }
 
-    /// Payload bytes of each packet but the last.
+    /// Payload bytes of each packet except the last.
     fn segment(&self) -> usize {
         self.packets[0].as_bytes().len() - self.headers
     }
@@ -311,8 +311,8 @@ impl Flow {
     }
 }
 
-/// The length of IP and transport header of a packet that may be joined with others: plain headers, and of TCP nothing
-/// but data, of UDP only with a checksum.
+/// The length of the IP and transport headers of a packet that may be joined: plain IP headers, and TCP data segments or
+/// UDP with a checksum.
 fn header_length(packet: &IpPacket) -> Option<usize> {
     let ip = packet.headers.payload();
     let is_plain = match packet.headers.version {

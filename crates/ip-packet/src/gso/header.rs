@@ -1,26 +1,26 @@
 //! The header before each packet of a TUN device (`struct virtio_net_hdr`).
 
-/// What the kernel and we tell each other about a packet.
+/// The segmentation and checksum state of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Header {
-    /// How it is to be split.
-    pub kind: Kind,
-    /// Whether the checksum of the transport is still to be completed: its field holds the sum of the pseudo header.
+    /// How the packet is segmented.
+    pub kind: GsoType,
+    /// Whether the transport checksum must be completed: its field contains the sum of the pseudo header.
     pub needs_checksum: bool,
-    /// Length of all headers. The kernel does not fill it in reliably.
+    /// Length of all headers in bytes. The kernel does not set it reliably.
     pub header_length: u16,
-    /// Payload bytes of each packet.
+    /// Payload bytes of each segment.
     pub segment: u16,
-    /// Where the checksum starts to count.
+    /// The offset in bytes at which the checksum starts.
     pub checksum_start: u16,
-    /// Where its field is, counted from there.
+    /// The offset of the checksum field in bytes, relative to that.
     pub checksum_offset: u16,
 }
 
-/// How a super packet is to be split.
+/// How a super packet is segmented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Kind {
-    /// It is an ordinary packet.
+pub enum GsoType {
+    /// Not at all: an ordinary packet.
     #[default]
     Single,
     /// TCP over IPv4.
@@ -31,7 +31,7 @@ pub enum Kind {
     Udp,
 }
 
-/// A header that we did not ask for, or too short.
+/// A header with an unrequested segmentation type, or too short.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("unknown header from the TUN device")]
 pub struct UnknownHeader;
@@ -39,18 +39,21 @@ pub struct UnknownHeader;
 const NEEDS_CHECKSUM: u8 = 1;
 
 impl Header {
-    /// Its length in bytes.
+    /// The length in bytes.
     pub const LENGTH: usize = 10;
 
-    /// Reads the header and returns what follows it. Numbers are in the byte order of this machine.
+    /// Decodes the header and returns it with the packet that follows. Numbers are in native byte order.
+    ///
+    /// # Errors
+    /// See [`UnknownHeader`].
     pub fn decode(bytes: &mut [u8]) -> Result<(Self, &mut [u8]), UnknownHeader> {
         let (header, packet) = bytes.split_first_chunk_mut::<{ Self::LENGTH }>().ok_or(UnknownHeader)?;
         let word = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
         let kind = match header[1] {
-            0 => Kind::Single,
-            1 => Kind::TcpV4,
-            4 => Kind::TcpV6,
-            5 => Kind::Udp,
+            0 => GsoType::Single,
+            1 => GsoType::TcpV4,
+            4 => GsoType::TcpV6,
+            5 => GsoType::Udp,
             _ => return Err(UnknownHeader),
         };
         let header = Self {
@@ -65,16 +68,16 @@ impl Header {
         Ok((header, packet))
     }
 
-    /// The header as bytes.
+    /// Encodes the header.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[0] = if self.needs_checksum { NEEDS_CHECKSUM } else { 0 };
         bytes[1] = match self.kind {
-            Kind::Single => 0,
-            Kind::TcpV4 => 1,
-            Kind::TcpV6 => 4,
-            Kind::Udp => 5,
+            GsoType::Single => 0,
+            GsoType::TcpV4 => 1,
+            GsoType::TcpV6 => 4,
+            GsoType::Udp => 5,
         };
         bytes[2..4].copy_from_slice(&self.header_length.to_ne_bytes());
         bytes[4..6].copy_from_slice(&self.segment.to_ne_bytes());
@@ -89,9 +92,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_survives_the_way_out_and_in() {
+    fn virtio_header_round_trips() {
         let header = Header {
-            kind: Kind::TcpV6,
+            kind: GsoType::TcpV6,
             needs_checksum: true,
             header_length: 72,
             segment: 1208,
@@ -108,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn the_header_of_an_ordinary_packet_is_all_zero() {
+    fn virtio_header_of_a_plain_packet_is_zero() {
         assert_eq!(Header::default().encode(), [0; 10]);
     }
 
     #[test]
-    fn a_kind_that_we_did_not_ask_for_and_a_short_read_are_refused() {
+    fn unrequested_gso_type_and_short_read_are_errors() {
         for kind in [2, 3, 6, 0x80, 0x81, 0x84] {
             let mut bytes = [0, kind, 0, 0, 0, 0, 0, 0, 0, 0];
 

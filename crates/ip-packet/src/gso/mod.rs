@@ -1,7 +1,7 @@
 //! Super packets: many packets of one flow that pass a TUN device as one.
 //!
-//! A device that was opened with a virtio-net header puts [`Header`] before each packet. [`split`] takes what was read
-//! apart; [`Coalescer`] puts together what is to be written.
+//! A device opened with `IFF_VNET_HDR` puts a [`Header`] before each packet. [`split`] splits super packets that were read;
+//! [`Coalescer`] joins packets to be written.
 
 mod coalesce;
 mod header;
@@ -10,5 +10,5 @@ mod split;
 mod tests;
 
 pub use coalesce::{Coalescer, SuperPacket};
-pub use header::{Header, Kind, UnknownHeader};
+pub use header::{GsoType, Header, UnknownHeader};
 pub use split::split;

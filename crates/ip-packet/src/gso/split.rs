@@ -1,47 +1,46 @@
-//! What was read from a TUN device, as packets.
+//! Splitting of super packets that were read from a TUN device.
 
 use std::fmt;
 
-use super::{Header, Kind};
+use super::header::{GsoType, Header};
 use crate::{
-    Invalid, IpPacket, MAX_IP_SIZE,
+    InvalidPacket, IpPacket, MAX_IP_SIZE,
     buffer::Buffer,
     build::tcp_flag,
     checksum::Sum,
-    headers::{Headers, IPV6_HEADER, TCP, TCP_HEADER, UDP, UDP_HEADER, Version},
-    packet,
+    headers::{self, Headers, IPV6_HEADER, TCP, TCP_HEADER, UDP, UDP_HEADER, Version},
 };
 
-/// More packets than this are never in one super packet that we understand.
+/// Super packets with more segments are invalid.
 const MAX_SEGMENTS: usize = 256;
 
-/// The packets within one read, with all lengths, numbers and checksums of their own.
+/// The packets of one read, each with its own lengths, sequence numbers and checksums.
 ///
-/// One broken packet is one `Err`; an error about the super packet as a whole is the only item then. `packet` is
-/// changed if the kernel left the checksum of an ordinary packet to us.
+/// A malformed segment yields one `Err`; a malformed super packet yields a single `Err`. Modifies `packet` if the kernel has
+/// not completed the checksum of an ordinary packet.
 pub fn split(header: Header, packet: &mut [u8]) -> Split<'_> {
     Split(match header.kind {
-        Kind::Single => State::Single(single(header, packet)),
-        Kind::TcpV4 => State::of(SuperPacket::read(packet, header.segment, Version::V4, TCP)),
-        Kind::TcpV6 => State::of(SuperPacket::read(packet, header.segment, Version::V6, TCP)),
-        Kind::Udp => {
+        GsoType::Single => State::Single(single(header, packet)),
+        GsoType::TcpV4 => State::of(SuperPacket::read(packet, header.segment, Version::V4, TCP)),
+        GsoType::TcpV6 => State::of(SuperPacket::read(packet, header.segment, Version::V6, TCP)),
+        GsoType::Udp => {
             let version = if packet.first().is_some_and(|byte| byte >> 4 == 4) { Version::V4 } else { Version::V6 };
             State::of(SuperPacket::read(packet, header.segment, version, UDP))
         }
     })
 }
 
-/// The packets within one read.
+/// The packets of one read.
 pub struct Split<'a>(State<'a>);
 
 enum State<'a> {
-    Single(Result<IpPacket, Invalid>),
+    Single(Result<IpPacket, InvalidPacket>),
     Many { from: SuperPacket<'a>, next: usize },
     Done,
 }
 
 impl<'a> State<'a> {
-    fn of(packet: Result<SuperPacket<'a>, Invalid>) -> Self {
+    fn of(packet: Result<SuperPacket<'a>, InvalidPacket>) -> Self {
         match packet {
             Ok(from) => State::Many { from, next: 0 },
             Err(invalid) => State::Single(Err(invalid)),
@@ -56,7 +55,7 @@ impl fmt::Debug for Split<'_> {
 }
 
 impl Iterator for Split<'_> {
-    type Item = Result<IpPacket, Invalid>;
+    type Item = Result<IpPacket, InvalidPacket>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match std::mem::replace(&mut self.0, State::Done) {
@@ -73,14 +72,14 @@ impl Iterator for Split<'_> {
     }
 }
 
-fn single(header: Header, packet: &mut [u8]) -> Result<IpPacket, Invalid> {
+fn single(header: Header, packet: &mut [u8]) -> Result<IpPacket, InvalidPacket> {
     if header.needs_checksum {
         let start = usize::from(header.checksum_start);
         let at = start + usize::from(header.checksum_offset);
         if at + 2 > packet.len() {
-            return Err(Invalid::Truncated);
+            return Err(InvalidPacket::Truncated);
         }
-        // The field already holds the sum of the pseudo header, so it takes part.
+        // The field already contains the sum of the pseudo header, so it is included.
         let checksum = complete(Sum::default().add(&packet[start..]));
         packet[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
     }
@@ -88,7 +87,7 @@ fn single(header: Header, packet: &mut [u8]) -> Result<IpPacket, Invalid> {
     IpPacket::parse(packet)
 }
 
-/// Zero is the same number as 0xffff, but means "not computed" in UDP (RFC 768).
+/// Zero equals 0xffff in one's complement, but means "not computed" in UDP (RFC 768).
 fn complete(sum: Sum) -> u16 {
     match sum.checksum() {
         0 => 0xffff,
@@ -96,37 +95,37 @@ fn complete(sum: Sum) -> u16 {
     }
 }
 
-/// A packet of many.
+/// A packet of several segments.
 struct SuperPacket<'a> {
-    /// Of IP and transport.
+    /// The IP and transport headers.
     headers: &'a [u8],
     payload: &'a [u8],
-    /// Payload bytes of each packet but the last.
+    /// Payload bytes of each segment except the last.
     segment: usize,
     ip: Headers,
 }
 
 impl<'a> SuperPacket<'a> {
-    fn read(packet: &'a [u8], segment: u16, version: Version, protocol: u8) -> Result<Self, Invalid> {
+    fn read(packet: &'a [u8], segment: u16, version: Version, protocol: u8) -> Result<Self, InvalidPacket> {
         let ip = Headers::read(packet)?;
         if ip.version != version || ip.protocol != protocol {
-            return Err(Invalid::SuperPacket);
+            return Err(InvalidPacket::SuperPacket);
         }
-        let transport = packet.get(ip.payload()..).ok_or(Invalid::Truncated)?;
+        let transport = packet.get(ip.payload()..).ok_or(InvalidPacket::Truncated)?;
         let length = match protocol {
             UDP => UDP_HEADER,
-            _ => usize::from(transport.get(12).ok_or(Invalid::Truncated)? >> 4) * 4,
+            _ => usize::from(transport.get(12).ok_or(InvalidPacket::Truncated)? >> 4) * 4,
         };
         if protocol == TCP && length < TCP_HEADER {
-            return Err(Invalid::Header);
+            return Err(InvalidPacket::Header);
         }
-        let (headers, payload) = packet.split_at_checked(ip.payload() + length).ok_or(Invalid::Truncated)?;
+        let (headers, payload) = packet.split_at_checked(ip.payload() + length).ok_or(InvalidPacket::Truncated)?;
         let segment = usize::from(segment);
         if segment == 0 || payload.is_empty() || payload.len().div_ceil(segment) > MAX_SEGMENTS {
-            return Err(Invalid::SuperPacket);
+            return Err(InvalidPacket::SuperPacket);
         }
         if headers.len() + segment.min(payload.len()) > MAX_IP_SIZE {
-            return Err(Invalid::TooLarge);
+            return Err(InvalidPacket::TooLarge);
         }
 
         Ok(Self { headers, payload, segment, ip })
@@ -136,7 +135,7 @@ impl<'a> SuperPacket<'a> {
         self.payload.len().div_ceil(self.segment)
     }
 
-    fn segment(&self, index: usize) -> Result<IpPacket, Invalid> {
+    fn segment(&self, index: usize) -> Result<IpPacket, InvalidPacket> {
         let offset = index * self.segment;
         let end = self.payload.len().min(offset + self.segment);
         let mut bytes = Buffer::copy_of(self.headers);
@@ -151,7 +150,7 @@ impl<'a> SuperPacket<'a> {
         IpPacket::from_buffer(bytes)
     }
 
-    /// Length; for IPv4 also identification and checksum of the header.
+    /// Sets the length; for IPv4 also the identification and the header checksum.
     fn fix_ip(&self, bytes: &mut [u8], index: usize) {
         match self.ip.version {
             Version::V4 => {
@@ -193,7 +192,7 @@ impl<'a> SuperPacket<'a> {
 
     fn fix_checksum(&self, bytes: &mut [u8], at: usize) {
         let (source, destination) =
-            (packet::source(bytes, self.ip.version), packet::destination(bytes, self.ip.version));
+            (headers::source(bytes, self.ip.version), headers::destination(bytes, self.ip.version));
         let payload = &mut bytes[self.ip.payload()..];
         payload[at..at + 2].fill(0);
         let checksum = complete(

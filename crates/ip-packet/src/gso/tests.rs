@@ -1,8 +1,8 @@
 //! Apart and together again.
 
-use super::{Coalescer, Header, Kind, split};
+use super::{Coalescer, GsoType, Header, split};
 use crate::{
-    Ecn, Invalid, IpPacket,
+    Ecn, InvalidPacket, IpPacket,
     build::tcp_flag::{ACK, CWR, FIN, PSH},
     testing::{CLIENT_V4, CLIENT_V6, PAIRS, SERVER_V4, SERVER_V6, assert_checksums, at, edited, tcp, udp},
 };
@@ -11,7 +11,7 @@ const V4: (&str, &str) = (CLIENT_V4, SERVER_V4);
 const V6: (&str, &str) = (CLIENT_V6, SERVER_V6);
 
 #[test]
-fn what_is_put_together_comes_apart_as_it_was() {
+fn coalesced_packets_split_into_the_originals() {
     for pair in PAIRS {
         // The sequence number wraps on the way.
         let start = u32::MAX - 2000;
@@ -32,8 +32,8 @@ fn what_is_put_together_comes_apart_as_it_was() {
 }
 
 #[test]
-fn the_kernel_is_told_how_to_split() {
-    for (pair, kind, ip_header) in [(V4, Kind::TcpV4, 20), (V6, Kind::TcpV6, 40)] {
+fn virtio_header_describes_the_segmentation() {
+    for (pair, kind, ip_header) in [(V4, GsoType::TcpV4, 20), (V6, GsoType::TcpV6, 40)] {
         let writes = coalesce(vec![tcp(pair, 0, ACK, &[1; 1000]), tcp(pair, 1000, ACK | PSH, &[2; 10])]);
 
         let expected = Header {
@@ -51,7 +51,7 @@ fn the_kernel_is_told_how_to_split() {
 }
 
 #[test]
-fn the_checksum_that_is_left_to_the_kernel_is_the_sum_of_the_pseudo_header() {
+fn partial_checksum_is_the_sum_of_the_pseudo_header() {
     let writes = coalesce(vec![udp(V4, &[1; 100]), udp(V4, &[2; 100])]);
     let packet = &writes[0][10..];
 
@@ -63,7 +63,7 @@ fn the_checksum_that_is_left_to_the_kernel_is_the_sum_of_the_pseudo_header() {
 }
 
 #[test]
-fn identifications_count_up_and_only_the_last_packet_closes() {
+fn identification_increments_and_only_the_last_segment_closes() {
     let writes = coalesce((0..3).map(|i| tcp(V4, i * 100, ACK, &[1; 100])).collect());
     let mut bytes = writes[0].clone();
     bytes[10 + 4..10 + 6].copy_from_slice(&0xffffu16.to_be_bytes());
@@ -79,7 +79,7 @@ fn identifications_count_up_and_only_the_last_packet_closes() {
 }
 
 #[test]
-fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
+fn zero_udp_checksum_is_sent_as_all_ones() {
     for pair in PAIRS {
         // Looks for a payload whose checksum comes out as zero.
         let found = (0..=u16::MAX).find_map(|word| {
@@ -87,7 +87,7 @@ fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
             (packet.payload()[6..8] == [0xff, 0xff]).then_some(packet)
         });
         let packet = found.unwrap();
-        let mut bytes = super_packet(Kind::Udp, 2, &packet);
+        let mut bytes = super_packet(GsoType::Udp, 2, &packet);
         bytes.extend_from_slice(&packet.payload()[8..]);
         fix_length(&mut bytes);
 
@@ -102,7 +102,7 @@ fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
 }
 
 #[test]
-fn a_checksum_left_to_us_is_completed() {
+fn partial_checksum_is_completed() {
     for pair in PAIRS {
         for (packet, offset) in [(udp(pair, b"odd"), 6), (tcp(pair, 1, ACK, b"even"), 16)] {
             let start = packet.headers.payload();
@@ -129,7 +129,7 @@ fn a_checksum_left_to_us_is_completed() {
 }
 
 #[test]
-fn a_checksum_outside_of_the_packet_is_refused() {
+fn checksum_offset_outside_the_packet_is_an_error() {
     let packet = udp(V4, b"hello");
     for (start, offset) in [(20, 13), (33, 0), (65535, 65535)] {
         let header =
@@ -137,35 +137,35 @@ fn a_checksum_outside_of_the_packet_is_refused() {
 
         let parts: Vec<_> = split(header, &mut packet.as_bytes().to_vec()).collect();
 
-        assert_eq!(parts, [Err(Invalid::Truncated)]);
+        assert_eq!(parts, [Err(InvalidPacket::Truncated)]);
     }
 }
 
 #[test]
-fn a_super_packet_that_makes_no_sense_is_one_error() {
+fn malformed_super_packet_is_one_error() {
     let tcp = tcp(V4, 0, ACK, &[1; 1000]);
     let fragment = {
-        let mut bytes = super_packet(Kind::TcpV4, 100, &tcp);
+        let mut bytes = super_packet(GsoType::TcpV4, 100, &tcp);
         bytes[10 + 6] = 0x20;
         bytes
     };
     for (bytes, expected) in [
-        (super_packet(Kind::TcpV4, 0, &tcp), Invalid::SuperPacket),
-        (super_packet(Kind::TcpV4, 3, &tcp), Invalid::SuperPacket),
-        (super_packet(Kind::TcpV6, 100, &tcp), Invalid::SuperPacket),
-        (super_packet(Kind::Udp, 100, &tcp), Invalid::SuperPacket),
-        (super_packet(Kind::TcpV4, 1000, &self::tcp(V4, 0, ACK, b"")), Invalid::SuperPacket),
-        (fragment, Invalid::Fragment),
+        (super_packet(GsoType::TcpV4, 0, &tcp), InvalidPacket::SuperPacket),
+        (super_packet(GsoType::TcpV4, 3, &tcp), InvalidPacket::SuperPacket),
+        (super_packet(GsoType::TcpV6, 100, &tcp), InvalidPacket::SuperPacket),
+        (super_packet(GsoType::Udp, 100, &tcp), InvalidPacket::SuperPacket),
+        (super_packet(GsoType::TcpV4, 1000, &self::tcp(V4, 0, ACK, b"")), InvalidPacket::SuperPacket),
+        (fragment, InvalidPacket::Fragment),
     ] {
         assert_eq!(try_read(&bytes), [Err(expected)]);
     }
-    let mut large = super_packet(Kind::TcpV4, 1241, &tcp);
+    let mut large = super_packet(GsoType::TcpV4, 1241, &tcp);
     large.extend_from_slice(&[0; 1000]);
-    assert_eq!(try_read(&large), [Err(Invalid::TooLarge)]);
+    assert_eq!(try_read(&large), [Err(InvalidPacket::TooLarge)]);
 }
 
 #[test]
-fn a_super_packet_cut_anywhere_or_with_any_bit_flipped_makes_no_panic() {
+fn damaged_super_packets_never_panic() {
     for pair in PAIRS {
         let packets = (0..3).map(|i| tcp(pair, i * 100, ACK, &[1; 100])).collect();
         let bytes = coalesce(packets).remove(0);
@@ -182,7 +182,7 @@ fn a_super_packet_cut_anywhere_or_with_any_bit_flipped_makes_no_panic() {
 }
 
 #[test]
-fn packets_that_differ_in_more_than_their_data_stay_apart() {
+fn packets_with_different_headers_are_not_coalesced() {
     for pair in PAIRS {
         let first = tcp(pair, 0, ACK, &[1; 100]);
         let next = tcp(pair, 100, ACK, &[2; 100]);
@@ -215,7 +215,7 @@ fn packets_that_differ_in_more_than_their_data_stay_apart() {
 }
 
 #[test]
-fn a_congestion_mark_keeps_packets_apart() {
+fn different_ecn_prevents_coalescing() {
     let ect = |packet: IpPacket| edited(&packet, |bytes| bytes[1] |= Ecn::Ect0.bits());
     let mut marked = ect(tcp(V4, 100, ACK, &[2; 100]));
     marked.mark_congested();
@@ -233,7 +233,7 @@ fn identification_and_flow_label_may_differ() {
 }
 
 #[test]
-fn tcp_options_have_to_be_the_same() {
+fn tcp_options_must_be_equal() {
     let with_option = |sequence: u32, value: u8| {
         let plain = tcp(V4, sequence, ACK, &[1; 104]);
         // Four bytes of the payload become an option.
@@ -249,7 +249,7 @@ fn tcp_options_have_to_be_the_same() {
 }
 
 #[test]
-fn ip_options_and_extension_headers_stay_alone() {
+fn ip_options_and_extension_headers_prevent_coalescing() {
     let options = |sequence| {
         let plain = tcp(V4, sequence, ACK, &[1; 100]);
         let bytes = plain.as_bytes();
@@ -272,7 +272,7 @@ fn ip_options_and_extension_headers_stay_alone() {
 }
 
 #[test]
-fn a_shorter_packet_or_a_push_is_the_last() {
+fn shorter_packet_or_push_ends_a_super_packet() {
     for pair in PAIRS {
         let shorter = vec![tcp(pair, 0, ACK, &[1; 100]), tcp(pair, 100, ACK, &[1; 50]), tcp(pair, 150, ACK, &[1; 50])];
         let pushed =
@@ -286,7 +286,7 @@ fn a_shorter_packet_or_a_push_is_the_last() {
 }
 
 #[test]
-fn a_packet_that_stands_alone_ends_what_came_before_it() {
+fn uncoalescable_packet_ends_the_previous_super_packet() {
     let packets = vec![
         tcp(V4, 0, ACK, &[1; 100]),
         tcp(V4, 100, ACK, b""),
@@ -298,7 +298,7 @@ fn a_packet_that_stands_alone_ends_what_came_before_it() {
 }
 
 #[test]
-fn interleaved_flows_each_keep_their_order() {
+fn interleaved_flows_keep_their_order() {
     let other = ("100.64.0.7:40001", SERVER_V4);
     let packets: Vec<_> =
         (0..10).flat_map(|i| [tcp(V4, i * 100, ACK, &[1; 100]), tcp(other, i * 100, ACK, &[2; 100])]).collect();
@@ -316,7 +316,7 @@ fn interleaved_flows_each_keep_their_order() {
 }
 
 #[test]
-fn nothing_exceeds_64_packets_or_an_ip_packet() {
+fn super_packet_is_limited_to_64_packets_and_the_ip_packet_size() {
     let small = coalesce((0..65).map(|_| udp(V4, &[1; 10])).collect());
     let large = coalesce((0..53).map(|_| udp(V4, &[1; 1252])).collect());
 
@@ -326,7 +326,7 @@ fn nothing_exceeds_64_packets_or_an_ip_packet() {
 }
 
 #[test]
-fn wrong_checksums_are_never_covered_up() {
+fn packets_with_wrong_checksums_are_not_coalesced() {
     let broken = |packet: IpPacket| {
         let mut bytes = packet.as_bytes().to_vec();
         *bytes.last_mut().unwrap() ^= 1;
@@ -345,7 +345,7 @@ fn wrong_checksums_are_never_covered_up() {
 }
 
 #[test]
-fn other_protocols_and_single_packets_go_out_as_they_are() {
+fn other_protocols_and_single_packets_are_unchanged() {
     let echo = crate::build::echo_request(at(CLIENT_V4).ip(), at(SERVER_V4).ip(), 1, 1, &[1; 100]).unwrap();
     let goodbye = crate::control::goodbye();
     for packet in [echo, goodbye, udp(V6, b""), tcp(V4, 1, 0x02, b"")] {
@@ -354,7 +354,7 @@ fn other_protocols_and_single_packets_go_out_as_they_are() {
 }
 
 #[test]
-fn a_device_without_super_packets_gets_none() {
+fn coalescing_can_be_disabled() {
     let mut coalescer = Coalescer::new(false);
     coalescer.push(udp(V4, &[1; 100]));
     coalescer.push(udp(V4, &[1; 100]));
@@ -363,7 +363,7 @@ fn a_device_without_super_packets_gets_none() {
 }
 
 #[test]
-fn what_was_looked_at_does_not_grow() {
+fn super_packet_does_not_grow_after_front() {
     let mut coalescer = Coalescer::new(true);
     coalescer.push(udp(V4, &[1; 100]));
     coalescer.push(udp(V4, &[1; 100]));
@@ -400,7 +400,7 @@ fn read(bytes: &[u8]) -> Vec<IpPacket> {
     try_read(bytes).into_iter().map(Result::unwrap).collect()
 }
 
-fn try_read(bytes: &[u8]) -> Vec<Result<IpPacket, Invalid>> {
+fn try_read(bytes: &[u8]) -> Vec<Result<IpPacket, InvalidPacket>> {
     let mut bytes = bytes.to_vec();
     match Header::decode(&mut bytes) {
         Ok((header, packet)) => split(header, packet).collect(),
@@ -412,7 +412,7 @@ fn single(packet: &IpPacket) -> Vec<u8> {
     [&[0; 10], packet.as_bytes()].concat()
 }
 
-fn super_packet(kind: Kind, segment: u16, packet: &IpPacket) -> Vec<u8> {
+fn super_packet(kind: GsoType, segment: u16, packet: &IpPacket) -> Vec<u8> {
     let header = Header { kind, segment, ..Header::default() };
     [&header.encode(), packet.as_bytes()].concat()
 }

@@ -79,7 +79,7 @@ impl Incoming {
             },
             // Sent by older portals. `init` updates the grants anyway.
             "access_authorization_expiry_updated" => Ok(Self::Ignored),
-            event => match payload::read(event, payload) {
+            event => match payload::parse(event, payload) {
                 Some(message) => message.map(Self::Message).map_err(FrameError::Payload),
                 None => Err(FrameError::UnknownEvent),
             },

@@ -1,22 +1,22 @@
-//! The payloads of what the portal tells the tunnel.
+//! Payloads of messages from the portal to the tunnel.
 
 use model::{
     ClientId, Filters, FromPortal, GatewayId, Interface, PeerId, PublicKey, Relay, Resource, ResourceId,
     json::{FromJson, Malformed, Object},
     message::{
-        AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailReason, IceRole,
+        AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailureReason, IceRole,
         InboundGrant, Init,
     },
 };
 use serde_json::Value;
 
-/// Reads the payload of `event`; `None` if there is no such event.
-pub(crate) fn read(event: &str, payload: &Value) -> Option<Result<FromPortal, Malformed>> {
+/// Parses the payload of `event`; `None` if the event is unknown.
+pub(crate) fn parse(event: &str, payload: &Value) -> Option<Result<FromPortal, Malformed>> {
     Some(match event {
         "init" => init(payload),
         "config_changed" => Object::of(payload).and_then(|it| it.required("interface")).map(FromPortal::ConfigChanged),
         "resource_created_or_updated" => Resource::from_json(payload).map(FromPortal::ResourceCreatedOrUpdated),
-        // The bare id, not an object.
+        // The id itself, not an object.
         "resource_deleted" => ResourceId::from_json(payload).map(FromPortal::ResourceDeleted),
         "authorization_created" | "flow_created" => authorization_created(payload),
         "authorization_creation_failed" | "flow_creation_failed" => authorization_creation_failed(payload),
@@ -42,14 +42,14 @@ pub(crate) fn read(event: &str, payload: &Value) -> Option<Result<FromPortal, Ma
     })
 }
 
-/// Only our own end is indispensable: without it there is no tunnel, and everything else can come later.
+/// Only the interface is required: without it there is no tunnel, and later messages can update everything else.
 fn init(payload: &Value) -> Result<FromPortal, Malformed> {
     let object = Object::of(payload)?;
     Ok(FromPortal::Init(Box::new(Init {
         interface: object.required::<Interface>("interface")?,
-        resources: object.each("resources"),
+        resources: object.valid_entries("resources"),
         relays: Relay::list(&object, "relays"),
-        authorizations: object.each::<Grant>("authorizations").into_iter().map(|Grant(grant)| grant).collect(),
+        authorizations: object.valid_entries::<Grant>("authorizations").into_iter().map(|Grant(grant)| grant).collect(),
     })))
 }
 
@@ -74,7 +74,7 @@ fn authorization_created(payload: &Value) -> Result<FromPortal, Malformed> {
         gateway_public_key: object.required::<PublicKey>("gateway_public_key")?,
         gateway_ipv4: object.required("gateway_ipv4")?,
         gateway_ipv6: object.required("gateway_ipv6")?,
-        site_id: object.renamed("site_id", "gateway_group_id")?,
+        site_id: object.required_or_older("site_id", "gateway_group_id")?,
         preshared_key: object.required("preshared_key")?,
         client_ice_credentials: object.required("client_ice_credentials")?,
         gateway_ice_credentials: object.required("gateway_ice_credentials")?,
@@ -87,14 +87,14 @@ fn authorization_creation_failed(payload: &Value) -> Result<FromPortal, Malforme
     Ok(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
         resource_id: object.required("resource_id")?,
         reason: reason(&object),
-        violated_properties: object.each("violated_properties"),
+        violated_properties: object.valid_entries("violated_properties"),
     }))
 }
 
 fn relays_presence(payload: &Value) -> Result<FromPortal, Malformed> {
     let object = Object::of(payload)?;
     Ok(FromPortal::RelaysPresence {
-        disconnected: object.each("disconnected_ids"),
+        disconnected: object.valid_entries("disconnected_ids"),
         connected: Relay::list(&object, "connected"),
     })
 }
@@ -110,11 +110,10 @@ fn client_candidates(payload: &Value) -> Result<(PeerId, Vec<String>), Malformed
 }
 
 fn candidates(object: &Object<'_>) -> Vec<String> {
-    object.each::<Candidate>("candidates").into_iter().map(|Candidate(line)| line).collect()
+    object.valid_entries::<Candidate>("candidates").into_iter().map(|Candidate(line)| line).collect()
 }
 
-/// A line that looks like a candidate of SDP, without `a=`: its fourth field is the priority. The rest is checked where
-/// connections are made.
+/// An SDP candidate line without `a=`, whose fourth field is a priority. The ICE agent validates the rest.
 struct Candidate(String);
 
 impl FromJson for Candidate {
@@ -132,7 +131,7 @@ fn client_device_access_authorized(payload: &Value) -> Result<FromPortal, Malfor
     let object = Object::of(payload)?;
     Ok(FromPortal::ClientDeviceAccessAuthorized(Box::new(DeviceAccess {
         client_id: object.required("client_id")?,
-        client_name: object.tolerated("client_name"),
+        client_name: object.lenient("client_name"),
         client_public_key: object.required("client_public_key")?,
         client_ipv4: object.required("client_ipv4")?,
         client_ipv6: object.required("client_ipv6")?,
@@ -145,7 +144,7 @@ fn client_device_access_authorized(payload: &Value) -> Result<FromPortal, Malfor
     })))
 }
 
-/// Only the id and the filters of the resource matter. A deadline that cannot be read must not become none.
+/// Uses only the id and the filters of the resource. A malformed expiry is an error: it must not become an unlimited grant.
 fn device_grant(resource: &Value, access: &Object<'_>) -> Result<DeviceGrant, Malformed> {
     let resource = Object::of(resource).map_err(|error| error.at("resource"))?;
     Ok(DeviceGrant {
@@ -170,8 +169,8 @@ impl FromJson for Role {
 fn client_device_access_denied(payload: &Value) -> Result<FromPortal, Malformed> {
     let object = Object::of(payload)?;
     Ok(FromPortal::ClientDeviceAccessDenied {
-        ipv4: object.tolerated("ipv4"),
-        ipv6: object.tolerated("ipv6"),
+        ipv4: object.lenient("ipv4"),
+        ipv6: object.lenient("ipv6"),
         reason: reason(&object),
     })
 }
@@ -186,8 +185,8 @@ fn device_pool_domain_resolved(payload: &Value) -> Result<FromPortal, Malformed>
     Ok(FromPortal::DevicePoolDomainResolved {
         resource: object.required("resource_id")?,
         domain: object.required("domain")?,
-        ipv4: object.tolerated("ipv4"),
-        ipv6: object.tolerated("ipv6"),
+        ipv4: object.lenient("ipv4"),
+        ipv6: object.lenient("ipv6"),
     })
 }
 
@@ -202,7 +201,7 @@ fn device_pool_domain_resolution_failed(payload: &Value) -> Result<FromPortal, M
 
 fn resource_filters_updated(payload: &Value) -> Result<FromPortal, Malformed> {
     let object = Object::of(payload)?;
-    // Absent filters let everything through in a resource, but an update without its content says nothing.
+    // Absent filters of a resource permit everything, but an update without filters is malformed.
     if object.raw("filters").is_none() {
         return Err(Malformed::expected("a list").at("filters"));
     }
@@ -214,12 +213,12 @@ fn reject_access(payload: &Value) -> Result<FromPortal, Malformed> {
     Ok(FromPortal::RejectAccess { client: object.required("client_id")?, resource: object.required("resource_id")? })
 }
 
-fn reason(object: &Object<'_>) -> FailReason {
+fn reason(object: &Object<'_>) -> FailureReason {
     match object.member("reason").and_then(Value::as_str) {
-        Some("offline") => FailReason::Offline,
-        Some("version_mismatch") => FailReason::VersionMismatch,
-        Some("not_found") => FailReason::NotFound,
-        Some("forbidden") => FailReason::Forbidden,
-        Some(_) | None => FailReason::Other,
+        Some("offline") => FailureReason::Offline,
+        Some("version_mismatch") => FailureReason::VersionMismatch,
+        Some("not_found") => FailureReason::NotFound,
+        Some("forbidden") => FailureReason::Forbidden,
+        Some(_) | None => FailureReason::Other,
     }
 }

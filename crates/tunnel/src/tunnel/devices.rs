@@ -7,7 +7,7 @@ use std::{
 };
 
 use dns::Domain;
-use model::{ClientId, Device, Pool, ResourceId, ToPortal, message::FailReason};
+use model::{ClientId, Device, Pool, ResourceId, ToPortal, message::FailureReason};
 
 use super::{Event, Tunnel};
 use crate::access::Target;
@@ -41,7 +41,7 @@ impl Tunnel {
         &mut self,
         ipv4: Option<Ipv4Addr>,
         ipv6: Option<Ipv6Addr>,
-        reason: FailReason,
+        reason: FailureReason,
         now: Instant,
     ) {
         tracing::debug!(?reason, "access to a device is denied");
@@ -55,8 +55,8 @@ impl Tunnel {
     }
 
     /// The portal could not deliver a candidate to `client`.
-    pub(super) fn handle_candidate_error(&mut self, client: ClientId, reason: FailReason, now: Instant) {
-        if reason != FailReason::Offline {
+    pub(super) fn handle_candidate_error(&mut self, client: ClientId, reason: FailureReason, now: Instant) {
+        if reason != FailureReason::Offline {
             return;
         }
         let mut addresses = self.pools.addresses_of(client);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use dns::{Device, LookupError};
 use model::{
     FromPortal, Interface, Refusal, Relay, RelayId, Resource, ResourceId,
-    message::{AuthorizationCreationFailed, FailReason, Init},
+    message::{AuthorizationCreationFailed, FailureReason, Init},
 };
 
 use super::{Event, Tunnel, UserNotice};
@@ -57,7 +57,7 @@ impl Tunnel {
                 self.emit_decisions(decided);
             }
             FromPortal::DevicePoolDomainResolutionFailed { resource, domain, reason } => {
-                let why = if reason == FailReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
+                let why = if reason == FailureReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
                 let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
                 self.emit_decisions(decided);
             }
@@ -161,7 +161,7 @@ impl Tunnel {
     fn handle_authorization_failure(&mut self, failure: &AuthorizationCreationFailed, now: Instant) {
         let id = failure.resource_id;
         tracing::debug!(resource = %id, reason = ?failure.reason, violated = ?failure.violated_properties, "access is denied");
-        let refusal = (failure.reason != FailReason::Offline).then(|| Refusal {
+        let refusal = (failure.reason != FailureReason::Offline).then(|| Refusal {
             reason: failure.reason,
             violated: failure.violated_properties.iter().take(MAX_VIOLATED_CONDITIONS).cloned().collect(),
         });
@@ -169,13 +169,13 @@ impl Tunnel {
             self.published_resources.mark_stale();
         }
         match failure.reason {
-            FailReason::Offline => self.mark_offline(id, now),
-            FailReason::VersionMismatch => {
+            FailureReason::Offline => self.mark_offline(id, now),
+            FailureReason::VersionMismatch => {
                 self.fail_pending_queries(id);
                 self.notify_once(UserNotice::VersionMismatch(id));
             }
             // Packets keep waiting: the next one repeats the request.
-            FailReason::NotFound | FailReason::Forbidden | FailReason::Other => self.fail_pending_queries(id),
+            FailureReason::NotFound | FailureReason::Forbidden | FailureReason::Other => self.fail_pending_queries(id),
         }
     }
 

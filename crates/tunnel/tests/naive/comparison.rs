@@ -199,7 +199,7 @@ impl Comparison {
         let Some((_, known)) = known else { return };
         let site = known.site;
         if self.offline_sites.contains(&site) {
-            self.net.client.receive_failure(resource, model::message::FailReason::Offline);
+            self.net.client.receive_failure(resource, model::message::FailureReason::Offline);
         } else {
             self.net.authorize_in_site(resource, scenario::gateway_of(site), site);
         }
@@ -214,7 +214,7 @@ impl Comparison {
                 IpAddr::V4(_) => (Some(device.ipv4), None),
                 IpAddr::V6(_) => (None, Some(device.ipv6)),
             };
-            let reason = model::message::FailReason::Offline;
+            let reason = model::message::FailureReason::Offline;
             self.net.client.receive_portal(FromPortal::ClientDeviceAccessDenied { ipv4, ipv6, reason });
         } else {
             self.net.connect_device(number(index), None);

@@ -17,7 +17,7 @@ use model::{
     InternetResource, IpStack, Pool, PresharedKey, PublicKey, Refusal, Resource, ResourceId, ResourceView, Site,
     SiteId, Status, ToPortal,
     message::{
-        AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailReason, IceRole,
+        AuthorizationCreated, AuthorizationCreationFailed, DeviceAccess, DeviceGrant, FailureReason, IceRole,
         InboundGrant, Init,
     },
 };
@@ -94,7 +94,7 @@ impl Client {
         self.drain();
     }
 
-    pub(crate) fn receive_failure(&mut self, resource: ResourceId, reason: FailReason) {
+    pub(crate) fn receive_failure(&mut self, resource: ResourceId, reason: FailureReason) {
         self.receive_portal(FromPortal::AuthorizationCreationFailed(AuthorizationCreationFailed {
             resource_id: resource,
             reason,
