@@ -92,7 +92,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
 
     let notify = Notify::from_env();
     if kept.is_none() {
-        notify.forget(fd_store::NAME);
+        notify.remove_fd(fd_store::NAME);
     }
     let account = token.map(|token| Account { token, slug: None, actor: None });
     let account = account.or_else(|| kept.as_ref().map(|kept| kept.account.clone()));
@@ -176,7 +176,7 @@ impl Daemon {
     /// Lives until somebody wants it to end. Every future here is cancel-safe: each is one receive from a channel, a
     /// timer, or a queue that only moves when it succeeds.
     async fn live(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
-        let mut watchdog = self.notify.watchdog().map(tokio::time::interval);
+        let mut watchdog = self.notify.watchdog_interval().map(tokio::time::interval);
         loop {
             let input = tokio::select! {
                 biased;
@@ -188,7 +188,7 @@ impl Daemon {
                     }
                 },
                 () = tick(&mut watchdog) => {
-                    self.notify.alive();
+                    self.notify.watchdog_ping();
                     continue;
                 }
                 input = self.next() => input,
@@ -298,15 +298,15 @@ impl Daemon {
             return;
         }
         let kept = kept.map(|(account, internet_resource)| SignIn { account: account.clone(), internet_resource });
-        let is_told = self.notify.forget(fd_store::NAME)
+        let is_told = self.notify.remove_fd(fd_store::NAME)
             && kept.as_ref().is_none_or(|kept| match kept.to_memory() {
-                Ok(memory) => self.notify.keep(fd_store::NAME, memory.as_fd()),
+                Ok(memory) => self.notify.store_fd(fd_store::NAME, memory.as_fd()),
                 Err(error) => {
                     tracing::debug!(%error, "who is signed in will not outlast a restart");
                     true
                 }
             });
-        if is_told || !self.notify.is_heard() {
+        if is_told || !self.notify.is_present() {
             self.kept = kept;
         }
     }

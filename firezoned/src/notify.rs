@@ -1,4 +1,6 @@
-//! What the service manager is told: sd_notify(3), over the datagram socket that `NOTIFY_SOCKET` names.
+//! Notifications to the service manager: sd_notify(3), over the datagram socket in `NOTIFY_SOCKET`.
+//!
+//! Not by the crate `sd-notify`: its socket is blocking, so a service manager that does not read would stop the daemon.
 
 use std::{
     ffi::OsString,
@@ -28,76 +30,76 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// Finds the service manager by the environment.
+    /// Reads the environment variables of the service manager.
     #[must_use]
     pub(crate) fn from_env() -> Self {
         let manager = std::env::var_os("NOTIFY_SOCKET").and_then(|path| connect(&path));
         Self { manager, watchdog: watchdog() }
     }
 
-    /// Whether there is one.
+    /// Whether a service manager is present.
     #[must_use]
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.manager.is_some()
     }
 
-    /// We can serve.
+    /// The daemon has started, or has finished reloading.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// We read again what we were told; [`Self::ready`] follows.
+    /// The daemon reloads its configuration; [`Self::ready`] must follow.
     pub(crate) fn reloading(&self) {
         self.reloading_at(Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default());
     }
 
-    /// By the time the manager tells which of several reloads this is.
+    /// The service manager distinguishes reloads by the monotonic time `now`.
     fn reloading_at(&self, now: Duration) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
-    /// We are going.
+    /// The daemon is stopping.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// One line for people.
+    /// A status line for display.
     pub(crate) fn status(&self, line: &str) {
         self.send(&format!("STATUS={line}"));
     }
 
-    /// We are alive.
-    pub(crate) fn alive(&self) {
+    /// Resets the watchdog.
+    pub(crate) fn watchdog_ping(&self) {
         self.send("WATCHDOG=1");
     }
 
-    /// How often to say that we are alive: twice as often as we are asked to.
+    /// The interval of [`Self::watchdog_ping`]: half the timeout of the watchdog.
     #[must_use]
-    pub(crate) fn watchdog(&self) -> Option<Duration> {
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.manager.as_ref()?;
-        self.watchdog.map(|limit| limit / 2)
+        self.watchdog.map(|timeout| timeout / 2)
     }
 
-    /// This is to be kept for the process that comes after us, by a name. Says whether it was sent.
-    pub(crate) fn keep(&self, name: &str, fd: BorrowedFd<'_>) -> bool {
+    /// Stores a descriptor under a name in the service manager, for the next process. Returns whether the request was sent.
+    pub(crate) fn store_fd(&self, name: &str, fd: BorrowedFd<'_>) -> bool {
         let Some((socket, manager)) = &self.manager else { return false };
         let (fds, message) = ([fd], format!("FDSTORE=1\nFDNAME={name}"));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let sent = control.push(SendAncillaryMessage::ScmRights(&fds)) && {
             let message = [IoSlice::new(message.as_bytes())];
-            again(manager).is_some_and(|manager| {
+            rustix_address(manager).is_some_and(|manager| {
                 sendmsg_addr(socket, &manager, &message, &mut control, SendFlags::empty()).is_ok()
             })
         };
         if !sent {
-            tracing::debug!("cannot have the service manager keep anything");
+            tracing::debug!("cannot store a descriptor in the service manager");
         }
         sent
     }
 
-    /// What was kept by this name no longer is. Says whether it was sent.
-    pub(crate) fn forget(&self, name: &str) -> bool {
+    /// Removes the stored descriptors with this name. Returns whether the request was sent.
+    pub(crate) fn remove_fd(&self, name: &str) -> bool {
         self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"))
     }
 
@@ -116,13 +118,13 @@ fn connect(path: &OsString) -> Option<(UnixDatagram, SocketAddr)> {
         _ => return None,
     };
     let socket = UnixDatagram::unbound().ok()?;
-    // A manager that does not read must not stop us.
+    // A service manager that does not read must not block the daemon.
     socket.set_nonblocking(true).ok()?;
     Some((socket, address.ok()?))
 }
 
-/// The same address, as those want it who send descriptors.
-fn again(manager: &SocketAddr) -> Option<SocketAddrUnix> {
+/// The address in the type of `rustix`, which sends descriptors.
+fn rustix_address(manager: &SocketAddr) -> Option<SocketAddrUnix> {
     match manager.as_pathname() {
         Some(path) => SocketAddrUnix::new(path).ok(),
         None => SocketAddrUnix::new_abstract_name(manager.as_abstract_name()?).ok(),
@@ -130,12 +132,12 @@ fn again(manager: &SocketAddr) -> Option<SocketAddrUnix> {
 }
 
 fn watchdog() -> Option<Duration> {
-    let process = std::env::var("WATCHDOG_PID").ok();
-    if process.is_some_and(|process| process != std::process::id().to_string()) {
+    let pid = std::env::var("WATCHDOG_PID").ok();
+    if pid.is_some_and(|pid| pid != std::process::id().to_string()) {
         return None;
     }
-    let limit = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    (limit > 0).then(|| Duration::from_micros(limit))
+    let timeout = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
+    (timeout > 0).then(|| Duration::from_micros(timeout))
 }
 
 #[cfg(test)]
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manager_hears_what_is_said() {
+    fn notifications_are_sent_to_the_service_manager() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -160,7 +162,7 @@ mod tests {
         notify.status("connected");
         notify.reloading_at(Duration::from_millis(1500));
         notify.stopping();
-        notify.alive();
+        notify.watchdog_ping();
 
         let mut buffer = [0; 64];
         for expected in
@@ -172,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn the_manager_gets_what_it_is_to_keep() {
+    fn descriptors_are_stored_in_and_removed_from_the_service_manager() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let notify = Notify { manager: connect(&path.into_os_string()), watchdog: None };
         let (mut reader, writer) = std::io::pipe().unwrap();
 
-        assert!(notify.keep("thing", writer.as_fd()));
+        assert!(notify.store_fd("thing", writer.as_fd()));
         drop(writer);
         let (mut text, mut space) = ([0; 64], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))]);
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -192,13 +194,13 @@ mod tests {
         reader.read_exact(&mut kept).unwrap();
         assert_eq!(&kept, b"kept");
 
-        assert!(notify.forget("thing"));
+        assert!(notify.remove_fd("thing"));
         let length = manager.recv(&mut text).unwrap();
         assert_eq!(&text[..length], b"FDSTOREREMOVE=1\nFDNAME=thing");
     }
 
     #[test]
-    fn without_a_manager_nothing_happens() {
+    fn notifications_without_a_service_manager_are_ignored() {
         Notify { manager: connect(&OsString::from("relative")), watchdog: None }.ready();
     }
 }
