@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn malformed_or_unknown_filters_permit_nothing() {
-        for odd in [
+        for malformed in [
             json!([{ "protocol": "sctp" }]),
             json!([{}]),
             json!([null]),
@@ -145,9 +145,9 @@ mod tests {
             json!({}),
             json!(null),
         ] {
-            let it = filters(odd.clone());
+            let it = filters(malformed.clone());
             for protocol in [Protocol::Tcp(80), Protocol::Udp(80), Protocol::Icmp, Protocol::Other] {
-                assert!(!it.permit(protocol), "{odd} permits {protocol:?}");
+                assert!(!it.permit(protocol), "{malformed} permits {protocol:?}");
             }
         }
     }

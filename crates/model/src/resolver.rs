@@ -76,7 +76,7 @@ mod tests {
         let ip: IpAddr = "9.9.9.9".parse().expect("an address");
         assert_eq!(Resolver::plain(ip).tls_address().port(), 853);
         assert_eq!(Resolver::over_tls(ip, Some("dns.quad9.net")).tls_address().port(), 853);
-        let odd = Resolver { address: SocketAddr::new(ip, 8853), ..Resolver::plain(ip) };
-        assert_eq!(odd.tls_address().port(), 8853);
+        let custom = Resolver { address: SocketAddr::new(ip, 8853), ..Resolver::plain(ip) };
+        assert_eq!(custom.tls_address().port(), 8853);
     }
 }

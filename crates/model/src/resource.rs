@@ -363,7 +363,7 @@ mod tests {
     fn pool_members_accept_both_id_names_and_prefix_lengths() {
         let member = |key: &str| json!({ key: ClientId::from_u128(5), "ipv4": "100.64.3.8/32", "ipv6": "fd00:2021:1111::2a/128" });
         let value = json!({ "id": ID, "type": "static_device_pool", "name": "Build farm", "filters": [],
-            "devices": [member("client_id"), { "client_id": "odd" }, member("id")] });
+            "devices": [member("client_id"), { "client_id": "malformed" }, member("id")] });
         let Ok(Resource::StaticDevicePool(pool)) = Resource::from_json(&value) else { panic!("not a pool") };
         let device = Device {
             client_id: ClientId::from_u128(5),

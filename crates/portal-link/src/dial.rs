@@ -1,4 +1,4 @@
-//! From the portal's name to a WebSocket: all addresses at once, the first that answers wins.
+//! From the portal's name to a WebSocket. All addresses are dialled in parallel; the first connection is used.
 
 use std::{
     io,
@@ -26,30 +26,30 @@ use super::{
 };
 
 /// For each address.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What it takes to dial.
+/// The parameters of an attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Dialer {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) is_tls: bool,
-    /// The host's own resolvers.
+    /// The DNS servers of the host.
     pub(super) resolvers: Vec<model::Resolver>,
     /// Usually `/etc/hosts`.
     pub(super) hosts: PathBuf,
-    /// Keeps our packets out of the tunnel; 0 is none.
+    /// The mark that keeps packets out of the tunnel; 0 means none.
     pub(super) mark: u32,
     pub(super) roots: Roots,
-    /// Where the portal was last time, for when no resolver answers.
-    pub(super) known: Vec<IpAddr>,
+    /// The portal's addresses of the last attempt, used if no DNS server answers.
+    pub(super) last_addresses: Vec<IpAddr>,
 }
 
-/// How an attempt ended.
-pub(super) struct Dialed {
-    /// Where the portal is, if that was found out.
+/// The result of an attempt.
+pub(super) struct DialResult {
+    /// The portal's addresses, as far as they were resolved.
     pub(super) addresses: Vec<IpAddr>,
-    /// The socket, or why there is none.
+    /// The WebSocket, or the error.
     pub(super) outcome: Result<WebSocket, ConnectionError>,
 }
 
@@ -63,41 +63,41 @@ impl Dialer {
             hosts: PathBuf::from("/etc/hosts"),
             mark,
             roots: Roots::System,
-            known: Vec::new(),
+            last_addresses: Vec::new(),
         }
     }
 
-    /// Uses other resolvers from now on; says whether they are others.
+    /// Replaces the DNS servers; returns whether they have changed.
     pub(super) fn use_resolvers(&mut self, resolvers: Vec<model::Resolver>) -> bool {
         let changed = self.resolvers != resolvers;
         self.resolvers = resolvers;
         changed
     }
 
-    /// Remembers where the portal is.
+    /// Keeps the portal's addresses for later attempts.
     pub(super) fn remember(&mut self, addresses: Vec<IpAddr>) {
         if !addresses.is_empty() {
-            self.known = addresses;
+            self.last_addresses = addresses;
         }
     }
 
-    /// One attempt. Whoever drops it closes everything that it opened.
-    pub(super) fn dial(&self, request: Request) -> BoxFuture<'static, Dialed> {
+    /// Starts one attempt. Dropping it closes all its sockets.
+    pub(super) fn dial(&self, request: Request) -> BoxFuture<'static, DialResult> {
         let dialer = self.clone();
         async move {
             let mut addresses = Vec::new();
             let outcome = dialer.connect(&request, &mut addresses).await;
-            Dialed { addresses, outcome }
+            DialResult { addresses, outcome }
         }
         .boxed()
     }
 
     async fn connect(&self, request: &Request, addresses: &mut Vec<IpAddr>) -> Result<WebSocket, ConnectionError> {
         let stream = match self.reach(addresses).await {
-            Err(DialError::NameNotResolved) if !self.known.is_empty() => {
-                tracing::debug!("nobody knows where the portal is; trying where it was");
-                let attempts = self.known.iter().map(|&ip| self.attempt(ip)).collect();
-                first(attempts).await?
+            Err(DialError::NameNotResolved) if !self.last_addresses.is_empty() => {
+                tracing::debug!("no DNS server knows the portal; trying its last addresses");
+                let attempts = self.last_addresses.iter().map(|&ip| self.attempt(ip)).collect();
+                first_connected(attempts).await?
             }
             stream => stream?,
         };
@@ -106,21 +106,21 @@ impl Dialer {
         upgrade(stream, request).await
     }
 
-    /// Dials each address as soon as it is known; the first that answers wins, whatever the others and the resolvers do.
+    /// Dials each address as soon as it is resolved and returns the first connection.
     async fn reach(&self, addresses: &mut Vec<IpAddr>) -> Result<TcpStream, DialError> {
-        let (told, mut news) = mpsc::unbounded_channel(); // As many as the resolver tells, which are few.
-        let mut tell = move |ip| {
-            let _nobody_listens_any_more = told.send(ip);
+        let (sender, mut resolved_ips) = mpsc::unbounded_channel(); // Limited by `MAX_ADDRESSES` of the resolver.
+        let mut report = move |ip| {
+            let _receiver_dropped = sender.send(ip);
         };
         let resolver = self.resolver();
-        let mut resolving = Box::pin(resolve(&resolver, &self.host, &mut tell).fuse());
+        let mut resolving = Box::pin(resolve(&resolver, &self.host, &mut report).fuse());
         let mut resolved = None;
         let mut attempts = FuturesUnordered::new();
         let mut unreachable = false;
         loop {
             tokio::select! {
                 biased;
-                Some(ip) = news.recv() => {
+                Some(ip) = resolved_ips.recv() => {
                     addresses.push(ip);
                     attempts.push(self.attempt(ip));
                 }
@@ -134,7 +134,7 @@ impl Dialer {
             }
             match resolved {
                 Some(Err(DialError::SocketMarkDenied)) => return Err(DialError::SocketMarkDenied),
-                Some(_) if attempts.is_empty() && news.is_empty() => break,
+                Some(_) if attempts.is_empty() && resolved_ips.is_empty() => break,
                 Some(_) | None => {}
             }
         }
@@ -146,7 +146,7 @@ impl Dialer {
 
     async fn attempt(&self, ip: IpAddr) -> Result<TcpStream, DialError> {
         let connecting = tcp(SocketAddr::new(ip, self.port), self.mark);
-        timeout(CONNECT, connecting).await.unwrap_or(Err(DialError::Unreachable))
+        timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or(Err(DialError::Unreachable))
     }
 
     fn resolver(&self) -> Resolver<'_> {
@@ -154,7 +154,7 @@ impl Dialer {
     }
 }
 
-/// Marks a socket so that its packets stay out of the tunnel. Without that they would loop.
+/// Marks a socket so that its packets stay out of the tunnel. Without the mark they would loop.
 pub(super) fn mark(socket: &SockRef<'_>, mark: u32) -> Result<(), DialError> {
     if mark == 0 {
         return Ok(());
@@ -165,8 +165,8 @@ pub(super) fn mark(socket: &SockRef<'_>, mark: u32) -> Result<(), DialError> {
     })
 }
 
-/// The first of all connections that succeeds. Hosts with an IPv6 address and no way out must not make anyone wait.
-async fn first(
+/// The first successful connection. An address without a route must not delay the others.
+async fn first_connected(
     mut attempts: FuturesUnordered<impl Future<Output = Result<TcpStream, DialError>>>,
 ) -> Result<TcpStream, DialError> {
     while let Some(attempt) = attempts.next().await {
@@ -179,7 +179,7 @@ async fn first(
     Err(DialError::Unreachable)
 }
 
-/// One connection on a marked socket.
+/// Connects a marked socket.
 pub(super) async fn tcp(address: SocketAddr, mark_as: u32) -> Result<TcpStream, DialError> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|_| DialError::Unreachable)?;

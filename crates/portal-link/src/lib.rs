@@ -1,12 +1,13 @@
-//! The line to the portal: sockets, TLS and WebSocket frames. What is said on it is [`portal::Connection`]'s business.
+//! The link to the portal: sockets, TLS and WebSocket frames.
 //!
-//! Everything here bypasses the tunnel: sockets carry a mark, and the portal's name is resolved by the host's own resolvers,
-//! asked on marked sockets. Otherwise a reconnect would wait for the tunnel that waits for the reconnect.
+//! This crate owns the sockets and performs what [`portal::Connection`] requests; it does not know the protocol. All
+//! traffic bypasses the tunnel: sockets are marked, and the portal's name is resolved by the DNS servers of the host over
+//! marked sockets. Otherwise a reconnect would wait for the tunnel, which waits for the reconnect.
 //!
 //! * [`resolve`] – from the portal's name to addresses
-//! * [`dial`] – from addresses to a stream: all at once, the first wins
+//! * [`dial`] – from addresses to a stream; all addresses are tried in parallel
 //! * [`tls`], [`upgrade`], [`websocket`] – from a stream to text frames
-//! * `run` – the task that owns all of it
+//! * `run` – the task that owns the sockets
 
 mod dial;
 mod resolve;
@@ -21,54 +22,40 @@ mod tests;
 
 use std::time::Duration;
 
-use model::{FromPortal, PeerId, PublicKey, Resolver, ToPortal};
-use portal::{ConnectionError, Login, Retry, SessionEnd};
+use model::{PublicKey, Resolver, ToPortal};
+pub use portal::Event;
+use portal::Login;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use self::dial::Dialer;
 
-/// What the session may ask of the line.
+/// A command of the session.
 #[derive(Debug)]
 pub enum Command {
-    /// Say this. While the portal is away only candidates are kept, everything else is lost: traffic asks again.
+    /// Send a message. While the portal is unreachable, only changes of candidates are kept; traffic causes the others again.
     Send(ToPortal),
-    /// Connect anew, now, with this key; whatever was learned about waiting is forgotten.
+    /// Reconnect at once with this key, and reset the delays.
     Reconnect { public_key: PublicKey },
-    /// The connection with this peer is gone: what was kept for it is void.
-    Forget(PeerId),
-    /// The host's own resolvers changed.
+    /// Use these DNS servers of the host from now on.
     Resolvers(Vec<Resolver>),
-    /// Say goodbye and end.
+    /// Close the connection and end.
     Close,
 }
 
-/// What the session is told.
-#[derive(Debug)]
-pub enum Event {
-    /// The portal listens to us; the snapshot follows.
-    Joined,
-    /// It does not, or no longer; we try again.
-    Disconnected { error: ConnectionError, retry: Retry },
-    /// Something for the tunnel.
-    Message(FromPortal),
-    /// It is over; no more events follow.
-    Ended(SessionEnd),
-}
-
-/// A running line. Dropping it, or its `commands`, closes the connection.
+/// A running link. Dropping it, or its `commands`, closes the connection.
 #[derive(Debug)]
 pub struct Link {
-    /// Where to put commands.
+    /// The sender of commands.
     pub commands: mpsc::Sender<Command>,
-    /// Where events come from; ends when the line has ended. It must be read, or the portal is not.
+    /// The receiver of events; closed when the link has ended. The link stops reading from the portal while it is full.
     pub events: mpsc::Receiver<Event>,
     /// The task that owns the sockets. Ends within a second of [`Command::Close`].
     pub task: JoinHandle<()>,
 }
 
 impl Link {
-    /// Connects and stays connected. `resolvers` are the host's own; `mark` is put on each socket, unless it is 0; `limit` is
-    /// how long the portal may be away once it was joined.
+    /// Connects, and reconnects until it is closed. `resolvers` are the DNS servers of the host. `mark` is set on each
+    /// socket unless it is 0. `limit` is how long the portal may be unreachable after the first join.
     #[must_use]
     pub fn start(
         login: Login,

@@ -1,7 +1,7 @@
-//! From the portal's name to its addresses, past the tunnel.
+//! From the portal's name to its addresses, outside the tunnel.
 //!
-//! What `/etc/hosts` says and what the host's own resolvers say counts; addresses in place of names count too. Each address
-//! is told as soon as it is known: one resolver that is dead must not keep the answers of the others waiting.
+//! Uses `/etc/hosts` and the DNS servers of the host; the name may also be an address. Each address is reported as soon as
+//! it is known, so an unresponsive server does not delay the answers of the others.
 
 use std::{net::IpAddr, path::Path};
 
@@ -11,12 +11,12 @@ use tokio::io::AsyncReadExt as _;
 
 use resolver as dns;
 
-/// A portal has a handful of addresses.
-const MOST_ADDRESSES: usize = 32;
-/// Nobody edits larger files by hand.
-const LARGEST_HOSTS: u64 = 1 << 20;
+/// More than a portal has.
+const MAX_ADDRESSES: usize = 32;
+/// Larger than any hosts file.
+const MAX_HOSTS_BYTES: u64 = 1 << 20;
 
-/// Whom to ask.
+/// The sources of addresses.
 pub(super) struct Resolver<'a> {
     pub(super) servers: &'a [model::Resolver],
     pub(super) hosts: &'a Path,
@@ -24,19 +24,22 @@ pub(super) struct Resolver<'a> {
     pub(super) roots: &'a Roots,
 }
 
-/// The addresses that were found so far, each once.
+/// The distinct addresses that were found so far.
 struct Found<'a> {
     addresses: Vec<IpAddr>,
-    tell: &'a mut (dyn FnMut(IpAddr) + Send),
+    report: &'a mut (dyn FnMut(IpAddr) + Send),
 }
 
-/// Finds all addresses of `host`, which may be one itself, and tells each as soon as it is known.
+/// Resolves `host`, a name or an address, and calls `report` for each address as soon as it is known.
+///
+/// # Errors
+/// No address was found, or sockets cannot be marked.
 pub(super) async fn resolve(
     resolver: &Resolver<'_>,
     host: &str,
-    tell: &mut (dyn FnMut(IpAddr) + Send),
+    report: &mut (dyn FnMut(IpAddr) + Send),
 ) -> Result<(), DialError> {
-    let mut found = Found { addresses: Vec::new(), tell };
+    let mut found = Found { addresses: Vec::new(), report };
     if let Ok(ip) = host.parse() {
         found.add(ip);
         return Ok(());
@@ -51,18 +54,18 @@ pub(super) async fn resolve(
 
 impl Found<'_> {
     fn add(&mut self, ip: IpAddr) {
-        if !self.addresses.contains(&ip) && self.addresses.len() < MOST_ADDRESSES {
+        if !self.addresses.contains(&ip) && self.addresses.len() < MAX_ADDRESSES {
             self.addresses.push(ip);
-            (self.tell)(ip);
+            (self.report)(ip);
         }
     }
 }
 
-/// The addresses that the file gives `host`.
+/// The addresses of `host` in the hosts file.
 async fn hosts(path: &Path, host: &str) -> Vec<IpAddr> {
     let mut text = String::new();
     let Ok(file) = tokio::fs::File::open(path).await else { return Vec::new() };
-    if file.take(LARGEST_HOSTS).read_to_string(&mut text).await.is_err() {
+    if file.take(MAX_HOSTS_BYTES).read_to_string(&mut text).await.is_err() {
         tracing::debug!("cannot read the hosts file");
         return Vec::new();
     }

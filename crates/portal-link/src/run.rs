@@ -1,4 +1,4 @@
-//! The task that owns the sockets and drives the machine.
+//! The task that owns the sockets and drives the state machine.
 
 use std::{collections::VecDeque, time::Duration, time::Instant};
 
@@ -14,15 +14,15 @@ use tokio::{
 
 use super::{
     Command, Event,
-    dial::{Dialed, Dialer},
+    dial::{DialResult, Dialer},
     websocket::{Step, WebSocket},
 };
 
-/// A dead path can block a goodbye for ever.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// A broken path can block a Close frame forever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Events that the session has not taken yet. Beyond it, no more frames are read.
-const MOST_UNTAKEN: usize = 64;
+/// Events that the session has not received yet. Beyond it, no frames are read.
+const MAX_QUEUED_EVENTS: usize = 64;
 
 pub(super) async fn run(
     login: Login,
@@ -32,60 +32,59 @@ pub(super) async fn run(
     mut inbox: mpsc::Receiver<Command>,
     outbox: mpsc::Sender<Event>,
 ) {
-    let mut line = Line {
+    let mut link = LinkTask {
         connection: Connection::new(login, public_key, now(), seed()).with_limit(limit),
         dialer,
         dialing: None,
         open: None,
-        farewells: JoinSet::new(),
-        untaken: VecDeque::new(),
+        closing: JoinSet::new(),
+        queued_events: VecDeque::new(),
     };
     loop {
-        line.carry_out();
-        if line.is_over() {
+        link.run_actions();
+        if link.has_ended() {
             break;
         }
-        let due = line.connection.poll_timeout().map(|due| TokioInstant::from_std(due.at));
+        let due = link.connection.poll_timeout().map(|due| TokioInstant::from_std(due.at));
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(Command::Close) | None => break,
-                Some(command) => line.obey(command),
+                Some(command) => link.execute(command),
             },
-            permit = outbox.reserve(), if !line.untaken.is_empty() => {
-                let (Ok(permit), Some(event)) = (permit, line.untaken.pop_front()) else { break };
+            permit = outbox.reserve(), if !link.queued_events.is_empty() => {
+                let (Ok(permit), Some(event)) = (permit, link.queued_events.pop_front()) else { break };
                 permit.send(event);
             }
-            (socket, dialed) = dialed(&mut line.dialing) => line.dialed(socket, dialed),
-            (socket, step) = step(&mut line.open, line.untaken.len() < MOST_UNTAKEN) => line.stepped(socket, step),
-            Some(_) = line.farewells.join_next() => {}
+            (socket, dialed) = dialed(&mut link.dialing) => link.handle_dialed(socket, dialed),
+            (socket, step) = step(&mut link.open, link.queued_events.len() < MAX_QUEUED_EVENTS) => link.handle_step(socket, step),
+            Some(_) = link.closing.join_next() => {}
             () = async { sleep_until(due.unwrap_or_else(TokioInstant::now)).await }, if due.is_some() => {
-                line.connection.handle_timeout(now());
+                link.connection.handle_timeout(now());
             }
         }
     }
-    line.finish(&outbox).await;
+    link.finish(&outbox).await;
 }
 
-/// Everything that the task owns.
-struct Line {
+/// The state of the task.
+struct LinkTask {
     connection: Connection,
     dialer: Dialer,
-    /// The attempt that is under way. Dropping it closes its sockets.
-    dialing: Option<(Socket, BoxFuture<'static, Dialed>)>,
-    /// The open socket. There is never more than one, so that nothing of an older one can be read.
+    /// The attempt in progress. Dropping it closes its sockets.
+    dialing: Option<(Socket, BoxFuture<'static, DialResult>)>,
+    /// The open socket. At most one, so that no frame of an older socket is read.
     open: Option<(Socket, WebSocket)>,
-    /// Sockets that say goodbye.
-    farewells: JoinSet<()>,
-    /// Events for the session.
-    untaken: VecDeque<Event>,
+    /// Sockets that are being closed.
+    closing: JoinSet<()>,
+    /// Events that the session has not received yet.
+    queued_events: VecDeque<Event>,
 }
 
-impl Line {
-    fn obey(&mut self, command: Command) {
+impl LinkTask {
+    fn execute(&mut self, command: Command) {
         match command {
             Command::Send(message) => self.connection.handle_send(message),
             Command::Reconnect { public_key } => self.connection.reconnect(public_key, now()),
-            Command::Forget(peer) => self.connection.forget_peer(peer),
             Command::Resolvers(resolvers) => {
                 if self.dialer.use_resolvers(resolvers) {
                     self.connection.retry_now(now());
@@ -95,7 +94,7 @@ impl Line {
         }
     }
 
-    fn dialed(&mut self, socket: Socket, dialed: Dialed) {
+    fn handle_dialed(&mut self, socket: Socket, dialed: DialResult) {
         self.dialing = None;
         self.dialer.remember(dialed.addresses);
         match dialed.outcome {
@@ -103,21 +102,21 @@ impl Line {
                 self.open = Some((socket, websocket));
                 self.connection.handle_open(socket, now());
             }
-            Err(why) => self.connection.handle_lost(socket, why, now()),
+            Err(error) => self.connection.handle_lost(socket, error, now()),
         }
     }
 
-    fn stepped(&mut self, socket: Socket, step: Step) {
+    fn handle_step(&mut self, socket: Socket, step: Step) {
         match step {
             Step::Written => self.connection.handle_written(socket, now()),
             Step::Text(text) => self.connection.handle_text(socket, &text, now()),
             Step::Closed(code) => self.connection.handle_lost(socket, ConnectionError::Closed(code), now()),
-            Step::Broken => self.connection.handle_lost(socket, ConnectionError::SocketFailed, now()),
+            Step::Failed => self.connection.handle_lost(socket, ConnectionError::SocketFailed, now()),
         }
     }
 
-    /// Does what the machine wants done, until it wants nothing more.
-    fn carry_out(&mut self) {
+    /// Executes all actions and collects all events of the state machine.
+    fn run_actions(&mut self) {
         while let Some(action) = self.connection.poll_action() {
             match action {
                 Action::Dial { socket, request } => {
@@ -133,12 +132,7 @@ impl Line {
             websocket.write(frame.text);
         }
         while let Some(event) = self.connection.poll_event() {
-            self.untaken.push_back(match event {
-                portal::Event::Joined => Event::Joined,
-                portal::Event::Disconnected { error, retry } => Event::Disconnected { error, retry },
-                portal::Event::Message(message) => Event::Message(message),
-                portal::Event::Ended(end) => Event::Ended(end),
-            });
+            self.queued_events.push_back(event);
         }
     }
 
@@ -147,32 +141,32 @@ impl Line {
             self.dialing = None;
         }
         if let Some((_, websocket)) = self.open.take_if(|(open, _)| *open == socket) {
-            self.farewells.spawn(async move {
-                // Whether it worked does not matter: the socket is closed either way.
-                let _ = timeout(GOODBYE, websocket.close()).await;
+            self.closing.spawn(async move {
+                // The result does not matter: the socket is closed in any case.
+                let _ = timeout(CLOSE_TIMEOUT, websocket.close()).await;
             });
         }
     }
 
-    /// Whether the machine has ended and the session knows everything.
-    fn is_over(&self) -> bool {
-        self.connection.poll_timeout().is_none() && self.untaken.is_empty()
+    /// Whether the state machine has ended and the session has received all events.
+    fn has_ended(&self) -> bool {
+        self.connection.poll_timeout().is_none() && self.queued_events.is_empty()
     }
 
     async fn finish(mut self, outbox: &mpsc::Sender<Event>) {
         self.connection.close();
-        self.carry_out();
-        for event in self.untaken.drain(..) {
-            // A session that has just asked us to close may not read any more.
+        self.run_actions();
+        for event in self.queued_events.drain(..) {
+            // After `Close` the session may have stopped receiving.
             if outbox.try_send(event).is_err() {
                 break;
             }
         }
-        while self.farewells.join_next().await.is_some() {}
+        while self.closing.join_next().await.is_some() {}
     }
 }
 
-async fn dialed(dialing: &mut Option<(Socket, BoxFuture<'static, Dialed>)>) -> (Socket, Dialed) {
+async fn dialed(dialing: &mut Option<(Socket, BoxFuture<'static, DialResult>)>) -> (Socket, DialResult) {
     match dialing {
         Some((socket, dialing)) => (*socket, dialing.await),
         None => std::future::pending().await,
@@ -191,7 +185,7 @@ fn now() -> Instant {
     TokioInstant::now().into_std()
 }
 
-/// For the jitter between attempts; a machine without luck only has less of it.
+/// The seed of the jitter; 0 if the system has no random numbers.
 fn seed() -> u64 {
     OsRng.try_next_u64().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! TLS towards the portal.
+//! TLS to the portal.
 
 use std::{io, sync::Arc};
 
@@ -10,16 +10,19 @@ use tokio_rustls::TlsConnector;
 
 use super::stream::Stream;
 
-/// Encrypts `stream` for `host`, which may be an address.
+/// Starts TLS on `stream` with `host`, a name or an address.
+///
+/// # Errors
+/// The certificate is not trusted, or TLS failed for another reason.
 pub(super) async fn connect(stream: TcpStream, host: &str, roots: &Roots) -> Result<Stream, DialError> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| DialError::Tls)?;
     // No ALPN: the upgrade to a WebSocket is HTTP/1.1.
     let config = roots.client(&[]).await.map_err(|_| DialError::Tls)?;
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| blame(&error))?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| classify(&error))?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 
-fn blame(error: &io::Error) -> DialError {
-    tracing::debug!(%error, "TLS failed");
+fn classify(error: &io::Error) -> DialError {
+    tracing::debug!(%error, "TLS with the portal failed");
     if CertificateProblem::of(error).is_some() { DialError::Certificate } else { DialError::Tls }
 }

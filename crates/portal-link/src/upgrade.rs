@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 use super::{stream::Stream, websocket::WebSocket};
 
 /// Cookies of captive portals included.
-const LARGEST_HEAD: usize = 16 << 10;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 /// A body beyond this is nobody's problem details.
-const LARGEST_BODY: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 /// How long to wait for the rest of a body.
-const BODY: Duration = Duration::from_secs(2);
-const MOST_HEADERS: usize = 64;
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_HEADERS: usize = 64;
 
 /// Asks for the upgrade and judges the answer.
 pub(super) async fn upgrade(mut stream: Stream, request: &Request) -> Result<WebSocket, ConnectionError> {
@@ -65,7 +65,7 @@ async fn response(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(Head, us
                 buffer.drain(..length);
             }
             Some(done) => return Ok(done),
-            None if buffer.len() >= LARGEST_HEAD => return Err(DialError::NotAPortal.into()),
+            None if buffer.len() >= MAX_HEAD_BYTES => return Err(DialError::NotAPortal.into()),
             None => match stream.read_buf(buffer).await {
                 Ok(0) | Err(_) => return Err(ConnectionError::SocketFailed),
                 Ok(_) => {}
@@ -76,7 +76,7 @@ async fn response(stream: &mut Stream, buffer: &mut Vec<u8>) -> Result<(Head, us
 
 /// Collects what there is of the body, in bounded time and size. Half a body is as good as none, but not a failure.
 async fn body(stream: &mut Stream, head: &Head, mut bytes: Vec<u8>) -> Vec<u8> {
-    let wanted = head.content_length.unwrap_or(LARGEST_BODY).min(LARGEST_BODY);
+    let wanted = head.content_length.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
     let read = async {
         while bytes.len() < wanted && !(head.is_chunked && bytes.ends_with(b"0\r\n\r\n")) {
             match stream.read_buf(&mut bytes).await {
@@ -85,7 +85,7 @@ async fn body(stream: &mut Stream, head: &Head, mut bytes: Vec<u8>) -> Vec<u8> {
             }
         }
     };
-    let _ = timeout(BODY, read).await;
+    let _ = timeout(BODY_TIMEOUT, read).await;
     if head.is_chunked { unchunked(&bytes) } else { bytes }
 }
 
@@ -124,7 +124,7 @@ struct Head {
 
 impl Head {
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ConnectionError> {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(bytes) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_the_question_is_not_a_portals() {
+    fn response_that_does_not_match_the_request_is_not_a_portal() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         let good = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";

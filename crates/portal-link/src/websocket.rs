@@ -17,11 +17,11 @@ use tokio_tungstenite::{
 
 use super::stream::Stream;
 
-/// The snapshot of a large account can be several MiB.
-const LARGEST_FRAME: usize = 16 << 20;
-const LARGEST_MESSAGE: usize = 64 << 20;
+/// The `init` message of a large account can be several MiB.
+const MAX_FRAME_BYTES: usize = 16 << 20;
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
-/// A WebSocket on which at most one frame is being written.
+/// A WebSocket that writes at most one frame at a time.
 pub(super) struct WebSocket {
     inner: WebSocketStream<Stream>,
     writing: Writing,
@@ -29,40 +29,40 @@ pub(super) struct WebSocket {
 
 enum Writing {
     Nothing,
-    /// Not given to the socket yet.
+    /// Not passed to the socket yet.
     Next(Message),
-    /// Not taken by the kernel completely yet.
+    /// Not passed to the kernel completely yet.
     Flushing,
 }
 
-/// What happened next.
+/// The next event on the socket.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The frame that was to be written is in the kernel.
+    /// The frame was passed to the kernel.
     Written,
     /// A text frame arrived.
     Text(String),
-    /// The portal closed, with this code if it gave one.
+    /// The portal closed the socket, perhaps with a code.
     Closed(Option<u16>),
-    /// The connection broke.
-    Broken,
+    /// The connection failed.
+    Failed,
 }
 
 impl WebSocket {
-    /// Takes over after the upgrade. `part` has been read already.
+    /// Creates the WebSocket after the upgrade. `part` contains bytes that were read with the response.
     pub(super) async fn new(stream: Stream, part: Vec<u8>) -> Self {
         let config =
-            WebSocketConfig::default().max_frame_size(Some(LARGEST_FRAME)).max_message_size(Some(LARGEST_MESSAGE));
+            WebSocketConfig::default().max_frame_size(Some(MAX_FRAME_BYTES)).max_message_size(Some(MAX_MESSAGE_BYTES));
         let inner = WebSocketStream::from_partially_read(stream, part, Role::Client, Some(config)).await;
         Self { inner, writing: Writing::Nothing }
     }
 
-    /// Begins to write. To be called only when the frame before has been [`Step::Written`].
+    /// Starts writing a frame. Call it only after the previous frame has been [`Step::Written`].
     pub(super) fn write(&mut self, text: String) {
         self.writing = Writing::Next(Message::text(text));
     }
 
-    /// Waits for something to happen; may be given up at any time. Reads only if asked to.
+    /// Waits for the next event; may be cancelled. Reads frames only if `read` is set.
     pub(super) async fn step(&mut self, read: bool) -> Step {
         poll_fn(|cx| {
             if let Poll::Ready(step) = self.poll_write(cx) {
@@ -73,10 +73,10 @@ impl WebSocket {
         .await
     }
 
-    /// Says goodbye.
+    /// Closes the WebSocket with status 1000.
     pub(super) async fn close(mut self) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-        // Where the portal has said goodbye first, this is refused, and flushing sends the answer that waits.
+        // If the portal has closed first, this fails, and the flush sends the pending Close frame.
         let _ = self.inner.close(Some(frame)).await;
         let _ = self.inner.flush().await;
     }
@@ -86,13 +86,13 @@ impl WebSocket {
         if let Writing::Next(_) = self.writing {
             match inner.as_mut().poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Step::Broken),
+                Poll::Ready(Err(_)) => return Poll::Ready(Step::Failed),
                 Poll::Pending => return Poll::Pending,
             }
             if let Writing::Next(message) = std::mem::replace(&mut self.writing, Writing::Flushing)
                 && inner.as_mut().start_send(message).is_err()
             {
-                return Poll::Ready(Step::Broken);
+                return Poll::Ready(Step::Failed);
             }
         }
         if let Writing::Flushing = self.writing {
@@ -101,7 +101,7 @@ impl WebSocket {
                     self.writing = Writing::Nothing;
                     Poll::Ready(Step::Written)
                 }
-                Poll::Ready(Err(_)) => Poll::Ready(Step::Broken),
+                Poll::Ready(Err(_)) => Poll::Ready(Step::Failed),
                 Poll::Pending => Poll::Pending,
             };
         }
@@ -113,8 +113,8 @@ impl WebSocket {
             let message = match Pin::new(&mut self.inner).poll_next(cx) {
                 Poll::Ready(Some(Ok(message))) => message,
                 Poll::Ready(Some(Err(error))) => {
-                    tracing::debug!(%error, "the WebSocket broke");
-                    return Poll::Ready(Step::Broken);
+                    tracing::debug!(%error, "the WebSocket failed");
+                    return Poll::Ready(Step::Failed);
                 }
                 Poll::Ready(None) => return Poll::Ready(Step::Closed(None)),
                 Poll::Pending => return Poll::Pending,
@@ -123,7 +123,7 @@ impl WebSocket {
                 Message::Text(text) => return Poll::Ready(Step::Text(text.as_str().to_owned())),
                 Message::Close(frame) => return Poll::Ready(Step::Closed(frame.map(|frame| frame.code.into()))),
                 Message::Binary(_) => tracing::warn!("ignoring a binary frame of the portal"),
-                // Answered by the library.
+                // The library answers pings.
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }

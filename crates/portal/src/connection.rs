@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{Deadline, FromPortal, PeerId, PublicKey, ToPortal};
+use model::{Deadline, FromPortal, PublicKey, ToPortal};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::{
@@ -180,11 +180,6 @@ impl Connection {
             }
             State::Ended => {}
         }
-    }
-
-    /// Discards pending candidates of a peer whose connection is closed.
-    pub fn forget_peer(&mut self, peer: PeerId) {
-        self.pending.remove_peer(peer);
     }
 
     /// Reconnects at once. A new key invalidates all connections, so their pending candidates are discarded.

@@ -50,11 +50,6 @@ impl PendingCandidates {
         }
     }
 
-    /// Discards the changes for a peer.
-    pub fn remove_peer(&mut self, peer: PeerId) {
-        self.peers.remove(&peer);
-    }
-
     /// Discards all changes.
     pub fn clear(&mut self) {
         self.peers.clear();
@@ -161,14 +156,6 @@ mod tests {
         let client = PeerId::Client(ClientId::from_u128(2));
         let sent = after([new(client, &["c"]), invalid(gateway(), &["old"]), new(gateway(), &["g"])]);
         assert_eq!(sent, [new(gateway(), &["g"]), invalid(gateway(), &["old"]), new(client, &["c"])]);
-    }
-
-    #[test]
-    fn changes_of_a_removed_peer_are_discarded() {
-        let mut pending = PendingCandidates::default();
-        pending.absorb(new(gateway(), &["a"]));
-        pending.remove_peer(gateway());
-        assert_eq!(pending.take(), []);
     }
 
     #[test]

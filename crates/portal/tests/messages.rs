@@ -87,13 +87,13 @@ fn init_requires_only_the_interface() {
 #[test]
 fn malformed_optional_members_do_not_invalidate_init() {
     for member in ["flow_logs", "resources", "relays", "authorizations"] {
-        for odd in [json!(null), json!(7), json!("odd"), json!({}), json!([null, 7, "odd", {}, []])] {
-            init(&changed("init", |payload| payload[member] = odd));
+        for malformed in [json!(null), json!(7), json!("malformed"), json!({}), json!([null, 7, "malformed", {}, []])] {
+            init(&changed("init", |payload| payload[member] = malformed));
         }
     }
     for member in ["search_domain", "upstream_do53", "upstream_doh", "upstream_dns"] {
-        for odd in [json!(null), json!(7), json!({}), json!([7, {}])] {
-            init(&changed("init", |payload| payload["interface"][member] = odd));
+        for malformed in [json!(null), json!(7), json!({}), json!([7, {}])] {
+            init(&changed("init", |payload| payload["interface"][member] = malformed));
         }
     }
 }
@@ -103,7 +103,7 @@ fn malformed_resources_are_skipped() {
     let init = init(&changed("init", |payload| {
         let resources = payload["resources"].as_array_mut().unwrap();
         resources.insert(0, json!({ "type": "dns" }));
-        resources.insert(2, json!("odd"));
+        resources.insert(2, json!("malformed"));
         resources[1]["gateway_groups"] = resources[1]["sites"].take();
     }));
     assert_eq!(init.resources.len(), 5);
@@ -174,7 +174,7 @@ fn malformed_candidates_are_skipped_under_all_event_names() {
     let gateway = PeerId::Gateway("6a7e0000-0000-4000-8000-000000000001".parse::<GatewayId>().unwrap());
     let client = PeerId::Client("c11e0000-0000-4000-8000-000000000001".parse::<ClientId>().unwrap());
     let good = "candidate:1 1 udp 2130706431 192.0.2.1 52625 typ host";
-    let odd = json!([
+    let malformed = json!([
         good,
         "a=candidate:1 1 udp 1 192.0.2.1 1 typ host",
         "candidate:1 1 udp -1 x",
@@ -188,7 +188,7 @@ fn malformed_candidates_are_skipped_under_all_event_names() {
         ("ice_candidates", "gateway_ice_candidates", gateway),
         ("client_ice_candidates", "client_ice_candidates", client),
     ] {
-        let frame = renamed(changed(like, |payload| payload["candidates"] = odd.clone()), event);
+        let frame = renamed(changed(like, |payload| payload["candidates"] = malformed.clone()), event);
         assert_eq!(parse(&frame), FromPortal::IceCandidates { peer, candidates: vec![good.to_owned()] });
     }
     for (like, event, peer) in [
@@ -196,7 +196,7 @@ fn malformed_candidates_are_skipped_under_all_event_names() {
         ("invalidate_ice_candidates", "invalidate_gateway_ice_candidates", gateway),
         ("invalidate_client_ice_candidates", "invalidate_client_ice_candidates", client),
     ] {
-        let frame = renamed(changed(like, |payload| payload["candidates"] = odd.clone()), event);
+        let frame = renamed(changed(like, |payload| payload["candidates"] = malformed.clone()), event);
         assert_eq!(parse(&frame), FromPortal::InvalidateIceCandidates { peer, candidates: vec![good.to_owned()] });
     }
 }
@@ -241,8 +241,8 @@ fn grant_without_expiry_is_unlimited_and_malformed_expiry_is_rejected() {
     let event = "client_device_access_authorized";
     assert_eq!(access(&without(event, "expires_at")).grant.unwrap().expires_at, None);
     assert_eq!(access(&changed(event, |it| it["expires_at"] = json!(-5))).grant.unwrap().expires_at, Some(0));
-    for odd in [json!("tomorrow"), json!(1.5), json!({})] {
-        assert!(Incoming::parse(&changed(event, |it| it["expires_at"] = odd).to_string()).is_err());
+    for malformed in [json!("tomorrow"), json!(1.5), json!({})] {
+        assert!(Incoming::parse(&changed(event, |it| it["expires_at"] = malformed).to_string()).is_err());
     }
     let odd_filter = access(&changed(event, |it| it["resource"]["filters"] = json!([{ "protocol": "sctp" }])));
     assert!(!odd_filter.grant.unwrap().filters.permit(Protocol::Tcp(22)));

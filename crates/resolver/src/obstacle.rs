@@ -40,6 +40,8 @@ pub(super) fn find(transport: Transport, address: SocketAddr) -> Option<Process>
 }
 
 /// A line of a socket table of the kernel.
+///
+/// Not parsed by `procfs`: it discards the whole table for one unexpected line, where this skips the line.
 #[derive(PartialEq, Debug)]
 struct Entry {
     local: SocketAddr,

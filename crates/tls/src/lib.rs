@@ -60,10 +60,10 @@ pub fn builder() -> io::Result<rustls::ConfigBuilder<ClientConfig, rustls::Wants
 fn system() -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    let (added, odd) = roots.add_parsable_certificates(found.certs);
+    let (added, malformed) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         tracing::warn!("no trusted root certificates found (is ca-certificates installed?)");
     }
-    tracing::trace!(added, odd, errors = found.errors.len(), "loaded the system root certificates");
+    tracing::trace!(added, malformed, errors = found.errors.len(), "loaded the system root certificates");
     Arc::new(roots)
 }

@@ -146,7 +146,9 @@ fn version_mismatch_is_notified_once_and_other_reasons_never() {
     let mut client = Client::with(&[cidr(1, "10.0.0.0/8")]);
     client.send(udp("10.0.0.1:1", 1));
 
-    for reason in [FailureReason::VersionMismatch, FailureReason::VersionMismatch, FailureReason::Forbidden, FailureReason::Other] {
+    for reason in
+        [FailureReason::VersionMismatch, FailureReason::VersionMismatch, FailureReason::Forbidden, FailureReason::Other]
+    {
         client.receive_failure(id(1), reason);
     }
 

@@ -1,5 +1,5 @@
-//! Stories on loopback. Nobody waits: where a story needs time to pass, the clock is put forward.
+//! Tests on loopback with a virtual clock.
 
+mod link;
 mod names;
 mod portal_double;
-mod stories;

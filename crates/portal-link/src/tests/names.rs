@@ -1,4 +1,4 @@
-//! From names to addresses.
+//! Resolution of the portal's name.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,23 +22,23 @@ use super::{
     portal_double::{Hosts, skip},
 };
 
-/// How a resolver for tests behaves.
+/// The behaviour of a DNS server for tests.
 #[derive(Clone, Copy)]
-enum Manner {
+enum Behaviour {
     Says(&'static [&'static str]),
     NoSuchName,
     Fails,
     Silent,
 }
 
-/// A resolver with its manners over UDP and TCP.
+/// A DNS server with its behaviour over UDP and TCP.
 struct Server {
     address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    async fn new(udp: Manner, tcp: Manner) -> Self {
+    async fn new(udp: Behaviour, tcp: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let socket = UdpSocket::bind(address).await.unwrap();
@@ -46,15 +46,15 @@ impl Server {
             let mut buffer = [0; 1500];
             loop {
                 let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
-                // Somebody guesses.
-                let mut forged = answer(&buffer[..length], Manner::Says(&["192.0.2.66", "2001:db8::66"])).unwrap();
+                // A forged answer.
+                let mut forged = answer(&buffer[..length], Behaviour::Says(&["192.0.2.66", "2001:db8::66"])).unwrap();
                 forged[0] ^= 1;
                 socket.send_to(&forged, from).await.unwrap();
                 match answer(&buffer[..length], udp) {
                     Some(answer) => {
                         socket.send_to(&answer, from).await.unwrap();
                     }
-                    None => impatience().await,
+                    None => skip_timeouts().await,
                 }
             }
         });
@@ -80,8 +80,8 @@ impl Drop for Server {
     }
 }
 
-/// Two seconds of silence pass at once, when everybody who wants to has answered.
-async fn impatience() {
+/// Advances the clock by two seconds after all answers have arrived.
+async fn skip_timeouts() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -89,13 +89,13 @@ async fn impatience() {
     skip(Duration::from_secs(2)).await;
 }
 
-fn answer(question: &[u8], manner: Manner) -> Option<Vec<u8>> {
+fn answer(question: &[u8], behaviour: Behaviour) -> Option<Vec<u8>> {
     let mut message = Message::from_vec(question).unwrap();
     let query = message.queries[0].clone();
     assert_eq!(query.name().to_string(), "portal.test.");
     message.metadata.message_type = MessageType::Response;
-    match manner {
-        Manner::Says(addresses) => {
+    match behaviour {
+        Behaviour::Says(addresses) => {
             for address in addresses {
                 let data = match (address.parse().unwrap(), query.query_type()) {
                     (IpAddr::V4(ip), RecordType::A) => RData::A(rdata::A(ip)),
@@ -105,9 +105,9 @@ fn answer(question: &[u8], manner: Manner) -> Option<Vec<u8>> {
                 message.add_answer(Record::from_rdata(query.name().clone(), 60, data));
             }
         }
-        Manner::NoSuchName => message.metadata.response_code = ResponseCode::NXDomain,
-        Manner::Fails => message.metadata.response_code = ResponseCode::ServFail,
-        Manner::Silent => return None,
+        Behaviour::NoSuchName => message.metadata.response_code = ResponseCode::NXDomain,
+        Behaviour::Fails => message.metadata.response_code = ResponseCode::ServFail,
+        Behaviour::Silent => return None,
     }
     Some(message.to_vec().unwrap())
 }
@@ -131,66 +131,66 @@ fn ok(addresses: &[&str]) -> Result<Vec<String>, DialError> {
 }
 
 #[tokio::test]
-async fn the_answers_of_all_resolvers_are_merged() {
-    let one = Server::new(Manner::Says(&["192.0.2.1", "2001:db8::1"]), Manner::Silent).await;
-    let two = Server::new(Manner::Says(&["192.0.2.1", "192.0.2.2"]), Manner::Silent).await;
+async fn answers_of_all_dns_servers_are_merged() {
+    let one = Server::new(Behaviour::Says(&["192.0.2.1", "2001:db8::1"]), Behaviour::Silent).await;
+    let two = Server::new(Behaviour::Says(&["192.0.2.1", "192.0.2.2"]), Behaviour::Silent).await;
     assert_eq!(look_up(&[&one, &two], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]));
 }
 
 #[tokio::test]
-async fn one_that_fails_or_is_silent_does_not_spoil_the_others() {
-    let good = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
-    for manner in [Manner::Silent, Manner::Fails, Manner::NoSuchName] {
-        let bad = Server::new(manner, Manner::Silent).await;
+async fn failing_or_silent_dns_server_does_not_affect_the_others() {
+    let good = Server::new(Behaviour::Says(&["192.0.2.1"]), Behaviour::Silent).await;
+    for behaviour in [Behaviour::Silent, Behaviour::Fails, Behaviour::NoSuchName] {
+        let bad = Server::new(behaviour, Behaviour::Silent).await;
         assert_eq!(look_up(&[&bad, &good], "", "portal.test").await, ok(&["192.0.2.1"]));
     }
 }
 
 #[tokio::test]
-async fn an_answer_does_not_wait_for_a_resolver_that_is_dead() {
-    let dead = Server::new(Manner::Silent, Manner::Silent).await;
-    let good = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
+async fn answer_is_used_before_an_unresponsive_dns_server_times_out() {
+    let dead = Server::new(Behaviour::Silent, Behaviour::Silent).await;
+    let good = Server::new(Behaviour::Says(&["192.0.2.1"]), Behaviour::Silent).await;
     let hosts = Hosts::new("");
     let servers = [plain(dead.address), plain(good.address)];
     let resolver = Resolver { servers: &servers, hosts: &hosts.0, mark: 0, roots: &Roots::System };
-    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
-    let mut tell = move |ip: IpAddr| told.send(ip).unwrap();
+    let (sender, mut reported) = tokio::sync::mpsc::unbounded_channel();
+    let mut report = move |ip: IpAddr| sender.send(ip).unwrap();
     tokio::select! {
         biased;
-        ip = news.recv() => assert_eq!(ip.unwrap().to_string(), "192.0.2.1"),
-        _ = resolve(&resolver, "portal.test", &mut tell) => panic!("it waited for the dead one"),
+        ip = reported.recv() => assert_eq!(ip.unwrap().to_string(), "192.0.2.1"),
+        _ = resolve(&resolver, "portal.test", &mut report) => panic!("waited for the unresponsive server"),
     }
 }
 
 #[tokio::test]
-async fn when_udp_brings_nothing_tcp_is_tried() {
-    for manner in [Manner::Silent, Manner::Fails, Manner::Says(&[])] {
-        let server = Server::new(manner, Manner::Says(&["192.0.2.1", "2001:db8::1"])).await;
+async fn tcp_is_tried_if_udp_yields_no_address() {
+    for behaviour in [Behaviour::Silent, Behaviour::Fails, Behaviour::Says(&[])] {
+        let server = Server::new(behaviour, Behaviour::Says(&["192.0.2.1", "2001:db8::1"])).await;
         assert_eq!(look_up(&[&server], "", "portal.test").await, ok(&["192.0.2.1", "2001:db8::1"]));
     }
 }
 
 #[tokio::test]
-async fn when_all_agree_that_there_is_no_such_name_tcp_is_not_tried() {
-    let server = Server::new(Manner::NoSuchName, Manner::Says(&["192.0.2.1"])).await;
+async fn tcp_is_not_tried_if_all_answers_are_nxdomain() {
+    let server = Server::new(Behaviour::NoSuchName, Behaviour::Says(&["192.0.2.1"])).await;
     assert_eq!(look_up(&[&server], "", "portal.test").await, Err(DialError::NameNotResolved));
-    let other = Server::new(Manner::Silent, Manner::Says(&["192.0.2.2"])).await;
+    let other = Server::new(Behaviour::Silent, Behaviour::Says(&["192.0.2.2"])).await;
     assert_eq!(look_up(&[&server, &other], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.2"]));
-    let empty = Server::new(Manner::Says(&[]), Manner::Says(&["192.0.2.3"])).await;
+    let empty = Server::new(Behaviour::Says(&[]), Behaviour::Says(&["192.0.2.3"])).await;
     assert_eq!(look_up(&[&server, &empty], "", "portal.test").await, ok(&["192.0.2.1", "192.0.2.3"]));
 }
 
 #[tokio::test]
-async fn the_hosts_file_counts_too() {
+async fn hosts_file_is_used() {
     let hosts = "# portal.test\n127.0.0.1 localhost\n192.0.2.7\tother Portal.Test # mine\n2001:db8::7 portal.test\nx portal.test\n192.0.2.8\n";
     assert_eq!(look_up(&[], hosts, "portal.test").await, ok(&["192.0.2.7", "2001:db8::7"]));
-    let server = Server::new(Manner::Says(&["192.0.2.1"]), Manner::Silent).await;
+    let server = Server::new(Behaviour::Says(&["192.0.2.1"]), Behaviour::Silent).await;
     assert_eq!(look_up(&[&server], hosts, "portal.test").await, ok(&["192.0.2.1", "192.0.2.7", "2001:db8::7"]));
     assert_eq!(look_up(&[], "192.0.2.7 portal.test.example\n", "portal.test").await, Err(DialError::NameNotResolved));
 }
 
 #[tokio::test]
-async fn an_address_needs_nobody() {
+async fn literal_address_needs_no_dns_server() {
     assert_eq!(look_up(&[], "", "192.0.2.9").await, ok(&["192.0.2.9"]));
     assert_eq!(look_up(&[], "", "2001:db8::9").await, ok(&["2001:db8::9"]));
     assert_eq!(look_up(&[], "", "portal.test").await, Err(DialError::NameNotResolved));

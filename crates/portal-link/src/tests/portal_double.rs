@@ -1,4 +1,4 @@
-//! A portal for tests: as much of one as the stories need.
+//! A minimal portal for tests.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::super::{Event, Link, dial::Dialer};
 
 pub(super) const TOKEN: &str = ".SFMyNTY.invented.token";
 
-/// Where the client connects to, and how it is told so.
+/// A listening portal.
 pub(super) struct Portal {
     pub(super) listener: TcpListener,
 }
@@ -55,7 +55,7 @@ impl Portal {
         Peer::upgrade(self.listener.accept().await.unwrap().0).await
     }
 
-    /// Accepts, joins and sends the least that a snapshot can be.
+    /// Accepts a connection, answers the join, and sends a minimal `init`.
     pub(super) async fn accept_and_join(&self) -> Peer {
         let mut peer = self.accept().await;
         peer.join().await;
@@ -63,7 +63,7 @@ impl Portal {
         peer
     }
 
-    /// Answers one request with these bytes, in these pieces, and closes.
+    /// Answers one request with these bytes, in separate writes, and closes.
     pub(super) async fn refuse(&self, pieces: &[&str]) {
         let mut stream = self.listener.accept().await.unwrap().0;
         stream.set_nodelay(true).unwrap();
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// The code of the Close frame that comes next.
+    /// The code of the next Close frame.
     pub(super) async fn closed(&mut self) -> Option<u16> {
         while let Some(Ok(message)) = self.socket.next().await {
             if let Message::Close(frame) = message {
@@ -158,12 +158,12 @@ pub(super) fn key(byte: u8) -> PublicKey {
     PublicKey([byte; 32])
 }
 
-/// A line to the portal at this URL, which is an address.
+/// A link to a portal whose URL contains an address.
 pub(super) fn link(url: &str) -> Link {
     Link::start(login(url), key(1), Vec::new(), 0, None)
 }
 
-/// A line to a portal with a name, which these lines of a hosts file and these resolvers know.
+/// A link to a portal with a name, resolved by a hosts file or by DNS servers.
 pub(super) fn named_link(url: &str, hosts: &Hosts, resolvers: Vec<model::Resolver>, roots: Option<Roots>) -> Link {
     Link::with(dialer(url, hosts, resolvers, roots), login(url), key(1), None)
 }
@@ -197,7 +197,7 @@ impl Drop for Hosts {
     }
 }
 
-/// An address that neither accepts nor refuses: its queue of connections is full.
+/// An address that neither accepts nor refuses connections, because its backlog is full.
 pub(super) struct BlackHole {
     _listener: Socket,
     _fill: Vec<Socket>,
@@ -223,7 +223,7 @@ pub(super) async fn next(link: &mut Link) -> Option<Event> {
     link.events.recv().await
 }
 
-/// The certificate of `portal.test`, and the roots of somebody who trusts it.
+/// The certificate of `portal.test`, and roots that trust it.
 pub(super) fn certificate() -> (tokio_rustls::TlsAcceptor, Roots) {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
     let certificate = CertificateDer::from_pem_slice(include_bytes!("../../../tls/testdata/certificate.pem")).unwrap();
@@ -240,7 +240,7 @@ pub(super) fn certificate() -> (tokio_rustls::TlsAcceptor, Roots) {
     (Arc::new(config).into(), Roots::Fixed(Arc::new(roots)))
 }
 
-/// Puts the clock forward.
+/// Advances the virtual clock.
 pub(super) async fn skip(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;

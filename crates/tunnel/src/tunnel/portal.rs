@@ -57,7 +57,8 @@ impl Tunnel {
                 self.emit_decisions(decided);
             }
             FromPortal::DevicePoolDomainResolutionFailed { resource, domain, reason } => {
-                let why = if reason == FailureReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
+                let why =
+                    if reason == FailureReason::NotFound { LookupError::NotFound } else { LookupError::Unavailable };
                 let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
                 self.emit_decisions(decided);
             }

@@ -1,4 +1,4 @@
-//! What happens on the line.
+//! The link against a portal.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn joined(link: &mut Link) {
 }
 
 #[tokio::test]
-async fn a_session_from_the_first_frame_to_the_last() {
+async fn session_from_upgrade_to_close() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut peer = portal.accept_and_join().await;
@@ -49,11 +49,11 @@ async fn a_session_from_the_first_frame_to_the_last() {
     }
 
     let resource = ResourceId::from_u128(7);
-    let ask = ToPortal::RequestAuthorization { resource, connected_gateways: Vec::new(), device: None };
-    link.commands.send(Command::Send(ask)).await.unwrap();
-    let asked = peer.receive().await;
-    assert_eq!(asked["event"], "request_authorization");
-    assert_eq!(asked["ref"], 1);
+    let request = ToPortal::RequestAuthorization { resource, connected_gateways: Vec::new(), device: None };
+    link.commands.send(Command::Send(request)).await.unwrap();
+    let received = peer.receive().await;
+    assert_eq!(received["event"], "request_authorization");
+    assert_eq!(received["ref"], 1);
 
     peer.push("resource_deleted", json!(resource)).await;
     assert!(matches!(next(&mut link).await, Some(Event::Message(FromPortal::ResourceDeleted(id))) if id == resource));
@@ -65,7 +65,7 @@ async fn a_session_from_the_first_frame_to_the_last() {
 }
 
 #[tokio::test]
-async fn heartbeats_keep_their_period_while_other_things_are_said() {
+async fn heartbeats_keep_their_period_under_traffic() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut peer = portal.accept_and_join().await;
@@ -82,7 +82,7 @@ async fn heartbeats_keep_their_period_while_other_things_are_said() {
 }
 
 #[tokio::test]
-async fn a_portal_that_stops_answering_is_left_after_four_heartbeats() {
+async fn unresponsive_portal_is_left_after_four_heartbeats() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut peer = portal.accept_and_join().await;
@@ -100,7 +100,7 @@ async fn a_portal_that_stops_answering_is_left_after_four_heartbeats() {
 }
 
 #[tokio::test]
-async fn a_server_that_accepts_and_says_nothing_is_given_up_after_15_seconds() {
+async fn silent_server_times_out_after_15_seconds() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let (_silent, _) = portal.listener.accept().await.unwrap();
@@ -113,7 +113,7 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up_after_15_seconds() {
 }
 
 #[tokio::test]
-async fn retry_after_is_obeyed() {
+async fn retry_after_is_honoured() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     portal.refuse(&["HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"]).await;
@@ -126,7 +126,7 @@ async fn retry_after_is_obeyed() {
 }
 
 #[tokio::test]
-async fn a_named_401_ends_the_session_even_if_its_body_comes_in_pieces() {
+async fn split_body_of_a_401_ends_the_session() {
     let body = r#"{"type":"about:blank","status":401,"code":"invalid_token"}"#;
     let length = format!("Content-Length: {}\r\n\r\n", body.len());
     let chunks = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n", body.len());
@@ -149,7 +149,7 @@ async fn a_named_401_ends_the_session_even_if_its_body_comes_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_captive_portal_costs_no_token() {
+async fn captive_portal_does_not_cost_the_token() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     portal.refuse(&["HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html\r\n\r\n", "<h1>Welcome</h1>"]).await;
@@ -165,7 +165,7 @@ async fn a_captive_portal_costs_no_token() {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_websocket_is_not_a_portal() {
+async fn server_without_websocket_is_not_a_portal() {
     for answer in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "\u{1}\u{2}\u{3}"] {
         let portal = Portal::new().await;
         let mut link = portal.link();
@@ -175,7 +175,7 @@ async fn what_does_not_speak_websocket_is_not_a_portal() {
 }
 
 #[tokio::test]
-async fn the_portal_restarts_and_candidates_gathered_meanwhile_are_said_once() {
+async fn candidates_gathered_during_a_portal_restart_are_sent_once() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut peer = portal.accept_and_join().await;
@@ -190,15 +190,15 @@ async fn the_portal_restarts_and_candidates_gathered_meanwhile_are_said_once() {
     skip(after).await;
     let mut peer = portal.accept_and_join().await;
     joined(&mut link).await;
-    let said = peer.receive().await;
-    assert_eq!(said["event"], "new_gateway_ice_candidates");
-    assert_eq!(said["ref"], 1, "numbers start anew");
+    let sent = peer.receive().await;
+    assert_eq!(sent["event"], "new_gateway_ice_candidates");
+    assert_eq!(sent["ref"], 1, "refs restart");
     skip(Duration::from_secs(10)).await;
-    assert_eq!(peer.receive().await["event"], "heartbeat", "what else was said while away is lost");
+    assert_eq!(peer.receive().await["event"], "heartbeat", "other messages sent while disconnected are dropped");
 }
 
 #[tokio::test]
-async fn a_close_frame_is_answered_with_and_without_a_code() {
+async fn close_frame_is_answered_with_and_without_a_code() {
     for (frame, code) in
         [(Some(CloseFrame { code: CloseCode::Away, reason: "not {json".into() }), Some(1001)), (None, None)]
     {
@@ -208,7 +208,7 @@ async fn a_close_frame_is_answered_with_and_without_a_code() {
         joined(&mut link).await;
         peer.close(frame).await;
         assert_eq!(lost(&mut link).await.0, ConnectionError::Closed(code));
-        assert_eq!(peer.closed().await, code, "the same comes back");
+        assert_eq!(peer.closed().await, code, "the same code is returned");
     }
 }
 
@@ -233,7 +233,7 @@ async fn frames_of_a_superseded_socket_are_ignored() {
     link.commands.send(Command::Reconnect { public_key: key(2) }).await.unwrap();
     let mut new = portal.accept().await;
     assert!(new.uri.contains("AgICAgIC"), "the new key is in the request: {}", new.uri);
-    // This is how the portal evicts the older of two connections of one device.
+    // The portal evicts the older of two connections of one device with this message.
     let _ =
         tokio::time::timeout(Duration::from_millis(1), old.push("disconnect", json!({ "reason": "token_expired" })))
             .await;
@@ -242,7 +242,7 @@ async fn frames_of_a_superseded_socket_are_ignored() {
 }
 
 #[tokio::test]
-async fn an_expired_session_ends() {
+async fn token_expired_ends_the_session() {
     let portal = Portal::new().await;
     let mut link = portal.link();
     let mut peer = portal.accept_and_join().await;
@@ -257,7 +257,7 @@ async fn an_expired_session_ends() {
 }
 
 #[tokio::test]
-async fn a_portal_that_is_not_there_is_tried_until_it_is() {
+async fn unreachable_portal_is_retried_until_it_answers() {
     let gone = Portal::new().await;
     let address = gone.address();
     drop(gone);
@@ -272,14 +272,14 @@ async fn a_portal_that_is_not_there_is_tried_until_it_is() {
     assert_eq!(lasting, 16, "the first 14 attempts are even and brief");
     assert!(matches!(next(&mut link).await, Some(Event::Disconnected { .. })));
     let back = Portal { listener: tokio::net::TcpListener::bind(address).await.unwrap() };
-    // News about the network cuts the waiting short.
+    // A change of the DNS servers ends the delay.
     link.commands.send(Command::Resolvers(vec![model::Resolver::plain("192.0.2.53".parse().unwrap())])).await.unwrap();
     back.accept_and_join().await;
     joined(&mut link).await;
 }
 
 #[tokio::test]
-async fn an_address_that_swallows_everything_does_not_keep_others_waiting() {
+async fn unresponsive_address_does_not_delay_the_others() {
     let portal = Portal::new().await;
     let port = portal.address().port();
     let _hole = BlackHole::new(format!("127.0.0.2:{port}").parse().unwrap());
@@ -307,7 +307,7 @@ async fn a_session_over_tls() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_trusts_is_named_and_tried_again() {
+async fn untrusted_certificate_is_reported_and_retried() {
     let (acceptor, _) = certificate();
     let portal = Portal::new().await;
     let hosts = Hosts::new("127.0.0.1 portal.test\n");
