@@ -16,7 +16,7 @@ pub struct Transmit {
     /// Bytes of each datagram in `payload`; the last may be shorter. Equal to the length of `payload` unless this is a
     /// batch.
     pub segment: usize,
-    /// The payloads of the datagrams, concatenated.
+    /// The payloads of the datagrams, concatenated: at most 64 of them, which fit into one IP packet together.
     pub payload: Vec<u8>,
 }
 

@@ -3,15 +3,15 @@
 //! The decisions are those of the crate `tunnel`; here are the edges, where packets come in and go out in batches.
 //!
 //! * [`run`] – the loop
-//! * [`tun`], [`sockets`], [`udp`], [`batch`] – packets and datagrams, in and out
+//! * [`tun`], [`sockets`], [`udp`], [`send_queue`] – packets and datagrams, in and out
 //! * [`syscalls`] – the only `unsafe` code
 //!
 //! The daemon sends a [`Command`] and receives an [`Event`]. Both channels are bounded. The loop always takes commands, and
 //! never waits for somebody to take its events, so the two cannot block each other.
 
-mod batch;
 mod counters;
 mod run;
+mod send_queue;
 mod sockets;
 mod syscalls;
 #[cfg(test)]

@@ -18,12 +18,7 @@ use nix::{
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use tokio::io::Interest;
 
-use super::{
-    batch::{self, Batches},
-    counters::Counters,
-    syscalls,
-    tun::Flushed,
-};
+use super::{counters::Counters, send_queue::SendQueue, syscalls, tun::Flushed};
 
 /// The largest datagram that a peer sends: a full packet, encrypted, through a relay.
 const MAX_DATAGRAM: usize = 1316;
@@ -35,7 +30,7 @@ pub(super) struct Udp {
     socket: tokio::net::UdpSocket,
     receiver: UdpSocketState,
     port: u16,
-    queue: Batches,
+    queue: SendQueue,
     /// Whether the kernel and the network card take batches.
     sends_batches: bool,
     /// Whether the last flush ended because the socket was full.
@@ -66,7 +61,7 @@ impl Udp {
             port: socket.local_addr()?.port(),
             socket: tokio::net::UdpSocket::from_std(socket)?,
             receiver,
-            queue: Batches::default(),
+            queue: SendQueue::default(),
             sends_batches: true,
             is_full: false,
             memory: vec![0; BATCH_SIZE * BUFFER],
@@ -131,8 +126,7 @@ impl Udp {
         self.is_full = false;
         while let Some((transmit, rest)) = self.queue.front() {
             let segment = transmit.segment;
-            let most = if self.sends_batches { batch::capacity(transmit.destination, segment) } else { segment };
-            let payload = rest.get(..most).unwrap_or(rest);
+            let payload = if self.sends_batches { rest } else { rest.get(..segment).unwrap_or(rest) };
             let (length, datagrams) = (payload.len(), rest.len().div_ceil(segment));
 
             match self.socket.try_io(Interest::WRITABLE, || send(&self.socket, transmit, payload)) {
