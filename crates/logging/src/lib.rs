@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt as _, reload,
 pub use recent::lines as recent;
 
 /// Some libraries are chatty about what is ordinary to us. Whoever wants to hear them names them.
-const QUIET: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,str0m=warn,is=warn,rustls=warn";
+const QUIET: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,is=warn,rustls=warn";
 
 /// What is logged, in the language of `RUST_LOG`; valid.
 #[derive(Clone, PartialEq, Eq, Debug)]

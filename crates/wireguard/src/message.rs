@@ -22,7 +22,7 @@ pub(crate) const TIMESTAMP: usize = 12;
 
 /// Fields of an initiation.
 pub(crate) mod initiation {
-    use super::Range;
+    use std::ops::Range;
 
     pub(crate) const SENDER: usize = 4;
     pub(crate) const EPHEMERAL: Range<usize> = 8..40;
@@ -32,7 +32,7 @@ pub(crate) mod initiation {
 
 /// Fields of a response.
 pub(crate) mod response {
-    use super::Range;
+    use std::ops::Range;
 
     pub(crate) const SENDER: usize = 4;
     pub(crate) const RECEIVER: usize = 8;
@@ -43,7 +43,7 @@ pub(crate) mod response {
 
 /// Fields of a cookie reply.
 pub(crate) mod cookie_reply {
-    use super::Range;
+    use std::ops::Range;
 
     pub(crate) const RECEIVER: usize = 4;
     pub(crate) const NONCE: Range<usize> = 8..32;
