@@ -9,7 +9,7 @@ use crate::{
     control::{self as messages, Message},
     counters::DropReason,
     outbound::is_own_address,
-    peers::{Client, Flow, Gateway},
+    peers::{Client, Flow, Peer, PeerKind},
     routing,
 };
 
@@ -28,50 +28,32 @@ pub(crate) enum Verdict {
     Drop(DropReason),
 }
 
-/// Decides about a packet from a gateway; `None` if the gateway is unknown.
-pub(crate) fn decide_for_gateway(
-    interface: Option<&Interface>,
-    gateway: Option<&Gateway>,
-    packet: &IpPacket,
-) -> Verdict {
-    let Some(gateway) = gateway else {
+/// Decides about a packet from a peer; `None` if the peer is unknown.
+pub(crate) fn decide(interface: Option<&Interface>, peer: Option<&Peer>, packet: &IpPacket, now: Instant) -> Verdict {
+    let Some(peer) = peer else {
         return Verdict::Drop(DropReason::UnknownPeer);
     };
     if let Some(message) = control::parse(packet) {
         return Verdict::Message(messages::parse(message));
     }
-    if !gateway.may_send_from(packet.source()) {
+    if !peer.may_send_from(packet.source()) {
         return Verdict::Drop(DropReason::SpoofedSource);
     }
-    if !interface.is_some_and(|interface| is_own_address(interface, packet.destination())) {
+    let Some(interface) = interface.filter(|interface| is_own_address(interface, packet.destination())) else {
         return Verdict::Drop(DropReason::ForeignDestination);
+    };
+    match &peer.kind {
+        PeerKind::Gateway(_) => Verdict::Deliver,
+        PeerKind::Client(client) => decide_for_client(interface, client, packet, now),
     }
-    Verdict::Deliver
 }
 
-/// Decides about a packet from another client; `None` if the client is unknown. A client may use only its own addresses;
-/// it may reply in flows of this host, and initiate flows that its grants permit.
-pub(crate) fn decide_for_client(
-    interface: Option<&Interface>,
-    client: Option<&Client>,
-    packet: &IpPacket,
-    now: Instant,
-) -> Verdict {
-    let Some(client) = client else {
-        return Verdict::Drop(DropReason::UnknownPeer);
-    };
-    if let Some(message) = control::parse(packet) {
-        return Verdict::Message(messages::parse(message));
-    }
-    if !client.owns(packet.source()) {
-        return Verdict::Drop(DropReason::SpoofedSource);
-    }
-    if !interface.is_some_and(|interface| is_own_address(interface, packet.destination())) {
-        return Verdict::Drop(DropReason::ForeignDestination);
-    }
+/// Decides about a packet from another client. It may reply in flows of this host, and initiate flows that its grants
+/// permit.
+fn decide_for_client(interface: &Interface, client: &Client, packet: &IpPacket, now: Instant) -> Verdict {
     if let Transport::IcmpError(quoted) = packet.transport() {
-        let is_own_packet = interface.is_some_and(|interface| is_own_address(interface, quoted.source));
-        let is_expected = is_own_packet && client.flows.is_known(&Flow::of_quoted_outgoing(&quoted), now);
+        let is_expected =
+            is_own_address(interface, quoted.source) && client.flows.is_known(&Flow::of_quoted_outgoing(&quoted), now);
         return if is_expected { Verdict::Deliver } else { Verdict::Drop(DropReason::Protocol) };
     }
     let Some((flow, protocol)) = Flow::of_incoming(packet).zip(routing::protocol(packet.transport())) else {

@@ -4,13 +4,13 @@ use std::{net::IpAddr, time::Instant};
 
 use dns::Assignments;
 use ip_packet::{IpPacket, Transport};
-use model::{ClientId, GatewayId, Interface, address_plan};
+use model::{ClientId, GatewayId, Interface, PeerId, address_plan};
 
 use crate::{
     access::{Access, Target},
     announcements,
     counters::DropReason,
-    peers::{Clients, Flow, Peers},
+    peers::{Flow, PeerTable},
     pools::Pools,
     resources::Resources,
     routing::{self, Routing},
@@ -25,8 +25,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) names: &'a Assignments,
     pub(crate) pools: &'a Pools,
     pub(crate) access: &'a Access,
-    pub(crate) peers: &'a Peers,
-    pub(crate) clients: &'a Clients,
+    pub(crate) peers: &'a PeerTable,
 }
 
 /// The decision.
@@ -73,13 +72,12 @@ impl Outbound<'_> {
             let client = self.client_of_icmp_error(transport, destination, now);
             return client.map_or(Verdict::Drop(DropReason::Protocol), Verdict::ReplyToClient);
         };
-        if let Some(gateway) = self.peers.with_address(destination) {
-            return Verdict::Send(gateway);
-        }
-        if let Some((id, client)) = self.clients.with_address(destination)
-            && Flow::of_outgoing(packet).is_some_and(|flow| client.flows.is_theirs(&flow, now))
-        {
-            return Verdict::ReplyToClient(id);
+        match self.peers.owner(destination) {
+            Some(PeerId::Gateway(gateway)) => return Verdict::Send(gateway),
+            Some(PeerId::Client(client)) if self.is_reply(client, packet, now) => {
+                return Verdict::ReplyToClient(client);
+            }
+            Some(PeerId::Client(_)) | None => {}
         }
         if let Some(member) = self.pools.route(destination, protocol) {
             return match Flow::of_outgoing(packet) {
@@ -105,13 +103,20 @@ impl Outbound<'_> {
         }
     }
 
+    /// Whether a packet belongs to a flow that this client initiated.
+    fn is_reply(&self, client: ClientId, packet: &IpPacket, now: Instant) -> bool {
+        let (Some(client), Some(flow)) = (self.peers.client(client), Flow::of_outgoing(packet)) else { return false };
+        client.flows.is_theirs(&flow, now)
+    }
+
     /// The client that an ICMP error of this host is for: the one at `destination`, if the error quotes a packet of a known
     /// flow with it.
     fn client_of_icmp_error(&self, transport: Transport, destination: IpAddr, now: Instant) -> Option<ClientId> {
         let Transport::IcmpError(quoted) = transport else { return None };
-        let (id, client) = self.clients.with_address(destination)?;
-        let is_expected = client.owns(quoted.source) && client.flows.is_known(&Flow::of_quoted_incoming(&quoted), now);
-        is_expected.then_some(id)
+        let Some(PeerId::Client(id)) = self.peers.owner(destination) else { return None };
+        let is_own_packet = self.peers.get(PeerId::Client(id))?.addresses().contains(&quoted.source);
+        let flows = &self.peers.client(id)?.flows;
+        (is_own_packet && flows.is_known(&Flow::of_quoted_incoming(&quoted), now)).then_some(id)
     }
 }
 
@@ -146,8 +151,7 @@ mod tests {
         names: Assignments,
         pools: Pools,
         access: Access,
-        peers: Peers,
-        clients: Clients,
+        peers: PeerTable,
         now: Instant,
     }
 
@@ -165,8 +169,7 @@ mod tests {
                 names: Assignments::default(),
                 pools: Pools::default(),
                 access: Access::default(),
-                peers: Peers::default(),
-                clients: Clients::default(),
+                peers: PeerTable::default(),
                 now: start(),
             };
             for resource in
@@ -178,7 +181,7 @@ mod tests {
             world.resources.insert(internet(3));
             world.resources.set_internet_enabled(true);
             world.access.grant(RESOURCE, GATEWAY, SiteId::from_u128(1));
-            world.peers.upsert(GATEWAY, identity());
+            world.peers.upsert(PeerId::Gateway(GATEWAY), identity());
             world.pools.upsert(&pool(4, &[device(20)], &[Filter::Udp(0..=65535)]));
             world
         }
@@ -192,7 +195,6 @@ mod tests {
                 pools: &self.pools,
                 access: &self.access,
                 peers: &self.peers,
-                clients: &self.clients,
             }
             .decide(packet, self.now)
         }

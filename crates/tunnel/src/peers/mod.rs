@@ -1,12 +1,13 @@
 //! Connected peers: gateways and other clients, their addresses, permitted sources, grants and flows.
 
-mod clients;
+mod client;
 mod flows;
-mod gateways;
+mod gateway;
 mod grants;
 mod identity;
+mod table;
 
-pub(crate) use clients::{Client, Clients};
+pub(crate) use client::Client;
 pub(crate) use flows::Flow;
-pub(crate) use gateways::{Gateway, Peers};
 pub(crate) use identity::Identity;
+pub(crate) use table::{Peer, PeerKind, PeerTable};

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use connection::Params;
-use ip_packet::control;
 use model::{ClientId, PeerId, ToPortal, message::DeviceAccess};
 
 use super::{Event, Tunnel};
@@ -23,22 +22,26 @@ impl Tunnel {
             return;
         }
         let requested = self.access.pending.devices(|_, address| identity.has_address(address));
-        if access.grant.is_none() && requested.is_empty() && !self.clients.is_known_as(id, &identity) {
+        let peer = PeerId::Client(id);
+        let is_known = self.peers.get(peer).is_some_and(|known| known.has_identity(&identity));
+        if access.grant.is_none() && requested.is_empty() && !is_known {
             tracing::debug!(client = %id, "ignoring an unrequested client connection");
             return;
         }
-        if self.node.upsert(PeerId::Client(id), params(&access), now).is_err() {
+        if self.node.upsert(peer, params(&access), now).is_err() {
             if self.relay_requests.handle_no_relay(now) {
                 self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
             }
             self.postponed.insert(access, now);
             return;
         }
-        let peer = self.clients.upsert(id, identity, access.client_name);
+        self.peers.upsert(peer, identity);
+        let Some(client) = self.peers.client_mut(id) else { return };
+        client.set_name(access.client_name);
         match access.grant {
             Some(grant) => {
                 let expires_at = grant.expires_at.map(|at| self.wall_clock.instant(at));
-                peer.grants.insert(grant.resource, grant.filters, expires_at);
+                client.grants.insert(grant.resource, grant.filters, expires_at);
             }
             None => {
                 for target in requested {
@@ -59,16 +62,10 @@ impl Tunnel {
         }
     }
 
-    /// Closes a connection with a goodbye.
-    pub(super) fn close_client(&mut self, client: ClientId, now: Instant) {
-        self.node.close(PeerId::Client(client), &control::goodbye(), now);
-        self.forget_client(client);
-    }
-
     /// Removes a closed connection, with its grants and all access that depended on it.
     pub(super) fn forget_client(&mut self, client: ClientId) {
         self.postponed.remove(client);
-        let Some(mut peer) = self.clients.remove(client) else { return };
+        let Some(mut peer) = self.peers.remove(PeerId::Client(client)) else { return };
         self.counters.add(DropReason::Expired, peer.queue.drain().count());
         self.access.remove_client(client);
         self.access.pending.forget_requests_to(&peer.addresses());

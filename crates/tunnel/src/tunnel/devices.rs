@@ -7,7 +7,7 @@ use std::{
 };
 
 use dns::Domain;
-use model::{ClientId, Device, Pool, ResourceId, ToPortal, message::FailureReason};
+use model::{ClientId, Device, PeerId, Pool, ResourceId, ToPortal, message::FailureReason};
 
 use super::{Event, Tunnel};
 use crate::access::Target;
@@ -22,7 +22,7 @@ impl Tunnel {
             self.access.revoke_device(pool.id, member);
         }
         if changed.filters {
-            self.clients.set_filters(pool.id, &pool.filters);
+            self.peers.set_filters(pool.id, &pool.filters);
         }
         self.published_devices.mark_stale();
     }
@@ -47,10 +47,13 @@ impl Tunnel {
         tracing::debug!(?reason, "access to a device is denied");
         let addresses: BTreeSet<IpAddr> = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).collect();
         self.drop_requests(|_, address| addresses.contains(&address));
-        let mut denied = self.clients.owners(ipv4, ipv6);
-        denied.extend(addresses.iter().flat_map(|address| self.pools.owners(*address)));
+        let mut denied: BTreeSet<ClientId> = addresses.iter().flat_map(|address| self.pools.owners(*address)).collect();
+        denied.extend(addresses.iter().filter_map(|address| match self.peers.owner(*address) {
+            Some(PeerId::Client(client)) => Some(client),
+            Some(PeerId::Gateway(_)) | None => None,
+        }));
         for client in denied {
-            self.close_client(client, now);
+            self.close_peer(PeerId::Client(client), now);
         }
     }
 
@@ -60,9 +63,9 @@ impl Tunnel {
             return;
         }
         let mut addresses = self.pools.addresses_of(client);
-        addresses.extend(self.clients.client(client).into_iter().flat_map(|it| it.addresses()));
+        addresses.extend(self.peers.get(PeerId::Client(client)).into_iter().flat_map(|it| it.addresses()));
         self.drop_requests(|_, address| addresses.contains(&address));
-        self.close_client(client, now);
+        self.close_peer(PeerId::Client(client), now);
     }
 
     /// Asks the portal to resolve the name of a device.

@@ -7,7 +7,6 @@ use std::{
 
 use connection::Params;
 use dns::Domain;
-use ip_packet::control;
 use model::{
     GatewayId, PeerId, Resource, ResourceId, ToPortal,
     message::{AuthorizationCreated, IceRole},
@@ -51,7 +50,8 @@ impl Tunnel {
             remote_ice: authorization.gateway_ice_credentials,
             role: IceRole::Controlling,
         };
-        if self.node.upsert(PeerId::Gateway(gateway), params, now).is_err() {
+        let peer = PeerId::Gateway(gateway);
+        if self.node.upsert(peer, params, now).is_err() {
             // Packets keep waiting; more traffic or a relay repeats the request.
             self.access.pending.wait_for_relay(Target::Resource(id));
             if self.relay_requests.handle_no_relay(now) {
@@ -60,14 +60,15 @@ impl Tunnel {
             return;
         }
 
-        if self.peers.has_other_identity(gateway, &identity) {
+        if self.peers.get(peer).is_some_and(|known| !known.has_identity(&identity)) {
             // The new connection replaced the old one.
             self.forget_gateway(gateway);
         }
-        let peer = self.peers.upsert(gateway, identity);
+        self.peers.upsert(peer, identity);
+        let Some(sources) = self.peers.gateway_mut(gateway) else { return };
         match &resource {
-            Resource::Cidr(it) => peer.allow(it.address, id),
-            Resource::Internet(_) => routing::DEFAULT_ROUTES.into_iter().for_each(|network| peer.allow(network, id)),
+            Resource::Cidr(it) => sources.allow(it.address, id),
+            Resource::Internet(_) => routing::DEFAULT_ROUTES.into_iter().for_each(|network| sources.allow(network, id)),
             // Proxy addresses are allowed when their name is announced. Pools are not reached through gateways.
             Resource::Dns(_) | Resource::StaticDevicePool(_) | Resource::DynamicDevicePool(_) => {}
         }
@@ -96,16 +97,10 @@ impl Tunnel {
         }
     }
 
-    /// Closes a connection with a goodbye.
-    pub(super) fn close_gateway(&mut self, gateway: GatewayId, now: Instant) {
-        self.node.close(PeerId::Gateway(gateway), &control::goodbye(), now);
-        self.forget_gateway(gateway);
-    }
-
     /// Removes a closed connection and all access through it. Nothing is moved to another gateway; the next packet to
     /// each resource requests access again.
     pub(super) fn forget_gateway(&mut self, gateway: GatewayId) {
-        let Some(mut peer) = self.peers.remove(gateway) else { return };
+        let Some(mut peer) = self.peers.remove(PeerId::Gateway(gateway)) else { return };
         self.counters.add(DropReason::Expired, peer.queue.drain().count());
         self.access.remove_gateway(gateway);
         self.announcements.forget_gateway(gateway);
@@ -133,53 +128,6 @@ impl Tunnel {
         granted.into_iter().filter(renew).collect()
     }
 
-    /// Handles an event of the connection layer.
-    pub(super) fn handle_node_event(&mut self, event: connection::Event, now: Instant) {
-        match event {
-            connection::Event::Candidates { peer, candidates } => {
-                self.events.push_back(Event::ToPortal(ToPortal::NewIceCandidates { peer, candidates }));
-            }
-            connection::Event::InvalidateCandidates { peer, candidates } => {
-                self.events.push_back(Event::ToPortal(ToPortal::InvalidateIceCandidates { peer, candidates }));
-            }
-            connection::Event::Established(PeerId::Gateway(gateway)) => {
-                tracing::debug!(%gateway, "connected");
-                if let Some(peer) = self.peers.gateway_mut(gateway) {
-                    peer.connected();
-                    self.update_site_status(gateway);
-                    self.send_held(PeerId::Gateway(gateway), now);
-                }
-            }
-            connection::Event::SessionReady(peer) => self.send_held(peer, now),
-            connection::Event::Failed(PeerId::Gateway(gateway), why) => {
-                tracing::debug!(%gateway, ?why, "the connection with the gateway failed");
-                for resource in self.lose_gateway(gateway, now) {
-                    self.request_access(Target::Resource(resource));
-                }
-            }
-            connection::Event::Closed(PeerId::Gateway(gateway)) => self.forget_gateway(gateway),
-            connection::Event::NewKeyNeeded(_) => self.events.push_back(Event::NewKeyNeeded),
-            connection::Event::NoRelays => {
-                if self.relay_requests.handle_last_relay_lost(now) {
-                    self.events.push_back(Event::ToPortal(ToPortal::NoRelays));
-                }
-            }
-            connection::Event::Established(PeerId::Client(client)) => {
-                tracing::debug!(%client, "connected");
-                if let Some(peer) = self.clients.client_mut(client) {
-                    peer.connected();
-                    self.published_devices.mark_stale();
-                    self.send_held(PeerId::Client(client), now);
-                }
-            }
-            connection::Event::Failed(PeerId::Client(client), why) => {
-                tracing::debug!(%client, ?why, "the connection with the client failed");
-                self.forget_client(client);
-            }
-            connection::Event::Closed(PeerId::Client(client)) => self.forget_client(client),
-        }
-    }
-
     /// `resource` is no longer used through `gateway`. Closes the connection if it was the last resource.
     fn release_gateway(&mut self, gateway: GatewayId, resource: ResourceId, now: Instant) {
         if let Some(peer) = self.peers.gateway_mut(gateway) {
@@ -187,7 +135,7 @@ impl Tunnel {
         }
         self.announcements.forget(gateway, resource);
         if !self.access.is_used(gateway) {
-            self.close_gateway(gateway, now);
+            self.close_peer(PeerId::Gateway(gateway), now);
         }
     }
 
@@ -207,9 +155,9 @@ impl Tunnel {
     }
 
     /// Updates the status of a gateway's site: online while one of its gateways is connected.
-    fn update_site_status(&mut self, gateway: GatewayId) {
+    pub(super) fn update_site_status(&mut self, gateway: GatewayId) {
         let Some(site) = self.access.site(gateway) else { return };
-        if self.peers.connected().any(|gateway| self.access.site(gateway) == Some(site)) {
+        if self.peers.connected_gateways().any(|gateway| self.access.site(gateway) == Some(site)) {
             self.sites.set_online(site);
         } else {
             self.sites.set_unknown(site);

@@ -1,6 +1,7 @@
 //! The coordinator: passes values between the state machines in the right order.
 
 mod clients;
+mod connections;
 mod devices;
 mod explain;
 mod gateways;
@@ -27,7 +28,7 @@ use crate::{
     access::{Access, Target},
     announcements::Announcements,
     counters::DropCounters,
-    peers::{Clients, Peers},
+    peers::PeerTable,
     pools::Pools,
     published::{InterfaceConfig, Published},
     query::QueryId,
@@ -55,8 +56,7 @@ pub struct Tunnel {
     routing: Routing,
     pools: Pools,
     access: Access,
-    peers: Peers,
-    clients: Clients,
+    peers: PeerTable,
     sites: Sites,
     announcements: Announcements,
     stub: Stub,
@@ -126,8 +126,7 @@ impl Tunnel {
             routing: Routing::default(),
             pools: Pools::default(),
             access: Access::default(),
-            peers: Peers::default(),
-            clients: Clients::default(),
+            peers: PeerTable::default(),
             sites: Sites::default(),
             announcements: Announcements::default(),
             stub: Stub::new(names),
@@ -206,12 +205,12 @@ impl Tunnel {
     pub fn reset(&mut self, now: Instant) {
         self.awaits_snapshot = true;
         self.node.reset(now);
-        for gateway in self.peers.ids() {
-            // The requests are sent with the next snapshot, when the portal uses the new key.
-            let _requests = self.lose_gateway(gateway, now);
-        }
-        for client in self.clients.ids() {
-            self.forget_client(client);
+        for peer in self.peers.ids() {
+            match peer {
+                // The requests are sent with the next snapshot, when the portal uses the new key.
+                PeerId::Gateway(gateway) => drop(self.lose_gateway(gateway, now)),
+                PeerId::Client(client) => self.forget_client(client),
+            }
         }
         self.postponed.clear();
         self.events.push_back(Event::NewPublicKey(self.node.public_key()));
@@ -220,11 +219,8 @@ impl Tunnel {
 
     /// Ends the session: sends a goodbye to all peers and releases the allocations on relays.
     pub fn stop(&mut self, now: Instant) {
-        for gateway in self.peers.ids() {
-            self.close_gateway(gateway, now);
-        }
-        for client in self.clients.ids() {
-            self.close_client(client, now);
+        for peer in self.peers.ids() {
+            self.close_peer(peer, now);
         }
         self.process_pending(now);
         self.node.release_relays(now);
@@ -248,7 +244,7 @@ impl Tunnel {
         for request in self.access.pending.handle_timeout(now) {
             self.drop_request(request);
         }
-        self.clients.handle_timeout(now);
+        self.peers.handle_timeout(now);
         self.postponed.handle_timeout(now);
         let decided = self.device_names.handle_timeout(now);
         self.emit_decisions(decided);
@@ -264,7 +260,7 @@ impl Tunnel {
             self.sites.poll_timeout().map(due("the offline state of a site expires")),
             self.relay_requests.poll_timeout().map(due("a delayed relay request is sent")),
             self.access.pending.poll_timeout().map(due("a request for access times out")),
-            self.clients.poll_timeout().map(due("grants or flows of a client expire")),
+            self.peers.poll_timeout().map(due("grants or flows of a client expire")),
             self.postponed.poll_timeout().map(due("a client connection without relay times out")),
             self.device_names.poll_timeout().map(due("the lookup of a device name times out")),
         ]
@@ -306,7 +302,7 @@ impl Tunnel {
             site: self.access.site(gateway),
             path: self.node.path(PeerId::Gateway(gateway)),
         };
-        self.peers.ids().into_iter().map(view).collect()
+        self.peers.gateway_ids().into_iter().map(view).collect()
     }
 
     /// The number of dropped packets, by reason.
@@ -322,7 +318,7 @@ impl Tunnel {
             if let Some(key) = self.announcements.poll_announcement() {
                 self.announce(&key, now);
             } else if let Some(event) = self.node.poll_event() {
-                self.handle_node_event(event, now);
+                self.handle_connection_event(event, now);
             } else {
                 break;
             }
@@ -343,8 +339,8 @@ impl Tunnel {
             })
         });
         published_resources.update(|| Some(resources.views(|of| sites.status(of))));
-        let Self { published_devices, clients, pools, .. } = self;
-        published_devices.update(|| Some(views::devices(clients, pools)));
+        let Self { published_devices, peers, pools, .. } = self;
+        published_devices.update(|| Some(views::devices(peers, pools)));
     }
 
     /// Resources changed: routes, the list and cached answers may be outdated.
@@ -357,7 +353,7 @@ impl Tunnel {
     fn request_access(&mut self, target: Target) {
         let request = match target {
             Target::Resource(resource) => {
-                let connected_gateways = self.access.preferred(resource, &self.peers.ids());
+                let connected_gateways = self.access.preferred(resource, &self.peers.gateway_ids());
                 ToPortal::RequestAuthorization { resource, connected_gateways, device: None }
             }
             Target::Device { pool, address } => {

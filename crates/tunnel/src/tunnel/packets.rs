@@ -15,7 +15,6 @@ use crate::{
     inbound,
     outbound::{self, Outbound},
     peers::Flow,
-    send_queue::SendQueue,
 };
 
 impl Tunnel {
@@ -29,7 +28,6 @@ impl Tunnel {
             pools: &self.pools,
             access: &self.access,
             peers: &self.peers,
-            clients: &self.clients,
         }
         .decide(&packet, now);
 
@@ -58,36 +56,26 @@ impl Tunnel {
 
     /// Handles a packet from a peer.
     pub(super) fn receive_packet(&mut self, peer: PeerId, packet: IpPacket, now: Instant) {
-        let interface = self.interface.as_ref();
-        let verdict = match peer {
-            PeerId::Gateway(id) => inbound::decide_for_gateway(interface, self.peers.gateway(id), &packet),
-            PeerId::Client(id) => inbound::decide_for_client(interface, self.clients.client(id), &packet, now),
-        };
-        match (verdict, peer) {
-            (inbound::Verdict::Message(message), _) => self.handle_peer_message(peer, message, now),
-            (inbound::Verdict::Deliver, _) => {
+        match inbound::decide(self.interface.as_ref(), self.peers.get(peer), &packet, now) {
+            inbound::Verdict::Message(message) => self.handle_peer_message(peer, message, now),
+            inbound::Verdict::Deliver => {
                 if let PeerId::Gateway(gateway) = peer {
                     self.handle_icmp_error(gateway, &packet, now);
-                    if let Some(peer) = self.peers.gateway_mut(gateway) {
-                        peer.heard(packet.source(), now);
+                    if let Some(gateway) = self.peers.gateway_mut(gateway) {
+                        gateway.record_packet(packet.source(), now);
                     }
                 }
                 self.to_host.push_back(packet);
             }
-            (inbound::Verdict::DeliverInFlow(flow), PeerId::Client(client)) => {
-                self.deliver_in_flow(client, flow, packet, now)
-            }
-            (inbound::Verdict::Reject, PeerId::Client(_)) => {
+            inbound::Verdict::DeliverInFlow(flow) => self.deliver_in_flow(peer, flow, packet, now),
+            inbound::Verdict::Reject => {
                 self.counters.add(DropReason::NotGranted, 1);
                 if let Some(answer) = icmp::prohibited(&packet) {
                     // Queued if the session is being renewed, so that the sender gets the error in any case.
                     self.seal_message(peer, answer, now);
                 }
             }
-            (inbound::Verdict::DeliverInFlow(_) | inbound::Verdict::Reject, PeerId::Gateway(_)) => {
-                self.counters.add(DropReason::SpoofedSource, 1);
-            }
-            (inbound::Verdict::Drop(reason), _) => self.counters.add(reason, 1),
+            inbound::Verdict::Drop(reason) => self.counters.add(reason, 1),
         }
     }
 
@@ -108,7 +96,7 @@ impl Tunnel {
 
     /// Sends everything that waited for the connection with a peer; control messages last.
     pub(super) fn send_held(&mut self, peer: PeerId, now: Instant) {
-        let Some(released) = self.queue_mut(peer).map(SendQueue::drain) else { return };
+        let Some(released) = self.peers.get_mut(peer).map(|peer| peer.queue.drain()) else { return };
         self.counters.add(DropReason::Expired, released.dropped);
         for packet in released.packets {
             self.send_packet(packet, now);
@@ -120,7 +108,7 @@ impl Tunnel {
 
     /// Sends a packet in a flow with another client that this host initiated.
     fn send_in_flow(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
-        let recorded = self.clients.client_mut(client).map(|it| it.flows.record_ours(flow, now));
+        let recorded = self.peers.client_mut(client).map(|it| it.flows.record_ours(flow, now));
         match recorded {
             Some(Ok(())) => self.seal(PeerId::Client(client), packet, now),
             Some(Err(_)) => self.counters.add(DropReason::TooManyFlows, 1),
@@ -129,27 +117,17 @@ impl Tunnel {
     }
 
     /// Delivers a packet in a flow that another client may initiate.
-    fn deliver_in_flow(&mut self, client: ClientId, flow: Flow, packet: IpPacket, now: Instant) {
-        let Some(client) = self.clients.client_mut(client) else { return };
+    fn deliver_in_flow(&mut self, peer: PeerId, flow: Flow, packet: IpPacket, now: Instant) {
+        let PeerId::Client(client) = peer else { return };
+        let Some(client) = self.peers.client_mut(client) else { return };
         match client.flows.record_theirs(flow, now) {
             Ok(()) => self.to_host.push_back(packet),
             Err(_) => self.counters.add(DropReason::TooManyFlows, 1),
         }
     }
 
-    fn queue_mut(&mut self, peer: PeerId) -> Option<&mut SendQueue> {
-        match peer {
-            PeerId::Gateway(id) => self.peers.gateway_mut(id).map(|gateway| &mut gateway.queue),
-            PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
-        }
-    }
-
     fn seal(&mut self, peer: PeerId, packet: IpPacket, now: Instant) {
-        let queue = match peer {
-            PeerId::Gateway(id) => self.peers.gateway_mut(id).map(|gateway| &mut gateway.queue),
-            PeerId::Client(id) => self.clients.client_mut(id).map(|client| &mut client.queue),
-        };
-        let Some(queue) = queue else {
+        let Some(queue) = self.peers.get_mut(peer).map(|peer| &mut peer.queue) else {
             self.counters.add(DropReason::NoConnection, 1);
             return;
         };
@@ -168,8 +146,8 @@ impl Tunnel {
         match self.node.seal(peer, &message, now) {
             Sealed::Sent => {}
             Sealed::NotYet => {
-                if let Some(queue) = self.queue_mut(peer) {
-                    queue.hold_message(message);
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.queue.hold_message(message);
                 }
             }
             Sealed::Unknown => self.counters.add(DropReason::NoConnection, 1),
@@ -187,10 +165,7 @@ impl Tunnel {
             (Message::Goodbye, _) => {
                 tracing::debug!(%peer, "received a goodbye");
                 self.node.remove(peer, now);
-                match peer {
-                    PeerId::Gateway(gateway) => self.forget_gateway(gateway),
-                    PeerId::Client(client) => self.forget_client(client),
-                }
+                self.forget_peer(peer);
             }
             (Message::DomainStatus { .. }, PeerId::Client(_)) | (Message::Unknown, _) => {
                 self.counters.add(DropReason::Message, 1);

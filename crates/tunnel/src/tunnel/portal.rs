@@ -62,10 +62,10 @@ impl Tunnel {
                 let decided = self.device_names.handle_failed(resource, &domain.as_str().into(), why);
                 self.emit_decisions(decided);
             }
-            FromPortal::ResourceFiltersUpdated { resource, filters } => self.clients.set_filters(resource, &filters),
+            FromPortal::ResourceFiltersUpdated { resource, filters } => self.peers.set_filters(resource, &filters),
             FromPortal::RejectAccess { client, resource } => {
-                if let Some(peer) = self.clients.client_mut(client) {
-                    peer.grants.remove(resource);
+                if let Some(client) = self.peers.client_mut(client) {
+                    client.grants.remove(resource);
                 }
             }
         }
@@ -109,8 +109,8 @@ impl Tunnel {
         }
         self.resources_changed();
         self.update_relays(&[], &init.relays, now);
-        let Self { clients, wall_clock, .. } = self;
-        clients.resync(&init.authorizations, |unix| wall_clock.instant(unix));
+        let Self { peers, wall_clock, .. } = self;
+        peers.resync_grants(&init.authorizations, |unix| wall_clock.instant(unix));
         for target in self.access.pending.handle_reconnect(now) {
             self.request_access(target);
         }
@@ -187,7 +187,7 @@ impl Tunnel {
         self.drop_pending(id);
         self.revoke_access(id, now);
         for site in sites {
-            if !self.peers.connected().any(|gateway| self.access.site(gateway) == Some(site)) {
+            if !self.peers.connected_gateways().any(|gateway| self.access.site(gateway) == Some(site)) {
                 self.sites.set_offline(site, now);
             }
         }

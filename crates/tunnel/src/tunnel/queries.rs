@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Instant};
 
 use dns::{Coverage, Decision, DeviceDecision, Question, StubDecision, Upstream, Via};
-use model::{GatewayId, filter::Protocol};
+use model::{GatewayId, PeerId, filter::Protocol};
 
 use super::{Event, Tunnel};
 use crate::{
@@ -45,7 +45,7 @@ impl Tunnel {
 
     /// Forwards a query to a gateway.
     pub(super) fn forward_to_site(&mut self, query: SiteQuery, gateway: GatewayId) {
-        let decision = match self.peers.gateway(gateway) {
+        let decision = match self.peers.get(PeerId::Gateway(gateway)) {
             Some(peer) => self.stub.forward_to_gateway(peer.address(query.sentinel)),
             None => Decision::ServFail,
         };

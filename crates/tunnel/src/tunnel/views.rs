@@ -7,7 +7,7 @@ use dns::{AnswerSource, Domain, Origin, Server};
 use model::{ClientId, DeviceView, GatewayId, ResourceId, SiteId};
 
 use crate::{
-    peers::{Client, Clients},
+    peers::{Client, Peer, PeerTable},
     pools::Pools,
 };
 
@@ -75,11 +75,11 @@ pub struct MatchView {
 }
 
 /// The connected clients that are members of a pool.
-pub(super) fn devices(clients: &Clients, pools: &Pools) -> Vec<DeviceView> {
-    let view = |(id, client): (ClientId, &Client)| {
+pub(super) fn devices(peers: &PeerTable, pools: &Pools) -> Vec<DeviceView> {
+    let view = |(id, peer, client): (ClientId, &Peer, &Client)| {
         let pools: Vec<String> = pools.pool_names_of(id).into_iter().map(str::to_owned).collect();
-        let [IpAddr::V4(ipv4), IpAddr::V6(ipv6)] = client.addresses() else { return None };
+        let [IpAddr::V4(ipv4), IpAddr::V6(ipv6)] = peer.addresses() else { return None };
         (!pools.is_empty()).then(|| DeviceView { id, name: client.name().map(str::to_owned), ipv4, ipv6, pools })
     };
-    clients.connected().filter_map(view).collect()
+    peers.connected_clients().filter_map(view).collect()
 }
