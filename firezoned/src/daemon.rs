@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use self::{hands::Hands, host_hand::HostHand, status_file::StatusFile};
 use bus::Bus;
+use dataplane::Statistics;
 use event_loop::{Alarm, Clock};
 use host::Host;
 use logging::Logs;
@@ -79,12 +80,13 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let session = Session::new(mode, internet_resource, clock.now());
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
     let (requests, inbox) = mpsc::channel(REQUESTS);
+    let statistics = Statistics::default();
     let bus = match mode {
         session::Mode::User => {
             let (args, logs) = (sources.args.clone(), sources.logs.clone());
             let settings = Settings::start(args, ConfigPaths::default(), Some(logs), requests.clone());
-            let (people, paths) = (bus::People::default(), bus::Paths::default());
-            let daemon = bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people, paths };
+            let (people, statistics) = (bus::People::default(), statistics.clone());
+            let daemon = bus::Daemon { requests, snapshot, started, clock, forwarder, settings, people, statistics };
             Some(Bus::serve(daemon).await?)
         }
         session::Mode::Service => None,
@@ -97,7 +99,7 @@ pub async fn run(config: Config, mode: Mode, sources: Sources) -> anyhow::Result
     let account = token.map(|token| Account { token, slug: None, actor: None });
     let account = account.or_else(|| kept.as_ref().map(|kept| kept.account.clone()));
     let status_file = StatusFile::new(mode, started);
-    let hands = Hands::new(config.api_url, config.max_partition_time, identity, host);
+    let hands = Hands::new(config.api_url, config.max_partition_time, identity, host, statistics);
     let alarm = Alarm::new(clock)?;
     let mut daemon = Daemon { session, hands, inbox, publish, clock, alarm, notify, status_file, kept, mode, sources };
     daemon.announce();

@@ -95,7 +95,7 @@ impl ClientObject {
 /// The private part of the state, as of now.
 pub(super) async fn status(daemon: &Daemon) -> Status {
     let now = daemon.clock.now();
-    let gateways = daemon.paths().await.iter().map(|path| gateway(path, now)).collect();
+    let gateways = daemon.statistics.read().await.paths.iter().map(|path| gateway(path, now)).collect();
     let asked_by = daemon.snapshot.borrow().asked_by;
     let asked_by = match asked_by {
         Some(uid) => Some(daemon.people.name(uid).await),

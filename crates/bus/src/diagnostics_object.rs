@@ -77,10 +77,10 @@ impl DiagnosticsObject {
         let _caller = self.guard.permit(&header).await?;
         let found = self.resource(&resource).ok_or_else(|| Error::NotFound("there is no such resource".to_owned()))?;
         let now = self.daemon.clock.now();
-        let paths = self.daemon.paths().await;
+        let statistics = self.daemon.statistics.read().await;
         // The site decides which gateway serves it; a path that works tells more than one that is being made.
         let site = |view: &tunnel::PathView| found.sites.iter().find(|it| Some(it.id) == view.site);
-        let view = paths.iter().filter(|it| site(it).is_some()).min_by_key(|it| it.path.is_none());
+        let view = statistics.paths.iter().filter(|it| site(it).is_some()).min_by_key(|it| it.path.is_none());
         let gateway = view.map(|view| client_object::gateway(view, now));
         Ok(ResourcePath {
             id: found.id.to_string(),

@@ -12,7 +12,7 @@ use super::{
     guard::{Action, Caller, Guard},
     settings_object,
 };
-use session::{Request, snapshot};
+use session::snapshot;
 
 /// Looks around, one look at a time: it costs more than other answers.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ impl Examiner {
             settings,
             dns: Some(dns_object::status(daemon).await),
             // Nothing without a tunnel.
-            dropped: daemon.question(Request::Counters).await.unwrap_or_default(),
+            dropped: daemon.statistics.read().await.dropped.clone(),
             log: logging::recent(),
             log_from: LogFrom::Daemon,
         };

@@ -7,7 +7,6 @@
 //! * [`polkit`], [`callers`] – how polkit is asked, and for how long what is known of a caller counts
 //! * [`limits`], [`turns`] – how many calls of one caller may be in the works, and how many of them with polkit
 //! * [`people`] – who is a member of the group that may command, and what users are called
-//! * [`paths`] – how the gateways are reached, as the packet thread has just said
 //! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
 //! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
 //!   interfaces
@@ -24,7 +23,6 @@ mod examination;
 pub mod guard;
 mod limits;
 mod options;
-mod paths;
 mod peer;
 mod people;
 mod polkit;
@@ -43,20 +41,20 @@ mod tests_diagnostics;
 #[cfg(test)]
 mod tests_polkit;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::{Connection, connection};
 
 pub use guard::{Action, Caller, Guard};
-pub use paths::Paths;
 pub use people::People;
 
 use self::{
     client_object::ClientObject, diagnostics_object::DiagnosticsObject, dns_object::DnsObject, private::PrivateSocket,
     publish::Publisher, resources_object::ResourcesObject, settings_object::SettingsObject,
 };
+use dataplane::Statistics;
 use event_loop::Clock;
 use resolver::Forwarder;
 use session::{Refused, Reply, Request, snapshot::Snapshot};
@@ -79,8 +77,8 @@ pub struct Daemon {
     pub settings: Settings,
     /// Who is who on this machine.
     pub people: People,
-    /// How the gateways are reached.
-    pub paths: Paths,
+    /// Paths and counters of the packet thread.
+    pub statistics: Statistics,
 }
 
 /// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
@@ -233,28 +231,11 @@ impl Daemon {
         answer.await.map_err(|_| stopping())?.map_err(|Refused::Stopping| stopping())
     }
 
-    /// The connections to gateways; none without a tunnel.
-    async fn paths(&self) -> Arc<[tunnel::PathView]> {
-        let generation = self.snapshot.borrow().generation;
-        let ask = || {
-            let requests = self.requests.clone();
-            async move { question(&requests, Request::Paths).await.unwrap_or_default() }
-        };
-        self.paths.get(generation, ask).await
-    }
-
     /// What the packet thread knows; nothing without a tunnel, or if it has no time to answer.
     async fn question<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        question(&self.requests, request).await
+        const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        tokio::time::timeout(REPLY_TIMEOUT, answer).await.ok()?.ok()
     }
-}
-
-async fn question<T>(
-    requests: &mpsc::Sender<Request>,
-    request: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Option<T> {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let (reply, answer) = oneshot::channel();
-    requests.send(request(reply)).await.ok()?;
-    tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
 }

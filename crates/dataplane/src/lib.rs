@@ -4,6 +4,7 @@
 //!
 //! * [`run`] – the loop
 //! * [`tun`], [`sockets`], [`udp`], [`send_queue`] – packets and datagrams, in and out
+//! * [`statistics`] – paths and counters, published for readers outside of the thread
 //! * [`syscalls`] – the only `unsafe` code
 //!
 //! The daemon sends a [`Command`] and receives an [`Event`]. Both channels are bounded. The loop always takes commands, and
@@ -13,6 +14,7 @@ mod counters;
 mod run;
 mod send_queue;
 mod sockets;
+pub mod statistics;
 mod syscalls;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,6 @@ mod tun;
 mod udp;
 
 use std::{
-    collections::BTreeMap,
     io,
     net::IpAddr,
     thread,
@@ -32,11 +33,15 @@ use rand::TryRngCore;
 use tokio::sync::{mpsc, oneshot};
 use tunnel::Tunnel;
 
-use self::{run::Worker, sockets::Bound};
+use self::{
+    run::{Channels, Worker},
+    sockets::Bound,
+};
 use event_loop::Clock;
 
 pub use counters::Counters;
 pub use sockets::SocketError;
+pub use statistics::Statistics;
 pub use tun::{Tun, TunError};
 
 /// Commands that may wait; more than a burst of DNS queries.
@@ -71,16 +76,12 @@ pub enum Command {
     InternetResource(bool),
     /// The network changed: everything about paths starts anew, with new sockets and a new key.
     Reset,
-    /// How are the gateways reached?
-    Paths(oneshot::Sender<Vec<tunnel::PathView>>),
     /// Whom do we ask for names?
     Names(oneshot::Sender<tunnel::DnsView>),
     /// Why is this name answered as it is?
     Explain(dns::Domain, oneshot::Sender<tunnel::NameExplanation>),
     /// Forget what other resolvers said.
     FlushNames,
-    /// How many packets were dropped, by reason?
-    Counters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Says goodbye to all peers, and ends. [`Event::Stopped`] is the last event.
     Stop,
 }
@@ -146,7 +147,12 @@ pub struct Dataplane {
 impl Dataplane {
     /// Starts the thread. `names` are those of the last session; `mark` goes on every datagram of the tunnel itself, so
     /// that the host's rules do not route it into the tunnel.
-    pub fn start(tun: Tun, names: dns::Assignments, mark: u32) -> Result<Self, StartError> {
+    pub fn start(
+        tun: Tun,
+        names: dns::Assignments,
+        mark: u32,
+        statistics: statistics::Publisher,
+    ) -> Result<Self, StartError> {
         let clock = Clock::new();
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let mut seed = [0; 32];
@@ -157,6 +163,7 @@ impl Dataplane {
         let public_key = tunnel.public_key();
         let (commands, command_receiver) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(EVENTS);
+        let channels = Channels { commands: command_receiver, events: event_sender, statistics };
 
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -166,8 +173,7 @@ impl Dataplane {
         let worker = {
             // The devices register with the runtime that drives them.
             let _guard = runtime.enter();
-            Worker::new(tunnel, tun, sockets, mark, clock, command_receiver, event_sender)
-                .map_err(StartError::Thread)?
+            Worker::new(tunnel, tun, sockets, mark, clock, channels).map_err(StartError::Thread)?
         };
         thread::Builder::new()
             .name("dataplane".to_owned())

@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use model::Deadline;
 use tokio::sync::{mpsc, oneshot};
 use tunnel::{QueryId, Tunnel};
 
 use super::{
     Command, Counters, Death, Event,
     sockets::{Bound, Sockets},
+    statistics,
     tun::{Flushed, Tun, TunDevice},
 };
 use event_loop::{Alarm, Clock};
@@ -33,12 +35,20 @@ pub(super) struct Worker {
     mark: u32,
     clock: Clock,
     alarm: Alarm,
+    statistics: statistics::Publisher,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// Events that did not fit the channel yet, oldest first.
     waiting_events: VecDeque<Event>,
     queries: BTreeMap<QueryId, oneshot::Sender<dns::Decision>>,
     next_query: u64,
+}
+
+/// The packet thread's ends of its channels.
+pub(super) struct Channels {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) statistics: statistics::Publisher,
 }
 
 /// Where packets and datagrams come in and go out.
@@ -53,6 +63,8 @@ enum Wake {
     Command(Option<Command>),
     /// The daemon takes events, or will never again.
     Events(bool),
+    /// The statistics are read.
+    Statistics,
     /// There is input, or room for output.
     Packets,
     Alarm,
@@ -72,15 +84,16 @@ impl Worker {
         sockets: Bound,
         mark: u32,
         clock: Clock,
-        commands: mpsc::Receiver<Command>,
-        events: mpsc::Sender<Event>,
+        channels: Channels,
     ) -> io::Result<Self> {
+        let Channels { commands, events, statistics } = channels;
         Ok(Self {
             tunnel,
             edge: Edge { tun: TunDevice::new(tun)?, sockets: Sockets::new(sockets)?, counters: Counters::default() },
             mark,
             clock,
             alarm: Alarm::new(clock)?,
+            statistics,
             commands,
             events,
             waiting_events: VecDeque::new(),
@@ -100,9 +113,9 @@ impl Worker {
         };
         tracing::debug!(counters = ?self.edge.counters, tunnel = ?self.tunnel.counters(), "the data plane ends");
 
-        let Self { tunnel, edge, events, .. } = self;
+        let Self { tunnel, edge, statistics, events, .. } = self;
         // Closed before anybody hears of the end, so that the next session can open them again.
-        drop(edge);
+        drop((edge, statistics));
         let names = tunnel.into_names();
         let last_event = match death {
             Some(death) => Event::Died { error: death.into(), names },
@@ -119,7 +132,9 @@ impl Worker {
             self.deliver_events();
             let flowing =
                 self.edge.flush(&mut self.tunnel)? == Flushed::All && self.waiting_events.len() < MAX_WAITING_EVENTS;
-            self.alarm.set(self.tunnel.poll_timeout(), now).map_err(Death::Loop)?;
+            self.publish_statistics(now);
+            let deadline = Deadline::earliest(self.tunnel.poll_timeout(), self.statistics.poll_timeout());
+            self.alarm.set(deadline, now).map_err(Death::Loop)?;
 
             let wake = self.wait(flowing).await?;
             let now = self.clock.now();
@@ -130,6 +145,7 @@ impl Worker {
                     }
                 }
                 Wake::Events(true) | Wake::Alarm => {}
+                Wake::Statistics => self.statistics.handle_request(now),
                 // The daemon is gone.
                 Wake::Events(false) => return Ok(()),
                 Wake::Packets => {
@@ -154,6 +170,7 @@ impl Worker {
             biased;
             command = self.commands.recv() => Ok(Wake::Command(command)),
             permit = self.events.reserve(), if has_events => Ok(Wake::Events(permit.is_ok())),
+            () = self.statistics.requested() => Ok(Wake::Statistics),
             result = sockets.writable(), if !flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
             result = tun.writable(), if !flowing && tun.is_waiting() => result.map(|()| Wake::Packets).map_err(Death::Tun),
             result = sockets.readable(), if flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
@@ -197,9 +214,6 @@ impl Worker {
             Command::SystemResolvers(resolvers) => self.tunnel.handle_resolvers(&resolvers, now),
             Command::InternetResource(on) => self.tunnel.switch_internet_resource(on, now),
             Command::Reset => self.reset(now)?,
-            Command::Paths(reply) => {
-                let _ = reply.send(self.tunnel.paths());
-            }
             Command::Names(reply) => {
                 let _ = reply.send(self.tunnel.names());
             }
@@ -207,15 +221,18 @@ impl Worker {
                 let _ = reply.send(self.tunnel.explain(&name, now));
             }
             Command::FlushNames => self.tunnel.flush_names(),
-            Command::Counters(reply) => {
-                let inside = self.tunnel.counters();
-                let inside = inside.iter().map(|(reason, count)| (reason.name(), count));
-                let _ = reply.send(inside.chain(self.edge.counters.iter()).collect());
-            }
             Command::Stop => {}
         }
 
         Ok(())
+    }
+
+    fn publish_statistics(&mut self, now: Instant) {
+        let Self { statistics, tunnel, edge, .. } = self;
+        statistics.handle_timeout(now, || statistics::Snapshot {
+            paths: tunnel.paths(),
+            dropped: tunnel.dropped().chain(edge.counters.iter()).collect(),
+        });
     }
 
     /// Paths, keys and sockets of the old network are forgotten; so is what waits to be sent through them.

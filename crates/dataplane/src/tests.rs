@@ -13,7 +13,7 @@ use ip_packet::{Ecn, IpPacket, Transport, build};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    Command, Counters, Dataplane, Event, SocketError, Tun, TunError,
+    Command, Counters, Dataplane, Event, SocketError, Statistics, Tun, TunError,
     sockets::{Bound, Sockets},
     syscalls,
     tun::{Flushed, TunDevice},
@@ -298,7 +298,9 @@ fn the_known_port_is_used_if_it_is_free() {
 fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
-        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+        let statistics = Statistics::default();
+        let publisher = statistics.publisher();
+        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK, publisher).unwrap();
 
         dataplane.commands.blocking_send(Command::Reset).unwrap();
         let Some(Event::Tunnel(tunnel::Event::NewPublicKey(key))) = dataplane.events.blocking_recv() else {
@@ -306,9 +308,10 @@ fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
         };
         assert_ne!(key, dataplane.public_key);
 
-        let (reply, paths) = tokio::sync::oneshot::channel();
-        dataplane.commands.blocking_send(Command::Paths(reply)).unwrap();
-        assert_eq!(paths.blocking_recv().unwrap(), []);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let published = runtime.block_on(statistics.read());
+        assert_eq!(published.paths, []);
+        assert!(published.dropped.contains_key("tun_invalid") && published.dropped.contains_key("datagram_forged"));
 
         dataplane.commands.blocking_send(Command::Stop).unwrap();
         assert!(matches!(dataplane.events.blocking_recv(), Some(Event::Stopped { .. })));
@@ -321,7 +324,9 @@ fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
 fn a_data_plane_ends_when_nobody_can_command_it_any_more() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
-        let Dataplane { commands, mut events, .. } = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+        let publisher = Statistics::default().publisher();
+        let started = Dataplane::start(tun, dns::Assignments::default(), MARK, publisher);
+        let Dataplane { commands, mut events, .. } = started.unwrap();
 
         drop(commands);
 
@@ -334,7 +339,8 @@ fn a_data_plane_dies_with_its_interface() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
         ip(&["link", "set", INTERFACE, "up"]);
-        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK).unwrap();
+        let publisher = Statistics::default().publisher();
+        let mut dataplane = Dataplane::start(tun, dns::Assignments::default(), MARK, publisher).unwrap();
 
         ip(&["link", "delete", INTERFACE]);
 

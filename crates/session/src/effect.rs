@@ -1,10 +1,6 @@
 //! What a session wants done.
 
-use std::collections::BTreeMap;
-
 use model::{FromPortal, PublicKey, Resolver, Secret, ToPortal};
-use tokio::sync::oneshot;
-use tunnel::PathView;
 
 use super::Account;
 use super::NamesRequest;
@@ -26,10 +22,6 @@ pub enum Effect {
     TunnelResolvers(Vec<Resolver>),
     /// The tunnel may use the Internet resource, or not.
     TunnelInternetResource(bool),
-    /// Somebody wants to know the connections.
-    AskPaths(oneshot::Sender<Vec<PathView>>),
-    /// Somebody wants to know what was dropped.
-    AskCounters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Somebody wants something about names.
     Names(NamesRequest),
 

@@ -1,11 +1,9 @@
 //! What can happen to a session.
 
-use std::collections::BTreeMap;
-
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
-use tunnel::{DnsView, InterfaceConfig, NameExplanation, PathView};
+use tunnel::{DnsView, InterfaceConfig, NameExplanation};
 
 use super::Reason;
 use crate::{host_config::HostConfig, snapshot::Warning};
@@ -90,10 +88,6 @@ pub enum Request {
     Reset(Reply),
     /// The Internet resource, on or off.
     SetInternetResource(bool, Reply),
-    /// The connections to gateways. Without a tunnel the answer never comes: the sender is dropped.
-    Paths(oneshot::Sender<Vec<PathView>>),
-    /// How many packets went no further, by reason. Without a tunnel the answer never comes: the sender is dropped.
-    Counters(oneshot::Sender<BTreeMap<&'static str, u64>>),
     /// Something about names.
     Names(NamesRequest),
 }

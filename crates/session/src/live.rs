@@ -200,8 +200,6 @@ impl Live {
                     cx.emit(Effect::TunnelInternetResource(on));
                 }
             }
-            Request::Paths(reply) => cx.emit(Effect::AskPaths(reply)),
-            Request::Counters(reply) => cx.emit(Effect::AskCounters(reply)),
             Request::Names(request) => cx.emit(Effect::Names(request)),
         }
         Outcome::On(self)

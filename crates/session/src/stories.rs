@@ -121,8 +121,6 @@ fn word(effect: &Effect) -> Option<String> {
         Effect::ToTunnel(_) => "to tunnel".to_owned(),
         Effect::TunnelResolvers(resolvers) => format!("tunnel resolvers {:?}", addresses(resolvers)),
         Effect::TunnelInternetResource(on) => format!("internet resource {on}"),
-        Effect::AskPaths(_) => "ask paths".to_owned(),
-        Effect::AskCounters(_) => "ask counters".to_owned(),
         Effect::Names(_) => "names".to_owned(),
         Effect::OpenLink { token, .. } => format!("open link as {}", token.expose()),
         Effect::CloseLink => "close link".to_owned(),

@@ -1,5 +1,7 @@
 //! Counters of dropped packets, by reason.
 
+use connection::Drops;
+
 /// Why a packet was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
@@ -103,6 +105,32 @@ impl DropCounters {
             *counter = counter.saturating_add(packets);
         }
     }
+}
+
+/// The counters of dropped datagrams, with their names in status output and metrics.
+pub(crate) fn datagram_drops(drops: &Drops) -> [(&'static str, u64); 9] {
+    let Drops {
+        too_long,
+        unrecognized,
+        unknown_peer,
+        forged,
+        replayed,
+        unknown_session,
+        unsolicited,
+        malformed,
+        rate_limited,
+    } = *drops;
+    [
+        ("datagram_too_long", too_long),
+        ("datagram_unrecognized", unrecognized),
+        ("datagram_unknown_peer", unknown_peer),
+        ("datagram_forged", forged),
+        ("datagram_replayed", replayed),
+        ("datagram_unknown_session", unknown_session),
+        ("datagram_unsolicited", unsolicited),
+        ("datagram_malformed", malformed),
+        ("datagram_rate_limited", rate_limited),
+    ]
 }
 
 #[cfg(test)]

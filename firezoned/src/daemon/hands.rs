@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{MARK, host_hand::HostHand, outbox::Outbox, pinned_names::PinnedNames};
 use crate::identity::Identity;
-use dataplane::{Dataplane, Tun, TunError};
+use dataplane::{Dataplane, Statistics, Tun, TunError};
 use portal_link::Link;
 use session::{Account, Effect, Input, NamesRequest, Reason, portal_outcome};
 
@@ -22,6 +22,8 @@ pub(super) struct Hands {
     tunnel: Option<TunnelHand>,
     link: Option<LinkHand>,
     names: PinnedNames,
+    /// The data plane publishes its statistics here.
+    statistics: Statistics,
 }
 
 #[derive(Debug)]
@@ -44,8 +46,18 @@ impl Hands {
         max_partition_time: Option<Duration>,
         identity: Identity,
         host: HostHand,
+        statistics: Statistics,
     ) -> Self {
-        Self { portal, max_partition_time, identity, host, tunnel: None, link: None, names: PinnedNames::default() }
+        Self {
+            portal,
+            max_partition_time,
+            identity,
+            host,
+            tunnel: None,
+            link: None,
+            names: PinnedNames::default(),
+            statistics,
+        }
     }
 
     /// Carries out one effect. What it brings about later comes from [`Self::next`].
@@ -57,8 +69,6 @@ impl Hands {
             Effect::ToTunnel(message) => self.tell_tunnel(dataplane::Command::Portal(message)),
             Effect::TunnelResolvers(resolvers) => self.tell_tunnel(dataplane::Command::SystemResolvers(resolvers)),
             Effect::TunnelInternetResource(on) => self.tell_tunnel(dataplane::Command::InternetResource(on)),
-            Effect::AskPaths(reply) => self.tell_tunnel(dataplane::Command::Paths(reply)),
-            Effect::AskCounters(reply) => self.tell_tunnel(dataplane::Command::Counters(reply)),
             Effect::Names(request) => self.names_request(request),
 
             Effect::OpenLink { token, public_key, resolvers } => {
@@ -113,7 +123,7 @@ impl Hands {
                 return Input::TunnelFailed(reason);
             }
         };
-        match Dataplane::start(tun, self.names.lend(account), MARK) {
+        match Dataplane::start(tun, self.names.lend(account), MARK, self.statistics.publisher()) {
             Ok(dataplane) => {
                 let public_key = dataplane.public_key;
                 let commands = Outbox::new(dataplane.commands.clone());

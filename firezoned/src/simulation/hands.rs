@@ -74,13 +74,9 @@ impl Hands {
                 self.world.use_internet(is_on);
                 self.enter(now, Scene::Link, Input::Resources(self.world.resources()));
             }
-            // Whoever asked may have gone.
-            Effect::AskPaths(reply) => drop(reply.send(self.world.paths(now))),
             Effect::Names(NamesRequest::Flush(reply) | NamesRequest::Reapply(reply)) => reply.accept(),
             // Nobody answers names here: as without a tunnel.
             Effect::Names(NamesRequest::Status(_) | NamesRequest::Explain(..)) => {}
-            // Nothing goes anywhere, so nothing is dropped.
-            Effect::AskCounters(_) => {}
 
             Effect::OpenLink { .. } => self.open_link(now),
             Effect::CloseLink => {
@@ -102,6 +98,11 @@ impl Hands {
             | Effect::ToPortal(_)
             | Effect::Publish(_) => {}
         }
+    }
+
+    /// The paths to the gateways.
+    pub(super) fn paths(&self, now: Instant) -> Vec<tunnel::PathView> {
+        self.world.paths(now)
     }
 
     /// When something happens next.

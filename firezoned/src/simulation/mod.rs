@@ -12,6 +12,7 @@ mod scenario;
 mod world;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
@@ -24,6 +25,7 @@ use zbus::{Connection, connection, fdo::DBusProxy};
 
 use self::hands::Hands;
 use bus::Bus;
+use dataplane::statistics::{self, Publisher, Statistics};
 use event_loop::Clock;
 use resolver::Forwarder;
 use session::{Effect, Input, Mode, Request, Session, Snapshot};
@@ -58,6 +60,7 @@ async fn run(args: Args, config: &Config, places: ConfigPaths, logs: logging::Lo
     let session = Session::new(Mode::User, config.internet_resource, clock.now());
     let (publish, snapshot) = watch::channel(session.snapshot().clone());
     let (requests, inbox) = mpsc::channel(REQUESTS);
+    let statistics = Statistics::default();
     let hands = Hands::new(args.simulation.sim_resources, args.simulation.sim_calm, clock.now());
     let daemon = bus::Daemon {
         settings: Settings::start(args, places, Some(logs), requests.clone()),
@@ -67,11 +70,11 @@ async fn run(args: Args, config: &Config, places: ConfigPaths, logs: logging::Lo
         clock,
         forwarder: Forwarder::new(0),
         people: bus::People::default(),
-        paths: bus::Paths::default(),
+        statistics: statistics.clone(),
     };
     let bus = Bus::serve_simulated(connection, daemon).await?;
     tracing::warn!("this is a simulation: nothing is connected, and nothing on this machine changes");
-    Play { session, hands, inbox, publish, clock }.run(signals, bus).await
+    Play { session, hands, inbox, publish, statistics, publisher: None, clock }.run(signals, bus).await
 }
 
 /// A bus that is not the system's.
@@ -116,13 +119,17 @@ struct Play {
     hands: Hands,
     inbox: mpsc::Receiver<Request>,
     publish: watch::Sender<Snapshot>,
+    statistics: Statistics,
+    /// Publishes the statistics while a tunnel is open.
+    publisher: Option<Publisher>,
     clock: Clock,
 }
 
 impl Play {
     async fn run(mut self, mut signals: Signals, mut bus: Bus) -> anyhow::Result<()> {
         loop {
-            let due = earliest(self.session.poll_timeout(), self.hands.poll_timeout());
+            let publication = self.publisher.as_ref().and_then(Publisher::poll_timeout).map(|deadline| deadline.at);
+            let due = earliest(earliest(self.session.poll_timeout(), self.hands.poll_timeout()), publication);
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
@@ -131,6 +138,7 @@ impl Play {
                 },
                 Some(request) = self.inbox.recv() => self.feed(Input::Request(request)),
                 () = bus.closed() => anyhow::bail!("the bus is gone"),
+                () = requested(self.publisher.as_ref()) => self.handle_statistics_request(),
                 () = until(due, self.clock) => self.time_passes(),
             }
         }
@@ -140,10 +148,21 @@ impl Play {
 
     fn time_passes(&mut self) {
         let now = self.clock.now();
+        if let Some(publisher) = &mut self.publisher {
+            let current = || statistics::Snapshot { paths: self.hands.paths(now), dropped: BTreeMap::new() };
+            publisher.handle_timeout(now, current);
+        }
         self.session.handle_timeout(now);
         self.carry_out(now);
         while let Some(input) = self.hands.poll_input(now) {
             self.feed(input);
+        }
+    }
+
+    fn handle_statistics_request(&mut self) {
+        let now = self.clock.now();
+        if let Some(publisher) = &mut self.publisher {
+            publisher.handle_request(now);
         }
     }
 
@@ -160,9 +179,24 @@ impl Play {
                     tracing::info!(state = %snapshot.state, reason = snapshot.reason_code(), "session");
                     self.publish.send_replace(*snapshot);
                 }
-                effect => self.hands.carry_out(effect, now),
+                effect => {
+                    if matches!(effect, Effect::OpenTunnel(_)) {
+                        self.publisher = Some(self.statistics.publisher());
+                    } else if matches!(effect, Effect::CloseTunnel) {
+                        self.publisher = None;
+                    }
+                    self.hands.carry_out(effect, now);
+                }
             }
         }
+    }
+}
+
+/// Completes when a reader needs statistics; never without a tunnel.
+async fn requested(publisher: Option<&Publisher>) {
+    match publisher {
+        Some(publisher) => publisher.requested().await,
+        None => std::future::pending().await,
     }
 }
 

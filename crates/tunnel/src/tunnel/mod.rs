@@ -27,7 +27,7 @@ use model::{
 use crate::{
     access::{Access, Target},
     announcements::Announcements,
-    counters::DropCounters,
+    counters::{DropCounters, datagram_drops},
     peers::PeerTable,
     pools::Pools,
     published::{InterfaceConfig, Published},
@@ -303,6 +303,12 @@ impl Tunnel {
             path: self.node.path(PeerId::Gateway(gateway)),
         };
         self.peers.gateway_ids().into_iter().map(view).collect()
+    }
+
+    /// The number of dropped packets and datagrams, by the name of the reason.
+    pub fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let packets = self.counters.iter().map(|(reason, count)| (reason.name(), count));
+        packets.chain(datagram_drops(&self.node.drops()))
     }
 
     /// The number of dropped packets, by reason.
