@@ -90,7 +90,8 @@ impl Assignments {
     }
 
     /// The names that matched the current pattern of `resource`.
-    pub fn names_of(&self, resource: ResourceId) -> impl Iterator<Item = (&Domain, &Assignment)> {
+    #[cfg(test)]
+    pub(crate) fn names_of(&self, resource: ResourceId) -> impl Iterator<Item = (&Domain, &Assignment)> {
         self.matched
             .get(&resource)
             .into_iter()

@@ -100,8 +100,8 @@ impl Stub {
         &self.sentinels
     }
 
-    /// Adds `resource`, or replaces the one with its id. Names that matched the same pattern earlier are attached again:
-    /// see [`Assignments::names_of`].
+    /// Adds `resource`, or replaces the one with its id. Names that matched the same pattern earlier are attached
+    /// again, with their addresses.
     ///
     /// # Errors
     /// The pattern is invalid; no name will match.
@@ -127,14 +127,13 @@ impl Stub {
         }
     }
 
-    /// Sets the resolvers. Returns whether the sentinels changed.
-    pub fn set_resolvers(&mut self, resolvers: Resolvers) -> bool {
-        let changed = self.sentinels.map(resolvers.as_slice());
+    /// Sets the resolvers.
+    pub fn set_resolvers(&mut self, resolvers: Resolvers) {
+        let has_changed = self.sentinels.map(resolvers.as_slice());
         self.resolvers = resolvers;
-        if changed {
+        if has_changed {
             self.flush();
         }
-        changed
     }
 
     /// Flushes the cache. Must be called whenever any resource changes; [`upsert`](Self::upsert) and
