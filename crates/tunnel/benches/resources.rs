@@ -1,7 +1,7 @@
-//! What many resources cost: once when they are told, and with each packet.
+//! The cost of many resources: when they are listed, and per packet.
 //!
-//! Half of the resources are names, half are networks of many sizes. Look-ups are measured with packets that the filters
-//! forbid and with packets that are for nobody: both go all the way through the decision and need no connection.
+//! Half of the resources are DNS resources, half are networks of different sizes. Look-ups are measured with packets that
+//! the filters reject and with packets without a resource: both pass the complete decision and need no connection.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a measurement needs the clock")]
 
@@ -20,15 +20,15 @@ use model::{
 use tunnel::{Event, QueryId, Tunnel};
 
 const SIZES: [u32; 2] = [10, 10_000];
-/// Packets go to so many destinations in turn, spread over all resources, whatever their number is: what is compared is
-/// the look-up and not how many packets fit a cache of the processor.
+/// Packets go to this many destinations in turn, spread over all resources: the look-up is measured, not how many packets
+/// fit into the processor's cache.
 const DESTINATIONS: u32 = 5;
 
 fn main() {
     divan::main();
 }
 
-/// The portal tells us everything.
+/// The portal sends its complete state.
 #[divan::bench(args = SIZES)]
 fn init(bencher: Bencher<'_, '_>, resources: u32) {
     bencher.with_inputs(|| (empty(), snapshot(resources))).bench_values(|(mut tunnel, init)| {
@@ -40,7 +40,7 @@ fn init(bencher: Bencher<'_, '_>, resources: u32) {
     });
 }
 
-/// The portal tells us everything again, and nothing is new.
+/// The portal repeats its complete state without changes.
 #[divan::bench(args = SIZES)]
 fn init_again(bencher: Bencher<'_, '_>, resources: u32) {
     let mut tunnel = tunnel_with(resources);
@@ -52,7 +52,7 @@ fn init_again(bencher: Bencher<'_, '_>, resources: u32) {
     });
 }
 
-/// A packet to a network that forbids it.
+/// A packet to a network whose filters reject it.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn packet_to_a_network(bencher: Bencher<'_, '_>, resources: u32) {
     let mut tunnel = tunnel_with(resources);
@@ -60,7 +60,7 @@ fn packet_to_a_network(bencher: Bencher<'_, '_>, resources: u32) {
     send(bencher, &mut tunnel, &packets);
 }
 
-/// A packet to a name that forbids it.
+/// A packet to a name whose filters reject it.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn packet_to_a_name(bencher: Bencher<'_, '_>, resources: u32) {
     let mut tunnel = tunnel_with(resources);
@@ -71,7 +71,7 @@ fn packet_to_a_name(bencher: Bencher<'_, '_>, resources: u32) {
     send(bencher, &mut tunnel, &packets);
 }
 
-/// A packet to nobody.
+/// A packet without a resource.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn packet_without_route(bencher: Bencher<'_, '_>, resources: u32) {
     let mut tunnel = tunnel_with(resources);
@@ -80,7 +80,7 @@ fn packet_without_route(bencher: Bencher<'_, '_>, resources: u32) {
     send(bencher, &mut tunnel, &packets);
 }
 
-/// A program asks for a name that has addresses already.
+/// A program resolves a name that has addresses already.
 #[divan::bench(args = SIZES, sample_size = 1000)]
 fn query(bencher: Bencher<'_, '_>, resources: u32) {
     let mut tunnel = tunnel_with(resources);
@@ -100,7 +100,7 @@ fn send(bencher: Bencher<'_, '_>, tunnel: &mut Tunnel, packets: &[IpPacket]) {
     });
 }
 
-/// The numbers of some resources, far apart.
+/// The indices of some resources, far apart.
 fn spread(resources: u32) -> impl Iterator<Item = u32> + Clone {
     (0..DESTINATIONS).map(move |index| index * (resources / 2 / DESTINATIONS))
 }
@@ -109,7 +109,7 @@ fn empty() -> Tunnel {
     Tunnel::new(Instant::now(), Duration::from_secs(1_800_000_000), [7; 32], Assignments::default())
 }
 
-/// A tunnel that has heard of so many resources.
+/// A tunnel with this many resources.
 fn tunnel_with(resources: u32) -> Tunnel {
     let mut tunnel = empty();
     tunnel.handle_portal(snapshot(resources), Instant::now());
@@ -129,7 +129,7 @@ fn snapshot(resources: u32) -> FromPortal {
     FromPortal::Init(Box::new(Init { interface, resources, relays: Vec::new(), authorizations: Vec::new() }))
 }
 
-/// Every second one is a single name, the others are everything below a name.
+/// Even indices are single names, odd ones are all names below a domain.
 fn names(number: u32) -> Resource {
     let address = if number.is_multiple_of(2) {
         format!("host-{number}.corp.example.com")
@@ -147,7 +147,7 @@ fn names(number: u32) -> Resource {
     })
 }
 
-/// From /20 to /24, so that the same five lengths are in use whatever the number of resources is.
+/// From /20 to /24, so that the same five prefix lengths are in use for any number of resources.
 fn network(number: u32) -> Resource {
     let length = 20 + u8::try_from(number % 5).unwrap();
     Resource::Cidr(CidrResource {
@@ -174,7 +174,7 @@ fn packet(destination: IpAddr) -> IpPacket {
     build::udp(source, SocketAddr::new(destination, 80), b"hello").unwrap()
 }
 
-/// Asks for the name with this number.
+/// Resolves the name with this index.
 fn resolve(tunnel: &mut Tunnel, number: u32) -> IpAddr {
     let name = if number.is_multiple_of(2) {
         format!("host-{number}.corp.example.com")
