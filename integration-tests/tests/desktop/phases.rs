@@ -45,6 +45,8 @@ fn each_published_phase_has_its_page() -> anyhow::Result<()> {
     tell(|stand| {
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
+        // The end of a session is notified.
+        let _shell = desktop.shell(stand)?;
         let _daemon = desktop.simulate_daemon(stand)?;
         desktop.start_app(stand, &[])?;
         screen.find(APP, "button", "Sign In with Browser")?;
