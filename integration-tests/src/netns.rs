@@ -95,7 +95,9 @@ impl World {
         let of = |kind: &str| File::open(format!("/proc/{id}/ns/{kind}"));
         let shared = Arc::new(Shared { processes: of("pid_for_children")?, files: of("mnt")? });
         let world = Self { end, shared };
-        world.inside(prepare_files)??;
+        // In there, `/proc` does not show this process, which knows where it was built.
+        let checkout = [source_dir(), target_dir()?];
+        world.inside(|| prepare_files(checkout))??;
         Ok(world)
     }
 
@@ -290,10 +292,10 @@ fn enter_files(files: &File) -> anyhow::Result<()> {
 }
 
 /// Mounts private, writable directories over those of this machine. The checkout keeps its paths, wherever it is.
-fn prepare_files() -> anyhow::Result<()> {
+fn prepare_files(checkout: [PathBuf; 2]) -> anyhow::Result<()> {
     // Mounts in here and mounts of this machine must not propagate to each other.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    let checkout = [source_dir(), target_dir()?].map(PinnedDirectory::open);
+    let checkout = checkout.map(PinnedDirectory::open);
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
     mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), Some("mode=1777"))?;
     std::fs::create_dir(FILES)?;
