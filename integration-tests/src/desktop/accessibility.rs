@@ -15,7 +15,6 @@ use zbus::{
     zvariant::OwnedObjectPath,
 };
 
-use super::vault::Vault;
 use crate::{netns::Host, process::eventually};
 
 /// The path of the root object of every program.
@@ -83,12 +82,6 @@ impl Accessibility {
         let path = PathBuf::from(path.with_context(|| format!("the bus is at {address}"))?);
         let bus = runtime.block_on(open(host, user, &path))?;
         Ok(Self { runtime, session, bus })
-    }
-
-    /// The user's keyring, on the same session bus.
-    #[must_use]
-    pub fn vault(&self) -> Vault<'_> {
-        Vault(self)
     }
 
     /// All accessible objects of a program, depth first.

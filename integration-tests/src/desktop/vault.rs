@@ -46,7 +46,15 @@ pub enum Owner {
 
 /// The keyring.
 #[derive(Debug)]
-pub struct Vault<'a>(pub(super) &'a Accessibility);
+pub struct Vault<'a>(&'a Accessibility);
+
+impl Accessibility {
+    /// The user's keyring, by the same session bus.
+    #[must_use]
+    pub fn vault(&self) -> Vault<'_> {
+        Vault(self)
+    }
+}
 
 impl Vault<'_> {
     /// Stores a token as the official client does.

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::{
     config::{Authorization, Resource},
+    connection::{ConnectionId, PendingAuthorization},
     derive::{self, End},
-    state::{Admitted, Portal, Shared},
+    state::{Portal, Shared},
     view,
 };
 
@@ -18,20 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Official programs refuse authorizations without a token for flow logs. Nobody verifies this one.
 pub(super) const INGEST_TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJhY2NvdW50X2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAxIiwiaWF0IjoxNzAwMDAwMDAwLCJleHAiOjQxMDI0NDQ4MDAsInVwbG9hZHNfZW5hYmxlZCI6ZmFsc2UsInJvbGUiOiJpbml0aWF0b3IiLCJpbml0aWF0b3JfZGV2aWNlX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAyIiwicmVzcG9uZGVyX2RldmljZV9pZCI6IjAwMDAwMDAwLTAwMDAtNDAwMC04MDAwLTAwMDAwMDAwMDAwMyIsInBvbGljeV9hdXRob3JpemF0aW9uX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA0IiwicG9saWN5X2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA1IiwicmVzb3VyY2VfaWQiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDYiLCJyZXNvdXJjZV9uYW1lIjoiZGV2IiwiaW5pdGlhdG9yX2FjdG9yX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA3IiwiaW5pdGlhdG9yX2FjdG9yX25hbWUiOiJkZXYiLCJhdXRob3JpemVkX2F0IjoiMjAyNi0wMS0wMVQwMDowMDowMFoiLCJhdXRob3JpemF0aW9uX2V4cGlyZXNfYXQiOiIyMDk5LTAxLTAxVDAwOjAwOjAwWiJ9.KAZewp_toWdiButoRxIFh5LCNooson_3VtvXjuBwPOk";
 
-/// A request that a gateway has not acknowledged yet.
-#[derive(Debug)]
-pub(super) struct Pending {
-    /// What the gateway will name it by.
-    reference: String,
-    gateway: Uuid,
-    expires_at: u64,
-    /// What the client is told when the gateway has said yes.
-    answer: Value,
-}
-
 impl Shared {
     /// Answers `request_authorization`: asks a gateway, and gives up on it after a while.
-    pub(super) fn request_authorization(&self, who: Admitted, payload: &Value) {
+    pub(super) fn request_authorization(&self, who: ConnectionId, payload: &Value) {
         let Some(resource) = payload["resource_id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else { return };
         let preferred: Vec<Uuid> = payload["connected_gateway_ids"]
             .as_array()
@@ -54,7 +44,7 @@ impl Shared {
 
 impl Portal {
     /// A gateway has acknowledged: the client may know now.
-    pub(super) fn acknowledged(&mut self, gateway: Admitted, reference: &str) -> Result<(), &'static str> {
+    pub(super) fn acknowledged(&mut self, gateway: ConnectionId, reference: &str) -> Result<(), &'static str> {
         let key = self
             .pending
             .iter()
@@ -79,7 +69,7 @@ impl Portal {
     }
 
     /// Sends `create_authorization` to a gateway of the site and remembers what to tell the client later.
-    fn ask_gateway(&mut self, who: Admitted, id: Uuid, preferred: &[Uuid]) -> Result<String, Value> {
+    fn ask_gateway(&mut self, who: ConnectionId, id: Uuid, preferred: &[Uuid]) -> Result<String, Value> {
         let resource = self.directory.resources.get(&id).cloned().ok_or_else(|| json!({"reason": "not_found"}))?;
         if let Some(refusal) = &resource.refuse {
             return Err(json!({"reason": refusal.reason, "violated_properties": refusal.violated_properties}));
@@ -141,13 +131,13 @@ impl Portal {
             "use_iceless": iceless,
             "flow_logs_ingest_token": INGEST_TOKEN,
         });
-        let pending = Pending { reference: reference.clone(), gateway, expires_at, answer };
+        let pending = PendingAuthorization { reference: reference.clone(), gateway, expires_at, answer };
         self.pending.insert((who.id, id), pending);
         Ok(reference)
     }
 
     /// Gateways of the site that are there and fit; those that the client prefers, if any; the newest of them.
-    fn choose_gateway(&self, who: Admitted, resource: &Resource, preferred: &[Uuid]) -> Result<Uuid, &'static str> {
+    fn choose_gateway(&self, who: ConnectionId, resource: &Resource, preferred: &[Uuid]) -> Result<Uuid, &'static str> {
         let client = self.clients.get(&who.id).ok_or("offline")?;
         let there: Vec<_> =
             self.gateways.iter().filter(|(_, it)| it.joined && it.site == Some(resource.site)).collect();
@@ -165,14 +155,14 @@ impl Portal {
     }
 
     /// The time is up, unless the gateway answered or the client asked again.
-    fn give_up(&mut self, who: Admitted, resource: Uuid, reference: &str) {
+    fn give_up(&mut self, who: ConnectionId, resource: Uuid, reference: &str) {
         if self.pending.get(&(who.id, resource)).is_some_and(|it| it.reference == reference) {
             self.pending.remove(&(who.id, resource));
             self.refuse(who, resource, &json!({"reason": "offline"}));
         }
     }
 
-    fn refuse(&mut self, who: Admitted, resource: Uuid, refusal: &Value) {
+    fn refuse(&mut self, who: ConnectionId, resource: Uuid, refusal: &Value) {
         let mut payload = json!({"resource_id": resource, "reason": refusal["reason"]});
         if refusal["reason"] == "forbidden" {
             payload["violated_properties"] = refusal["violated_properties"].clone();

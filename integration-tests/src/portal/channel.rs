@@ -19,8 +19,9 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    connection::{ConnectionId, Outbox, Outgoing},
     devices,
-    state::{Admitted, Outbox, Outgoing, Shared},
+    state::Shared,
     upgrade::{self, Role},
 };
 
@@ -62,7 +63,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, portal: Shared) {
 fn admission<'a>(
     from: SocketAddr,
     portal: &'a Shared,
-    admitted: &'a mut Option<(Admitted, UnboundedReceiver<Outgoing>)>,
+    admitted: &'a mut Option<(ConnectionId, UnboundedReceiver<Outgoing>)>,
 ) -> impl FnOnce(&Request, Response) -> Result<Response, ErrorResponse> + 'a {
     move |request, response| {
         let outcome = upgrade::read(request).and_then(|hello| {
@@ -84,7 +85,7 @@ fn admission<'a>(
 }
 
 struct Channel {
-    who: Admitted,
+    who: ConnectionId,
     portal: Shared,
     joined: bool,
 }

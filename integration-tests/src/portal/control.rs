@@ -25,8 +25,9 @@ use uuid::Uuid;
 
 use super::{
     config::{DnsSettings, Resource},
+    connection::{Connection, Outgoing},
     problem::Problem,
-    state::{Online, Outgoing, Shared},
+    state::Shared,
 };
 
 /// Serves the control interface for ever.
@@ -58,7 +59,7 @@ pub async fn serve(socket: PathBuf, portal: Shared) -> anyhow::Result<()> {
 
 async fn state(State(portal): State<Shared>) -> Json<Value> {
     let portal = portal.lock();
-    let show = |id: &Uuid, it: &Online| {
+    let show = |id: &Uuid, it: &Connection| {
         json!({"id": id, "name": it.name, "public_key": it.public_key, "joined": it.joined,
                "component": it.agent.component, "version": it.agent.version.to_string(), "iceless": it.iceless})
     };

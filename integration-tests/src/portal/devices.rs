@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{
     authorize::{INGEST_TOKEN, unix_now},
     config::{DeviceGrant, Resource},
+    connection::{Connection, ConnectionId},
     derive::{self, End},
-    state::{Admitted, Online, Portal},
+    state::Portal,
     view,
 };
 
@@ -20,7 +21,7 @@ pub(super) fn is_asked_for(payload: &Value) -> bool {
 
 impl Portal {
     /// Answers a request for a member of a pool: first the target is told, then the one who asked.
-    pub(super) fn request_device(&mut self, who: Admitted, payload: &Value) {
+    pub(super) fn request_device(&mut self, who: ConnectionId, payload: &Value) {
         let address = |key: &str| payload.get(key).filter(|value| !value.is_null()).cloned();
         if let Err(reason) = self.try_request_device(who, payload) {
             self.tell(
@@ -36,7 +37,7 @@ impl Portal {
         }
     }
 
-    fn try_request_device(&mut self, who: Admitted, payload: &Value) -> Result<(), &'static str> {
+    fn try_request_device(&mut self, who: ConnectionId, payload: &Value) -> Result<(), &'static str> {
         let pool_id = id_of(payload, "resource_id").ok_or("not_found")?;
         let pool = self.directory.resources.get(&pool_id).filter(|it| it.is_pool()).ok_or("not_found")?.clone();
         let target = self.device_at(payload)?;
@@ -55,7 +56,7 @@ impl Portal {
         let secrets = [&devices[0].base_secret, &devices[1].base_secret];
         let key = derive::preshared_key_of_clients(ends[0], ends[1], secrets);
         let expires_at = unix_now() + self.directory.authorization_seconds;
-        let other = |id: Uuid, online: &Online, index: usize| {
+        let other = |id: Uuid, online: &Connection, index: usize| {
             json!({
                 "client_id": id,
                 "client_name": online.name,
@@ -104,7 +105,7 @@ impl Portal {
     }
 
     /// Who is that name in a dynamic pool? Its first label is the name of a member.
-    pub(super) fn resolve_device(&mut self, who: Admitted, payload: &Value) {
+    pub(super) fn resolve_device(&mut self, who: ConnectionId, payload: &Value) {
         let domain = payload["domain"].as_str().unwrap_or_default();
         let pool = id_of(payload, "resource_id").and_then(|id| self.directory.resources.get(&id));
         let mut answer = json!({"resource_id": payload["resource_id"], "domain": domain});
@@ -128,7 +129,7 @@ impl Portal {
     }
 
     /// Sends candidates on to another client. Only a withdrawal that cannot be delivered is worth an answer.
-    pub(super) fn forward_to_client(&self, who: Admitted, event: &str, payload: &Value) {
+    pub(super) fn forward_to_client(&self, who: ConnectionId, event: &str, payload: &Value) {
         let Some(target) = id_of(payload, "client_id") else { return };
         if self.clients.get(&target).is_some_and(|it| it.joined) {
             self.tell(target, event, &json!({"client_id": who.id, "candidates": payload["candidates"]}));

@@ -7,7 +7,7 @@
 //! * [`derive`](mod@derive) – ids, keys and credentials
 //! * [`upgrade`] and [`problem`] – who may open a socket, and how the others are turned away
 //! * [`channel`] – one socket: framing, joining, heartbeats
-//! * [`state`] – who is connected; what each message does
+//! * [`connection`] – open connections and pending requests; [`state`] – the effect of each message
 //! * `authorize`, `devices`, `relays` – gateways, other clients and relays, as they are asked for and come and go
 //! * [`view`] – the JSON that clients and gateways are shown
 //! * [`pages`] – where people sign in with a browser
@@ -15,6 +15,7 @@
 
 pub mod channel;
 pub mod config;
+pub mod connection;
 pub mod control;
 pub mod derive;
 pub mod pages;

@@ -30,6 +30,12 @@ impl Problem {
         Self { status, code: Some(code.to_owned()), detail: detail.to_owned(), retry_after: None }
     }
 
+    /// The refusal of an unknown token.
+    #[must_use]
+    pub fn invalid_token() -> Self {
+        Self::new(401, "invalid_token", "Invalid or expired authentication token")
+    }
+
     /// A refusal by something that is not the portal's own code, with an empty body.
     #[must_use]
     pub fn bare(status: u16) -> Self {

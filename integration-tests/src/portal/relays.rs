@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    connection::{Connection, RelayConnection, SocketId},
     derive,
     problem::Problem,
-    state::{Online, Portal, Shared, SocketId, invalid_token},
+    state::{Portal, Shared},
     upgrade::{Hello, Role},
     view,
 };
@@ -18,15 +19,6 @@ const MOST_RELAYS: usize = 2;
 
 /// News about relays are collected for so long: a relay that comes back meanwhile is no news.
 const COLLECT: Duration = Duration::from_secs(1);
-
-/// A relay whose socket is open.
-#[derive(Debug)]
-pub(super) struct RelayOnline {
-    online: Online,
-    addresses: [Option<SocketAddr>; 2],
-    /// What its credentials are made of; `None` until it has joined.
-    stamp_secret: Option<String>,
-}
 
 impl Shared {
     /// A relay has said what its credentials are made of.
@@ -72,13 +64,13 @@ impl Portal {
         if self.directory.relay_tokens.contains(&hello.token) {
             Ok(derive::relay_id(&derive::random_text(16)))
         } else {
-            Err(invalid_token())
+            Err(Problem::invalid_token())
         }
     }
 
-    pub(super) fn relay_knocks(&mut self, id: Uuid, online: Online) {
+    pub(super) fn relay_knocks(&mut self, id: Uuid, online: Connection) {
         let addresses = online.relay;
-        self.relays.insert(id, RelayOnline { online, addresses, stamp_secret: None });
+        self.relays.insert(id, RelayConnection { online, addresses, stamp_secret: None });
     }
 
     /// Puts a relay in the place of an older one with the same secret.
@@ -98,7 +90,7 @@ impl Portal {
         self.relays.retain(|_, it| it.online.socket != socket);
     }
 
-    pub(super) fn relay_channel(&mut self, socket: SocketId) -> Option<&mut Online> {
+    pub(super) fn relay_channel(&mut self, socket: SocketId) -> Option<&mut Connection> {
         self.relays.values_mut().find(|it| it.online.socket == socket).map(|it| &mut it.online)
     }
 

@@ -1,8 +1,8 @@
-//! Who is connected, and what each message does.
+//! The account and its connections, and the effect of each message.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -10,16 +10,14 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{
-    authorize::Pending,
     config::{Device, Directory, Resource},
+    connection::{Connection, ConnectionId, Outbox, PendingAuthorization, RelayConnection, SocketId},
     derive,
     problem::Problem,
-    relays::RelayOnline,
-    upgrade::{Agent, Hello, Role},
+    upgrade::{Hello, Role},
     view,
 };
 
@@ -35,11 +33,11 @@ pub struct Shared(Arc<Mutex<Portal>>);
 pub struct Portal {
     /// What would be in a database.
     pub directory: Directory,
-    pub(super) clients: BTreeMap<Uuid, Online>,
-    pub(super) gateways: BTreeMap<Uuid, Online>,
-    pub(super) pending: BTreeMap<(Uuid, Uuid), Pending>,
+    pub(super) clients: BTreeMap<Uuid, Connection>,
+    pub(super) gateways: BTreeMap<Uuid, Connection>,
+    pub(super) pending: BTreeMap<(Uuid, Uuid), PendingAuthorization>,
     /// Relays that have joined.
-    pub(super) relays: BTreeMap<Uuid, RelayOnline>,
+    pub(super) relays: BTreeMap<Uuid, RelayConnection>,
     /// Which of them everybody was told of last.
     pub(super) told_relays: BTreeSet<Uuid>,
     /// Whether somebody will tell the news about relays soon.
@@ -51,96 +49,6 @@ pub struct Portal {
     attempts: BTreeMap<(IpAddr, String), Instant>,
     sockets: u64,
     file: Option<PathBuf>,
-}
-
-/// A client or gateway whose socket is open.
-#[derive(Debug)]
-pub struct Online {
-    pub(super) socket: SocketId,
-    pub(super) token: String,
-    pub(super) name: String,
-    pub(super) public_key: String,
-    pub(super) agent: Agent,
-    pub(super) iceless: bool,
-    pub(super) joined: bool,
-    pub(super) site: Option<Uuid>,
-    /// Where a relay listens.
-    pub(super) relay: [Option<SocketAddr>; 2],
-    pub(super) outbox: Outbox,
-}
-
-/// Distinguishes a socket from the one that replaces it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SocketId(u64);
-
-/// Where a channel leaves what its socket must send.
-#[derive(Clone, Debug)]
-pub struct Outbox {
-    topic: &'static str,
-    sender: mpsc::UnboundedSender<Outgoing>,
-}
-
-/// What a socket must do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outgoing {
-    /// Send this text.
-    Text(String),
-    /// Say good-bye with this code.
-    Close(u16),
-    /// Cut the connection without a word.
-    Cut,
-}
-
-/// Who has been let in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Admitted {
-    /// Client or gateway.
-    pub role: Role,
-    /// Which one.
-    pub id: Uuid,
-    /// Its socket.
-    pub socket: SocketId,
-}
-
-impl Outbox {
-    /// The box of a channel, and the end from which its socket takes.
-    #[must_use]
-    pub fn new(role: Role) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { topic: role.topic(), sender }, receiver)
-    }
-
-    /// Sends a message that answers nothing.
-    pub fn push(&self, event: &str, payload: &Value) {
-        self.frame(&json!({"topic": self.topic, "event": event, "payload": payload, "ref": null}));
-    }
-
-    /// Answers the message `reference`.
-    pub fn reply(&self, topic: &str, reference: &Value, status: &str, response: &Value) {
-        let payload = json!({"status": status, "response": response});
-        self.frame(&json!({"topic": topic, "event": "phx_reply", "payload": payload, "ref": reference}));
-    }
-
-    /// Sends text that may or may not be a proper frame.
-    pub fn text(&self, text: String) {
-        self.put(Outgoing::Text(text));
-    }
-
-    /// Ends the connection.
-    pub fn end(&self, how: Outgoing) {
-        self.put(how);
-    }
-
-    fn frame(&self, frame: &Value) {
-        tracing::debug!(target: "portal::frames", sent = %frame);
-        self.put(Outgoing::Text(frame.to_string()));
-    }
-
-    fn put(&self, what: Outgoing) {
-        if self.sender.send(what).is_err() {
-            tracing::debug!("the socket is gone already");
-        }
-    }
 }
 
 impl Shared {
@@ -175,7 +83,7 @@ impl Shared {
 
 impl Portal {
     /// Decides about a well-formed request for an upgrade.
-    pub fn admit(&mut self, hello: Hello, from: IpAddr, outbox: Outbox) -> Result<Admitted, Problem> {
+    pub fn admit(&mut self, hello: Hello, from: IpAddr, outbox: Outbox) -> Result<ConnectionId, Problem> {
         if let Some(problem) = self.refusals.pop_front() {
             return Err(problem);
         }
@@ -195,7 +103,7 @@ impl Portal {
 
         self.sockets += 1;
         let socket = SocketId(self.sockets);
-        let online = Online {
+        let online = Connection {
             socket,
             token: hello.token,
             name: hello.name,
@@ -221,11 +129,11 @@ impl Portal {
             }
             Role::Relay => self.relay_knocks(id, online),
         }
-        Ok(Admitted { role: hello.role, id, socket })
+        Ok(ConnectionId { role: hello.role, id, socket })
     }
 
     /// The channel of a client or gateway has been joined.
-    pub fn joined(&mut self, who: Admitted) {
+    pub fn joined(&mut self, who: ConnectionId) {
         let Some(online) = self.online_mut(who) else { return };
         online.joined = true;
         self.send_init(who.role, who.id);
@@ -256,7 +164,7 @@ impl Portal {
     }
 
     /// The socket is gone.
-    pub fn left(&mut self, who: Admitted) {
+    pub fn left(&mut self, who: ConnectionId) {
         let online = match who.role {
             Role::Client => &mut self.clients,
             Role::Gateway => &mut self.gateways,
@@ -329,7 +237,7 @@ impl Portal {
     }
 
     /// Sends candidates on, if the other end is there.
-    pub(super) fn forward_candidates(&self, who: Admitted, event: &str, payload: &Value) {
+    pub(super) fn forward_candidates(&self, who: ConnectionId, event: &str, payload: &Value) {
         let candidates = &payload["candidates"];
         let (members, field) = match who.role {
             Role::Client => (vec![&payload["gateway_id"]], "client_id"),
@@ -410,7 +318,7 @@ impl Portal {
     }
 
     /// The socket of `who`, unless it has been replaced.
-    pub(super) fn online_mut(&mut self, who: Admitted) -> Option<&mut Online> {
+    pub(super) fn online_mut(&mut self, who: ConnectionId) -> Option<&mut Connection> {
         let online = match who.role {
             Role::Client => self.clients.get_mut(&who.id),
             Role::Gateway => self.gateways.get_mut(&who.id),
@@ -441,25 +349,30 @@ impl Portal {
     }
 
     fn client_of(&self, hello: &Hello) -> Result<Uuid, Problem> {
-        let token = self.directory.client_tokens.iter().find(|it| it.token == hello.token).ok_or_else(invalid_token)?;
+        let token = self
+            .directory
+            .client_tokens
+            .iter()
+            .find(|it| it.token == hello.token)
+            .ok_or_else(Problem::invalid_token)?;
         Ok(derive::device_id("client", &token.actor, &hello.external_id))
     }
 
     fn gateway_of(&self, hello: &Hello) -> Result<(Uuid, Uuid), Problem> {
-        let token =
-            self.directory.gateway_tokens.iter().find(|it| it.token == hello.token).ok_or_else(invalid_token)?;
+        let token = self
+            .directory
+            .gateway_tokens
+            .iter()
+            .find(|it| it.token == hello.token)
+            .ok_or_else(Problem::invalid_token)?;
         Ok((derive::device_id("gateway", &token.site.to_string(), &hello.external_id), token.site))
     }
 
     /// The newer socket of a client wins. The older one is told so with the one message that makes old clients stop.
-    fn evict_and_insert(&mut self, id: Uuid, online: Online) {
+    fn evict_and_insert(&mut self, id: Uuid, online: Connection) {
         if let Some(older) = self.clients.insert(id, online) {
             older.outbox.push("disconnect", &json!({"reason": "token_expired"}));
             older.outbox.push("phx_close", &json!({}));
         }
     }
-}
-
-pub(super) fn invalid_token() -> Problem {
-    Problem::new(401, "invalid_token", "Invalid or expired authentication token")
 }

@@ -11,8 +11,9 @@ use uuid::{Uuid, uuid};
 
 use super::{
     config::{ClientToken, Directory, DnsSettings, GatewayToken, Resource},
+    connection::{ConnectionId, Outbox, Outgoing},
     problem::Problem,
-    state::{Admitted, Outbox, Outgoing, Shared},
+    state::Shared,
     upgrade::{Agent, Hello, Role},
 };
 
@@ -26,7 +27,7 @@ const OLD: &str = "Debian/12.0.0 headless-client/1.5.4";
 
 /// One end of a socket.
 struct One {
-    who: Admitted,
+    who: ConnectionId,
     inbox: UnboundedReceiver<Outgoing>,
 }
 
