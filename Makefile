@@ -1,25 +1,25 @@
-# The two commands for newcomers are `make demo` and `make test`. Everything else is in `make help`.
+# Start with `make demo` and `make test`; `make help` lists all targets.
 
 CARGO   ?= cargo
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 PREFIX  ?= /usr
 DESTDIR ?=
-# Where the programs are that `make install` takes.
+# Directory of the programs that `make install` installs.
 BUILT   ?= $(TARGET)/release
-# Where shells look for completions; Debian's zsh looks elsewhere than others.
+# Directories of shell completions; Debian's zsh uses another one.
 BASH_COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 ZSH_COMPLETIONS  ?= $(PREFIX)/share/zsh/site-functions
 FISH_COMPLETIONS ?= $(PREFIX)/share/fish/vendor_completions.d
 
-# Namespaces, tunnels and users are root's business. Building never is.
+# Namespaces, tunnels and users need root. Building does not.
 SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
-# Test programs are built by us and run by root.
+# Test programs are built by the user and run by root.
 RUNNER  := sudo --preserve-env=RUST_BACKTRACE,RUST_TEST_THREADS,FIREZONE_TEST_LOGS,FIREZONE_SOAK
 RUN_AS_ROOT := --config "target.'cfg(unix)'.runner='$(RUNNER)'"
 AS_ROOT := $(if $(SUDO),$(RUN_AS_ROOT))
-# All commands select the whole workspace and its tests: for a part of it cargo would switch other features of the
-# dependencies on, and build them anew. Stories are tests that are ignored until they are asked for.
-# Each story is a little internet of its own; more at once than this make slow machines miss their deadlines.
+# All commands select the whole workspace and its tests: for a part of it cargo would enable other features of the
+# dependencies and build them again. Stories are integration tests, which are ignored by default.
+# Each builds a network of its own; more in parallel than this make slow machines miss their deadlines.
 STORIES := RUST_TEST_THREADS=2
 
 .DEFAULT_GOAL := help
@@ -29,16 +29,16 @@ help: ## Show this list
 	@echo "Firezone for Linux. What you can make:"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
-demo: tools ## See it work: a private server, reached by name, in a network of its own
+demo: tools ## Demonstrate: a private server, reached by name, in network namespaces
 	@echo "Building; the first time takes some minutes."
 	@$(CARGO) build --workspace
 	@$(SUDO) "$(TARGET)/debug/demo"
 
 test: tools fmt clippy build unit integration ## Run everything that a change must pass
 
-check: fmt clippy deny unit ## The part of it that needs neither root nor other programs
+check: fmt clippy deny unit ## The part of `make test` that needs neither root nor other programs
 
-tools: ## Install what is missing to build, demonstrate and test (Debian, Ubuntu)
+tools: ## Install missing packages for building and testing (Debian, Ubuntu)
 	@scripts/install-tools
 
 build: ## Build all programs and tests for development
@@ -56,24 +56,24 @@ deny: ## Check licences and advisories of dependencies, if cargo-deny is install
 unit: ## Run the tests that need no other programs
 	$(CARGO) test --workspace --tests
 
-integration: build ## Run the stories: real programs in networks of their own (root)
+integration: build ## Run the integration tests: all programs in network namespaces (root)
 	$(STORIES) $(CARGO) test --workspace --tests --no-fail-fast $(AS_ROOT) -- --ignored --skip ::every_
-	$(if $(SUDO),$(CARGO) test --workspace --lib $(AS_ROOT))  # those that need the kernel were skipped by `unit`
+	$(if $(SUDO),$(CARGO) test --workspace --lib $(AS_ROOT))  # tests that `unit` skips without root
 
-story: build ## Run one story: make story STORY=name (root)
+story: build ## Run one integration test: make story STORY=name (root)
 	$(STORIES) $(CARGO) test --workspace --tests $(AS_ROOT) -- --ignored $(STORY)
 
-test-machine: tools build ## Run the stories of booted machines, and the long ones too (root; some minutes)
+test-machine: tools build ## Run the tests on booted machines, and the long ones too (root; some minutes)
 	$(STORIES) $(CARGO) test --workspace --tests --no-fail-fast $(AS_ROOT) -- --ignored machine_
 
-screenshots: tools ## Take pictures of the desktop app's pages, into target/screenshots
+screenshots: tools ## Take screenshots of the desktop app, into target/screenshots
 	$(CARGO) build --workspace --all-targets
 	scripts/screenshots "$(TARGET)"
 
-bench: ## Measure the core: many resources, look-ups, the packet path
+bench: ## Run the benchmarks: many resources, look-ups, the packet path
 	$(CARGO) bench --workspace --bench '*'
 
-soak: ## Run the long versions of tests: 500 random lives of 10 000 events each, and 20 changes of network (root)
+soak: ## Run the long versions of tests: 500 random runs of 10 000 events each, and 20 changes of network (root)
 	$(CARGO) test --release --package sim --test random -- --ignored --nocapture
 	FIREZONE_SOAK=1 $(CARGO) test --workspace --test roaming $(AS_ROOT) -- --ignored --nocapture
 	FIREZONE_SEEDS=2000 $(CARGO) test --package tunnel --test naive_client
@@ -84,11 +84,11 @@ release: ## Build the programs for use
 
 install: install-daemon install-ctl install-gtk ## Install what `make release` built into DESTDIR under PREFIX
 
-install-headless: install-daemon install-ctl ## The same for a server: no desktop app, a token of its own, no commands
+install-headless: install-daemon install-ctl ## The same for a server: service mode, no desktop app
 	install -D -m 0644 systemd/headless.conf "$(DESTDIR)$(PREFIX)/lib/systemd/system/firezone-client.service.d/headless.conf"
 
-install-daemon: # The daemon, its helper, and what the system has to know about them.
-	@test -x "$(BUILT)/firezoned" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+install-daemon: # The daemon, its helper, and their system files.
+	@test -x "$(BUILT)/firezoned" || { echo "Nothing is built yet; run: make release" >&2; exit 1; }
 	install -D -m 0755 "$(BUILT)/firezoned" "$(DESTDIR)$(PREFIX)/bin/firezoned"
 	install -D -m 0755 "$(BUILT)/firezone-resolv-conf" "$(DESTDIR)$(PREFIX)/libexec/firezone-resolv-conf"
 	install -D -m 0644 dbus-policy/dev.firezone.Client.conf "$(DESTDIR)$(PREFIX)/share/dbus-1/system.d/dev.firezone.Client.conf"
@@ -106,7 +106,7 @@ install-daemon: # The daemon, its helper, and what the system has to know about 
 	$(call install_pages,$(filter-out man/firezonectl% man/firezone-gtk%,$(wildcard man/*.[1-8])))
 
 install-ctl: # The command line.
-	@test -x "$(BUILT)/firezonectl" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+	@test -x "$(BUILT)/firezonectl" || { echo "Nothing is built yet; run: make release" >&2; exit 1; }
 	install -D -m 0755 "$(BUILT)/firezonectl" "$(DESTDIR)$(PREFIX)/bin/firezonectl"
 	install -d "$(DESTDIR)$(PREFIX)/share/firezone-client/schemas"
 	install -m 0644 firezonectl/schemas/*.json "$(DESTDIR)$(PREFIX)/share/firezone-client/schemas/"
@@ -117,10 +117,10 @@ install-ctl: # The command line.
 	$(call install_pages,$(wildcard man/firezonectl*.[1-8]))
 
 install-gtk: install-gtk-data # The desktop app.
-	@test -x "$(BUILT)/firezone-gtk" || { echo "There is nothing to install yet: make release" >&2; exit 1; }
+	@test -x "$(BUILT)/firezone-gtk" || { echo "Nothing is built yet; run: make release" >&2; exit 1; }
 	install -D -m 0755 "$(BUILT)/firezone-gtk" "$(DESTDIR)$(PREFIX)/bin/firezone-gtk"
 
-install-gtk-data: # What belongs to the desktop app beside its program.
+install-gtk-data: # The data files of the desktop app.
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.desktop "$(DESTDIR)$(PREFIX)/share/applications/dev.firezone.Gtk.desktop"
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.metainfo.xml "$(DESTDIR)$(PREFIX)/share/metainfo/dev.firezone.Gtk.metainfo.xml"
 	install -D -m 0644 firezone-gtk/data/dev.firezone.Gtk.gschema.xml "$(DESTDIR)$(PREFIX)/share/glib-2.0/schemas/dev.firezone.Gtk.gschema.xml"
@@ -128,10 +128,10 @@ install-gtk-data: # What belongs to the desktop app beside its program.
 	for icon in firezone-gtk/data/icons/*-symbolic.svg; do install -D -m 0644 "$$icon" "$(DESTDIR)$(PREFIX)/share/icons/hicolor/scalable/status/$${icon##*/}"; done
 	$(call install_pages,$(wildcard man/firezone-gtk*.[1-8]))
 	for text in firezone-gtk/po/*.po; do language=$${text##*/} && install -d "$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES" && msgfmt --output-file="$(DESTDIR)$(PREFIX)/share/locale/$${language%.po}/LC_MESSAGES/firezone-gtk.mo" "$$text" || exit; done
-	$(if $(DESTDIR),,$(call tell_desktop,"$(PREFIX)/share"))
+	$(if $(DESTDIR),,$(call update_desktop_caches,"$(PREFIX)/share"))
 
-# What a desktop knows of schemas, links and icons. Packages leave it to the system on which they are installed.
-define tell_desktop
+# Updates caches of schemas, links and icons. Packages leave that to triggers.
+define update_desktop_caches
 	glib-compile-schemas $(1)/glib-2.0/schemas
 	if command -v update-desktop-database >/dev/null; then update-desktop-database --quiet $(1)/applications; fi
 	if command -v gtk-update-icon-cache >/dev/null; then gtk-update-icon-cache --quiet --force --ignore-theme-index $(1)/icons/hicolor; fi
@@ -140,15 +140,15 @@ endef
 # Installs manual pages, each into its section.
 install_pages = $(foreach page,$(1),install -D -m 0644 $(page) "$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page))" &&) true
 
-deb: ## Build Debian packages into target/deb; BUILT=target/debug packs what is built already
+deb: ## Build Debian packages into target/deb; BUILT=target/debug packs these programs
 	scripts/build-deb "$(TARGET)/deb" $(if $(filter command environment,$(origin BUILT)),"$(BUILT)")
-	@# Packages of debug symbols are made by debhelper, which gives them no place for our reasons.
+	@# Packages of debug symbols are made by debhelper, without a place for lintian overrides.
 	@if command -v lintian >/dev/null; then find "$(TARGET)/deb" -maxdepth 1 -name '*.deb' ! -name '*-dbgsym_*' -exec lintian --fail-on error,warning {} +; else echo "lintian is not installed; skipped"; fi
 
 image: ## Build a container image without a container engine, into target/firezone.tar
 	$(CARGO) build --locked --release --package firezoned --package firezonectl
 	scripts/container-image "$(TARGET)/release" "$(TARGET)/firezone.tar"
 
-clean: ## Remove what was built
+clean: ## Remove the build
 	@test ! -d "$(TARGET)/machines" || $(SUDO) rm -rf --one-file-system "$(TARGET)/machines"
 	$(CARGO) clean

@@ -1,4 +1,4 @@
-//! The account of all stories: one site, four resources, one relay, one person.
+//! The account of all tests: one site, four resources, two relays, one user.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,56 +14,56 @@ use crate::{
 pub const CLIENT_TOKEN: &str = ".anna-is-allowed-to-use-the-private-server";
 /// The gateway's token.
 pub const GATEWAY_TOKEN: &str = ".the-gateway-of-the-site";
-/// Who signs in.
+/// Name of the user who signs in.
 pub const ACTOR: &str = "Anna Example";
-/// The account, as its URL calls it.
+/// Account slug.
 pub const ACCOUNT: &str = "example-corp";
 
 /// The site.
 pub const SITE: Uuid = uuid!("5170e000-0000-4000-8000-000000000001");
 /// The relay.
 pub const RELAY_ID: Uuid = uuid!("0e1a7000-0000-4000-8000-000000000001");
-/// The relay that is not there at first.
+/// The spare relay, which is offline at first.
 pub const SPARE_RELAY_ID: Uuid = uuid!("0e1a7000-0000-4000-8000-000000000002");
-/// Names of the private server.
+/// DNS resource for the private server.
 pub const WIKI: Uuid = uuid!("d2500000-0000-4000-8000-000000000001");
-/// The private network, IPv4.
+/// CIDR resource for the private network, IPv4.
 pub const LAB_V4: Uuid = uuid!("c1d20000-0000-4000-8000-000000000004");
-/// The private network, IPv6.
+/// CIDR resource for the private network, IPv6.
 pub const LAB_V6: Uuid = uuid!("c1d20000-0000-4000-8000-000000000006");
 
-/// What the private server is called by those who can reach it.
+/// Name of the private server, in the private DNS only.
 pub const PRIVATE_NAME: &str = "wiki.corp.example";
-/// What its name server says about that name beside addresses.
+/// TXT record of [`PRIVATE_NAME`].
 pub const PRIVATE_TEXT: &str = "only-insiders-know";
-/// Another name of it.
+/// Another name of the private server.
 pub const OTHER_PRIVATE_NAME: &str = "files.corp.example";
 /// Where the portal is.
 pub const PORTAL_NAME: &str = "portal.firezone.example";
-/// Where the portal is, by its name.
+/// URL of the portal, by name.
 pub const PORTAL_URL: &str = "ws://portal.firezone.example:8081/";
-/// Where the portal is, for hosts that do not know its name.
+/// URL of the portal, by address: for hosts whose resolver does not know its name.
 pub const PORTAL_ADDRESS: &str = "ws://203.0.113.66:8081/";
 
-/// Where people sign in.
+/// Sign-in URL.
 pub const AUTH_URL: &str = "http://portal.firezone.example:8082/";
-/// What Anna types there: who she is, and her password.
+/// Email address and password of Anna.
 pub const ANNA: (&str, &str) = ("anna@corp.example", "it is really me");
 
 /// Port of the portal.
 const PORT: u16 = 8081;
-/// Port of the pages on which people sign in.
+/// Port of the sign-in pages.
 const PAGES: u16 = 8082;
 /// Port of the relay.
 pub const TURN: u16 = 3478;
 
-/// Logins at the relay: of clients and of gateways.
+/// Relay credentials of clients and of gateways.
 #[must_use]
 pub fn relay_logins() -> [Login; 2] {
     ["client", "gateway"].map(|name| Login { username: name.to_owned(), password: format!("relay-password-of-{name}") })
 }
 
-/// How the portal is told all that. `files` is where it may keep things.
+/// The configuration of the portal, which stores its state in `files`.
 #[must_use]
 pub fn portal_config(files: &Path) -> Config {
     let [client, gateway] = relay_logins();
@@ -108,7 +108,7 @@ pub fn portal_config(files: &Path) -> Config {
     }
 }
 
-/// A resource of names.
+/// A DNS resource.
 #[must_use]
 pub fn dns_resource(name: &str, pattern: &str) -> Resource {
     let filters =
@@ -116,7 +116,7 @@ pub fn dns_resource(name: &str, pattern: &str) -> Resource {
     Resource { filters, ..resource("dns", name, pattern) }
 }
 
-/// A resource of addresses.
+/// A CIDR resource.
 #[must_use]
 pub fn cidr_resource(name: &str, network: &str) -> Resource {
     resource("cidr", name, network)

@@ -1,4 +1,4 @@
-//! A system bus of its own, with the distribution's configuration, our policy, and the real polkit.
+//! A private system bus with the configuration of the distribution, our policy, and polkit.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{
     process::{Running, eventually},
 };
 
-/// Says how polkit is started; where its daemon is differs between distributions.
+/// The service file of polkit, for the path of its daemon, which differs between distributions.
 const POLKIT_SERVICE: &str = "/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service";
 
-/// What a package installs for the bus: where it is in the tree, and where it belongs.
+/// Files that packages install for the bus: source path and installed path.
 const INSTALLED: [(&str, &str); 3] = [
     ("dbus-policy/dev.firezone.Client.conf", "/usr/share/dbus-1/system.d/dev.firezone.Client.conf"),
     ("polkit/dev.firezone.Client.policy", "/usr/share/polkit-1/actions/dev.firezone.Client.policy"),
@@ -49,7 +49,7 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Has polkit answer nobody for now, or go on.
+    /// Stops polkit from responding, or lets it continue.
     pub fn pause_polkit(&self, host: &Host, pause: bool) -> anyhow::Result<()> {
         let signal = if pause { "STOP" } else { "CONT" };
         let ask = "busctl --system call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus \
@@ -59,7 +59,7 @@ impl Bus {
         host.program(&format!("kill -{signal}")).arg(process).check().map(drop)
     }
 
-    /// Ends polkit, and sees to it that nobody starts it again.
+    /// Ends polkit and prevents that the bus starts it again.
     pub fn stop_polkit(&mut self, host: &Host) -> anyhow::Result<()> {
         host.write(POLKIT_SERVICE, "[D-BUS Service]\nName=org.freedesktop.PolicyKit1\nExec=/bin/false\nUser=root\n")?;
         host.program(
@@ -73,13 +73,13 @@ impl Bus {
     }
 }
 
-/// Whether somebody owns `name` on the bus of `host`.
+/// Whether `name` has an owner on the bus of `host`.
 #[must_use]
 pub fn owns(host: &Host, name: &str) -> bool {
     names(host).is_some_and(|names| names.lines().any(|line| line.trim() == name))
 }
 
-/// Watches all messages on the bus that this user may see.
+/// Monitors all messages on the bus that this user may see.
 pub fn monitor(host: &Host, user: &str, logs: &Arc<Logs>) -> anyhow::Result<Running> {
     let log = logs.open(&format!("monitor-of-{user}"));
     host.program("dbus-monitor --system").as_user(user).start("dbus-monitor", log)
@@ -89,7 +89,7 @@ fn names(host: &Host) -> Option<String> {
     let call = "dbus-send --system --print-reply=literal --dest=org.freedesktop.DBus /org/freedesktop/DBus \
                 org.freedesktop.DBus.ListNames";
     let answer = host.program(call).check().ok()?;
-    // One long line of names with gaps.
+    // One line with all names, separated by spaces.
     Some(answer.text().split_whitespace().collect::<Vec<_>>().join("\n"))
 }
 

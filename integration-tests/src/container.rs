@@ -1,4 +1,4 @@
-//! Containers: our image, run on the stand's client as container engines do it, by a runtime of the kind that they use.
+//! Containers: our image, run on the client by the kind of runtime that container engines use.
 //!
 //! The image is the archive of `scripts/container-image`; the settings come from its configuration. What an engine adds by
 //! itself is added here: its usual capabilities and mounts, and the network of the host.
@@ -24,7 +24,7 @@ use crate::{
     web::sha256,
 };
 
-/// What engines leave to root in a container.
+/// Default capabilities of root in a container.
 const CAPABILITIES: [&str; 12] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -40,50 +40,50 @@ const CAPABILITIES: [&str; 12] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Starts the runtime in a view of files without control groups: it asks for a kind that not every machine has.
+/// Starts the runtime in a mount namespace without control groups, because not every machine has the version that it needs.
 const RUNTIME: &str = "#!/bin/sh\n\
     exec unshare --mount --propagation private sh -c \
     'mount -t tmpfs none /sys/fs/cgroup && exec crun --root \"$0\" --cgroup-manager=disabled \"$@\"' \
     /run/lab/containers \"$@\"\n";
 
-/// The image, unpacked.
+/// The unpacked image.
 #[derive(Debug)]
 pub struct Image {
     host: Host,
     logs: Arc<Logs>,
-    /// What the image says about itself.
+    /// Configuration of the image.
     pub settings: Value,
-    /// Where its files are, as its host sees them.
+    /// Root directory of the image, as the host sees it.
     pub root: PathBuf,
 }
 
-/// What somebody gives to a container.
+/// Options of a container.
 #[derive(Clone, Debug)]
-pub struct Given {
-    /// Variables.
+pub struct ContainerOptions {
+    /// Environment variables.
     pub environment: Vec<(&'static str, String)>,
     /// Whether it has `CAP_NET_ADMIN`.
     pub net_admin: bool,
-    /// Whether everything else was taken from it but `CAP_NET_BIND_SERVICE`.
+    /// Whether it has no other capabilities except `CAP_NET_BIND_SERVICE`.
     pub nothing_else: bool,
     /// Whether it has `/dev/net/tun`.
     pub tun: bool,
-    /// Files of the host, and where they are in the container, with `:ro` behind it as for engines. Devices among them are
-    /// none there.
+    /// Files of the host with their paths in the container, as in `PATH:ro`. Devices among them are
+    /// not usable there.
     pub files: Vec<(String, &'static str)>,
 }
 
-/// A container that runs, or has ended.
+/// A container, running or stopped.
 #[derive(Debug)]
 pub struct Container<'a> {
     image: &'a Image,
     name: String,
-    /// The runtime, which waits for the first process and ends as that does.
+    /// The runtime, which ends with the exit status of the first process.
     pub process: Running,
 }
 
-impl Default for Given {
-    /// All that the README says.
+impl Default for ContainerOptions {
+    /// Everything that the README recommends.
     fn default() -> Self {
         Self {
             environment: vec![("FIREZONE_API_URL", PORTAL_URL.to_owned()), ("RUST_LOG", LOG_FILTER.to_owned())],
@@ -95,24 +95,24 @@ impl Default for Given {
     }
 }
 
-impl Given {
-    /// With a variable.
+impl ContainerOptions {
+    /// Adds an environment variable.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self
     }
 
-    /// With a file of the host.
+    /// Adds a file of the host.
     #[must_use]
-    pub fn with_file(mut self, file: &str, place: &'static str) -> Self {
+    pub fn with_host_file(mut self, file: &str, place: &'static str) -> Self {
         self.files.push((file.to_owned(), place));
         self
     }
 }
 
 impl Image {
-    /// Makes the archive, checks it as an engine would, and unpacks it.
+    /// Builds the archive, verifies it as an engine would, and unpacks it.
     pub fn build(stand: &Stand) -> anyhow::Result<Self> {
         let (host, work) = (stand.client().clone(), Path::new(FILES).join("image"));
         let (archive, layout, root) = (work.join("firezone.tar"), work.join("layout"), work.join("root"));
@@ -149,8 +149,8 @@ impl Image {
         Ok(Self { host, logs: stand.logs.clone(), settings, root })
     }
 
-    /// Starts a container, with its first process's words in the log `name`.
-    pub fn start(&self, name: &str, given: &Given) -> anyhow::Result<Container<'_>> {
+    /// Starts a container; the output of its first process is in the log `name`.
+    pub fn start(&self, name: &str, given: &ContainerOptions) -> anyhow::Result<Container<'_>> {
         let bundle = Path::new(FILES).join("bundles").join(name);
         let config = serde_json::to_vec_pretty(&self.config(given))?;
         self.host.in_files(|| -> std::io::Result<()> {
@@ -161,17 +161,17 @@ impl Image {
         Ok(Container { image: self, name: name.to_owned(), process: run.start(name, self.logs.open(name))? })
     }
 
-    /// Starts a container that ends by itself; how, and what it said.
-    pub fn run(&self, name: &str, given: &Given) -> anyhow::Result<(Option<i32>, String)> {
+    /// Runs a container to its end. Returns its exit status and output.
+    pub fn run(&self, name: &str, given: &ContainerOptions) -> anyhow::Result<(Option<i32>, String)> {
         let mut container = self.start(name, given)?;
         let status = container.process.wait(Duration::from_secs(20))?;
-        // What has been written is read by another thread.
+        // Another thread reads the output.
         let log = container.process.log();
         eventually("its last words are heard", Duration::from_secs(5), || !log.text().is_empty())?;
         Ok((status.code(), log.text()))
     }
 
-    fn config(&self, given: &Given) -> Value {
+    fn config(&self, given: &ContainerOptions) -> Value {
         let settings = &self.settings["config"];
         let variables = given.environment.iter().map(|(name, value)| json!(format!("{name}={value}")));
         let env: Vec<Value> =
@@ -228,7 +228,7 @@ impl Container<'_> {
         self.image.host.program(&exec)
     }
 
-    /// How it is, as an engine finds out.
+    /// Runs the health check of the image.
     pub fn health(&self) -> anyhow::Result<Finished> {
         let test = self.image.settings["config"]["Healthcheck"]["Test"].as_array().context("no health check")?;
         let words: Vec<&str> = test.iter().filter_map(Value::as_str).collect();
@@ -245,7 +245,7 @@ impl Container<'_> {
         Ok(())
     }
 
-    /// Its first process, as the stand counts.
+    /// The ID of its first process in the PID namespace of the lab.
     pub fn first_process(&self) -> anyhow::Result<u32> {
         let state = self.image.host.program("container-runtime state").arg(&self.name).check()?.json()?;
         u32::try_from(state["pid"].as_u64().context("no process")?).context("no such process")
@@ -258,7 +258,7 @@ impl Container<'_> {
     }
 }
 
-/// One part of the image; as others expect it, or not at all.
+/// A blob of the image, with size and digest verified.
 fn blob(host: &Host, layout: &Path, reference: &Value) -> anyhow::Result<Vec<u8>> {
     let digest = reference["digest"].as_str().and_then(|it| it.strip_prefix("sha256:")).context("no digest")?;
     let path = layout.join("blobs/sha256").join(digest);

@@ -1,17 +1,17 @@
-//! Reality for Firezone: network namespaces, a real bus, a real relay, and our own portal and gateway.
+//! The test stand: network namespaces, a system bus, a TURN relay, and a development portal and gateway.
 //!
-//! The stand uses the same doors as users: the programs, the bus, the network. It never reaches into them.
+//! Tests use the interfaces that users have: the programs, the bus, the network.
 //!
-//! * [`netns`], [`process`], [`logs`] – hosts, programs, and what they write
-//! * [`topology`] – the little internet: who is where, and who can reach whom
+//! * [`netns`], [`process`], [`logs`] – hosts, programs, and their output
+//! * [`topology`] – the network: hosts, addresses and reachability
 //! * [`bus`] – a private system bus with polkit
-//! * [`permissions`] – who may what, by asking
-//! * [`transfer`] – a download whose pauses are measured while something happens to the network
-//! * [`account`], [`stand`] – who may reach what; and all of it, ready for a story
-//! * [`desktop`] – the session of a person: display, keyring, browser, and what assistive programs see
-//! * [`machine`] – a Debian that boots, with the client's network
-//! * [`container`] – our image, run as container engines do it
-//! * [`portal`], [`gateway`], [`web`] – programs of our own: control plane, far end of tunnels, private server
+//! * [`permissions`] – the permission table, filled by calls
+//! * [`transfer`] – a download whose pauses are measured while the network changes
+//! * [`account`], [`stand`] – the account at the portal; and everything together, for a test
+//! * [`desktop`] – a desktop session: display, keyring, browser, accessibility bus
+//! * [`machine`] – a booted Debian on the client's network
+//! * [`container`] – our image in a container runtime
+//! * [`portal`], [`gateway`], [`web`] – development programs: control plane, gateway, private web server
 
 #![forbid(unsafe_code)]
 

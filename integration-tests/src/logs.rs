@@ -1,4 +1,4 @@
-//! Logs of our own programs, and what is done with everybody's when a test fails.
+//! Logs of all programs, which are saved when a test fails.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,16 +8,16 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-/// Logs of this process go to its standard error; `RUST_LOG` says how much.
+/// Sends logs of this process to standard error; the filter is `RUST_LOG`.
 pub fn to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     if subscriber.try_init().is_err() {
-        tracing::debug!("somebody else has set up logging");
+        tracing::debug!("logging is set up already");
     }
 }
 
-/// What one program wrote.
+/// The output of one program.
 #[derive(Debug)]
 pub struct Log {
     name: String,
@@ -25,7 +25,7 @@ pub struct Log {
     lines: Mutex<Vec<String>>,
 }
 
-/// What all programs of one story wrote.
+/// The output of all programs of one test.
 #[derive(Debug)]
 pub struct Logs {
     since: Instant,
@@ -33,7 +33,7 @@ pub struct Logs {
 }
 
 impl Log {
-    /// Appends a line, with the time since the story began.
+    /// Appends a line, with the seconds since the test began.
     pub fn add(&self, line: &str) {
         let line = format!("{:9.3} {line}", self.since.elapsed().as_secs_f64());
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -65,7 +65,7 @@ impl Default for Logs {
 }
 
 impl Logs {
-    /// A new log. Programs that are started again under the same name get another.
+    /// A new log. A program that is started again gets another log of the same name.
     pub fn open(&self, name: &str) -> Arc<Log> {
         let log = Arc::new(Log { name: name.to_owned(), since: self.since, lines: Mutex::default() });
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(log.clone());
@@ -79,7 +79,7 @@ impl Logs {
         logs.iter().filter(|log| log.name == name).map(|log| log.count(text)).sum()
     }
 
-    /// Writes all logs into files, for somebody to read.
+    /// Writes all logs into files.
     pub fn keep(&self, story: &str) -> std::io::Result<PathBuf> {
         let parent = std::env::var_os("FIREZONE_TEST_LOGS")
             .map_or_else(|| std::env::temp_dir().join("firezone-tests"), PathBuf::from);

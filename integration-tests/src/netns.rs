@@ -1,9 +1,9 @@
-//! A small world of hosts, held together by nothing but file descriptors.
+//! Hosts in network namespaces, held by file descriptors.
 //!
-//! Nothing in here has a name that could outlive us. Network and mount namespaces belong to open descriptors of this
-//! process, processes belong to a PID namespace whose first process dies with us, and files are on a tmpfs that only these
-//! mount namespaces see. However we end (return, panic, Ctrl-C, even SIGKILL), the kernel takes everything away, and the
-//! machine is as it was.
+//! Nothing here can outlive this process. Network and mount namespaces belong to open descriptors of this
+//! process, other processes belong to a PID namespace whose first process ends with it, and files are on a tmpfs that only these
+//! mount namespaces see. After any end (return, panic, Ctrl-C, SIGKILL) the kernel removes everything, and the
+//! machine is unchanged.
 
 use std::{
     fs::{File, Metadata},
@@ -31,23 +31,23 @@ use nix::{
 
 use crate::checkout::{source_dir, target_dir};
 
-/// Where the world keeps its files. Exists only inside.
+/// Directory of the lab's files. It exists in the lab only.
 pub const FILES: &str = "/run/lab";
 
-/// The part that all hosts share: processes and, to begin with, files.
+/// What all hosts share: the PID namespace and the initial mount namespace.
 #[derive(Debug)]
-pub struct World {
+pub struct Lab {
     end: Arc<End>,
     shared: Arc<Shared>,
 }
 
-/// The worlds that there are, for somebody who has to end them all at once.
-static WORLDS: Mutex<Vec<Weak<End>>> = Mutex::new(Vec::new());
+/// All labs of this process, for [`end_all_labs`].
+static LABS: Mutex<Vec<Weak<End>>> = Mutex::new(Vec::new());
 
-/// Ends a world, from wherever.
+/// Ends a lab, from any thread.
 #[derive(Debug)]
 struct End {
-    /// Waits for the end of its input, that is, for our end. Its end is the end of all processes of the world.
+    /// Ends at the end of its input, that is, with this process. All processes of the lab end with it.
     first_process: Mutex<Child>,
 }
 
@@ -57,7 +57,7 @@ struct Shared {
     files: File,
 }
 
-/// A machine of its own, as far as networks and mounts go.
+/// A host with its own network and mount namespace.
 #[derive(Clone, Debug)]
 pub struct Host {
     name: &'static str,
@@ -66,8 +66,8 @@ pub struct Host {
     files: Arc<File>,
 }
 
-impl World {
-    /// An empty world with fresh `/proc`, `/run` and `/tmp`, and its own view of the directories in which we will change files.
+impl Lab {
+    /// An empty lab with private `/proc`, `/run` and `/tmp`, and overlays of the directories in which tests change files.
     pub fn new() -> anyhow::Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!("this needs root, for network namespaces; `make test` and `make demo` take care of that");
@@ -75,7 +75,7 @@ impl World {
 
         let mut first_process = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"])
-            // Orphans come to it, and go at once: it does not want to know how they ended.
+            // It reaps orphans without waiting for them.
             .args(["sh", "-c", "echo ready; exec env --ignore-signal=CHLD cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -84,7 +84,7 @@ impl World {
             .context("cannot run unshare")?;
         let (output, id) = (first_process.stdout.take(), first_process.id());
         let end = Arc::new(End { first_process: Mutex::new(first_process) });
-        WORLDS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&end));
+        LABS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&end));
         let mut greeting = String::new();
         let output = output.context("no output of unshare")?;
         BufReader::new(output).read_line(&mut greeting)?;
@@ -94,16 +94,16 @@ impl World {
 
         let of = |kind: &str| File::open(format!("/proc/{id}/ns/{kind}"));
         let shared = Arc::new(Shared { processes: of("pid_for_children")?, files: of("mnt")? });
-        let world = Self { end, shared };
-        // In there, `/proc` does not show this process, which knows where it was built.
+        let lab = Self { end, shared };
+        // Inside of the lab, `/proc` does not show this process, so the path of its executable is unknown there.
         let checkout = [source_dir(), target_dir()?];
-        world.inside(|| prepare_files(checkout))??;
-        Ok(world)
+        lab.inside(|| prepare_files(checkout))??;
+        Ok(lab)
     }
 
-    /// A new host without any link, and with the files of the world as they are now.
+    /// A new host without links, with a copy of the lab's current mounts.
     pub fn host(&self, name: &'static str) -> anyhow::Result<Host> {
-        // The names in this directory follow the thread that opened it, whatever it does to itself.
+        // The names in this directory follow the thread that opened it, also into other namespaces.
         let (network, files) = self.inside_with(
             || open("/proc/thread-self/ns", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()),
             |own| -> anyhow::Result<_> {
@@ -119,7 +119,7 @@ impl World {
         Ok(host)
     }
 
-    /// Runs `task` where the world's files are seen.
+    /// Runs `task` in the mount namespace of the lab.
     pub fn inside<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
         self.inside_with(|| (), |()| task())
     }
@@ -137,16 +137,16 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Lab {
     fn drop(&mut self) {
         self.end.now();
     }
 }
 
-/// Ends all processes of all worlds, and returns when the last one is gone. Whoever still uses a world will fail.
-pub fn end_all_worlds() {
-    for world in WORLDS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-        if let Some(end) = world.upgrade() {
+/// Ends all processes of all labs, and returns when the last one has ended. Further use of a lab fails.
+pub fn end_all_labs() {
+    for lab in LABS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        if let Some(end) = lab.upgrade() {
             end.now();
         }
     }
@@ -163,7 +163,7 @@ impl End {
 }
 
 impl Host {
-    /// What it is called in logs.
+    /// Its name in logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -173,7 +173,7 @@ impl Host {
     pub fn cable(&self, end: &str, other: &Host, other_end: &str) -> anyhow::Result<()> {
         use std::os::fd::AsRawFd as _;
 
-        // `ip` takes the path of a namespace for its name.
+        // `ip` accepts the path of a namespace as its name.
         let there = format!("/proc/{}/fd/{}", std::process::id(), other.network.as_raw_fd());
         self.ip(&[&format!("link add {end} type veth peer name {other_end} netns {there}")])?;
         self.ip(&[&format!("link set {end} up")])?;
@@ -208,7 +208,7 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Whether something listens on this port, TCP (`tcp`) or UDP (`udp`), whatever the address.
+    /// Whether a program listens on this TCP (`tcp`) or UDP (`udp`) port, on any address.
     pub fn listens(&self, protocol: &str, port: u16) -> bool {
         let marker = format!(":{port:04X} ");
         let table = |suffix: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}{suffix}"));
@@ -225,7 +225,7 @@ impl Host {
         found.unwrap_or(false)
     }
 
-    /// Makes `path` show `content` on this host only, in a way that can be written but not replaced, like a container's
+    /// Binds a file with `content` to `path` on this host only. It can be written but not replaced, such as a container's
     /// `/etc/resolv.conf`.
     pub fn bind_file(&self, path: &str, content: &str) -> anyhow::Result<()> {
         let own = format!("{FILES}/{}{}", self.name, path.replace('/', "-"));
@@ -245,7 +245,7 @@ impl Host {
         self.in_files(|| std::fs::write(path, content))?.with_context(|| format!("{}: cannot write {path}", self.name))
     }
 
-    /// Runs `task` with this host's network and everybody's files.
+    /// Runs `task` in this host's network namespace, with the files of this machine.
     pub fn in_network<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
         on_a_thread(|| {
             setns(self.network.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
@@ -253,7 +253,7 @@ impl Host {
         })
     }
 
-    /// Runs `task` with this host's files.
+    /// Runs `task` in this host's mount namespace.
     pub fn in_files<T: Send>(&self, task: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
         on_a_thread(|| {
             enter_files(&self.files)?;
@@ -261,7 +261,7 @@ impl Host {
         })
     }
 
-    /// Starts a process on this host. What is typed at our terminal does not reach it.
+    /// Starts a process on this host, in a process group of its own.
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Child> {
         on_a_thread(|| {
             setns(self.network.as_fd(), CloneFlags::CLONE_NEWNET).context("cannot enter the network")?;
@@ -273,20 +273,20 @@ impl Host {
     }
 }
 
-/// Makes `path` show what `source` shows.
+/// Bind mount of `source` at `path`.
 pub(crate) fn bind(source: &Path, path: &Path) -> anyhow::Result<()> {
     mount(Some(source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .with_context(|| format!("cannot mount on {}", path.display()))
 }
 
-/// Namespaces are a property of threads; so whoever changes them has a thread of its own.
+/// Namespaces are a property of threads; a task that changes them gets a thread of its own.
 fn on_a_thread<T: Send>(task: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     let outcome = std::thread::scope(|scope| scope.spawn(task).join());
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn enter_files(files: &File) -> anyhow::Result<()> {
-    // Threads share their working directory, and those who share it may not change mount namespaces.
+    // Threads share their working directory, which prevents them from changing mount namespaces.
     unshare(CloneFlags::CLONE_FS)?;
     setns(files.as_fd(), CloneFlags::CLONE_NEWNS).context("cannot enter the files")
 }
@@ -315,7 +315,7 @@ fn prepare_files(checkout: [PathBuf; 2]) -> anyhow::Result<()> {
     for directory in checkout {
         directory?.restore()?;
     }
-    offer_tunnels()
+    create_tun_device()
 }
 
 /// A directory that is to be found at its path again after mounts have hidden it.
@@ -339,7 +339,7 @@ impl PinnedDirectory {
             return Ok(());
         }
         std::fs::create_dir_all(&self.path).with_context(|| format!("cannot create {}", self.path.display()))?;
-        // Neither its path nor `/proc/self/fd` leads to it: `/proc` shows the processes of the world, of which we are none.
+        // Neither its path nor `/proc/self/fd` leads to it: `/proc` shows the processes of the lab only.
         fchdir(&self.directory)?;
         mount(Some("."), &self.path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
             .with_context(|| format!("cannot mount on {}", self.path.display()))?;
@@ -347,8 +347,8 @@ impl PinnedDirectory {
     }
 }
 
-/// Makes the device of which tunnels are made as udev does: everybody may open it, the kernel asks for capabilities.
-fn offer_tunnels() -> anyhow::Result<()> {
+/// Creates the TUN device node as udev does: all users may open it, and the kernel checks capabilities.
+fn create_tun_device() -> anyhow::Result<()> {
     let (directory, device) = (Path::new("/dev/net"), Path::new("/dev/net/tun"));
     std::fs::create_dir_all(directory)?;
     if !device.exists() {

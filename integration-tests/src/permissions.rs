@@ -1,4 +1,4 @@
-//! The permission table as it is in reality: everything that can be asked of the daemon, by everybody who can ask.
+//! The permission table: every method and property of the daemon, called by every kind of caller.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use anyhow::{Context as _, ensure};
 
 use crate::{account::CLIENT_TOKEN, process::Program};
 
-/// What everybody may.
-const FREE: [&str; 6] = [
+/// Permitted for all callers.
+const PUBLIC: [&str; 6] = [
     ".GetPermissions",
     ".properties",
     "Resources.properties",
@@ -15,8 +15,8 @@ const FREE: [&str; 6] = [
     "Diagnostics.properties",
     "Settings.properties",
 ];
-/// What needs permission.
-const GUARDED: [&str; 17] = [
+/// Protected by polkit.
+const PROTECTED: [&str; 17] = [
     ".SignIn",
     ".SignOut",
     ".Reset",
@@ -35,22 +35,22 @@ const GUARDED: [&str; 17] = [
     "Settings.Set",
     "Settings.Reset",
 ];
-/// What nobody may.
-const NOBODYS: &str = ".write-a-property";
-/// What is asked about a resource that does not exist: whoever may ask is told so.
-const ABOUT_NOTHING: (&str, &str) = ("Diagnostics.Path", "dev.firezone.Client1.Error.NotFound");
+/// Refused for all callers.
+const DENIED: &str = ".write-a-property";
+/// A call about a resource that does not exist, and the error for permitted callers.
+const UNKNOWN_RESOURCE: (&str, &str) = ("Diagnostics.Path", "dev.firezone.Client1.Error.NotFound");
 /// The actions of polkit.
 const ACTIONS: [&str; 6] = ["read", "sign-in", "sign-out", "control", "diagnose", "configure"];
 
 /// One column for each caller.
 #[derive(Debug, Default)]
-pub struct Matrix {
+pub struct PermissionTable {
     columns: Vec<(String, BTreeMap<String, String>)>,
 }
 
-impl Matrix {
-    /// Has a caller ask for everything: `bus-caller methods`, run as that caller. `foreseen` is what the daemon says before
-    /// it is asked: `yes`, `challenge` or `no`. Each cell is asserted.
+impl PermissionTable {
+    /// Calls everything as one caller with `bus-caller methods`. `foreseen` is the permission that the daemon reports before
+    /// the call: `yes`, `challenge` or `no`. Each cell is asserted.
     pub fn ask(&mut self, who: &str, caller: Program<'_>, foreseen: &str) -> anyhow::Result<String> {
         let said = caller.input(CLIENT_TOKEN).check().with_context(|| who.to_owned())?.text();
         let cells = said.lines().filter_map(|line| line.split_once(' '));
@@ -61,10 +61,10 @@ impl Matrix {
             ensure!(outcome == expected, "{who}: {key}: {outcome} in the place of {expected}");
             anyhow::Ok(())
         };
-        FREE.iter().try_for_each(|key| is(key, "yes"))?;
-        is(NOBODYS, "no")?;
-        for key in GUARDED {
-            let (nothing, answer) = ABOUT_NOTHING;
+        PUBLIC.iter().try_for_each(|key| is(key, "yes"))?;
+        is(DENIED, "no")?;
+        for key in PROTECTED {
+            let (nothing, answer) = UNKNOWN_RESOURCE;
             is(key, if key == nothing && may == "yes" { answer } else { may })?;
         }
         ACTIONS.iter().try_for_each(|action| is(&format!("may-{action}"), foreseen))?;
@@ -72,30 +72,30 @@ impl Matrix {
         Ok(said)
     }
 
-    /// Notes that a caller cannot even reach the daemon.
+    /// Asserts that a caller cannot connect to the daemon.
     pub fn cannot_connect(&mut self, who: &str, caller: Program<'_>) -> anyhow::Result<()> {
         let outcome = caller.input(CLIENT_TOKEN).run()?;
         ensure!(
             !outcome.status.success() && outcome.stderr.contains("cannot connect"),
             "{who}: {}",
-            outcome.complaint()
+            outcome.error_text()
         );
         self.columns.push((who.to_owned(), BTreeMap::new()));
         Ok(())
     }
 
-    /// For people.
-    #[allow(clippy::print_stdout, reason = "this is for whoever runs the tests")]
+    /// Human-readable text.
+    #[allow(clippy::print_stdout, reason = "output of the test run")]
     pub fn print(&self) {
         let head: Vec<_> = self.columns.iter().map(|(who, _)| who.as_str()).collect();
         println!("{:30} | {}", "", head.join(" | "));
         let actions = ACTIONS.map(|action| format!("may-{action}"));
-        let rows = FREE.iter().chain(&GUARDED).copied().chain([NOBODYS]).chain(actions.iter().map(String::as_str));
+        let rows = PUBLIC.iter().chain(&PROTECTED).copied().chain([DENIED]).chain(actions.iter().map(String::as_str));
         for row in rows {
             let cells = self.columns.iter().map(|(who, cells)| {
                 let cell = match cells.get(row).map(String::as_str) {
                     None => "no",
-                    Some(error) if error == ABOUT_NOTHING.1 => "yes",
+                    Some(error) if error == UNKNOWN_RESOURCE.1 => "yes",
                     Some(cell) => cell,
                 };
                 format!("{cell:width$}", width = who.chars().count())

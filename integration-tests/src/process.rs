@@ -1,4 +1,4 @@
-//! Programs on hosts: run them, watch them, end them.
+//! Programs on hosts: start, observe and stop them.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
@@ -15,26 +15,26 @@ use nix::{
 
 use crate::{logs::Log, netns::Host};
 
-/// Where programs are looked for.
+/// The `PATH` of programs.
 const PATH: &str = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How long a program may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Default timeout of a program that is run to its end.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A program to be run on a host. Its environment is empty but for what is given here.
+/// A command for a host. Its environment contains only what is set here.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Program<'a> {
     host: &'a Host,
-    /// What comes before everything else: the way to where it runs.
+    /// A command in front of it, such as `nsenter`.
     entrance: Vec<String>,
     words: Vec<String>,
     environment: Vec<(String, String)>,
     input: Option<String>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// A program that is running. It ends with this value.
+/// A running program. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -42,14 +42,14 @@ pub struct Running {
     log: Arc<Log>,
 }
 
-/// What a program left.
+/// The result of a program.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// What it wrote.
+    /// Standard output.
     pub stdout: Vec<u8>,
-    /// What it complained about.
+    /// Standard error.
     pub stderr: String,
     /// The command, for messages.
     pub command: String,
@@ -68,39 +68,39 @@ impl Host {
                 ("HOME".into(), "/nonexistent".into()),
             ],
             input: None,
-            patience: PATIENCE,
+            timeout: TIMEOUT,
         }
     }
 }
 
 impl Program<'_> {
-    /// One more word, whatever is in it.
+    /// Adds an argument, which may contain spaces.
     pub fn arg(mut self, word: impl Into<String>) -> Self {
         self.words.push(word.into());
         self
     }
 
-    /// A variable of its environment.
+    /// Adds an environment variable.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Runs it behind this command, which is given the rest as its arguments.
+    /// Runs it through this command, which gets the rest as its arguments.
     pub(crate) fn behind(mut self, entrance: &str) -> Self {
         self.entrance = entrance.split(' ').map(str::to_owned).collect();
         self
     }
 
-    /// What it reads.
+    /// Standard input.
     pub fn input(mut self, text: impl Into<String>) -> Self {
         self.input = Some(text.into());
         self
     }
 
-    /// How long it may take.
-    pub fn within(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets the timeout.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -121,36 +121,36 @@ impl Program<'_> {
 
     /// Runs it to its end.
     pub fn run(self) -> anyhow::Result<Finished> {
-        let (patience, input) = (self.patience, self.input.clone());
+        let (timeout, input) = (self.timeout, self.input.clone());
         let mut child = self.host.spawn(&mut self.command())?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
-            // A program that does not want its input is not our concern.
+            // A program may end without reading its input.
             drop(pipe.write_all(input.as_bytes()));
         }
 
-        let Some(status) = wait(&mut child, patience)? else {
+        let Some(status) = wait(&mut child, timeout)? else {
             child.kill()?;
             child.wait()?;
-            bail!("{} did not end within {} s", self.words.join(" "), patience.as_secs());
+            bail!("{} did not end within {} s", self.words.join(" "), timeout.as_secs());
         };
         let text = |it: std::thread::JoinHandle<Vec<u8>>| it.join().unwrap_or_default();
         let stderr = String::from_utf8_lossy(&text(stderr)).into_owned();
         Ok(Finished { status, stdout: text(stdout), stderr, command: self.words.join(" ") })
     }
 
-    /// Runs it, and is content only with success.
+    /// Runs it to its end; any status other than 0 is an error.
     pub fn check(self) -> anyhow::Result<Finished> {
         let name = self.host.name();
         let finished = self.run()?;
         if !finished.status.success() {
-            bail!("{name}: {} failed with {}: {}", finished.command, finished.status, finished.complaint());
+            bail!("{name}: {} failed with {}: {}", finished.command, finished.status, finished.error_text());
         }
         Ok(finished)
     }
 
-    /// Starts it and lets it run. What it writes goes to `log`.
+    /// Starts it in the background with its output in `log`.
     pub fn start(self, name: &str, log: Arc<Log>) -> anyhow::Result<Running> {
         let mut child = self.host.spawn(&mut self.command())?;
         if let (Some(mut pipe), Some(input)) = (child.stdin.take(), &self.input) {
@@ -169,7 +169,7 @@ impl Program<'_> {
     }
 
     fn command(&self) -> Command {
-        // `env` and not we look up the program, because it sees the host's files.
+        // `env` looks up the program, because it runs with the host's files.
         let mut command = Command::new("env");
         command
             .args(&self.entrance)
@@ -185,13 +185,13 @@ impl Program<'_> {
 }
 
 impl Running {
-    /// What it has written so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// What the kernel calls it.
+    /// Its process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -203,18 +203,18 @@ impl Running {
         kill(pid, signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// Whether it is still there.
+    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
-        wait(&mut self.child, patience)?
-            .with_context(|| format!("{} did not end within {} s", self.name, patience.as_secs()))
+    pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
+        wait(&mut self.child, timeout)?
+            .with_context(|| format!("{} did not end within {} s", self.name, timeout.as_secs()))
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits for its end.
     pub fn stop(mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait(Duration::from_secs(15))
@@ -244,27 +244,27 @@ impl Finished {
             .with_context(|| format!("{} did not write JSON: {}", self.command, self.text()))
     }
 
-    /// What went wrong, in its words.
+    /// Its output and errors, for messages.
     #[must_use]
-    pub fn complaint(&self) -> String {
+    pub fn error_text(&self) -> String {
         format!("{} {}", self.text().trim(), self.stderr.trim()).trim().to_owned()
     }
 }
 
-/// Asks until the answer is yes; fails with `what` when time is up.
-pub fn eventually(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
-    let deadline = Instant::now() + patience;
+/// Polls a condition; fails with `what` after the timeout.
+pub fn eventually(what: &str, timeout: Duration, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + timeout;
     while !is_so() {
         if Instant::now() > deadline {
-            bail!("not within {} s: {what}", patience.as_secs());
+            bail!("not within {} s: {what}", timeout.as_secs());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
 
-fn wait(child: &mut Child, patience: Duration) -> anyhow::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + patience;
+fn wait(child: &mut Child, timeout: Duration) -> anyhow::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));

@@ -1,4 +1,4 @@
-//! All of it, ready for a story.
+//! The complete test stand: network, portal, gateway, relay, resolvers and server.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     web,
 };
 
-/// Logs of our own programs: the data path is quiet, everything else is told.
+/// Log filter of our own programs, without the data path.
 pub(crate) const LOG_FILTER: &str = "debug,hyper=info,h2=info,zbus=info,rustls=info,tungstenite=info,mio=info";
 
 /// The TUN device of the daemon.
@@ -31,10 +31,10 @@ pub const DOH_NAME: &str = "doh.public.example";
 /// The daemon's name on the bus.
 pub const BUS_NAME: &str = "dev.firezone.Client";
 
-/// The little internet with everything on it but the daemon.
+/// The network with all programs except the daemon.
 #[derive(Debug)]
 pub struct Stand {
-    /// What everybody wrote.
+    /// The output of all programs.
     pub logs: Arc<Logs>,
     portal: Option<Running>,
     gateway: Option<Running>,
@@ -45,12 +45,12 @@ pub struct Stand {
     pub net: Topology,
 }
 
-/// Tells one story. When it ends badly, everybody's logs are kept and it says how to tell it again.
+/// Runs one test. After a failure, all logs are saved, and the command that repeats the test is printed.
 pub fn tell(story: impl FnOnce(&mut Stand) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut stand = Stand::start()?;
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(&mut stand)));
     if !matches!(outcome, Ok(Ok(()))) {
-        stand.explain_failure();
+        stand.save_failure_report();
     }
     match outcome {
         Ok(outcome) => outcome,
@@ -74,13 +74,13 @@ impl Stand {
         Ok(stand)
     }
 
-    /// The machine that everything is about.
+    /// The host under test.
     #[must_use]
     pub fn client(&self) -> &Host {
         &self.net.client
     }
 
-    /// Starts the portal, with what it knew when it was stopped.
+    /// Starts the portal with its stored state.
     pub fn start_portal(&mut self) -> anyhow::Result<()> {
         let program = self.net.portal.program(&format!("dev-portal {PORTAL_CONFIG}")).env("RUST_LOG", LOG_FILTER);
         self.portal = Some(program.start("dev-portal", self.logs.open("dev-portal"))?);
@@ -104,7 +104,7 @@ impl Stand {
             .env("FIREZONE_TOKEN", GATEWAY_TOKEN)
             .env("RUST_LOG", LOG_FILTER);
         self.gateway = Some(program.start("dev-gateway", self.logs.open("dev-gateway"))?);
-        self.gateway_is_joined()
+        self.wait_for_gateway()
     }
 
     /// Stops the gateway.
@@ -116,7 +116,7 @@ impl Stand {
     }
 
     /// Waits until the portal knows the gateway.
-    pub fn gateway_is_joined(&self) -> anyhow::Result<()> {
+    pub fn wait_for_gateway(&self) -> anyhow::Result<()> {
         eventually("the gateway has joined", Duration::from_secs(15), || {
             self.portal("GET", "/state", None).is_ok_and(|state| state["gateways"][0]["joined"] == true)
         })
@@ -128,7 +128,7 @@ impl Stand {
         Ok(())
     }
 
-    /// Ends the relay without a word.
+    /// Kills the relay.
     pub fn kill_relay(&mut self) -> anyhow::Result<()> {
         if let Some(mut relay) = self.relay.take() {
             relay.signal(Signal::SIGKILL)?;
@@ -144,8 +144,8 @@ impl Stand {
         Ok(())
     }
 
-    /// What the portal thinks of a relay from now on; it tells everybody.
-    pub fn mark_relay(&self, id: Uuid, online: bool) -> anyhow::Result<()> {
+    /// Marks a relay as online or offline; the portal announces that.
+    pub fn set_relay_online(&self, id: Uuid, online: bool) -> anyhow::Result<()> {
         self.portal("PUT", &format!("/relays/{id}"), Some(&Value::Bool(online))).map(drop)
     }
 
@@ -181,23 +181,23 @@ impl Stand {
         }
     }
 
-    /// Has polkit on the client answer nobody for now, or go on.
+    /// Stops polkit on the client from responding, or lets it continue.
     pub fn pause_polkit(&self, pause: bool) -> anyhow::Result<()> {
         self.bus.as_ref().map_or(Ok(()), |bus| bus.pause_polkit(&self.net.client, pause))
     }
 
-    /// The process of the daemon, as it says itself.
+    /// The process ID of the daemon, from its status file.
     pub fn daemon_process(&self) -> anyhow::Result<u64> {
         let file = self.client().read("/run/dev.firezone.client/status.json")?;
         serde_json::from_str::<Value>(&file)?["pid"].as_u64().context("the daemon does not say its process")
     }
 
-    /// Somebody at the daemon's bus.
+    /// A caller of the daemon's bus API.
     pub fn caller(&self, user: &str, deed: &str) -> Program<'_> {
         self.net.client.program(&format!("bus-caller {deed}")).as_user(user)
     }
 
-    /// Moves a lever of the portal, as a developer would with curl.
+    /// Sends a request to the control API of the portal.
     pub fn portal(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut curl = self.net.portal.program(&format!(
             "curl --silent --show-error --fail-with-body --max-time 5 --unix-socket {FILES}/portal.sock -X {method} http://portal{path}"
@@ -209,7 +209,7 @@ impl Stand {
         if answer.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&answer)?) }
     }
 
-    /// The daemon with a token of its own and nothing else configured: no bus, no files.
+    /// The daemon with a service account token: no bus, no files.
     pub fn headless(&self) -> Program<'_> {
         self.daemon_program("firezoned --no-ipc")
             .env("FIREZONE_TOKEN", CLIENT_TOKEN)
@@ -218,13 +218,13 @@ impl Stand {
             .env("FIREZONE_DNS_CONTROL", "etc-resolv-conf")
     }
 
-    /// The daemon that waits for people, run by hand as root.
+    /// The daemon in interactive mode, run as root.
     pub fn daemon(&self) -> Program<'_> {
         self.daemon_program("firezoned").env("FIREZONE_DNS_CONTROL", "etc-resolv-conf")
     }
 
-    /// The daemon that waits for people, as a package runs it: not root, with the least that it needs. Nobody who is not
-    /// root can change `/etc/resolv.conf`.
+    /// The daemon in interactive mode, as a package runs it: unprivileged, with two capabilities. An unprivileged daemon
+    /// cannot change `/etc/resolv.conf`.
     pub fn unprivileged_daemon(&self) -> anyhow::Result<Program<'_>> {
         let make =
             "for d in /run /var/lib; do install -d -o firezoned -g firezone -m 0750 $d/dev.firezone.client; done";
@@ -237,7 +237,7 @@ impl Stand {
     }
 
     /// Starts the daemon and waits until it is on the bus.
-    pub fn serve_bus(&self, daemon: Program<'_>) -> anyhow::Result<Running> {
+    pub fn start_on_bus(&self, daemon: Program<'_>) -> anyhow::Result<Running> {
         let mut running = daemon.start("firezoned", self.logs.open("firezoned"))?;
         eventually("the daemon is on the bus", Duration::from_secs(10), || {
             bus::owns(&self.net.client, BUS_NAME) || !running.is_running()
@@ -256,7 +256,7 @@ impl Stand {
         self.ctl(user, &format!("sign-in --token-stdin --account-slug {ACCOUNT} --wait=20")).input(CLIENT_TOKEN).check()
     }
 
-    /// The kernel's view of what belongs to us: addresses of the tunnel, rules and routes. Empty before and after.
+    /// Addresses, rules and routes of the daemon in the kernel. Empty before a session and after it.
     pub fn traces(&self) -> anyhow::Result<String> {
         let client = &self.net.client;
         let interface = client.program("ip -brief address show dev").arg(INTERFACE).run()?.text();
@@ -307,7 +307,7 @@ impl Stand {
             .arg(format!("--host-record={PORTAL_NAME},{},{}", PORTAL.v4, PORTAL.v6))
             .arg(format!("--host-record={DOH_NAME},{},3600", PORTAL.v4))
             .start("dnsmasq", self.logs.open("resolver"))?;
-        // Gateways trust a name server only if it knows this name.
+        // Gateways probe a name server with this name.
         let private = self
             .net
             .server
@@ -330,10 +330,10 @@ impl Stand {
         self.net.server.wait_for_port("tcp", 80)
     }
 
-    /// Collects what somebody needs who wants to know why.
-    #[allow(clippy::print_stderr, reason = "this is for whoever runs the tests")]
-    fn explain_failure(&self) {
-        let name = std::thread::current().name().unwrap_or("story").to_owned();
+    /// Saves logs and the state of the network.
+    #[allow(clippy::print_stderr, reason = "output of the test run")]
+    fn save_failure_report(&self) {
+        let name = std::thread::current().name().unwrap_or("test").to_owned();
         let facts = self.logs.open("facts");
         let client = &self.net.client;
         for command in [
@@ -352,12 +352,12 @@ impl Stand {
         facts.add(&self.portal("GET", "/state", None).map(|state| format!("{state:#}")).unwrap_or_default());
 
         match self.logs.keep(&name) {
-            Ok(directory) => eprintln!("logs of all parties: {}", directory.display()),
+            Ok(directory) => eprintln!("logs of all programs: {}", directory.display()),
             Err(error) => eprintln!("the logs could not be kept: {error}"),
         }
-        eprintln!("to tell only this story again: make story STORY={name}");
+        eprintln!("to repeat only this test: make story STORY={name}");
     }
 }
 
-/// The file from which the portal learns about the account.
+/// The configuration file of the portal.
 const PORTAL_CONFIG: &str = "/run/lab/portal.json";

@@ -1,4 +1,4 @@
-//! The little internet: who is where, and who can reach whom.
+//! The network of the test stand: hosts, addresses and reachability.
 //!
 //! ```text
 //!   client ──┐        ┌── gateway ── server
@@ -19,11 +19,11 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use crate::{
-    netns::{self, FILES, Host, World},
+    netns::{self, FILES, Host, Lab},
     process::eventually,
 };
 
-/// A place on the little internet: its IPv4 and IPv6 address.
+/// The addresses of a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// On a network of 16 addresses whose first one is the router's.
@@ -32,18 +32,18 @@ pub struct Place {
     pub v6: Ipv6Addr,
 }
 
-/// The machine that is to reach the server.
+/// The client, which is the host under test.
 pub const CLIENT: Place = place(0);
-/// The far end of tunnels.
+/// The gateway.
 pub const GATEWAY: Place = place(1);
 /// The relay.
 pub const RELAY: Place = place(2);
 /// The control plane.
 pub const PORTAL: Place = place(3);
-/// The resolver that everybody on the little internet uses.
+/// The public resolver.
 pub const RESOLVER: Place = place(4);
 
-/// Another relay, of which nobody knows at first.
+/// A second relay, offline at first.
 pub const SPARE_RELAY: Place = place(5);
 
 /// The private network behind the gateway.
@@ -55,7 +55,7 @@ pub const SERVER: Place = Place { v4: Ipv4Addr::new(10, 20, 0, 2), v6: Ipv6Addr:
 const GATEWAY_INSIDE: Place =
     Place { v4: Ipv4Addr::new(10, 20, 0, 1), v6: Ipv6Addr::new(0xfdcc, 0x20, 0, 0, 0, 0, 0, 1) };
 
-/// What we have built.
+/// Our own programs.
 const PROGRAMS: [&str; 7] =
     ["firezoned", "firezonectl", "firezone-gtk", "dev-portal", "dev-gateway", "dev-server", "bus-caller"];
 
@@ -79,7 +79,7 @@ pub struct Topology {
     /// In the middle.
     pub router: Host,
     /// Last, so that it outlives the hosts.
-    pub world: World,
+    pub lab: Lab,
 }
 
 /// Traffic between client and gateway that the router saw, by kind.
@@ -94,22 +94,22 @@ pub enum Traffic {
 }
 
 impl Topology {
-    /// Builds it. Everybody can run the programs in `programs`.
+    /// Builds the network. All hosts can run the programs in `programs`.
     pub fn new(programs: &Path) -> anyhow::Result<Self> {
-        let world = World::new()?;
-        prepare_names(&world)?;
-        bring_programs(&world, programs)?;
+        let lab = Lab::new()?;
+        write_system_files(&lab)?;
+        bind_programs(&lab, programs)?;
 
         let topology = Self {
-            client: world.host("client")?,
-            gateway: world.host("gateway")?,
-            relay: world.host("relay")?,
-            spare_relay: world.host("relay2")?,
-            portal: world.host("portal")?,
-            resolver: world.host("resolver")?,
-            server: world.host("server")?,
-            router: world.host("router")?,
-            world,
+            client: lab.host("client")?,
+            gateway: lab.host("gateway")?,
+            relay: lab.host("relay")?,
+            spare_relay: lab.host("relay2")?,
+            portal: lab.host("portal")?,
+            resolver: lab.host("resolver")?,
+            server: lab.host("server")?,
+            router: lab.host("router")?,
+            lab,
         };
         topology.lay_cables()?;
         topology.set_up_router()?;
@@ -128,8 +128,8 @@ impl Topology {
         self.router.nft("flush chain inet lab direct").map(drop)
     }
 
-    /// The client is given this host number in its network instead of the one it had, as by another lease.
-    pub fn move_client(&self, number: u8) -> anyhow::Result<()> {
+    /// Gives the client another host number in its network, as a new DHCP lease does.
+    pub fn change_client_address(&self, number: u8) -> anyhow::Result<()> {
         let router = CLIENT.router();
         let [a, b, c, first] = router.v4.octets();
         let address = Ipv4Addr::new(a, b, c, first + number);
@@ -140,8 +140,8 @@ impl Topology {
         ])
     }
 
-    /// Hides the client's IPv4 address behind the router's, with another port for each conversation; IPv6 is gone.
-    pub fn hide_client(&self) -> anyhow::Result<()> {
+    /// Puts the client behind a symmetric NAT on the router and removes its IPv6 addresses.
+    pub fn put_client_behind_symmetric_nat(&self) -> anyhow::Result<()> {
         self.client.ip(&["-6 addr flush dev eth0"])?;
         let rules = format!(
             "add table ip nat; add chain ip nat out {{ type nat hook postrouting priority 100; policy accept; }}; \
@@ -153,8 +153,8 @@ impl Topology {
         self.router.nft(&rules).map(drop)
     }
 
-    /// From now on the client has addresses of one family only, 4 or 6.
-    pub fn leave_client_only(&self, family: u8) -> anyhow::Result<()> {
+    /// Removes the client's addresses of the other family; `family` is 4 or 6.
+    pub fn restrict_client_to_family(&self, family: u8) -> anyhow::Result<()> {
         if family == 4 {
             return self.client.ip(&["-6 addr flush dev eth0"]);
         }
@@ -265,9 +265,9 @@ fn resolv_conf(resolver: Place) -> String {
     format!("# written by the test stand\nnameserver {}\n", resolver.v4)
 }
 
-/// Shows our programs in a directory of the path. Where they really are, other users may have no access.
-fn bring_programs(world: &World, directory: &Path) -> anyhow::Result<()> {
-    world.inside(|| -> anyhow::Result<()> {
+/// Binds our programs into a directory of `PATH`: other users may have no access to their own directory.
+fn bind_programs(lab: &Lab, directory: &Path) -> anyhow::Result<()> {
+    lab.inside(|| -> anyhow::Result<()> {
         let bin = Path::new(FILES).join("bin");
         std::fs::create_dir(&bin)?;
         for program in PROGRAMS {
@@ -283,9 +283,9 @@ fn bring_programs(world: &World, directory: &Path) -> anyhow::Result<()> {
     })?
 }
 
-/// Names are looked up in files and DNS only, whatever the machine outside does; and there are some people.
-fn prepare_names(world: &World) -> anyhow::Result<()> {
-    world.inside(|| -> anyhow::Result<()> {
+/// Names are resolved by files and DNS only, independent of this machine. Adds the users.
+fn write_system_files(lab: &Lab) -> anyhow::Result<()> {
+    lab.inside(|| -> anyhow::Result<()> {
         std::fs::write("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")?;
         std::fs::write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;
         // It may be a link to something that does not exist in here.

@@ -1,4 +1,4 @@
-//! A download whose pauses are measured while something happens to the network.
+//! A download whose pauses are measured while the network changes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,44 +11,44 @@ use anyhow::{Context as _, ensure};
 
 use crate::{netns::Host, process::eventually, topology::SERVER, web};
 
-/// A receiver that hears nothing for this long gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The receiver fails after this long without data.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How far a download is, for whoever disturbs it meanwhile.
+/// The progress of a download.
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes: AtomicU64,
     given_up: AtomicBool,
 }
 
-/// How a download went.
+/// The result of a download.
 #[derive(Clone, Copy, Debug)]
 pub struct Transfer {
-    /// The longest time in which the receiver got nothing.
-    pub longest_silence: Duration,
+    /// The longest time without data.
+    pub longest_gap: Duration,
 }
 
 impl Progress {
     /// Waits until so many more kibibytes have arrived. Returns how long that took.
-    pub fn moves(&self, kibibytes: u64, patience: Duration) -> anyhow::Result<Duration> {
+    pub fn moves(&self, kibibytes: u64, timeout: Duration) -> anyhow::Result<Duration> {
         let (start, goal) = (Instant::now(), self.bytes.load(Ordering::Relaxed) + (kibibytes << 10));
-        eventually("the download moves on", patience, || self.bytes.load(Ordering::Relaxed) >= goal)?;
+        eventually("the download moves on", timeout, || self.bytes.load(Ordering::Relaxed) >= goal)?;
         Ok(start.elapsed())
     }
 }
 
-/// Downloads from the private server to `host`, one mebibyte per second, while `disturb` does something. Each byte is
+/// Downloads from the private server to `host`, one mebibyte per second, while `disturb` changes the network. Each byte is
 /// checked.
 pub fn disturbed(
     host: &Host,
     mebibytes: usize,
     disturb: impl FnOnce(&Progress) -> anyhow::Result<()>,
 ) -> anyhow::Result<Transfer> {
-    disturbed_from(SERVER.v4, host, mebibytes, disturb)
+    download_from_during(SERVER.v4, host, mebibytes, disturb)
 }
 
-/// The same from the server at another of its addresses, for example one that stands for its name.
-pub fn disturbed_from(
+/// The same from another address of the server, for example a proxy address.
+pub fn download_from_during(
     server: Ipv4Addr,
     host: &Host,
     mebibytes: usize,
@@ -77,7 +77,7 @@ fn receive(server: Ipv4Addr, mebibytes: usize, progress: &Progress) -> anyhow::R
     loop {
         let outcome = stream.read(&mut buffer);
         let silence = last.elapsed();
-        // Until the first byte the server makes up its answer, which takes it seconds when that is long.
+        // Before the first byte the server generates its response, which takes seconds for a long one.
         if !received.is_empty() {
             longest = longest.max(silence);
         }
@@ -89,7 +89,7 @@ fn receive(server: Ipv4Addr, mebibytes: usize, progress: &Progress) -> anyhow::R
                 last = Instant::now();
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                ensure!(silence < PATIENCE, "nothing came for {silence:?}");
+                ensure!(silence < TIMEOUT, "nothing came for {silence:?}");
                 ensure!(!progress.given_up.load(Ordering::Relaxed), "given up");
             }
             Err(error) => return Err(error).context("the download broke"),
@@ -98,5 +98,5 @@ fn receive(server: Ipv4Addr, mebibytes: usize, progress: &Progress) -> anyhow::R
     let body = received.windows(4).position(|it| it == b"\r\n\r\n").map(|at| at + 4).context("no answer")?;
     let sum = web::sha256(received.get(body..).unwrap_or_default());
     ensure!(sum == web::checksum(mebibytes), "the download is not what the server has");
-    Ok(Transfer { longest_silence: longest })
+    Ok(Transfer { longest_gap: longest })
 }

@@ -1,4 +1,4 @@
-//! The private web server: a greeting, and as many bytes as one likes.
+//! The private web server: a greeting, and downloads of any size.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -13,12 +13,12 @@ use futures_util::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-/// What `/` says.
+/// The response to `/`.
 pub const GREETING: &str = "Hello from the private server.\n";
 
 /// Bytes in a mebibyte.
 const MIB: usize = 1 << 20;
-/// What a slow download sends at once.
+/// Chunk of a slow download, in bytes.
 const CHUNK: usize = 16 << 10;
 
 /// Serves until the process ends.
@@ -54,7 +54,7 @@ fn slowly(mebibytes: usize) -> Body {
     Body::from_stream(paced)
 }
 
-/// What a download of so many mebibytes has to be, as hexadecimal SHA-256.
+/// The hexadecimal SHA-256 of a download of this many mebibytes.
 #[must_use]
 pub fn checksum(mebibytes: usize) -> String {
     sha256(&bytes(mebibytes))
@@ -66,7 +66,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes of which no two stretches are alike, so that anything lost, doubled or swapped shows.
+/// Bytes without repeated sections: lost, duplicated or swapped data changes the checksum.
 fn bytes(mebibytes: usize) -> Vec<u8> {
     let numbers = (0u64..).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     numbers.flat_map(u64::to_be_bytes).take(mebibytes * MIB).collect()

@@ -1,11 +1,11 @@
-//! Networks that know only one of the two Internet Protocols.
+//! Networks with IPv4 or IPv6 only.
 
 use integration_tests::{account::PRIVATE_NAME, stand::tell, topology::Traffic};
 
-/// In the tunnel there are always both.
+/// Both families work inside of the tunnel.
 fn downloads(family: u8, relayed: bool) -> anyhow::Result<()> {
     tell(|stand| {
-        stand.net.leave_client_only(family)?;
+        stand.net.restrict_client_to_family(family)?;
         if relayed {
             stand.net.block_direct()?;
         }
@@ -23,24 +23,24 @@ fn downloads(family: u8, relayed: bool) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_network_with_only_ipv4_is_enough() -> anyhow::Result<()> {
+fn client_connects_over_ipv4_only() -> anyhow::Result<()> {
     downloads(4, false)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_network_with_only_ipv6_is_enough() -> anyhow::Result<()> {
+fn client_connects_over_ipv6_only() -> anyhow::Result<()> {
     downloads(6, false)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_relay_is_reached_in_a_network_with_only_ipv4() -> anyhow::Result<()> {
+fn relay_is_reached_over_ipv4_only() -> anyhow::Result<()> {
     downloads(4, true)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_relay_is_reached_in_a_network_with_only_ipv6() -> anyhow::Result<()> {
+fn relay_is_reached_over_ipv6_only() -> anyhow::Result<()> {
     downloads(6, true)
 }

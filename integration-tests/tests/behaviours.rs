@@ -1,4 +1,4 @@
-//! The tables in `docs/behaviours` tell the truth: each row names tests, and each of them exists.
+//! Checks the tables in `docs/behaviours`: each row names tests, and each of them exists.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,16 +8,16 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Where tests live, below the root of the workspace.
-const ROOMS: [&str; 5] = ["crates", "firezoned", "firezonectl", "firezone-gtk", "integration-tests"];
+/// Directories with tests, below the root of the workspace.
+const COMPONENTS: [&str; 5] = ["crates", "firezoned", "firezonectl", "firezone-gtk", "integration-tests"];
 
-/// What stands in place of a test where there is none, followed by the reason.
+/// Replaces the name of a test; the reason follows.
 const NO_TEST: &str = "none:";
 
-/// A function is a test if one of these is said shortly above it.
+/// Attributes of test functions.
 const ATTRIBUTES: [&str; 3] = ["#[test]", "#[tokio::test", "#[test_case("];
 
-/// A row of a table: where it is, and what its last column says.
+/// A row of a table: its location and its last column.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Row {
     line: usize,
@@ -26,7 +26,7 @@ struct Row {
 }
 
 #[test]
-fn each_behaviour_has_a_test_and_each_of_these_tests_exists() -> anyhow::Result<()> {
+fn every_documented_behaviour_names_existing_tests() -> anyhow::Result<()> {
     let tests = all_tests()?;
     let mut wrong = Vec::new();
     for (file, text) in tables()? {
@@ -42,7 +42,7 @@ fn each_behaviour_has_a_test_and_each_of_these_tests_exists() -> anyhow::Result<
     Ok(())
 }
 
-/// What is wrong with a row.
+/// The errors of a row.
 fn judge(row: &Row, tests: &BTreeSet<String>) -> Vec<String> {
     if let Some(reason) = row.tests.strip_prefix(NO_TEST) {
         return if reason.trim().is_empty() { vec!["the reason is missing".to_owned()] } else { Vec::new() };
@@ -96,7 +96,7 @@ fn tables() -> anyhow::Result<BTreeMap<String, String>> {
 /// The names of all tests of the workspace.
 fn all_tests() -> anyhow::Result<BTreeSet<String>> {
     let mut tests = BTreeSet::new();
-    for room in ROOMS {
+    for room in COMPONENTS {
         let mut folders = vec![root().join(room)];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
@@ -112,7 +112,7 @@ fn all_tests() -> anyhow::Result<BTreeSet<String>> {
     Ok(tests)
 }
 
-/// The functions that stand below an attribute of tests, with nothing but other attributes and comments in between.
+/// The functions below an attribute of tests, with only attributes and comments in between.
 fn tests_of(source: &str) -> Vec<String> {
     let mut tests = Vec::new();
     let mut is_test = false;
@@ -137,7 +137,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn rows_are_found_and_judged() {
+fn table_rows_are_parsed_and_checked() {
     let text = "# Title\n\n| When | Tests |\n|---|:--|\n| a \\| b | `it_works`, `gone` |\n| c | none: no reason to |\n\
                 | d | none: |\n| e | soon |\n\n| no head |\n";
     let rows = rows(text);

@@ -1,5 +1,5 @@
-//! The command line in the hands of scripts: its promises in every language, verbs that are said twice, and a monitor that
-//! does not lose the thread.
+//! The command line in scripts: output in every locale, repeated commands, and a monitor that
+//! continues after a restart.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use integration_tests::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Where the locale is made that these stories need.
+/// Directory of the generated locales.
 const LOCALES: &str = "/run/locales";
 const GERMAN: &str = "de_DE.UTF-8";
 
-/// Every verb that reads, and the schema of its answer. Words are separated by spaces.
-const READING: [(&str, &str); 14] = [
+/// Every reading command and the schema of its output. Words are separated by spaces.
+const READ_ONLY_COMMANDS: [(&str, &str); 14] = [
     ("status", "status"),
     ("resources", "resources"),
     ("resources wiki", "resources"),
@@ -34,7 +34,7 @@ const READING: [(&str, &str); 14] = [
     ("completions bash", "completions"),
 ];
 
-/// Every other verb, and why it is not asked twice in a row here.
+/// Every other command, and why it is not compared here.
 const OTHERS: [(&str, &str); 12] = [
     ("sign-in", "changes something"),
     ("connect", "changes something"),
@@ -47,10 +47,10 @@ const OTHERS: [(&str, &str); 12] = [
     ("settings reset", "changes something"),
     ("log-level", "changes something"),
     ("report", "writes a file that must not exist"),
-    ("monitor", "goes on for ever; in a story of its own"),
+    ("monitor", "does not end; has a test of its own"),
 ];
 
-/// What scripts ask for.
+/// Terse output that scripts read.
 const TERSE: [&str; 6] = [
     "-t -f state,reason,account_slug,tunnel_ipv4,internet_resource_active status",
     "-t -f name,address,sites,status resources",
@@ -64,17 +64,17 @@ fn make_german(stand: &Stand) -> anyhow::Result<()> {
     let client = stand.client();
     client.program("mkdir -p").arg(LOCALES).check()?;
     let make = client.program("localedef --inputfile=de_DE --charmap=UTF-8").arg(format!("{LOCALES}/{GERMAN}"));
-    // Some definitions make it complain, about nothing of importance.
+    // It prints warnings about some definitions, which do not matter.
     let made = make.run()?;
     let comma = client.program("locale decimal_point").env("LOCPATH", LOCALES).env("LC_ALL", GERMAN).check()?.text();
-    ensure!(comma.trim() == ",", "there is no German here: {}", made.complaint());
+    ensure!(comma.trim() == ",", "there is no German here: {}", made.error_text());
     Ok(())
 }
 
-/// All verbs that the program's help lists, as in `dns explain`.
+/// All commands that the help lists, such as `dns explain`.
 fn verbs(stand: &Stand, above: &str) -> anyhow::Result<Vec<String>> {
     let help = stand.ctl("anna", format!("{above} --help").trim()).check()?.text();
-    // Options begin with a hyphen there, arguments with a bracket, and what is continued is indented further.
+    // Options begin with a hyphen there, arguments with a bracket, and continued lines are indented further.
     let names = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let mut all = Vec::new();
     for name in names.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()) && *name != "help") {
@@ -85,14 +85,14 @@ fn verbs(stand: &Stand, above: &str) -> anyhow::Result<Vec<String>> {
     Ok(all)
 }
 
-/// The program of somebody who speaks this language.
+/// A command with this locale.
 fn speak<'a>(program: Program<'a>, language: &str) -> Program<'a> {
     program.env("LC_ALL", language).env("LANGUAGE", "de").env("LOCPATH", LOCALES)
 }
 
 fn say(stand: &Stand, language: &str, line: &str) -> anyhow::Result<(String, Option<i32>)> {
     let done = speak(stand.ctl("anna", line), language).run()?;
-    ensure!(matches!(done.status.code(), Some(0 | 1)), "{line}: {}: {}", done.status, done.complaint());
+    ensure!(matches!(done.status.code(), Some(0 | 1)), "{line}: {}: {}", done.status, done.error_text());
     Ok((done.text(), done.status.code()))
 }
 
@@ -108,19 +108,20 @@ fn check(line: &str, schema: &str, answer: &str) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn what_scripts_read_is_the_same_in_every_language() -> anyhow::Result<()> {
+fn json_output_does_not_depend_on_the_locale() -> anyhow::Result<()> {
     tell(|stand| {
         make_german(stand)?;
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         for verb in verbs(stand, "")? {
-            let is_read = READING.iter().any(|(line, _)| *line == verb || line.starts_with(&format!("{verb} ")));
+            let is_read =
+                READ_ONLY_COMMANDS.iter().any(|(line, _)| *line == verb || line.starts_with(&format!("{verb} ")));
             let is_other = OTHERS.iter().any(|(it, _)| *it == verb);
             ensure!(is_read || is_other, "{verb}: neither read nor excused");
         }
-        for (line, schema) in READING {
+        for (line, schema) in READ_ONLY_COMMANDS {
             let (german, _) = say(stand, GERMAN, &format!("--json {line}"))?;
             check(line, schema, &german)?;
         }
@@ -134,10 +135,10 @@ fn what_scripts_read_is_the_same_in_every_language() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
+fn repeated_commands_are_idempotent() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.ctl("anna", "sign-out --wait").check()?;
         stand.ctl("anna", "disconnect --wait").check()?;
         stand.sign_in("anna")?;
@@ -150,7 +151,7 @@ fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
         ensure!(status["since"] == since && status["state"] == "connected", "the session has changed: {status}");
         stand.ctl("anna", "reset").check()?;
         let anew = stand.ctl("anna", "reset --wait=20").check()?.text();
-        ensure!(anew.trim() == "Connected", "whoever waits gets what was there before: {anew}");
+        ensure!(anew.trim() == "Connected", "a waiting command reported the old state: {anew}");
         for verb in ["sign-out", "sign-out", "sign-out --wait"] {
             stand.ctl("anna", verb).check()?;
         }
@@ -161,37 +162,39 @@ fn verbs_that_are_said_twice_do_no_more_than_once() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_monitor_survives_a_restart_of_the_daemon() -> anyhow::Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(20);
+fn monitor_continues_after_a_daemon_restart() -> anyhow::Result<()> {
+    const TIMEOUT: Duration = Duration::from_secs(20);
     tell(|stand| {
         make_german(stand)?;
         stand.start_bus()?;
-        let mut daemon = stand.serve_bus(stand.daemon())?;
+        let mut daemon = stand.start_on_bus(stand.daemon())?;
         let monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
         let program = speak(stand.ctl("anna", "--json monitor"), GERMAN);
         let for_programs = program.start("monitor --json", stand.logs.open("monitor-json"))?;
-        eventually("the state is told", PATIENCE, || monitor.log().contains("Signed out"))?;
+        eventually("the state is printed", TIMEOUT, || monitor.log().contains("Signed out"))?;
         stand.sign_in("anna")?;
         let count = |what: &str| for_programs.log().count(what);
         let connected = r#""state":"connected""#;
-        eventually("the session is told", PATIENCE, || monitor.log().count("Connected") == 1 && count(connected) == 1)?;
+        eventually("the session is printed", TIMEOUT, || {
+            monitor.log().count("Connected") == 1 && count(connected) == 1
+        })?;
 
         daemon.signal(Signal::SIGKILL)?;
-        daemon.wait(PATIENCE)?;
-        eventually("the end is told", PATIENCE, || monitor.log().contains("The daemon is not running"))?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
-        eventually("the new daemon is told", PATIENCE, || monitor.log().count("Signed out") == 2)?;
+        daemon.wait(TIMEOUT)?;
+        eventually("the end is printed", TIMEOUT, || monitor.log().contains("The daemon is not running"))?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
+        eventually("the new daemon is printed", TIMEOUT, || monitor.log().count("Signed out") == 2)?;
         stand.sign_in("anna")?;
-        eventually("the new session is told", PATIENCE, || monitor.log().count("Connected") == 2)?;
+        eventually("the new session is printed", TIMEOUT, || monitor.log().count("Connected") == 2)?;
 
-        // Each line tells something new.
+        // Consecutive lines differ.
         let told = monitor.log().text();
         let lines: Vec<&str> = told.lines().filter_map(|line| line.trim().split_once(' ')).map(|it| it.1).collect();
         ensure!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{lines:?}");
         ensure!(lines.iter().filter(|line| line.contains("resources")).count() >= 4, "{lines:?}");
         monitor.stop()?;
 
-        eventually("programs are told, too", PATIENCE, || count(connected) == 2)?;
+        eventually("JSON is printed, too", TIMEOUT, || count(connected) == 2)?;
         ensure!(count(r#""running":false"#) == 1, "{}", for_programs.log().text());
         for line in for_programs.log().text().lines().filter_map(|line| line.trim().split_once(' ')) {
             check("monitor", "monitor", line.1)?;

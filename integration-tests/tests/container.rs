@@ -1,4 +1,4 @@
-//! The container image: what is in it, and the daemon as the first process of a container.
+//! The container image: its content, and the daemon as the first process of a container.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +8,15 @@ use std::{
 
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
-    container::{Given, Image},
+    container::{ContainerOptions, Image},
     process::eventually,
     stand::{Stand, tell},
 };
 use nix::sys::signal::Signal;
 
-/// How long stopping may take. Engines kill after ten.
-const LONGEST_STOP: Duration = Duration::from_secs(5);
-/// The group of those who may command, in the image.
+/// Limit for a stop. Engines kill after ten seconds.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// ID of the group `firezone` in the image.
 const FIREZONE: &str = "999";
 
 fn resolv_conf(stand: &Stand) -> anyhow::Result<String> {
@@ -25,11 +25,11 @@ fn resolv_conf(stand: &Stand) -> anyhow::Result<String> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
+fn container_with_a_token_connects_and_stops_within_the_grace_period() -> anyhow::Result<()> {
     tell(|stand| {
         let image = Image::build(stand)?;
         let before = resolv_conf(stand)?;
-        let given = Given::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
+        let given = ContainerOptions::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
         let mut container = image.start("container", &given)?;
         container.is_healthy()?;
 
@@ -37,7 +37,7 @@ fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
         assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
         assert_eq!(status["warnings"], serde_json::json!([]));
         let refused = container.program("0", "firezonectl sign-out").run()?;
-        assert_eq!(refused.status.code(), Some(6), "{}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(6), "{}", refused.error_text());
         // Its resolv.conf is the client's, mounted.
         assert_ne!(resolv_conf(stand)?, before);
         stand.download(PRIVATE_NAME, 1, 4)?;
@@ -59,12 +59,12 @@ fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
         let status = container.process.wait(Duration::from_secs(20))?;
         let took = asked.elapsed();
         assert!(status.success(), "ended with {status}");
-        assert!(took < LONGEST_STOP, "took {took:?}");
+        assert!(took < STOP_TIMEOUT, "took {took:?}");
         assert_eq!(resolv_conf(stand)?, before, "resolv.conf is not as it was");
         assert_eq!(stand.traces()?, "", "something was left behind");
         assert!(!container.process.log().contains(CLIENT_TOKEN), "the log knows the token");
 
-        // Nor does one wait for a portal that nobody finds.
+        // Nor does it wait for a portal whose name does not resolve.
         let mut lost = given;
         lost.environment[0].1 = "ws://198.51.100.9:8081/".to_owned();
         let mut container = image.start("lost", &lost)?;
@@ -72,13 +72,13 @@ fn a_container_with_a_token_connects_and_ends_in_time() -> anyhow::Result<()> {
             container.health().is_ok_and(|it| it.status.code() == Some(5))
         })?;
         container.signal(Signal::SIGTERM)?;
-        assert!(container.process.wait(LONGEST_STOP)?.success());
+        assert!(container.process.wait(STOP_TIMEOUT)?.success());
         assert_eq!(stand.traces()?, "");
         Ok(())
     })
 }
 
-/// Leaves a process to the first of the container, which has to let it go when it ends.
+/// Leaves an orphan to the first process, which has to reap it.
 fn no_zombies(stand: &Stand, first_process: u32) -> anyhow::Result<()> {
     let children = || -> anyhow::Result<String> {
         let children = format!("/proc/{first_process}/task/{first_process}/children");
@@ -99,28 +99,29 @@ fn no_zombies(stand: &Stand, first_process: u32) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_token_of_a_container_may_be_in_a_file_and_its_resolvers_fixed() -> anyhow::Result<()> {
+fn container_accepts_a_token_file_and_fixed_resolvers() -> anyhow::Result<()> {
     tell(|stand| {
         let image = Image::build(stand)?;
         let secret = "/run/lab/secret";
         stand.client().write(secret, &format!("{CLIENT_TOKEN}\n"))?;
 
         stand.client().program("chmod 444").arg(secret).check()?;
-        let named =
-            Given::default().with("FIREZONE_TOKEN", "/run/secrets/token").with_file(secret, "/run/secrets/token");
-        let mounted = Given::default().with_file(secret, "/etc/dev.firezone.client/token");
-        // With the least that there is.
-        let mut container = image.start("named", &Given { nothing_else: true, ..named })?;
+        let named = ContainerOptions::default()
+            .with("FIREZONE_TOKEN", "/run/secrets/token")
+            .with_host_file(secret, "/run/secrets/token");
+        let mounted = ContainerOptions::default().with_host_file(secret, "/etc/dev.firezone.client/token");
+        // With the fewest privileges.
+        let mut container = image.start("named", &ContainerOptions { nothing_else: true, ..named })?;
         container.is_healthy()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         container.signal(Signal::SIGTERM)?;
-        assert!(container.process.wait(LONGEST_STOP)?.success());
+        assert!(container.process.wait(STOP_TIMEOUT)?.success());
 
         let (code, said) = image.run("exposed", &mounted)?;
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("others may read the file (mode 0444)"), "{said}");
 
-        // Where nobody can write the resolvers, it says so, and the rest works.
+        // With a read-only resolv.conf it reports a warning, and the rest works.
         stand.client().program("chmod 400").arg(secret).check()?;
         let mut fixed = mounted;
         fixed.files[0].1 = "/etc/resolv.conf:ro";
@@ -130,33 +131,37 @@ fn the_token_of_a_container_may_be_in_a_file_and_its_resolvers_fixed() -> anyhow
         assert_eq!(status["warnings"][0]["code"], "dns-read-only", "{status}");
         stand.download("10.20.0.2", 1, 4)?;
         container.signal(Signal::SIGTERM)?;
-        assert!(container.process.wait(LONGEST_STOP)?.success());
+        assert!(container.process.wait(STOP_TIMEOUT)?.success());
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_container_says_what_it_was_not_given() -> anyhow::Result<()> {
+fn container_reports_missing_privileges_and_files() -> anyhow::Result<()> {
     tell(|stand| {
         let image = Image::build(stand)?;
-        let given = Given::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
+        let given = ContainerOptions::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
         let net_admin = "CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN)";
         let remedy = "(docker run --device /dev/net/tun)";
         let no_device = format!("/dev/net/tun does not exist and cannot be created {remedy}");
         let locked_device = format!("/dev/net/tun cannot be opened {remedy}");
 
-        let rows: [(&str, Given, &[&str]); 4] = [
-            ("powerless", Given { net_admin: false, ..given.clone() }, &[net_admin]),
-            ("deviceless", Given { tun: false, ..given.clone() }, &[&no_device]),
-            ("neither", Given { net_admin: false, tun: false, ..given.clone() }, &[net_admin, &no_device]),
-            ("locked", Given { tun: false, ..given }.with_file("/dev/net/tun", "/dev/net/tun"), &[&locked_device]),
+        let rows: [(&str, ContainerOptions, &[&str]); 4] = [
+            ("powerless", ContainerOptions { net_admin: false, ..given.clone() }, &[net_admin]),
+            ("deviceless", ContainerOptions { tun: false, ..given.clone() }, &[&no_device]),
+            ("neither", ContainerOptions { net_admin: false, tun: false, ..given.clone() }, &[net_admin, &no_device]),
+            (
+                "locked",
+                ContainerOptions { tun: false, ..given }.with_host_file("/dev/net/tun", "/dev/net/tun"),
+                &[&locked_device],
+            ),
         ];
         for (name, given, complaints) in rows {
             let (code, said) = image.run(name, &given)?;
             assert_eq!(code, Some(3), "{name}: {said}");
-            for complaint in complaints {
-                assert!(said.contains(complaint), "{name}: {said}");
+            for error_text in complaints {
+                assert!(said.contains(error_text), "{name}: {said}");
             }
         }
         assert_eq!(stand.traces()?, "");
@@ -166,16 +171,16 @@ fn a_container_says_what_it_was_not_given() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn people_sign_a_container_in_through_its_private_socket() -> anyhow::Result<()> {
+fn container_is_signed_in_through_its_private_socket() -> anyhow::Result<()> {
     tell(|stand| {
         let image = Image::build(stand)?;
-        // As somebody would do who builds an image upon ours.
+        // As in an image that is built upon ours.
         let root = image.root.display().to_string();
         let people = "anna:x:1001:1001::/:/nologin\nbob:x:1002:1002::/:/nologin";
         let add = "printf '%s\\n' \"$2\" >> \"$1/etc/passwd\" && sed -i 's/^firezone:.*/&anna/' \"$1/etc/group\"";
         stand.client().program("sh -c").arg(add).arg("sh").arg(root).arg(people).check()?;
 
-        let mut container = image.start("container", &Given::default())?;
+        let mut container = image.start("container", &ContainerOptions::default())?;
         let log = container.process.log();
         eventually("it serves", Duration::from_secs(10), || log.contains("serving the private socket"))?;
         eventually("it answers", Duration::from_secs(10), || {
@@ -190,12 +195,12 @@ fn people_sign_a_container_in_through_its_private_socket() -> anyhow::Result<()>
         for user in ["1002:1002", "1003:1003"] {
             for verb in [&sign_in, "firezonectl status", "firezonectl sign-out"] {
                 let refused = container.program(user, verb).input(CLIENT_TOKEN).run()?;
-                assert_eq!(refused.status.code(), Some(4), "{user}: {verb}: {}", refused.complaint());
+                assert_eq!(refused.status.code(), Some(4), "{user}: {verb}: {}", refused.error_text());
             }
         }
-        // The group by the caller alone is not membership: the user database decides.
+        // A group of the process is not membership: the user database decides.
         let refused = container.program(&format!("1002:{FIREZONE}"), "firezonectl sign-out").run()?;
-        assert_eq!(refused.status.code(), Some(4), "{}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(4), "{}", refused.error_text());
 
         for user in ["0:0", &format!("1001:{FIREZONE}")] {
             container.program(user, &sign_in).input(CLIENT_TOKEN).check()?;
@@ -206,14 +211,14 @@ fn people_sign_a_container_in_through_its_private_socket() -> anyhow::Result<()>
             container.program(user, "firezonectl sign-out --wait=10").check()?;
         }
         container.signal(Signal::SIGTERM)?;
-        assert!(container.process.wait(LONGEST_STOP)?.success());
+        assert!(container.process.wait(STOP_TIMEOUT)?.success());
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_image_is_what_the_dockerfile_says_and_nothing_else() -> anyhow::Result<()> {
+fn image_contains_exactly_what_the_dockerfile_describes() -> anyhow::Result<()> {
     tell(|stand| {
         let image = Image::build(stand)?;
         let settings = &image.settings["config"];
@@ -226,12 +231,12 @@ fn the_image_is_what_the_dockerfile_says_and_nothing_else() -> anyhow::Result<()
             said.entry(instruction).or_default().push(rest);
         }
 
-        // Its files are those of the script that both call.
+        // It uses the script that also builds our archive.
         assert!(build.trim_end().ends_with("RUN scripts/image-root target/release /image"), "{build}");
         let compile = "build --locked --release --package firezoned --package firezonectl\n";
         assert!(build.contains(&format!("RUN cargo {compile}")) && makefile.contains(&format!("$(CARGO) {compile}")));
         assert_eq!(said.remove("COPY"), Some(vec!["--from=build /image/ /"]));
-        // Its settings are those of the archive, and there are no others.
+        // It has exactly the settings of the archive.
         let list = |of: &str| settings[of].as_array().cloned().unwrap_or_default();
         assert_eq!(serde_json::json!(said.remove("ENV")), settings["Env"]);
         assert_eq!(serde_json::from_str::<serde_json::Value>(said["ENTRYPOINT"][0])?, settings["Entrypoint"]);
@@ -256,7 +261,7 @@ fn the_image_is_what_the_dockerfile_says_and_nothing_else() -> anyhow::Result<()
         assert_eq!(said, BTreeMap::new(), "an instruction of which the archive knows nothing");
         assert_eq!(list("Env").len(), 2);
 
-        // Two programs, and what they need; nobody becomes root by a file in here.
+        // Two programs with their dependencies, and no setuid files.
         let find = "find \"$1\" -path '*/usr/bin/*' -printf '%f\\n' | sort; find \"$1\" -perm /6000 ! -type d";
         let found =
             stand.client().program("sh -c").arg(find).arg("sh").arg(image.root.display().to_string()).check()?.text();

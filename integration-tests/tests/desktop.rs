@@ -62,7 +62,7 @@ fn wait_for_state(stand: &Stand, state: &str) -> anyhow::Result<()> {
 fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let mut daemon = stand.serve_bus(stand.daemon())?;
+        let mut daemon = stand.start_on_bus(stand.daemon())?;
         let mut desktop = Desktop::log_in(stand)?;
         desktop.start_app(stand, &[])?;
 
@@ -87,7 +87,7 @@ fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
         daemon.signal(nix::sys::signal::Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
         eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         eventually("the app signs out by the new daemon", TIMEOUT, || {
             let _asked = desktop.act(stand, "sign-out");
@@ -107,7 +107,7 @@ fn root_cannot_start_the_app() -> anyhow::Result<()> {
     tell(|stand| {
         let outcome = stand.client().program("firezone-gtk").run()?;
         assert_eq!(outcome.status.code(), Some(1));
-        assert!(outcome.complaint().contains("not for root"), "{}", outcome.complaint());
+        assert!(outcome.error_text().contains("not for root"), "{}", outcome.error_text());
         Ok(())
     })
 }

@@ -189,13 +189,13 @@ fn simulation_refuses_root_and_the_system_bus() -> anyhow::Result<()> {
     tell(|stand| {
         let outcome = stand.client().program("firezoned --sim").run()?;
         assert_eq!(outcome.status.code(), Some(1));
-        assert!(outcome.complaint().contains("root must not"), "{}", outcome.complaint());
+        assert!(outcome.error_text().contains("root must not"), "{}", outcome.error_text());
         stand.client().program("install -d -o anna -m 0700").arg(HOME).check()?;
         stand.start_bus()?;
         let system = "unix:path=/run/dbus/system_bus_socket";
         let outcome = as_anna(stand.client().program("firezoned --sim --sim-bus").arg(system)).run()?;
-        assert_eq!(outcome.status.code(), Some(1), "{}", outcome.complaint());
-        assert!(outcome.complaint().contains("not on the system bus"), "{}", outcome.complaint());
+        assert_eq!(outcome.status.code(), Some(1), "{}", outcome.error_text());
+        assert!(outcome.error_text().contains("not on the system bus"), "{}", outcome.error_text());
         Ok(())
     })
 }

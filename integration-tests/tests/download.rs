@@ -1,4 +1,4 @@
-//! The main job: a private server is reached by name and by address, and in no other way.
+//! A private server is reached by name and by address, through the tunnel only.
 
 use integration_tests::{
     account::PRIVATE_NAME,
@@ -6,10 +6,10 @@ use integration_tests::{
     topology::{SERVER, Traffic},
 };
 
-/// Enough to need many packets, little enough to be quick.
+/// Large enough for many packets, small enough to be quick.
 const MEBIBYTES: usize = 3;
 
-/// All four ways to ask for the server, over IPv4 and IPv6.
+/// Downloads by name and by address, over IPv4 and IPv6.
 fn downloads(stand: &Stand) -> anyhow::Result<()> {
     for family in [4, 6] {
         stand.download(PRIVATE_NAME, MEBIBYTES, family)?;
@@ -20,7 +20,7 @@ fn downloads(stand: &Stand) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn downloads_by_name_and_by_address_take_the_direct_path() -> anyhow::Result<()> {
+fn downloads_by_name_and_by_address_use_the_direct_path() -> anyhow::Result<()> {
     tell(|stand| {
         assert!(
             !stand.fetch(&format!("http://{}/", SERVER.v4)).run()?.status.success(),
@@ -41,7 +41,7 @@ fn downloads_by_name_and_by_address_take_the_direct_path() -> anyhow::Result<()>
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn downloads_take_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
+fn downloads_use_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
     tell(|stand| {
         stand.net.block_direct()?;
 
@@ -51,7 +51,7 @@ fn downloads_take_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
 
         let payload = (4 * MEBIBYTES as u64) << 20;
         assert!(stand.net.bytes(Traffic::Relayed)? > payload, "the downloads did not take the relay");
-        assert!(stand.net.bytes(Traffic::Blocked)? > 0, "nobody tried the direct path");
+        assert!(stand.net.bytes(Traffic::Blocked)? > 0, "the direct path was not tried");
         assert_eq!(stand.net.bytes(Traffic::Direct)?, 0, "something got through");
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! The gateway goes away and comes back.
+//! Restarts of the gateway, and expiring grants.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use integration_tests::{account::PRIVATE_NAME, process::eventually, stand::tell}
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_gateway_that_says_good_bye_is_found_again_when_it_is_back() -> anyhow::Result<()> {
+fn gateway_is_reached_again_after_a_restart() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -23,14 +23,14 @@ fn a_gateway_that_says_good_bye_is_found_again_when_it_is_back() -> anyhow::Resu
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn grants_that_run_out_are_renewed_without_a_gap_that_anybody_sees() -> anyhow::Result<()> {
+fn expiring_grants_are_renewed_without_interruption() -> anyhow::Result<()> {
     tell(|stand| {
         stand.portal("PUT", "/authorization-seconds", Some(&4.into()))?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
 
-        // Ten seconds, or six if the kernel takes all that it can before curl wants it: the grant runs out meanwhile, and
-        // the next packet asks for it.
+        // Ten seconds, or six if the kernel buffers as much as it can: the grant expires meanwhile, and
+        // the next packet requests it.
         let url = format!("http://{PRIVATE_NAME}/bytes/16");
         let body = stand.fetch(&url).arg("--limit-rate").arg("1600K").check()?.stdout;
 

@@ -1,4 +1,4 @@
-//! A machine without people: the token comes from the environment, signals are all there is to say.
+//! Service mode: the token comes from the environment, and signals control the daemon.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_environment_is_all_it_needs_and_sigterm_leaves_no_trace() -> anyhow::Result<()> {
+fn daemon_runs_from_the_environment_alone_and_sigterm_cleans_up() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         assert_eq!(stand.traces()?, "");
@@ -34,7 +34,7 @@ fn the_environment_is_all_it_needs_and_sigterm_leaves_no_trace() -> anyhow::Resu
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn one_that_is_to_connect_once_ends_by_itself_and_leaves_no_trace() -> anyhow::Result<()> {
+fn one_shot_daemon_exits_and_cleans_up() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         let mut daemon = stand.headless().arg("--exit").start("firezoned", stand.logs.open("firezoned"))?;
@@ -51,18 +51,18 @@ fn one_that_is_to_connect_once_ends_by_itself_and_leaves_no_trace() -> anyhow::R
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_check_finds_out_who_the_device_is_and_touches_nothing_else() -> anyhow::Result<()> {
+fn check_finds_the_device_id_and_changes_nothing() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         stand.headless().arg("--check").check()?;
 
-        // Neither the machine nor its file tells, and nothing can be stored.
+        // Neither the machine nor a file has an ID, and none can be stored.
         stand.client().write("/etc/machine-id", "")?;
         stand.client().program("mkdir -p /var/lib/dev.firezone.client").check()?;
         stand.client().write("/var/lib/dev.firezone.client/config", "in the way\n")?;
         let refused = stand.headless().env("FIREZONE_ID", "").arg("--check").run()?;
-        assert_eq!(refused.status.code(), Some(1), "{}", refused.complaint());
-        assert!(refused.stderr.contains("set FIREZONE_ID"), "{}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.error_text());
+        assert!(refused.stderr.contains("set FIREZONE_ID"), "{}", refused.error_text());
 
         assert_eq!(stand.client().read("/etc/resolv.conf")?, resolv_conf);
         assert_eq!(stand.traces()?, "");
@@ -72,7 +72,7 @@ fn a_check_finds_out_who_the_device_is_and_touches_nothing_else() -> anyhow::Res
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn what_a_killed_daemon_left_is_put_right_by_the_next() -> anyhow::Result<()> {
+fn next_daemon_cleans_up_after_a_kill() -> anyhow::Result<()> {
     tell(|stand| {
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -95,7 +95,7 @@ fn what_a_killed_daemon_left_is_put_right_by_the_next() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn sighup_starts_the_session_anew_as_often_as_one_likes() -> anyhow::Result<()> {
+fn repeated_sighup_restarts_the_session() -> anyhow::Result<()> {
     tell(|stand| {
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -119,7 +119,7 @@ fn sighup_starts_the_session_anew_as_often_as_one_likes() -> anyhow::Result<()> 
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_daemon_with_its_own_token_takes_no_commands() -> anyhow::Result<()> {
+fn daemon_with_a_service_token_accepts_no_commands() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
         let program = stand.headless();
@@ -131,19 +131,19 @@ fn a_daemon_with_its_own_token_takes_no_commands() -> anyhow::Result<()> {
         assert_eq!(status["mode"], "service");
         assert_eq!(status["state"], "connected");
         let refused = stand.ctl("anna", "sign-out").run()?;
-        assert_eq!(refused.status.code(), Some(6), "{}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(6), "{}", refused.error_text());
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_daemon_without_a_token_and_without_the_bus_has_nothing_to_do() -> anyhow::Result<()> {
+fn daemon_without_token_and_bus_fails() -> anyhow::Result<()> {
     tell(|stand| {
         let outcome = stand.client().program("firezoned --no-ipc").run()?;
 
         assert!(!outcome.status.success());
-        assert!(outcome.stderr.contains("token"), "{}", outcome.complaint());
+        assert!(outcome.stderr.contains("token"), "{}", outcome.error_text());
         assert!(!stand.traces()?.contains(INTERFACE));
         Ok(())
     })
@@ -151,14 +151,14 @@ fn a_daemon_without_a_token_and_without_the_bus_has_nothing_to_do() -> anyhow::R
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn files_configure_it_and_the_log_filter_is_read_again_upon_sighup() -> anyhow::Result<()> {
+fn configuration_files_apply_and_sighup_reloads_the_log_filter() -> anyhow::Result<()> {
     tell(|stand| {
         let file = "/etc/dev.firezone.client/firezoned.toml";
         stand.client().program("mkdir -p /etc/dev.firezone.client").check()?;
         stand.client().write(file, "# ours\napi-url = \"ftp://portal.example\"\n")?;
         let refused = stand.headless().env("FIREZONE_API_URL", "").arg("--check").run()?;
-        assert_eq!(refused.status.code(), Some(1), "{}", refused.complaint());
-        assert!(refused.stderr.contains(&format!("{file}:2: api-url: ")), "{}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.error_text());
+        assert!(refused.stderr.contains(&format!("{file}:2: api-url: ")), "{}", refused.error_text());
 
         stand.client().write(file, "log-filter = \"info\"\n")?;
         assert!(stand.headless().env("RUST_LOG", "").arg("--check").run()?.status.success());

@@ -1,4 +1,4 @@
-//! The manual pages: they are set without a warning, and what they show as an example works.
+//! The manual pages: they format without warnings, and their examples work.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,10 +9,10 @@ use integration_tests::{
     stand::{Stand, tell},
 };
 
-/// The examples are anna's, here.
+/// Home directory for the examples.
 const HOME: &str = "/run/anna";
 
-/// A block of a page, and what its page says about running it.
+/// An example of a page, and the directive of its page for running it.
 struct Example {
     page: String,
     how: String,
@@ -26,7 +26,7 @@ fn pages() -> anyhow::Result<Vec<std::path::PathBuf>> {
     Ok(pages)
 }
 
-/// All blocks of a page. The line before each is a comment that says how it is run.
+/// All examples of a page. The comment before each is its directive.
 fn examples(path: &Path) -> anyhow::Result<Vec<Example>> {
     let page = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (mut examples, mut before, mut block) = (Vec::new(), "", None::<String>);
@@ -58,17 +58,17 @@ fn shell(stand: &Stand, script: &str) -> anyhow::Result<Finished> {
     stand.client().program("sh -c").arg(format!("cd {HOME} && {script}")).env("HOME", HOME).as_user("anna").run()
 }
 
-/// A daemon on the system bus, and a person with a token at home.
+/// A daemon on the system bus, and a user with a token file.
 fn serve(stand: &mut Stand) -> anyhow::Result<Running> {
     stand.start_bus()?;
-    let daemon = stand.serve_bus(stand.daemon())?;
+    let daemon = stand.start_on_bus(stand.daemon())?;
     let client = stand.client();
     client.program("install -d -o anna -m 0700").arg(HOME).check()?;
     client.write(&format!("{HOME}/token"), CLIENT_TOKEN)?;
     Ok(daemon)
 }
 
-/// Some examples end what others need.
+/// Restores what other examples need.
 fn is_connected(stand: &Stand) -> anyhow::Result<()> {
     if !stand.ctl("anna", "status --quiet").run()?.status.success() {
         stand.sign_in("anna")?;
@@ -96,15 +96,15 @@ fn run(stand: &Stand, Example { page, how, text }: &Example) -> anyhow::Result<(
             client.program("rm").arg(path).check()?;
             done
         }
-        _ => bail!("{page}: nobody knows what {how:?} means"),
+        _ => bail!("{page}: unknown directive {how:?}"),
     };
-    ensure!(done.status.success(), "{page}:\n{text}{}: {}", done.status, done.complaint());
+    ensure!(done.status.success(), "{page}:\n{text}{}: {}", done.status, done.error_text());
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn every_page_is_true_where_it_shows_examples() -> anyhow::Result<()> {
+fn every_manual_page_example_works() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = serve(stand)?;
         let mut count = 0;
@@ -123,17 +123,17 @@ fn every_page_is_true_where_it_shows_examples() -> anyhow::Result<()> {
     })
 }
 
-/// Verbs whose example ends otherwise than with success here, and how.
-const OTHERWISE: [(&str, i32); 2] = [
-    // Nobody has a keyring here. With one: `the_keyring_keeps_what_connect_needs_until_sign_out`.
+/// Commands whose example fails here, with the exit status.
+const EXPECTED_FAILURES: [(&str, i32); 2] = [
+    // There is no keyring here. With one: `the_keyring_keeps_what_connect_needs_until_sign_out`.
     ("connect", 10),
-    // A network of namespaces is not what it would recommend.
+    // It reports warnings about the network namespaces.
     ("doctor", 1),
 ];
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn every_verb_is_true_where_its_help_shows_an_example() -> anyhow::Result<()> {
+fn every_help_example_works() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = serve(stand)?;
         let client = stand.client();
@@ -152,9 +152,9 @@ fn every_verb_is_true_where_its_help_shows_an_example() -> anyhow::Result<()> {
             }
             is_connected(stand)?;
             let done = shell(stand, example)?;
-            let otherwise = OTHERWISE.iter().find(|it| it.0 == verb).map(|it| it.1);
+            let otherwise = EXPECTED_FAILURES.iter().find(|it| it.0 == verb).map(|it| it.1);
             let is_fine = done.status.success() || (otherwise.is_some() && done.status.code() == otherwise);
-            ensure!(is_fine, "{example}: {}: {}", done.status, done.complaint());
+            ensure!(is_fine, "{example}: {}: {}", done.status, done.error_text());
         }
         ensure!(count >= 17, "only {count} verbs were found");
         Ok(())
@@ -163,8 +163,8 @@ fn every_verb_is_true_where_its_help_shows_an_example() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs man: make integration"]
-fn every_page_is_set_without_a_warning() -> anyhow::Result<()> {
-    // Images of Ubuntu without manuals put another program in its place.
+fn every_manual_page_formats_without_warnings() -> anyhow::Result<()> {
+    // Minimal images of Ubuntu replace it by another program.
     let man = ["/usr/bin/man.REAL", "/usr/bin/man"].into_iter().find(|it| Path::new(it).exists()).context("no man")?;
     for page in pages()? {
         let set = Command::new(man)
@@ -174,8 +174,8 @@ fn every_page_is_set_without_a_warning() -> anyhow::Result<()> {
             .env("MANWIDTH", "80")
             .env("MANROFFSEQ", "")
             .output()?;
-        let complaint = String::from_utf8_lossy(&set.stderr);
-        ensure!(set.status.success() && complaint.is_empty(), "{}: {complaint}", page.display());
+        let error_text = String::from_utf8_lossy(&set.stderr);
+        ensure!(set.status.success() && error_text.is_empty(), "{}: {error_text}", page.display());
         ensure!(set.stdout.len() > 500, "{} is not set", page.display());
     }
     Ok(())

@@ -1,19 +1,19 @@
-//! The permission table against the real polkit, and against the private socket: who may what, cell by cell.
+//! The permission table with polkit and on the private socket, cell by cell.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use integration_tests::{
     account::CLIENT_TOKEN,
-    permissions::Matrix,
+    permissions::PermissionTable,
     process::eventually,
     stand::{Stand, tell},
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const SOCKET: &str = "/run/dev.firezone.client/bus";
 
-/// Who asks, and what they are told about what they may.
+/// Callers, and the permissions that the daemon reports to them.
 const CALLERS: [(&str, &str, &str); 4] = [
     ("root", "root", "yes"),
     ("member", "anna", "yes"),
@@ -26,54 +26,54 @@ fn may_read(stand: &Stand, user: &str, door: &str) -> anyhow::Result<bool> {
     Ok(said.text().starts_with("yes"))
 }
 
-/// Membership counts when it is asked about, not when somebody logged in.
+/// The membership at the time of the call takes effect, not that of the login.
 fn bob_joins_and_leaves(stand: &Stand, door: &str) -> anyhow::Result<()> {
     stand.client().program("usermod -aG firezone bob").check()?;
-    eventually("bob may, without a new login", PATIENCE, || may_read(stand, "bob", door).is_ok_and(|may| may))?;
+    eventually("bob may, without a new login", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| may))?;
     stand.client().program("gpasswd --delete bob firezone").check()?;
-    eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", door).is_ok_and(|may| !may))
+    eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| !may))
 }
 
-/// What a rule of newer versions of polkit finds in `subject`: not the groups that the user has now, but those that the process
+/// `subject.groups` in newer versions of polkit: not the groups that the user has now, but those that the process
 /// had when it began.
 const GROUPS_OF_THE_LOGIN: (&str, &str) = (
     "/etc/polkit-1/rules.d/00-groups-of-the-login.rules",
     "polkit.addRule(function (action, subject) { subject.groups = [subject.user]; return polkit.Result.NOT_HANDLED; });",
 );
 
-/// Whoever says of themselves that they are a member gets nothing by it.
+/// Groups that a process claims for itself have no effect.
 fn nobody_speaks_for_themselves(stand: &Stand) -> anyhow::Result<()> {
     let ask = |details: &str| {
         let ask = format!("pkcheck --action-id dev.firezone.Client.read --process $$ {details}");
         stand.client().program("sh -c").arg(ask).as_user("bob").run()
     };
     let lie = ask("--detail firezone.member true")?;
-    assert!(!lie.status.success() && lie.stderr.contains("rusted"), "{}", lie.complaint());
+    assert!(!lie.status.success() && lie.stderr.contains("rusted"), "{}", lie.error_text());
     let truth = ask("")?;
-    assert!(!truth.status.success(), "{}", truth.complaint());
+    assert!(!truth.status.success(), "{}", truth.error_text());
     Ok(())
 }
 
-/// A process that is older than the membership of its user may what members may, as long as its user is one.
+/// A process that is older than the membership of its user has the permissions of members while its user is one.
 fn those_who_were_here_before_may(stand: &Stand) -> anyhow::Result<()> {
     let mut early = stand.caller("bob", "persist").start("bus-caller", stand.logs.open("bus-caller"))?;
-    eventually("bob was refused", PATIENCE, || early.log().text().contains(".NotAuthorized"))?;
+    eventually("bob was refused", TIMEOUT, || early.log().text().contains(".NotAuthorized"))?;
     nobody_speaks_for_themselves(stand)?;
     stand.client().program("usermod -aG firezone bob").check()?;
-    anyhow::ensure!(early.wait(PATIENCE)?.success(), "{}", early.log().text());
+    anyhow::ensure!(early.wait(TIMEOUT)?.success(), "{}", early.log().text());
     stand.client().program("gpasswd --delete bob firezone").check()?;
-    eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| !may))
+    eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn membership_counts_without_a_new_login_whatever_polkit_knows_of_it() -> anyhow::Result<()> {
+fn group_membership_takes_effect_without_a_new_login() -> anyhow::Result<()> {
     tell(|stand| {
         let (place, rule) = GROUPS_OF_THE_LOGIN;
         stand.client().write(place, rule)?;
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
-        let mut matrix = Matrix::default();
+        let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
+        let mut matrix = PermissionTable::default();
         for (who, user, foreseen) in CALLERS {
             matrix.ask(who, stand.caller(user, "methods"), foreseen)?;
         }
@@ -83,7 +83,7 @@ fn membership_counts_without_a_new_login_whatever_polkit_knows_of_it() -> anyhow
     })
 }
 
-/// A rule of the administrator, and where it is put and taken away again while the daemon runs.
+/// A rule of the administrator, which is added and removed while the daemon runs.
 const RULE: &str = "/etc/polkit-1/rules.d/00-of-the-administrator.rules";
 
 fn rule(user: &str, result: &str) -> String {
@@ -94,53 +94,53 @@ fn rule(user: &str, result: &str) -> String {
     )
 }
 
-/// What this user would be told about reading.
+/// The `read` permission of this user, as the daemon reports it.
 fn foreseen(stand: &Stand, user: &str) -> anyhow::Result<String> {
     let call = "busctl --system --json=short call dev.firezone.Client /dev/firezone/Client dev.firezone.Client1";
     let answer = stand.client().program(call).arg("GetPermissions").as_user(user).check()?.json()?;
     Ok(answer["data"][0]["read"].as_str().context("nothing is said about reading")?.to_owned())
 }
 
-/// Somebody reads again and again, and meanwhile a rule says that they may not. How long they read, from before polkit was
-/// first asked.
+/// A caller reads repeatedly while a new rule denies access. How long reading succeeds, from before polkit was
+/// called first.
 fn anna_loses(stand: &Stand) -> anyhow::Result<Duration> {
     let mut reader = stand.caller("anna", "lose").start("bus-caller", stand.logs.open("bus-caller"))?;
-    eventually("anna reads", PATIENCE, || reader.log().contains(" yes"))?;
+    eventually("anna reads", TIMEOUT, || reader.log().contains(" yes"))?;
     stand.client().write(RULE, &rule("anna", "NO"))?;
-    anyhow::ensure!(reader.wait(PATIENCE)?.success(), "{}", reader.log().text());
+    anyhow::ensure!(reader.wait(TIMEOUT)?.success(), "{}", reader.log().text());
     let milliseconds = || -> Option<u64> { reader.log().text().rsplit_once(" no ")?.1.trim().parse().ok() };
-    eventually("anna is refused", PATIENCE, || milliseconds().is_some())?;
+    eventually("anna is refused", TIMEOUT, || milliseconds().is_some())?;
     assert_eq!(foreseen(stand, "anna")?, "no");
     stand.client().program("rm").arg(RULE).check()?;
-    eventually("anna may again", PATIENCE, || may_read(stand, "anna", "").is_ok_and(|may| may))?;
+    eventually("anna may again", TIMEOUT, || may_read(stand, "anna", "").is_ok_and(|may| may))?;
     assert_eq!(foreseen(stand, "anna")?, "yes");
     Ok(Duration::from_millis(milliseconds().unwrap_or(u64::MAX)))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-#[allow(clippy::print_stdout, reason = "this is for whoever runs the tests")]
-fn a_rule_of_the_administrator_counts_when_polkit_has_read_it() -> anyhow::Result<()> {
+#[allow(clippy::print_stdout, reason = "output of the test run")]
+fn polkit_rule_of_the_administrator_takes_effect() -> anyhow::Result<()> {
     // For so long a permission to read would be good if polkit announced nothing, see `crates/bus/src/callers.rs`.
-    const REMEMBERED: Duration = Duration::from_secs(1);
-    // A slow machine takes longer than that to notice the file.
+    const CACHE_LIFETIME: Duration = Duration::from_secs(1);
+    // A slow machine needs longer to notice the file.
     const ATTEMPTS: usize = 10;
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
         assert_eq!(foreseen(stand, "bob")?, "challenge");
         stand.client().write(RULE, &rule("bob", "YES"))?;
-        eventually("bob may", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| may))?;
+        eventually("bob may", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| may))?;
         assert_eq!(foreseen(stand, "bob")?, "yes");
         stand.client().program("rm").arg(RULE).check()?;
-        eventually("bob may no longer", PATIENCE, || may_read(stand, "bob", "").is_ok_and(|may| !may))?;
+        eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))?;
 
-        // Whoever was refused before the permission could have ended by itself was refused because of the announcement.
+        // A refusal before the end of the cache lifetime is caused by the signal of polkit.
         for _ in 0..ATTEMPTS {
             let read = anna_loses(stand)?;
             println!("with the rule made after the first answer, anna was refused {read:?} after the first question");
-            if read < REMEMBERED {
+            if read < CACHE_LIFETIME {
                 return Ok(());
             }
         }
@@ -148,7 +148,7 @@ fn a_rule_of_the_administrator_counts_when_polkit_has_read_it() -> anyhow::Resul
     })
 }
 
-/// Members who are gone when the answer comes do not change anything.
+/// A call of a member who disconnects before the result has no effect.
 fn callers_vanish(stand: &Stand) -> anyhow::Result<()> {
     stand.sign_in("anna")?;
     let facts = || -> anyhow::Result<_> {
@@ -164,19 +164,19 @@ fn callers_vanish(stand: &Stand) -> anyhow::Result<()> {
     }
     stand.pause_polkit(false)?;
     assert_eq!(facts()?, before);
-    // Those who stay are served.
+    // Callers that stay are served.
     stand.ctl("anna", "sign-out --wait=10").check()?;
     Ok(())
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_permission_table_holds_for_every_caller() -> anyhow::Result<()> {
+fn permission_table_holds_for_every_caller() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
-        let mut matrix = Matrix::default();
-        // Nobody here has a session: `setpriv` is like a login over SSH without logind.
+        let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
+        let mut matrix = PermissionTable::default();
+        // There are no login sessions here: `setpriv` is like a login over SSH without logind.
         for (who, user, foreseen) in CALLERS {
             matrix.ask(who, stand.caller(user, "methods"), foreseen)?;
         }
@@ -193,10 +193,10 @@ fn the_permission_table_holds_for_every_caller() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn without_a_system_bus_the_private_socket_serves() -> anyhow::Result<()> {
+fn private_socket_works_without_a_system_bus() -> anyhow::Result<()> {
     tell(|stand| {
         let daemon = stand.daemon().start("firezoned", stand.logs.open("firezoned"))?;
-        eventually("the private socket is there", PATIENCE, || {
+        eventually("the private socket is there", TIMEOUT, || {
             stand.client().program("test -S").arg(SOCKET).run().is_ok_and(|it| it.status.success())
         })?;
         let mode = stand.client().program("stat --format=%A:%U:%G").arg(SOCKET).check()?.text();
@@ -205,7 +205,7 @@ fn without_a_system_bus_the_private_socket_serves() -> anyhow::Result<()> {
         for user in ["bob", "firezone"] {
             for command in ["status", "sign-in --token-stdin", "resources", "sign-out"] {
                 let outcome = stand.ctl(user, command).input(CLIENT_TOKEN).run()?;
-                assert_eq!(outcome.status.code(), Some(4), "{user}: {command}: {}", outcome.complaint());
+                assert_eq!(outcome.status.code(), Some(4), "{user}: {command}: {}", outcome.error_text());
             }
         }
         for user in ["anna", "root"] {
@@ -217,7 +217,7 @@ fn without_a_system_bus_the_private_socket_serves() -> anyhow::Result<()> {
         }
 
         let door = format!("--socket {SOCKET} ");
-        let mut matrix = Matrix::default();
+        let mut matrix = PermissionTable::default();
         for (who, user, foreseen) in CALLERS {
             let caller = stand.caller(user, &format!("{door}methods"));
             match user {

@@ -1,4 +1,4 @@
-//! The portal goes away, comes back, or does not want us any more.
+//! The portal becomes unreachable, returns, or rejects the session.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_download_goes_on_while_the_portal_restarts() -> anyhow::Result<()> {
+fn download_survives_a_portal_restart() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -51,17 +51,17 @@ fn a_download_goes_on_while_the_portal_restarts() -> anyhow::Result<()> {
         eventually("the client has come back by itself", Duration::from_secs(30), || {
             stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
         })?;
-        stand.gateway_is_joined()?;
+        stand.wait_for_gateway()?;
         stand.download(PRIVATE_NAME, 1, 4)
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_rejected_token_ends_the_session_and_not_the_daemon() -> anyhow::Result<()> {
+fn rejected_token_ends_the_session_but_not_the_daemon() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let mut daemon = stand.serve_bus(stand.daemon())?;
+        let mut daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
 
         stand.portal("POST", "/tokens/forget", Some(&json!({"token": CLIENT_TOKEN})))?;
@@ -78,7 +78,7 @@ fn a_rejected_token_ends_the_session_and_not_the_daemon() -> anyhow::Result<()> 
         assert!(daemon.is_running());
 
         let again = stand.ctl("anna", "sign-in --token-stdin --wait=20").input(CLIENT_TOKEN).run()?;
-        assert_eq!(again.status.code(), Some(8), "{}", again.complaint());
+        assert_eq!(again.status.code(), Some(8), "{}", again.error_text());
         assert!(daemon.is_running());
         Ok(())
     })
@@ -86,10 +86,10 @@ fn a_rejected_token_ends_the_session_and_not_the_daemon() -> anyhow::Result<()> 
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn an_expired_session_ends_with_its_reason() -> anyhow::Result<()> {
+fn expired_session_ends_with_a_reason() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let mut daemon = stand.serve_bus(stand.daemon())?;
+        let mut daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
 
         stand.portal("POST", "/tokens/expire", Some(&json!({"token": CLIENT_TOKEN})))?;
@@ -109,7 +109,7 @@ fn an_expired_session_ends_with_its_reason() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn refusals_of_other_kinds_are_waited_out() -> anyhow::Result<()> {
+fn other_portal_errors_are_retried() -> anyhow::Result<()> {
     tell(|stand| {
         let refusal = json!({"status": 503, "code": "rate_limit", "retry_after": 1, "times": 3});
         stand.portal("POST", "/refuse", Some(&refusal))?;

@@ -1,6 +1,6 @@
-//! Relays come and go, and the client is hidden behind a router.
+//! Relays come and go, and the client is behind a NAT.
 
-#![allow(clippy::print_stdout, reason = "measured figures are for whoever runs the tests")]
+#![allow(clippy::print_stdout, reason = "measured figures of the test run")]
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use integration_tests::{
 };
 use nix::sys::signal::Signal;
 
-/// How long a download may stand still when its relay is gone.
-const LIMIT: Duration = Duration::from_secs(20);
+/// Longest permitted pause of a download without its relay.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_download_survives_a_restart_of_its_relay() -> anyhow::Result<()> {
+fn download_survives_a_relay_restart() -> anyhow::Result<()> {
     tell(|stand| {
         stand.net.block_direct()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -26,13 +26,13 @@ fn a_download_survives_a_restart_of_its_relay() -> anyhow::Result<()> {
         let host = stand.client().clone();
         let transfer = disturbed(&host, 24, |progress| {
             stand.kill_relay()?;
-            stand.mark_relay(RELAY_ID, false)?;
+            stand.set_relay_online(RELAY_ID, false)?;
             stand.start_relay()?;
-            stand.mark_relay(RELAY_ID, true)?;
+            stand.set_relay_online(RELAY_ID, true)?;
             progress.moves(2 << 10, Duration::from_secs(40)).map(drop)
         })?;
-        println!("longest silence: {:?}", transfer.longest_silence);
-        assert!(transfer.longest_silence < LIMIT, "{transfer:?}");
+        println!("longest silence: {:?}", transfer.longest_gap);
+        assert!(transfer.longest_gap < MAX_PAUSE, "{transfer:?}");
         assert_eq!(stand.net.bytes(Traffic::Direct)?, 0, "something got through");
         Ok(())
     })
@@ -40,7 +40,7 @@ fn a_download_survives_a_restart_of_its_relay() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn another_relay_takes_over_a_running_download() -> anyhow::Result<()> {
+fn download_survives_a_relay_switch() -> anyhow::Result<()> {
     tell(|stand| {
         stand.net.block_direct()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -48,26 +48,26 @@ fn another_relay_takes_over_a_running_download() -> anyhow::Result<()> {
         stand.start_spare_relay()?;
 
         let transfer = disturbed(stand.client(), 24, |progress| {
-            stand.mark_relay(SPARE_RELAY_ID, true)?;
+            stand.set_relay_online(SPARE_RELAY_ID, true)?;
             progress.moves(2 << 10, Duration::from_secs(20))?;
-            stand.mark_relay(RELAY_ID, false)?;
+            stand.set_relay_online(RELAY_ID, false)?;
             progress.moves(2 << 10, Duration::from_secs(40)).map(drop)
         })?;
-        println!("longest silence: {:?}", transfer.longest_silence);
-        assert!(transfer.longest_silence < LIMIT, "{transfer:?}");
+        println!("longest silence: {:?}", transfer.longest_gap);
+        assert!(transfer.longest_gap < MAX_PAUSE, "{transfer:?}");
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_daemon_that_was_killed_is_lent_an_address_again() -> anyhow::Result<()> {
+fn killed_daemon_gets_a_relay_allocation_again() -> anyhow::Result<()> {
     tell(|stand| {
         stand.net.block_direct()?;
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
-        // The relay still lends what it lent; the next daemon comes from the same address and port.
+        // The relay keeps the allocation; the next daemon uses the same address and port.
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(Duration::from_secs(5))?;
 
@@ -79,9 +79,9 @@ fn a_daemon_that_was_killed_is_lent_an_address_again() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_client_behind_a_router_with_random_ports_downloads() -> anyhow::Result<()> {
+fn download_works_behind_symmetric_nat() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.net.hide_client()?;
+        stand.net.put_client_behind_symmetric_nat()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
         stand.download(PRIVATE_NAME, 3, 4)?;

@@ -1,4 +1,4 @@
-//! Resolvers of the portal: a real name server with a signed zone, asked openly and over HTTPS; and a thousand names.
+//! Resolvers of the portal: a name server with a signed zone, over plain DNS and HTTPS; and a thousand names.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -14,7 +14,7 @@ use serde_json::json;
 const ZONE: &str = "signed.example";
 const SIGNED: &str = "www.signed.example";
 
-/// A name server with a signed zone, on the portal's machine, with DNS over HTTPS.
+/// A name server with a signed zone on the portal's host, with DNS over HTTPS.
 fn start_named(stand: &Stand) -> anyhow::Result<Running> {
     let host = &stand.net.portal;
     host.program(&format!("mkdir -p {FILES}/named")).check()?;
@@ -52,7 +52,7 @@ fn start_named(stand: &Stand) -> anyhow::Result<Running> {
     Ok(named)
 }
 
-/// The sections and flags of an answer, without what differs from query to query.
+/// The sections and flags of a response, without the parts that differ from query to query.
 fn facts(answer: &str) -> Vec<String> {
     let is_fact = |line: &&str| (!line.starts_with(';') && !line.is_empty()) || line.starts_with(";; flags:");
     let mut facts: Vec<_> = answer.lines().filter(is_fact).map(str::to_owned).collect();
@@ -60,7 +60,7 @@ fn facts(answer: &str) -> Vec<String> {
     facts
 }
 
-/// Waits until the sentinel stands for the name server, and says where it is.
+/// Waits until a sentinel represents the name server. Returns its address.
 fn sentinel(stand: &Stand) -> anyhow::Result<String> {
     let mut found = String::new();
     eventually("the new resolver is asked", Duration::from_secs(20), || {
@@ -75,7 +75,7 @@ fn sentinel(stand: &Stand) -> anyhow::Result<String> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_signed_zone_is_validated_as_without_us() -> anyhow::Result<()> {
+fn dnssec_validation_works_through_the_stub() -> anyhow::Result<()> {
     tell(|stand| {
         let _named = start_named(stand)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -114,7 +114,7 @@ fn a_signed_zone_is_validated_as_without_us() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_doh_server_of_the_portal_is_found_and_asked() -> anyhow::Result<()> {
+fn doh_resolver_from_the_portal_is_used() -> anyhow::Result<()> {
     tell(|stand| {
         let _named = start_named(stand)?;
         let daemon = stand.headless().env("SSL_CERT_FILE", format!("{FILES}/named/certificate.pem"));
@@ -132,12 +132,12 @@ fn a_doh_server_of_the_portal_is_found_and_asked() -> anyhow::Result<()> {
     })
 }
 
-/// What the resolver of the private network says to a name that only it has.
+/// A name that only the resolver of the private network knows, and its address.
 const INSIDE: (&str, &str) = ("firezone.dev", "192.0.2.1");
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_resolver_inside_a_resource_answers_while_the_internet_goes_through_the_tunnel() -> anyhow::Result<()> {
+fn resolver_inside_a_resource_works_with_the_internet_resource() -> anyhow::Result<()> {
     tell(|stand| {
         let internet = json!({"type": "internet", "site": SITE});
         stand.portal("PUT", "/resources/1e7e7000-0000-4000-8000-000000000001", Some(&internet))?;
@@ -147,7 +147,7 @@ fn a_resolver_inside_a_resource_answers_while_the_internet_goes_through_the_tunn
             Some(&json!({ "upstream_do53": [SERVER.v4.to_string(), SERVER.v6.to_string()] })),
         )?;
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         let sentinels: Vec<_> = resolv_conf.lines().filter_map(|line| line.strip_prefix("nameserver ")).collect();
@@ -166,12 +166,12 @@ fn a_resolver_inside_a_resource_answers_while_the_internet_goes_through_the_tunn
                 }
             }
         }
-        // When no resource has it any more, it is asked on this host and not through the Internet, which has no private
-        // networks. That it cannot be reached there is said, not waited for by whoever asks.
+        // When no resource contains it any more, queries go out directly and not through the Internet resource, which has no private
+        // networks. That it is unreachable there is reported at once, without a timeout for the client.
         for id in [LAB_V4, LAB_V6] {
             stand.portal("DELETE", &format!("/resources/{id}"), None)?;
         }
-        eventually("a resolver that nobody has fails", Duration::from_secs(20), || {
+        eventually("an unreachable resolver fails", Duration::from_secs(20), || {
             let line = format!("dig +time=8 +tries=1 @{} nobody.{} A", sentinels[0], INSIDE.0);
             stand.client().program(&line).run().is_ok_and(|it| it.text().contains("status: SERVFAIL"))
         })
@@ -180,7 +180,7 @@ fn a_resolver_inside_a_resource_answers_while_the_internet_goes_through_the_tunn
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_resolver_on_this_host_that_asks_us_in_turn_is_reported_and_does_no_harm() -> anyhow::Result<()> {
+fn dns_loop_through_a_local_resolver_is_detected() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
         let stand = &*stand;
@@ -194,16 +194,16 @@ fn a_resolver_on_this_host_that_asks_us_in_turn_is_reported_and_does_no_harm() -
             Ok(running)
         };
         host.write("/etc/resolv.conf", &format!("nameserver 127.0.0.1\nnameserver {}\n", RESOLVER.v4))?;
-        // The first sentinel, which stands for it.
+        // The first sentinel, which represents it.
         let circular = start("100.100.111.1", "circular")?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         let ask = |server: &str| host.program(&format!("dig +time=5 +tries=1 {server} {PORTAL_NAME} A")).check();
 
         for _ in 0..20 {
             assert!(ask("@100.100.111.1")?.text().contains("status: SERVFAIL"));
             assert!(ask("@100.100.111.2")?.text().contains("status: NOERROR"));
-            // Whoever asks them in turn, as programs do, is answered.
+            // A program that tries them in order gets a response.
             let found = host.program(&format!("getent ahostsv4 {PORTAL_NAME}")).check()?.text();
             assert!(found.contains(&PORTAL.v4.to_string()), "{found}");
         }
@@ -215,7 +215,7 @@ fn a_resolver_on_this_host_that_asks_us_in_turn_is_reported_and_does_no_harm() -
 
         drop(circular);
         let _straight = start(&RESOLVER.v4.to_string(), "straight")?;
-        eventually("it is asked again when it asks somebody else", Duration::from_secs(20), || {
+        eventually("it is used again when it forwards elsewhere", Duration::from_secs(20), || {
             ask("@100.100.111.1").is_ok_and(|it| it.text().contains("status: NOERROR"))
         })
     })
@@ -223,7 +223,7 @@ fn a_resolver_on_this_host_that_asks_us_in_turn_is_reported_and_does_no_harm() -
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_thousand_names_get_addresses_and_keep_them_over_a_reconnect() -> anyhow::Result<()> {
+fn proxy_addresses_of_a_thousand_names_survive_a_reconnect() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;

@@ -1,6 +1,6 @@
-//! What may be reached changes while we are connected.
+//! Changes of resources during a session.
 
-#![allow(clippy::print_stdout, reason = "measured figures are for whoever runs the tests")]
+#![allow(clippy::print_stdout, reason = "measured figures of the test run")]
 
 use std::{path::Path, time::Duration};
 
@@ -18,8 +18,8 @@ use uuid::{Uuid, uuid};
 const FILES: Uuid = uuid!("d2500000-0000-4000-8000-000000000002");
 const HOLOGRAM: Uuid = uuid!("f0f00000-0000-4000-8000-00000000000f");
 
-/// Much less than anybody remembers an answer for, and than a busy machine may need.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Much shorter than the lifetime of cached responses, and long enough for a busy machine.
+const IMMEDIATELY: Duration = Duration::from_secs(5);
 
 fn resolves(stand: &Stand, name: &str) -> bool {
     let answer = stand.client().program(&format!("dig +short +time=2 +tries=1 {name} A")).run();
@@ -28,7 +28,7 @@ fn resolves(stand: &Stand, name: &str) -> bool {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn resources_come_and_go_while_connected() -> anyhow::Result<()> {
+fn resources_change_while_connected() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -42,14 +42,14 @@ fn resources_come_and_go_while_connected() -> anyhow::Result<()> {
         stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
         eventually("the name is gone", Duration::from_secs(5), || !resolves(stand, OTHER_PRIVATE_NAME))?;
         assert!(!stand.fetch(&format!("http://{OTHER_PRIVATE_NAME}/")).run()?.status.success());
-        // The rest is none the worse for it.
+        // Everything else works as before.
         stand.download(PRIVATE_NAME, 1, 4)
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_public_name_belongs_to_a_resource_at_once_and_is_public_again_at_once() -> anyhow::Result<()> {
+fn name_becomes_a_resource_and_public_again_immediately() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -57,15 +57,15 @@ fn a_public_name_belongs_to_a_resource_at_once_and_is_public_again_at_once() -> 
         let is_public = || ask().is_ok_and(|it| it.text().trim() == PORTAL.v4.to_string());
         let is_ours =
             || ask().is_ok_and(|it| it.text().lines().filter(|line| line.starts_with("100.96.")).count() == 4);
-        // The second time it is remembered, for an hour.
+        // The second time it is cached for an hour.
         assert!(is_public() && is_public());
 
         let resource = serde_json::to_value(dns_resource("Files", DOH_NAME))?;
         for round in 0..3 {
             stand.portal("PUT", &format!("/resources/{FILES}"), Some(&resource))?;
-            eventually(&format!("{round}: the name is a resource's"), AT_ONCE, is_ours)?;
+            eventually(&format!("{round}: the name is a resource's"), IMMEDIATELY, is_ours)?;
             stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
-            eventually(&format!("{round}: the name is public again"), AT_ONCE, is_public)?;
+            eventually(&format!("{round}: the name is public again"), IMMEDIATELY, is_public)?;
         }
         Ok(())
     })
@@ -73,7 +73,7 @@ fn a_public_name_belongs_to_a_resource_at_once_and_is_public_again_at_once() -> 
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn access_that_was_revoked_behind_our_back_is_asked_for_again() -> anyhow::Result<()> {
+fn revoked_access_is_requested_again() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -87,7 +87,7 @@ fn access_that_was_revoked_behind_our_back_is_asked_for_again() -> anyhow::Resul
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn ports_that_a_filter_closes_are_refused_at_once() -> anyhow::Result<()> {
+fn filtered_ports_are_rejected_immediately() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -99,27 +99,27 @@ fn ports_that_a_filter_closes_are_refused_at_once() -> anyhow::Result<()> {
             outcome.status.code(),
             Some(7),
             "curl should say that it could not connect: {}",
-            outcome.complaint()
+            outcome.error_text()
         );
         Ok(())
     })
 }
 
-/// CPU seconds that a process has used, by the kernel's clock of a hundred ticks.
+/// CPU time of a process in seconds, at 100 kernel ticks per second.
 fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let fields = stat.rsplit_once(')').context("no name")?.1.split_whitespace().skip(11).take(2);
     fields.map(|ticks| Ok(ticks.parse::<f64>()? / 100.0)).sum()
 }
 
-/// Without writing down each route, which would be measured as well.
+/// Without logging each route, which would be measured, too.
 fn as_in_use(stand: &Stand) -> Program<'_> {
     stand.headless().env("RUST_LOG", "info")
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn ten_thousand_resources_are_reached_and_leave_nothing_behind() -> anyhow::Result<()> {
+fn ten_thousand_resources_work_and_are_cleaned_up() -> anyhow::Result<()> {
     tell(|stand| {
         let idle = {
             let daemon = as_in_use(stand).start("firezoned", stand.logs.open("idle"))?;
@@ -141,7 +141,7 @@ fn ten_thousand_resources_are_reached_and_leave_nothing_behind() -> anyhow::Resu
         stand.net.portal.write("/run/lab/portal.json", &serde_json::to_string(&config)?)?;
         stand.net.portal.program("rm /run/lab/portal-state.json").check()?;
         stand.start_portal()?;
-        stand.gateway_is_joined()?;
+        stand.wait_for_gateway()?;
 
         let daemon = as_in_use(stand).start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -163,7 +163,7 @@ fn ten_thousand_resources_are_reached_and_leave_nothing_behind() -> anyhow::Resu
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn what_we_do_not_understand_is_skipped() -> anyhow::Result<()> {
+fn unknown_resource_types_are_skipped() -> anyhow::Result<()> {
     tell(|stand| {
         let mut hologram = serde_json::to_value(dns_resource("Hologram", "holo.corp.example"))?;
         hologram["type"] = "hologram".into();

@@ -1,6 +1,6 @@
-//! The network changes under a running download.
+//! The network changes during a download.
 
-#![allow(clippy::print_stdout, reason = "measured figures are for whoever runs the tests")]
+#![allow(clippy::print_stdout, reason = "measured figures of the test run")]
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use integration_tests::{
     process::eventually,
     stand::tell,
     topology::Traffic,
-    transfer::{disturbed, disturbed_from},
+    transfer::{disturbed, download_from_during},
 };
 
-/// Moves in a row; all of them with `make soak`.
+/// Number of address changes in a row; more with `make soak`.
 fn rounds() -> usize {
     if std::env::var_os("FIREZONE_SOAK").is_some() { 20 } else { 3 }
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_download_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
+fn download_survives_address_changes() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.net.leave_client_only(4)?;
+        stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
 
@@ -29,47 +29,47 @@ fn a_download_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
         let transfer = disturbed(stand.client(), 4 + 4 * rounds, |progress| {
             for round in 0..rounds {
                 // Of the fourteen hosts in this network, the first is the router.
-                stand.net.move_client(2 + u8::try_from(round % 10)?)?;
+                stand.net.change_client_address(2 + u8::try_from(round % 10)?)?;
                 progress.moves(16, Duration::from_secs(20))?;
                 let took = progress.moves(2 << 10, Duration::from_secs(20))?;
                 println!("round {round}: 2 MiB after {took:?}");
             }
             Ok(())
         })?;
-        println!("longest silence in {rounds} rounds: {:?}", transfer.longest_silence);
-        assert!(transfer.longest_silence < Duration::from_secs(2), "{transfer:?}");
+        println!("longest silence in {rounds} rounds: {:?}", transfer.longest_gap);
+        assert!(transfer.longest_gap < Duration::from_secs(2), "{transfer:?}");
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_download_by_name_survives_changes_of_the_clients_address() -> anyhow::Result<()> {
+fn download_by_name_survives_address_changes() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.net.leave_client_only(4)?;
+        stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
         let addresses = stand.client().program(&format!("dig +short {PRIVATE_NAME} A")).check()?.text();
         let address = addresses.lines().next().unwrap_or_default().parse()?;
 
-        let transfer = disturbed_from(address, stand.client(), 16, |progress| {
+        let transfer = download_from_during(address, stand.client(), 16, |progress| {
             for number in 2..5 {
-                stand.net.move_client(number)?;
+                stand.net.change_client_address(number)?;
                 progress.moves(16, Duration::from_secs(20))?;
                 progress.moves(2 << 10, Duration::from_secs(20))?;
             }
             Ok(())
         })?;
-        println!("longest silence by name: {:?}", transfer.longest_silence);
+        println!("longest silence by name: {:?}", transfer.longest_gap);
         Ok(())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_download_survives_a_firewall_that_closes_the_direct_path_silently() -> anyhow::Result<()> {
+fn download_survives_a_silently_blocked_direct_path() -> anyhow::Result<()> {
     tell(|stand| {
-        stand.net.leave_client_only(4)?;
+        stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
 
@@ -88,8 +88,8 @@ fn a_download_survives_a_firewall_that_closes_the_direct_path_silently() -> anyh
             eventually("the direct path is taken again", Duration::from_secs(60), direct)?;
             progress.moves(64, Duration::from_secs(20)).map(drop)
         })?;
-        println!("longest silence: {:?}", transfer.longest_silence);
-        assert!(transfer.longest_silence < Duration::from_secs(20), "{transfer:?}");
+        println!("longest silence: {:?}", transfer.longest_gap);
+        assert!(transfer.longest_gap < Duration::from_secs(20), "{transfer:?}");
         Ok(())
     })
 }

@@ -1,10 +1,10 @@
-//! The stand itself: what it promises to the other stories.
+//! Guarantees of the test stand to the other tests.
 
 use integration_tests::{account::PRIVATE_NAME, stand::tell, topology::SERVER, web};
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_server_is_reachable_by_the_gateway_and_by_nobody_else() -> anyhow::Result<()> {
+fn private_server_is_reachable_from_the_gateway_only() -> anyhow::Result<()> {
     tell(|stand| {
         let at = |address: &str| format!("curl --silent --fail --globoff --max-time 3 http://{address}/");
         for address in [SERVER.v4.to_string(), format!("[{}]", SERVER.v6), PRIVATE_NAME.to_owned()] {

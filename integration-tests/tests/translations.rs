@@ -1,4 +1,4 @@
-//! What the desktop app says, in all of its languages, and what desktops and shops read about it.
+//! Translations of the desktop app, its desktop entry and its metainfo.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ fn app() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../firezone-gtk"))
 }
 
-/// Runs a command to its end, and says what it said if it failed.
+/// Runs a command to its end. Its output is part of the error.
 fn check(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program).args(arguments).current_dir(app()).output();
     let output = output.with_context(|| format!("cannot run {program}; `make tools` installs it"))?;
@@ -24,14 +24,14 @@ fn check(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What is between braces.
+/// Placeholders in braces.
 fn places(text: &str) -> BTreeSet<&str> {
     text.split('{').skip(1).filter_map(|it| it.split_once('}').map(|(name, _)| name)).collect()
 }
 
 #[test]
 #[ignore = "needs gettext: make integration"]
-fn every_text_of_the_app_is_in_the_template() -> anyhow::Result<()> {
+fn every_message_of_the_app_is_in_the_template() -> anyhow::Result<()> {
     check("../scripts/update-translations", &["--check"])
         .context("write it anew: scripts/update-translations")
         .map(drop)
@@ -39,7 +39,7 @@ fn every_text_of_the_app_is_in_the_template() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs gettext: make integration"]
-fn every_language_is_complete_and_keeps_what_is_filled_in() -> anyhow::Result<()> {
+fn every_language_is_complete_and_keeps_placeholders() -> anyhow::Result<()> {
     let texts = check("msgcat", &["--no-wrap", "po/firezone-gtk.pot"])?.matches("\nmsgid ").count();
     for language in LANGUAGES {
         let file = format!("po/{language}.po");
@@ -71,7 +71,7 @@ fn every_language_is_complete_and_keeps_what_is_filled_in() -> anyhow::Result<()
 
 #[test]
 #[ignore = "needs desktop-file-utils and appstream: make integration"]
-fn desktops_and_shops_understand_what_is_said_about_the_app() -> anyhow::Result<()> {
+fn desktop_entry_and_metainfo_are_valid() -> anyhow::Result<()> {
     check("desktop-file-validate", &["data/dev.firezone.Gtk.desktop"])?;
     check("appstreamcli", &["validate", "--no-net", "data/dev.firezone.Gtk.metainfo.xml"])?;
     check("glib-compile-schemas", &["--strict", "--dry-run", "data"])?;

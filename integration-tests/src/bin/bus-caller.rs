@@ -1,5 +1,5 @@
-//! Somebody at the daemon's bus: `bus-caller [--socket PATH] methods|vanish|flood|latency|persist|lose`. The stories run it as
-//! whoever they are about.
+//! A caller of the daemon's bus API: `bus-caller [--socket PATH] methods|vanish|flood|latency|persist|lose`. Tests run it as
+//! the user under test.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,38 +23,38 @@ const PATH: &str = "/dev/firezone/Client";
 const INTERFACE: &str = "dev.firezone.Client1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// Somebody at the bus.
+/// A caller of the daemon's bus API.
 #[derive(Parser, Debug)]
 struct Args {
-    /// A private socket in the place of the system bus.
+    /// A private socket instead of the system bus.
     #[arg(long)]
     socket: Option<PathBuf>,
-    /// What they do.
+    /// The action.
     #[command(subcommand)]
     deed: Deed,
 }
 
 #[derive(Subcommand, Debug)]
 enum Deed {
-    /// Calls every method and reads every property once, and prints what came of each. The token comes from standard
+    /// Calls every method and reads every property once, and prints each outcome. The token comes from standard
     /// input.
     Methods,
-    /// Says what would change everything, and is gone before anybody can answer.
+    /// Sends calls that change state, and disconnects before the daemon can respond.
     Vanish,
-    /// Calls `GetStatus` so often, with so many calls in the works.
+    /// Calls `GetStatus` this often, with this many pending calls.
     Flood { calls: usize, at_once: usize },
-    /// Calls `GetStatus` until it is permitted, and prints what comes of it whenever that changes.
+    /// Calls `GetStatus` until it is permitted, and prints the outcome when it changes.
     Persist,
-    /// Calls `GetStatus`, says so, goes on until it is permitted no longer, and prints the time from before the first call to
+    /// Calls `GetStatus`, reports the first success, continues until it is refused, and prints the time from before the first call to
     /// that in milliseconds.
     Lose,
-    /// Calls `GetStatus` so often, one after the other, and prints the times in microseconds.
+    /// Calls `GetStatus` this often, one call after the other, and prints the durations in microseconds.
     Latency { calls: usize },
 }
 
 type Options<'a> = HashMap<&'a str, Value<'a>>;
 
-/// The other end.
+/// The connection to the daemon.
 struct Daemon {
     connection: Connection,
     name: Option<&'static str>,
@@ -93,7 +93,7 @@ impl Daemon {
         self.connection.call_method(self.name, PATH, Some(interface), method, body).await
     }
 
-    /// Calls, and says what came of it: `yes` if it was done, `no` if it was not permitted, else the name of the error.
+    /// Calls a method. Returns `yes` on success, `no` if access was denied, else the name of the error.
     async fn say<B>(&self, part: &str, method: &str, body: &B) -> anyhow::Result<()>
     where
         B: serde::Serialize + zbus::zvariant::DynamicType,
@@ -152,7 +152,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// What would be permitted, in the daemon's words.
+    /// The permissions as the daemon reports them.
     async fn permissions(&self) -> anyhow::Result<()> {
         let answer = self.call(INTERFACE, "GetPermissions", &()).await?;
         let permissions: BTreeMap<String, String> = answer.body().deserialize()?;
@@ -166,7 +166,7 @@ impl Daemon {
         let none = Options::new;
         self.send("", "SignOut", &(none(),)).await?;
         self.send(".Resources", "SetInternetResource", &(true, none())).await?;
-        self.send(".Settings", "Set", &(Options::from([("name", Value::from("changed-by-nobody"))]),)).await?;
+        self.send(".Settings", "Set", &(Options::from([("name", Value::from("changed-by-bus-caller"))]),)).await?;
         self.send(".Diagnostics", "SetLogFilter", &("trace", 60_u32)).await?;
         Ok(())
     }

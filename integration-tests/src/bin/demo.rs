@@ -1,4 +1,4 @@
-//! The main job, for real, on this machine, without a trace: `make demo`.
+//! A demonstration in network namespaces that ends without a trace: `make demo`.
 
 #![allow(clippy::print_stdout, reason = "this program is there to be read")]
 
@@ -7,7 +7,7 @@ use std::{io::IsTerminal as _, process::ExitCode, time::Instant};
 use anyhow::Context as _;
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
-    netns::end_all_worlds,
+    netns::end_all_labs,
     process::Finished,
     stand::Stand,
     topology::Traffic,
@@ -15,9 +15,9 @@ use integration_tests::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What is fetched in one piece.
+/// Size of the download.
 const MEBIBYTES: usize = 8;
-/// What a program says whom Ctrl-C ended.
+/// Exit status after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn interrupted() -> ExitCode {
-    end_all_worlds();
+    end_all_labs();
     println!("\nInterrupted. Nothing is left behind.");
     ExitCode::from(INTERRUPTED)
 }
@@ -51,11 +51,11 @@ fn demonstrate() -> anyhow::Result<()> {
     let mut stand = Stand::start()?;
     show.step("On the client, a system bus with polkit, and the daemon.");
     stand.start_bus()?;
-    let daemon = stand.serve_bus(stand.daemon())?;
+    let daemon = stand.start_on_bus(stand.daemon())?;
     let resolv_conf = stand.client().read("/etc/resolv.conf")?;
     show.command("firezoned &");
 
-    show.step("The server is private. Nobody on the internet even knows its name:");
+    show.step("The server is private. Its name does not exist on the internet:");
     let page = format!("http://{PRIVATE_NAME}/");
     show.command(&format!("curl {page}"));
     show.refusal(&stand.fetch(&page).run()?)?;
@@ -110,7 +110,7 @@ fn demonstrate() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How it looks: numbered steps, indented commands, and what they say.
+/// Prints numbered steps, indented commands and their output.
 struct Show {
     step: usize,
     colours: bool,
@@ -136,7 +136,7 @@ impl Show {
         finished.text().lines().for_each(|line| self.line(line));
     }
 
-    /// What a command says that is expected to fail.
+    /// Prints the error of a command that is expected to fail.
     fn refusal(&self, finished: &Finished) -> anyhow::Result<()> {
         anyhow::ensure!(!finished.status.success(), "{} should have been refused", finished.command);
         finished.stderr.lines().for_each(|line| self.line(line));

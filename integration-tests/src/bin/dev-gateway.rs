@@ -8,13 +8,13 @@ use url::Url;
 /// Development gateway for Firezone clients. The token of its site is in the environment variable FIREZONE_TOKEN.
 #[derive(Parser, Debug)]
 struct Args {
-    /// Where the portal is, `ws://HOST:PORT/`.
+    /// URL of the portal, `ws://HOST:PORT/`.
     #[arg(long)]
     portal: Url,
-    /// What tells this gateway from others of its site.
+    /// Device ID, different from other gateways of the site.
     #[arg(long)]
     id: String,
-    /// Name for people.
+    /// Display name.
     #[arg(long, default_value = "dev-gateway")]
     name: String,
 }

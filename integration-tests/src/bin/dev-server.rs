@@ -7,7 +7,7 @@ use clap::Parser;
 /// A web server with a greeting and downloads of any size.
 #[derive(Parser, Debug)]
 struct Args {
-    /// Where to listen.
+    /// Addresses to listen on.
     #[arg(required = true)]
     listen: Vec<SocketAddr>,
 }

@@ -1,4 +1,4 @@
-//! What one client may do.
+//! The grants of one client.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use super::{
     pattern,
 };
 
-/// A client that has been granted something.
+/// A client with grants.
 #[derive(Debug)]
 pub(super) struct Client {
     ipv4: Ipv4Addr,
@@ -24,38 +24,38 @@ pub(super) struct Client {
     nat: Nat,
 }
 
-/// One thing that it has been granted.
+/// Access to one resource.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) what: What,
     pub(super) filters: Filters,
-    /// For ever if absent.
+    /// None: without expiry.
     pub(super) until: Option<Instant>,
 }
 
-/// What a resource is.
+/// The destinations of a resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum What {
-    /// Names of a pattern.
+    /// Names that match a pattern.
     Dns(String),
     /// A network.
     Cidr(IpNet),
-    /// Everything that is public.
+    /// All public addresses.
     Internet,
 }
 
-/// What becomes of a packet from the client.
+/// The decision about a packet from the client.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It goes on.
+    /// Forward it.
     Forward(IpPacket),
-    /// The client is told that it does not.
+    /// Reject it with an ICMP error.
     Refuse(Option<IpPacket>),
-    /// Nothing.
+    /// Drop it.
     Drop(&'static str),
 }
 
-/// Why addresses were not assigned to a name.
+/// Why proxy addresses were not assigned to a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotAllowed;
 
@@ -100,7 +100,7 @@ impl Client {
         matches!(self.grants.get(&resource), Some(Grant { what: What::Dns(it), .. }) if pattern::matches(it, name))
     }
 
-    /// Lets addresses that the client invented stand for a name.
+    /// Assigns the client's proxy addresses to a name.
     pub(super) fn assign(
         &mut self,
         name: &str,
@@ -115,7 +115,7 @@ impl Client {
         Ok(())
     }
 
-    /// Lets time pass.
+    /// Removes expired grants and flows.
     pub(super) fn tick(&mut self, now: Instant) {
         self.revoke_unless(|_, grant| grant.until.is_none_or(|until| now < until));
         self.nat.tick(now);
@@ -208,7 +208,7 @@ enum Direction {
     ToClient,
 }
 
-/// What filters look at: the server's port, whoever sends.
+/// The port that filters match: the server's, in both directions.
 fn protocol(transport: Transport, direction: Direction) -> filter::Protocol {
     let server = |source, destination| if direction == Direction::ToServer { destination } else { source };
     match transport {
@@ -226,7 +226,7 @@ fn is_proxy(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether the Internet resource reaches it.
+/// Whether the Internet resource covers the address.
 fn is_public(ip: IpAddr) -> bool {
     const CARRIER_GRADE_NAT: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
     const RESERVED: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4);

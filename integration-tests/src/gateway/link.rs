@@ -16,31 +16,31 @@ use url::Url;
 
 use super::message::{self, Incoming};
 
-/// Between attempts; the portal refuses more than one per second.
-const PAUSE: Duration = Duration::from_millis(1500);
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Delay between attempts; the portal refuses more than one per second.
+const RECONNECT_DELAY: Duration = Duration::from_millis(1500);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which program we claim to be. The portal refuses names that it does not know, and clients refuse versions that are too
+/// The user agent. The portal refuses unknown names, and clients refuse versions that are too
 /// far from theirs.
 const USER_AGENT: &str = "Debian/12.0.0 gateway/1.6.1 (x86_64; dev)";
 
-/// Who we are to the portal.
+/// Identity and credentials at the portal.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// Where the portal is; `ws` only.
+    /// URL of the portal; `ws` only.
     pub portal: Url,
-    /// Says which site we belong to.
+    /// The token of the site.
     pub token: String,
-    /// What tells us from other gateways of the site.
+    /// Device ID, different from other gateways of the site.
     pub external_id: String,
-    /// For people.
+    /// Human-readable text.
     pub name: String,
 }
 
 /// A message for the portal: event and payload.
 pub(super) type Outgoing = (&'static str, Value);
 
-/// Keeps the connection for ever. What is to be sent while it is away waits.
+/// Keeps the portal connected. Messages wait while it is unreachable.
 pub(super) async fn keep(
     login: Login,
     key: PublicKey,
@@ -52,11 +52,11 @@ pub(super) async fn keep(
             Ok(()) => return,
             Err(error) => tracing::info!("portal: {error:#}"),
         }
-        sleep(PAUSE).await;
+        sleep(RECONNECT_DELAY).await;
     }
 }
 
-/// One connection. Returns without an error when nobody is interested any more.
+/// One connection. Returns without an error when the event loop has ended.
 async fn talk(
     login: &Login,
     key: PublicKey,
@@ -79,7 +79,7 @@ async fn talk(
     socket.send(frame("gateway", "phx_join", Value::Null)).await?;
 
     let mut joined = false;
-    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
     loop {
         tokio::select! {
             _ = heartbeat.tick() => socket.send(frame("phoenix", "heartbeat", json!({}))).await?,

@@ -1,4 +1,4 @@
-//! What travels between the portal and a gateway.
+//! Messages between the portal and a gateway.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::client::What;
 
-/// What the portal says.
+/// A message of the portal.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Init(Init),
@@ -24,7 +24,7 @@ pub(super) enum Incoming {
     RelaysPresence { disconnected: Vec<RelayId>, connected: Vec<Relay> },
 }
 
-/// The whole truth, after each join.
+/// The complete state, sent after each join.
 #[derive(Debug)]
 pub(super) struct Init {
     pub(super) ipv4: Ipv4Addr,
@@ -41,7 +41,7 @@ pub(super) struct Authorization {
     pub(super) expires_at: Option<u64>,
 }
 
-/// A client is coming.
+/// A client requests a connection.
 #[derive(Debug, Deserialize)]
 pub(super) struct CreateAuthorization {
     #[serde(rename = "ref")]
@@ -55,7 +55,7 @@ pub(super) struct CreateAuthorization {
     pub(super) use_iceless: bool,
 }
 
-/// A client, as far as we need to know it.
+/// The fields of a client that a gateway needs.
 #[derive(Debug, Deserialize)]
 pub(super) struct Peer {
     pub(super) id: ClientId,
@@ -86,7 +86,7 @@ pub(super) struct Resource {
     pub(super) filters: Filters,
 }
 
-/// Understands an event. `Ok(None)` if there is no such event.
+/// Parses an event. `Ok(None)`: unknown event.
 pub(super) fn parse(event: &str, payload: Value) -> Result<Option<Incoming>, serde_json::Error> {
     Ok(Some(match event {
         "init" => {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_two_entries_of_a_relay_become_one() {
+    fn ipv4_and_ipv6_entries_of_a_relay_are_merged() {
         let entry = |addr| {
             json!({"id": "3d1c0a52-0000-4000-8000-000000000001", "type": "turn", "addr": addr,
                                   "username": "1:s", "password": "p", "expires_at": 1})
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_without_bounds_means_all_ports() {
+    fn filter_without_a_port_range_permits_all_ports() {
         let payload = json!({"id": "3d1c0a52-0000-4000-8000-000000000001", "type": "cidr", "name": "lab",
                              "address": "10.0.0.0/8", "filters": [{"protocol": "tcp"}]});
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_event_is_no_error() {
+    fn unknown_event_is_ignored() {
         assert!(matches!(parse("from_the_future", json!({})), Ok(None)));
     }
 }

@@ -1,4 +1,4 @@
-//! Names: looked up for DNS resources, and served to clients that ask for other records.
+//! Names: look-ups for DNS resources, and forwarding of other queries.
 
 use std::{
     collections::BTreeSet,
@@ -21,15 +21,15 @@ const PORT: u16 = 53535;
 /// Port of the real name server.
 const DNS: u16 = 53;
 /// How long a look-up for a DNS resource may take.
-const LOOK_UP: Duration = Duration::from_secs(10);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the real name server may take.
-const FORWARD: Duration = Duration::from_secs(5);
-/// A longer answer does not go through the tunnel in one datagram.
-const MOST_UDP: usize = 1200;
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A longer response does not fit into one datagram in the tunnel.
+const MAX_UDP_PAYLOAD: usize = 1200;
 
 /// All addresses of a name by the system's own rules; none if there is no such name. `None` if it takes too long.
 pub(super) async fn look_up(name: &str) -> Option<Vec<IpAddr>> {
-    let addresses = match timeout(LOOK_UP, tokio::net::lookup_host((name, 0))).await {
+    let addresses = match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name, 0))).await {
         Ok(Ok(addresses)) => addresses.map(|it| it.ip()).collect::<BTreeSet<_>>(),
         Ok(Err(_)) => BTreeSet::new(),
         Err(_) => return None,
@@ -73,8 +73,8 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: SocketAddr) -> io::Result<(
         let (length, client) = socket.recv_from(&mut buffer).await?;
         let (query, socket) = (buffer[..length].to_vec(), socket.clone());
         tokio::spawn(async move {
-            let answer = match timeout(FORWARD, ask_udp(&query, resolver)).await {
-                Ok(Ok(answer)) if answer.len() > MOST_UDP => truncated(&answer),
+            let answer = match timeout(FORWARD_TIMEOUT, ask_udp(&query, resolver)).await {
+                Ok(Ok(answer)) if answer.len() > MAX_UDP_PAYLOAD => truncated(&answer),
                 Ok(Ok(answer)) => Some(answer),
                 Ok(Err(_)) | Err(_) => failure(&query),
             };
@@ -93,7 +93,7 @@ async fn serve_tcp(listener: TcpListener, resolver: SocketAddr) -> io::Result<()
         tokio::spawn(async move {
             // One query at a time; the client may keep the connection for the next.
             while let Ok(query) = read_message(&mut stream).await {
-                let answer = match timeout(FORWARD, ask_tcp(&query, resolver)).await {
+                let answer = match timeout(FORWARD_TIMEOUT, ask_tcp(&query, resolver)).await {
                     Ok(Ok(answer)) => Some(answer),
                     Ok(Err(_)) | Err(_) => failure(&query),
                 };
@@ -177,14 +177,14 @@ mod tests {
     const QUERY: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x01a\x00\x00\x10\x00\x01\x00\x00\x29";
 
     #[test]
-    fn a_failure_repeats_the_question_only() {
+    fn failure_response_contains_the_question_only() {
         let answer = failure(QUERY).unwrap();
 
         assert_eq!(answer, b"\x12\x34\x81\x02\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x10\x00\x01");
     }
 
     #[test]
-    fn a_message_that_is_cut_anywhere_does_no_harm() {
+    fn truncated_message_is_rejected_at_every_length() {
         for length in 0..QUERY.len() {
             assert!(failure(&QUERY[..length]).is_none_or(|answer| answer.len() <= length));
         }

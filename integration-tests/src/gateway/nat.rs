@@ -1,4 +1,4 @@
-//! Addresses that a client invents for names, and the servers that are meant by them.
+//! Translation between the proxy addresses of a client and the servers behind its names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,14 +9,14 @@ use std::{
 use ip_packet::{IpPacket, Transport, icmp};
 use model::ResourceId;
 
-/// A session that has had no answer yet.
-const UNCONFIRMED: Duration = Duration::from_secs(60);
-/// An idle TCP connection; keep-alives come every two hours.
-const TCP_IDLE: Duration = Duration::from_secs(2 * 60 * 60 + 4 * 60);
-/// Idle UDP and pings.
-const OTHER_IDLE: Duration = Duration::from_secs(120);
-/// A TCP connection that both ends have closed.
-const CLOSED: Duration = Duration::from_secs(5);
+/// Timeout of a flow without a reply.
+const UNCONFIRMED_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of an idle TCP flow; keep-alives come every two hours.
+const TCP_IDLE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60 + 4 * 60);
+/// Timeout of idle UDP flows and pings.
+const UDP_IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Timeout of a TCP flow that both ends have closed.
+const TCP_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The translations of one client.
 #[derive(Debug, Default)]
@@ -151,7 +151,7 @@ impl Nat {
         }
     }
 
-    /// Brings an answer back. `client` is whom it is for.
+    /// Translates a reply to `client`.
     pub(super) fn inbound(&mut self, mut packet: IpPacket, client: IpAddr, now: Instant) -> Inbound {
         if let Transport::IcmpError(quoted) = packet.transport() {
             let Some((protocol, port)) = quoted_source(quoted.transport) else { return Inbound::Drop };
@@ -193,7 +193,7 @@ impl Nat {
         });
     }
 
-    /// The client's own port if nobody has it, else the next one that is free.
+    /// The client's own port if it is free, else the next free one.
     fn free_outside(&self, protocol: Protocol, port: u16, server: IpAddr) -> Option<Outside> {
         (port..=u16::MAX)
             .chain(1..port)
@@ -210,10 +210,10 @@ impl Session {
     fn lifetime(&self) -> Duration {
         match self.outside.protocol {
             Protocol::Tcp if self.reset => Duration::ZERO,
-            Protocol::Tcp if self.closed_by_client && self.closed_by_server => CLOSED,
-            _ if !self.answered => UNCONFIRMED,
-            Protocol::Tcp => TCP_IDLE,
-            Protocol::Udp | Protocol::Ping => OTHER_IDLE,
+            Protocol::Tcp if self.closed_by_client && self.closed_by_server => TCP_CLOSED_TIMEOUT,
+            _ if !self.answered => UNCONFIRMED_TIMEOUT,
+            Protocol::Tcp => TCP_IDLE_TIMEOUT,
+            Protocol::Udp | Protocol::Ping => UDP_IDLE_TIMEOUT,
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_reaches_the_server_and_the_answer_comes_from_the_invented_address() {
+    fn packet_is_translated_and_its_reply_comes_from_the_proxy_address() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
 
         let out = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn flows_from_one_port_to_two_names_on_one_server_are_told_apart() {
+    fn flows_from_one_port_to_two_names_on_one_server_stay_separate() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
 
         let one = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_ipv6_has_no_ipv6_target() {
+    fn name_without_ipv6_has_no_ipv6_target() {
         let mut nat = nat_for("wiki.example", &["10.0.0.5"]);
 
         let outcome = nat.outbound(udp("[fd00:2021:1111::9]:1", "[fd00:2021:1111:8000::1]:2"), Instant::now());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn running_flows_keep_their_server_when_the_name_moves() {
+    fn existing_flows_keep_their_server_when_the_name_resolves_elsewhere() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
 
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_mean_another_name_now_start_from_nothing() {
+    fn reassigned_proxy_addresses_start_with_new_flows() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
 
@@ -364,13 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_flow_is_forgotten_and_one_that_is_reset_at_once() {
+    fn idle_flow_expires_and_reset_flow_is_removed_at_once() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
         nat.inbound(udp("10.0.0.5:53", "100.64.0.9:4000"), ip(CLIENT), now);
-        nat.tick(now + OTHER_IDLE - Duration::from_millis(1));
+        nat.tick(now + UDP_IDLE_TIMEOUT - Duration::from_millis(1));
         assert_eq!(nat.sessions.len(), 1, "an answer makes it last longer");
-        nat.tick(now + OTHER_IDLE);
+        nat.tick(now + UDP_IDLE_TIMEOUT);
         assert_eq!(nat.sessions.len(), 0);
 
         forwarded(nat.outbound(tcp("100.64.0.9:4000", "100.96.0.1:80", tcp_flag::SYN), now));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_dies_on_its_way_is_told_of_in_the_words_of_the_client() {
+    fn icmp_error_quotes_the_packet_as_the_client_sent_it() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.2:53"), now));
         let packet = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
@@ -396,30 +396,30 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_after_the_end_is_dropped() {
+    fn reply_after_flow_expiry_is_dropped() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
 
-        nat.tick(now + UNCONFIRMED);
+        nat.tick(now + UNCONFIRMED_TIMEOUT);
 
         let late = nat.inbound(udp("10.0.0.5:53", "100.64.0.9:4000"), ip(CLIENT), now);
         assert!(matches!(late, Inbound::Drop));
     }
 
     #[test]
-    fn a_connection_ends_soon_after_both_sides_closed_it() {
+    fn tcp_flow_expires_soon_after_both_sides_close() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         forwarded(nat.outbound(tcp("100.64.0.9:4000", "100.96.0.1:80", tcp_flag::FIN), now));
         nat.inbound(tcp("10.0.0.5:80", "100.64.0.9:4000", tcp_flag::FIN), ip(CLIENT), now);
 
-        nat.tick(now + CLOSED - Duration::from_millis(1));
+        nat.tick(now + TCP_CLOSED_TIMEOUT - Duration::from_millis(1));
         assert_eq!(nat.sessions.len(), 1);
-        nat.tick(now + CLOSED);
+        nat.tick(now + TCP_CLOSED_TIMEOUT);
         assert_eq!(nat.sessions.len(), 0);
     }
 
     #[test]
-    fn an_error_about_a_translated_flow_is_translated() {
+    fn icmp_error_about_a_translated_flow_is_translated() {
         let (mut nat, now) = (nat_for("wiki.example", &["10.0.0.5"]), Instant::now());
         let packet = forwarded(nat.outbound(udp("100.64.0.9:4000", "100.96.0.1:53"), now));
         let error = icmp::unreachable(&packet).unwrap();

@@ -41,13 +41,13 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_plain_name_matches_itself_in_any_case() {
+    fn plain_name_matches_itself_case_insensitively() {
         assert!(matches("wiki.example", "WIKI.example"));
         assert!(!matches("wiki.example", "a.wiki.example"));
     }
 
     #[test]
-    fn a_star_is_one_label_or_none_at_all_in_front() {
+    fn leading_star_matches_zero_or_one_label() {
         assert!(matches("*.example", "a.example"));
         assert!(matches("*.example", "example"));
         assert!(!matches("*.example", "a.b.example"));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn two_stars_are_any_number_of_labels() {
+    fn two_stars_match_any_number_of_labels() {
         for name in ["example", "a.example", "a.b.example"] {
             assert!(matches("**.example", name));
         }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_mark_is_exactly_one_character() {
+    fn question_mark_matches_exactly_one_character() {
         assert!(matches("db?.example", "db1.example"));
         assert!(!matches("db?.example", "db.example"));
         assert!(!matches("db?.example", "db12.example"));

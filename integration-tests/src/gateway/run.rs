@@ -12,18 +12,18 @@ use tokio::{
 };
 
 use super::{
-    far_end::{Effect, FarEnd, Question},
     link::{self, Login, Outgoing},
     names,
+    state::{Effect, Gateway, Question},
     tun::Tun,
     udp::Sockets,
 };
 
 /// How many messages of the portal may wait.
-const QUEUE: usize = 64;
+const QUEUE_CAPACITY: usize = 64;
 
 struct Shell {
-    far_end: FarEnd,
+    state: Gateway,
     sockets: Sockets,
     tun: Tun,
     to_portal: mpsc::UnboundedSender<Outgoing>,
@@ -36,36 +36,36 @@ pub async fn run(login: Login) -> anyhow::Result<()> {
     let mut seed = [0; 32];
     rand::rngs::StdRng::from_os_rng().fill_bytes(&mut seed);
     let unix_now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let far_end = FarEnd::new(Instant::now(), unix_now, seed);
+    let state = Gateway::new(Instant::now(), unix_now, seed);
 
     let (to_portal, outgoing) = mpsc::unbounded_channel();
-    let (incoming, mut from_portal) = mpsc::channel(QUEUE);
+    let (incoming, mut from_portal) = mpsc::channel(QUEUE_CAPACITY);
     let (resolved, mut answers) = mpsc::unbounded_channel();
-    let mut link = tokio::spawn(link::keep(login, far_end.public_key(), outgoing, incoming));
+    let mut link = tokio::spawn(link::keep(login, state.public_key(), outgoing, incoming));
     let mut shell =
-        Shell { far_end, sockets: Sockets::open()?, tun: Tun::open()?, to_portal, resolved, name_service: None };
+        Shell { state, sockets: Sockets::open()?, tun: Tun::open()?, to_portal, resolved, name_service: None };
     shell.tun.forward().await?;
     let mut terminate = signal(SignalKind::terminate())?;
 
     loop {
-        let due = shell.far_end.poll_timeout().at;
+        let due = shell.state.poll_timeout().at;
         tokio::select! {
             datagrams = shell.sockets.receive() => match datagrams {
                 Ok(datagrams) => {
                     for mut it in datagrams {
-                        shell.far_end.handle_datagram(it.local, it.from, it.ecn, &mut it.payload, Instant::now());
+                        shell.state.handle_datagram(it.local, it.from, it.ecn, &mut it.payload, Instant::now());
                     }
                 }
                 Err(error) => tracing::debug!(%error, "nothing received"),
             },
-            packet = shell.tun.receive() => shell.far_end.handle_from_kernel(packet?, Instant::now()),
-            Some(message) = from_portal.recv() => shell.far_end.handle_portal(message, Instant::now()),
+            packet = shell.tun.receive() => shell.state.handle_from_kernel(packet?, Instant::now()),
+            Some(message) = from_portal.recv() => shell.state.handle_portal(message, Instant::now()),
             Some((question, addresses)) = answers.recv() => {
-                shell.far_end.handle_resolved(&question, addresses, Instant::now());
+                shell.state.handle_resolved(&question, addresses, Instant::now());
             }
-            () = tokio::time::sleep_until(due.into()) => shell.far_end.handle_timeout(Instant::now()),
+            () = tokio::time::sleep_until(due.into()) => shell.state.handle_timeout(Instant::now()),
             _ = terminate.recv() => {
-                shell.far_end.stop(Instant::now());
+                shell.state.stop(Instant::now());
                 shell.flush().await?;
                 // Datagrams that are on their way may need a moment.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -80,15 +80,15 @@ pub async fn run(login: Login) -> anyhow::Result<()> {
 impl Shell {
     /// Does what the machine wants done.
     async fn flush(&mut self) -> anyhow::Result<()> {
-        while let Some(transmit) = self.far_end.poll_transmit() {
+        while let Some(transmit) = self.state.poll_transmit() {
             self.sockets.send(&transmit);
         }
-        while let Some(effect) = self.far_end.poll_effect() {
+        while let Some(effect) = self.state.poll_effect() {
             match effect {
                 Effect::ToKernel(packet) => self.tun.send(&packet).await,
                 Effect::ToPortal(event, payload) => {
                     if self.to_portal.send((event, payload)).is_err() {
-                        tracing::debug!(event, "nobody talks to the portal any more");
+                        tracing::debug!(event, "the portal link has ended");
                     }
                 }
                 Effect::Addresses(ipv4, ipv6) => {

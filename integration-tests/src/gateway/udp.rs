@@ -1,4 +1,4 @@
-//! UDP sockets that tell and obey source addresses and congestion marks.
+//! UDP sockets with source addresses and congestion marks.
 
 use std::{
     io::{self, IoSliceMut},
@@ -14,7 +14,7 @@ use tokio::{io::Interest, net::UdpSocket};
 /// Where peers expect us.
 const PORT: u16 = 52625;
 /// Room for what the kernel may hand over at once.
-const BUFFER: usize = 1 << 16;
+const RECEIVE_BUFFER_BYTES: usize = 1 << 16;
 
 /// One socket of each address family.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Half {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { port: socket.local_addr()?.port(), socket, state, buffer: vec![0; BUFFER] })
+        Ok(Self { port: socket.local_addr()?.port(), socket, state, buffer: vec![0; RECEIVE_BUFFER_BYTES] })
     }
 
     async fn receive(&mut self) -> io::Result<Vec<Datagram>> {
@@ -97,7 +97,7 @@ impl Half {
 
         let [meta] = meta;
         let Some(ip) = meta.dst_ip else {
-            return Err(io::Error::other("the kernel does not tell destination addresses"));
+            return Err(io::Error::other("the kernel does not report destination addresses"));
         };
         let ecn = Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8));
         let datagrams = buffer[..meta.len].chunks(meta.stride.max(1)).map(|payload| Datagram {

@@ -12,10 +12,10 @@ use anyhow::Context as _;
 use crate::process::eventually;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// Ours begin so, with the id of the process that made them after it.
+/// Prefix of our groups, followed by the ID of the process that created them.
 const PREFIX: &str = "firezone-machine-";
 
-/// The group, in each hierarchy in which systemd keeps track of processes. Goes with its last process.
+/// The group in each hierarchy in which systemd tracks processes. It is removed after its last process.
 #[derive(Debug)]
 pub(super) struct Cgroup {
     directories: Vec<PathBuf>,
@@ -44,7 +44,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for directory in &self.directories {
-            // What has been killed takes a moment to be gone.
+            // Killed processes need a moment to end.
             let gone = eventually("the control group is empty", Duration::from_secs(5), || remove(directory).is_ok());
             if let Err(error) = gone {
                 tracing::warn!(%error, directory = %directory.display(), "a control group stays");
@@ -61,7 +61,7 @@ fn hierarchies() -> Vec<PathBuf> {
     ["systemd", "unified"].iter().map(|name| root.join(name)).filter(|it| it.join("cgroup.procs").exists()).collect()
 }
 
-/// Removes what tests have left that were killed. Groups with processes in them refuse.
+/// Removes groups of killed tests. Groups with processes cannot be removed.
 fn sweep(hierarchy: &Path) {
     for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
         let name = entry.file_name();

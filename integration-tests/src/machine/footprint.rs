@@ -1,8 +1,8 @@
-//! Everything that a daemon could have left on a machine, as text that can be compared.
+//! Everything that a daemon could leave on a machine, as comparable text.
 
 use super::Machine;
 
-/// What the kernel and systemd-resolved say.
+/// Commands that show the state of the kernel and systemd-resolved.
 const COMMANDS: [&str; 7] = [
     "ip rule",
     "ip -6 rule",
@@ -10,14 +10,14 @@ const COMMANDS: [&str; 7] = [
     "ip -6 route show table all",
     "ip -brief address",
     "nft list ruleset",
-    // Which server it asked last is its own affair, and how wide that makes its table. Only if it runs: the question would
+    // The server that it used last, and the column widths, change by themselves. Only if it runs: the command would
     // start it.
     "systemctl --quiet is-active systemd-resolved && resolvectl --no-pager status | sed -e '/Current DNS Server/d' -e 's/^ *//'",
 ];
 
-/// Files whose owners change them all the time, and what only mirrors the kernel. Polkit starts when it is first asked, on
+/// Files that change all the time or mirror the kernel. Polkit starts with its first call, on
 /// newer systems with directories of its own.
-const NOT_OURS: [&str; 15] = [
+const IGNORED_FILES: [&str; 15] = [
     "/dev",
     "/proc",
     "/sys",
@@ -43,7 +43,7 @@ impl Machine {
             let answer = self.program("sh -c").arg(command).run()?;
             text.push_str(&format!("$ {command}\n{}", answer.text()));
         }
-        let skipped = NOT_OURS.map(|path| format!("-path {path}")).join(" -o ");
+        let skipped = IGNORED_FILES.map(|path| format!("-path {path}")).join(" -o ");
         let files = format!(
             "find / \\( {skipped} \\) -prune -o -type d -printf '%p %y %m %u:%g\\n' -o \
              -path '/usr/*' -printf '%p %y %m %u:%g %s %T@ %l\\n' -o -printf '%p %y %m %u:%g %s %l\\n' | sort; \
@@ -53,7 +53,7 @@ impl Machine {
         Ok(text)
     }
 
-    /// Who answers names on this machine: the file, what it is, and what systemd-resolved says if it runs.
+    /// The DNS configuration of this machine: resolv.conf, its type, and the state of systemd-resolved if it runs.
     pub fn resolvers(&self) -> anyhow::Result<String> {
         let [.., resolved] = COMMANDS;
         let file =
@@ -62,7 +62,7 @@ impl Machine {
     }
 }
 
-/// The lines in which two footprints differ; empty if they do not.
+/// The lines that differ between two footprints.
 #[must_use]
 pub fn difference(before: &str, after: &str) -> String {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();

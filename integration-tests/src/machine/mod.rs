@@ -1,17 +1,17 @@
-//! Machines that boot: a Debian with systemd as its first process, on the network of the stand's client.
+//! Booted machines: a Debian with systemd as its first process, on the network of the client.
 //!
-//! * [`tree`]      – the files below all of them, made once by debootstrap
-//! * `cgroup`      – what keeps them apart
-//! * [`packages`]  – our own Debian packages, on machines that are on
-//! * [`footprint`] – everything that a daemon could have left on one
+//! * [`base_image`] – the shared lower layer, made once by debootstrap
+//! * `cgroup`       – a control group for each machine
+//! * [`packages`]   – our Debian packages
+//! * [`footprint`]  – everything that a daemon could leave on a machine
 //!
-//! Each machine is an overlay that lives in memory and ends with the stand. What is written before [`Machine::boot`] is as
+//! Each machine is an overlay in memory that ends with the stand. Files written before [`Machine::boot`] are as
 //! if an administrator had written it before the machine was switched on.
 
+pub mod base_image;
 mod cgroup;
 pub mod footprint;
 pub mod packages;
-pub mod tree;
 
 use std::{
     collections::BTreeSet,
@@ -43,54 +43,54 @@ use crate::{
 /// The unit of the daemon.
 pub const UNIT: &str = "firezone-client.service";
 
-/// How long a machine may take to boot, and to go down.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for boot and shutdown.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One machine, on or off.
+/// A machine, booted or not.
 #[derive(Debug)]
 pub struct Machine {
-    /// Whose network it has.
+    /// The host whose network it uses.
     host: Host,
     logs: Arc<Logs>,
     files: PathBuf,
-    on: Option<On>,
+    on: Option<Booted>,
 }
 
-/// A machine that is on. The order is that of switching it off.
+/// A booted machine. Fields are dropped in the order of a shutdown.
 #[derive(Debug)]
-struct On {
+struct Booted {
     nspawn: Running,
     first_process: FirstProcess,
     _cgroup: Cgroup,
 }
 
-/// The first process of a machine, whose end is the end of all.
+/// The first process of a machine, which ends all others.
 #[derive(Clone, Copy, Debug)]
 struct FirstProcess {
-    /// As we count.
+    /// Its ID in our PID namespace.
     id: Pid,
-    /// As the processes of the stand count.
+    /// Its ID in the PID namespace of the lab.
     in_stand: u32,
 }
 
-impl Drop for On {
+impl Drop for Booted {
     fn drop(&mut self) {
-        // Does not follow the one who started it. After a proper end it is gone.
+        // It survives its parent. After a shutdown it has ended.
         if self.nspawn.is_running() && kill(self.first_process.id, Signal::SIGKILL).is_ok() {
-            drop(self.nspawn.wait(PATIENCE));
+            drop(self.nspawn.wait(TIMEOUT));
         }
     }
 }
 
 impl Machine {
-    /// A machine with nothing but Debian, switched off. Names are in `/etc/resolv.conf`, a plain file.
+    /// A plain Debian, not booted. `/etc/resolv.conf` is a plain file.
     pub fn new(stand: &Stand) -> anyhow::Result<Self> {
-        Self::above(&the_tree()?, stand)
+        Self::above(&base_image()?, stand)
     }
 
-    /// The same with what a desktop app needs, and a screen.
+    /// The same with a display and the dependencies of the desktop app.
     pub fn with_desktop(stand: &Stand) -> anyhow::Result<Self> {
-        Self::above(&tree::ready_with_desktop(&target_dir()?)?, stand)
+        Self::above(&base_image::ready_with_desktop(&target_dir()?)?, stand)
     }
 
     fn above(tree: &Path, stand: &Stand) -> anyhow::Result<Self> {
@@ -100,7 +100,7 @@ impl Machine {
 
         let machine = Self { host, logs: stand.logs.clone(), files: files.join("root"), on: None };
         machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;
-        // Nobody has to be in there to read the journal; who is would keep it from going down.
+        // The journal goes to the console: a reader inside of the machine would delay its shutdown.
         machine.write(
             "/etc/systemd/journald.conf.d/console.conf",
             "[Journal]\nForwardToConsole=yes\nMaxLevelConsole=debug\n",
@@ -109,7 +109,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// What the packages install, as `make` does it; enabled, not started.
+    /// Installs a target of the Makefile and enables the units.
     pub fn install(&self, target: &str) -> anyhow::Result<()> {
         self.make(target)?;
         self.inside("systemd-sysusers").check()?;
@@ -118,7 +118,7 @@ impl Machine {
         self.write("/etc/default/firezone-client", &settings)
     }
 
-    /// Lets `make` install a target's files, and nothing else.
+    /// Installs the files of a target of the Makefile.
     pub fn make(&self, target: &str) -> anyhow::Result<()> {
         let built = program_dir()?;
         self.host
@@ -131,41 +131,41 @@ impl Machine {
             .map(drop)
     }
 
-    /// Puts one of our programs there that no package installs.
-    pub fn bring(&self, program: &str) -> anyhow::Result<()> {
+    /// Installs one of our programs that no package contains.
+    pub fn install_program(&self, program: &str) -> anyhow::Result<()> {
         let place = self.files.join("usr/local/bin").join(program);
         let install =
             self.host.program("install -D --mode=755").arg(program_dir()?.join(program).display().to_string());
         install.arg(place.display().to_string()).check().map(drop)
     }
 
-    /// Adds a person who may command the tunnel.
+    /// Adds a user in the group `firezone`.
     pub fn add_member(&self, name: &str) -> anyhow::Result<()> {
         self.inside("useradd --no-create-home --groups firezone").arg(name).check().map(drop)
     }
 
-    /// Signs in as a person, and waits until connected.
+    /// Signs in as a user and waits until connected.
     pub fn sign_in(&self, user: &str) -> anyhow::Result<()> {
         let command = format!("firezonectl sign-in --token-stdin --account-slug {ACCOUNT} --wait=60");
         self.program(&command).as_user(user).input(CLIENT_TOKEN).check().map(drop)
     }
 
-    /// Signs out as a person, and waits until that is done.
+    /// Signs out as a user and waits until signed out.
     pub fn sign_out(&self, user: &str) -> anyhow::Result<()> {
         self.program("firezonectl sign-out --wait=60").as_user(user).check().map(drop)
     }
 
     /// Fetches the private server's greeting, by its name.
-    pub fn reaches_the_server(&self) -> anyhow::Result<()> {
+    pub fn check_private_server(&self) -> anyhow::Result<()> {
         let curl = "curl --silent --show-error --fail --max-time 30 --retry 2 --retry-all-errors";
         let greeting = self.program(&format!("{curl} http://{PRIVATE_NAME}/")).check()?.text();
         anyhow::ensure!(greeting == web::GREETING, "the server said {greeting}");
         Ok(())
     }
 
-    /// Waits until the unit says so of itself.
-    pub fn unit_says(&self, status: &str) -> anyhow::Result<()> {
-        eventually(&format!("the unit says {status}"), PATIENCE, || {
+    /// Waits for a status text of the unit.
+    pub fn wait_for_unit_status(&self, status: &str) -> anyhow::Result<()> {
+        eventually(&format!("the unit says {status}"), TIMEOUT, || {
             self.property(UNIT, "StatusText").is_ok_and(|text| text.contains(status))
         })
     }
@@ -181,10 +181,10 @@ impl Machine {
         Ok(self.inside("cat").arg(path).check()?.text())
     }
 
-    /// Switches it on (what it says, and its journal, is in the log `machine`) and waits until everything is started that starts by itself.
+    /// Boots it and waits until all enabled units are started. Its console and journal are in the log `machine`.
     pub fn boot(&mut self) -> anyhow::Result<()> {
         let cgroup = Cgroup::new()?;
-        // Without a network of its own, it has the one in which we start it.
+        // It shares the network namespace of its parent.
         let nspawn = format!(
             "systemd-nspawn --boot --quiet --directory={} --machine=machine --register=no --keep-unit --console=read-only \
              --resolv-conf=off --link-journal=no --bind=/dev/net/tun --capability=CAP_NET_ADMIN",
@@ -197,17 +197,17 @@ impl Machine {
             .start("systemd-nspawn", self.logs.open("machine"))?;
 
         let mut first_process = None;
-        eventually("the machine has a first process", PATIENCE, || {
+        eventually("the machine has a first process", TIMEOUT, || {
             first_process = child_of(nspawn.id());
             first_process.is_some()
         })?;
         let first_process = first_process.context("no first process")?;
-        self.on = Some(On { nspawn, first_process, _cgroup: cgroup });
-        eventually("the machine is up", PATIENCE, || {
+        self.on = Some(Booted { nspawn, first_process, _cgroup: cgroup });
+        eventually("the machine is up", TIMEOUT, || {
             let state = self.program("systemctl is-system-running").run();
             state.is_ok_and(|state| ["running", "degraded"].contains(&state.text().trim()))
         })?;
-        eventually("all addresses are in use", PATIENCE, || {
+        eventually("all addresses are in use", TIMEOUT, || {
             let tentative = self.program("ip -6 address show tentative").run();
             tentative.is_ok_and(|it| it.status.success() && it.text().is_empty())
         })?;
@@ -218,11 +218,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Switches it off, as its power button does. Its files stay.
+    /// Shuts it down, as its power button does. Its files stay.
     pub fn shut_down(&mut self) -> anyhow::Result<()> {
         self.program("systemctl poweroff").check()?;
         if let Some(mut on) = self.on.take() {
-            on.nspawn.wait(PATIENCE)?;
+            on.nspawn.wait(TIMEOUT)?;
         }
         Ok(())
     }
@@ -241,18 +241,18 @@ impl Machine {
         self.program(&format!("systemctl {command}")).check().map(drop)
     }
 
-    /// The same before it is switched on, without a word.
+    /// The same before it is booted.
     pub fn systemctl_offline(&self, command: &str) -> anyhow::Result<()> {
         self.inside(&format!("systemctl --quiet {command}")).check().map(drop)
     }
 
-    /// What systemd says about a property of a unit.
+    /// A property of a unit.
     pub fn property(&self, unit: &str, property: &str) -> anyhow::Result<String> {
         let answer = self.program(&format!("systemctl show --value --property={property} {unit}")).check()?;
         Ok(answer.text().trim().to_owned())
     }
 
-    /// Prepares to run a command line with its files, on or off.
+    /// Prepares to run a command line with its files, booted or not.
     pub fn inside(&self, command: &str) -> Program<'_> {
         match &self.on {
             Some(_) => self.program(command),
@@ -268,10 +268,10 @@ impl Machine {
     }
 }
 
-/// Starts to answer queries over TLS (RFC 7858) on the stand's resolver, as [`tree::DOT`].
+/// Serves DNS over TLS (RFC 7858) on the resolver, as [`base_image::DOT_NAME`].
 pub fn serve_dns_over_tls(stand: &Stand) -> anyhow::Result<Running> {
-    let tree = the_tree()?;
-    let (resolver, name) = (&stand.net.resolver, tree::DOT);
+    let tree = base_image()?;
+    let (resolver, name) = (&stand.net.resolver, base_image::DOT_NAME);
     let settings = format!(
         "foreground = yes\npid =\nsyslog = no\n[dot]\naccept = {address}:853\nconnect = {address}:53\n\
          cert = /etc/stunnel/{name}.crt\nkey = /etc/stunnel/{name}.key\n",
@@ -284,13 +284,13 @@ pub fn serve_dns_over_tls(stand: &Stand) -> anyhow::Result<Running> {
     Ok(running)
 }
 
-fn the_tree() -> anyhow::Result<PathBuf> {
-    tree::ready(&target_dir()?)
+fn base_image() -> anyhow::Result<PathBuf> {
+    base_image::ready(&target_dir()?)
 }
 
-/// Gives a machine files of its own above those of all.
+/// Mounts the files of a machine above the base image.
 fn overlay(tree: &Path, files: &Path) -> anyhow::Result<()> {
-    // The limit of memory, not a size that is taken.
+    // A limit; memory is used as files grow.
     std::fs::create_dir_all(files)?;
     mount(Some("tmpfs"), files, Some("tmpfs"), MsFlags::empty(), Some("mode=755,size=75%"))?;
     let [upper, work, root] = ["upper", "work", "root"].map(|name| files.join(name));
@@ -304,14 +304,14 @@ fn overlay(tree: &Path, files: &Path) -> anyhow::Result<()> {
         .context("cannot mount an overlay; the kernel has to know overlayfs")
 }
 
-/// The child of a process that is the first in a process space of its own.
+/// The child of a process that is the first of its PID namespace.
 fn child_of(process: u32) -> Option<FirstProcess> {
     let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     children.split_whitespace().find_map(|child| {
         let status = std::fs::read_to_string(format!("/proc/{child}/status")).ok()?;
         let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
         let ids: Vec<u32> = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
-        // Here, maybe further spaces, in the stand, in the machine.
+        // IDs in our namespace, possibly others, in the lab, in the machine.
         match ids.as_slice() {
             [.., in_stand, 1] => Some(FirstProcess { id: Pid::from_raw(child.parse().ok()?), in_stand: *in_stand }),
             _ => None,

@@ -1,4 +1,4 @@
-//! Our Debian packages, of the programs that were built: made once, and installed on machines that are on.
+//! Our Debian packages of the programs that were built: made once, and installed on booted machines.
 
 use std::{
     fs::{self, File},
@@ -15,16 +15,16 @@ use crate::{
     process::Finished,
 };
 
-/// Where a machine has them.
-const PLACE: &str = "/root/packages";
+/// Directory of the packages on a machine.
+const DIRECTORY: &str = "/root/packages";
 
-/// How long dpkg may take, with all that the packages start and stop.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Timeout of dpkg, with the units that packages start and stop.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What makes a version that is newer than ours, of the same programs.
-const NEXT: &str = "+next";
+/// Version suffix of the newer packages.
+const NEXT_SUFFIX: &str = "+next";
 
-/// All that packages are made of, beside the programs.
+/// Sources of the packages, besides the programs.
 const SOURCES: [&str; 11] = [
     "CHANGELOG.md",
     "Makefile",
@@ -39,44 +39,44 @@ const SOURCES: [&str; 11] = [
     "systemd",
 ];
 
-/// Which of two versions.
+/// A version of the packages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
-    /// What this tree makes.
+    /// The version of this checkout.
     This,
-    /// The one that comes after it.
+    /// A newer version of the same programs.
     Next,
 }
 
 impl Machine {
-    /// Gives it the packages, to be installed later.
+    /// Copies the packages to the machine.
     pub fn with_packages(&self) -> anyhow::Result<()> {
         let made = ready()?;
         let copy = "mkdir -p \"$2\" && cp \"$1\"/*.deb \"$2\"";
-        let place = self.files.join(PLACE.trim_start_matches('/'));
+        let place = self.files.join(DIRECTORY.trim_start_matches('/'));
         let copy = self.host.program("sh -c").arg(copy).arg("sh").arg(made.display().to_string());
         copy.arg(place.display().to_string()).check().map(drop)
     }
 
-    /// Installs some of them, as an administrator does, and says what dpkg said.
+    /// Installs packages and returns the output of dpkg.
     pub fn dpkg_install(&self, packages: &[&str], version: Version) -> anyhow::Result<Finished> {
-        let suffix = if version == Version::Next { NEXT } else { "" };
-        let files = packages.iter().map(|name| format!("{PLACE}/{name}_*[0-9]{suffix}_*.deb")).collect::<Vec<_>>();
+        let suffix = if version == Version::Next { NEXT_SUFFIX } else { "" };
+        let files = packages.iter().map(|name| format!("{DIRECTORY}/{name}_*[0-9]{suffix}_*.deb")).collect::<Vec<_>>();
         self.dpkg(&format!("--install {}", files.join(" ")))
     }
 
-    /// Runs dpkg, which nobody is there to answer.
+    /// Runs dpkg without standard input.
     pub fn dpkg(&self, command: &str) -> anyhow::Result<Finished> {
-        self.program("sh -c").arg(format!("exec dpkg {command} < /dev/null")).within(PATIENCE).check()
+        self.program("sh -c").arg(format!("exec dpkg {command} < /dev/null")).within(TIMEOUT).check()
     }
 }
 
-/// The directory of the packages, which are made if they are not those of these programs.
+/// The directory of the packages, which are rebuilt if programs or sources are newer.
 fn ready() -> anyhow::Result<PathBuf> {
     let (built, machines) = (program_dir()?, target_dir()?.join("machines"));
     let place = machines.join("packages");
     fs::create_dir_all(&place)?;
-    // Tests run at the same time, and in several processes.
+    // Tests run in parallel, in several processes.
     let lock = File::create(machines.join("packages.lock"))?;
     lock.lock()?;
 
@@ -89,14 +89,14 @@ fn ready() -> anyhow::Result<PathBuf> {
     let begun = SystemTime::now();
     run(Command::new(source_dir().join("scripts/build-deb")).arg(&place).arg(&built))?;
     for package in ["firezoned", "firezonectl", "firezone-gtk", "firezone-headless"] {
-        run(Command::new("sh").args(["-c", REVISE, "sh", NEXT, package]).current_dir(&place))?;
+        run(Command::new("sh").args(["-c", BUILD_NEXT_VERSION, "sh", NEXT_SUFFIX, package]).current_dir(&place))?;
     }
     File::create(&stamp)?.set_modified(begun)?;
     Ok(place)
 }
 
-/// Makes a package of the next version.
-const REVISE: &str = "set -e; dpkg-deb --raw-extract $2_*[0-9]_*.deb next; \
+/// Builds a package of the next version.
+const BUILD_NEXT_VERSION: &str = "set -e; dpkg-deb --raw-extract $2_*[0-9]_*.deb next; \
     sed -i -E \"s/^(Version: .*)/\\1$1/; s/\\(= ([^)]*)\\)/(= \\1$1)/g\" next/DEBIAN/control; \
     dpkg-deb --root-owner-group -Zgzip -z1 --build next . ; rm -r next";
 

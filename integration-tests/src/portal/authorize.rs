@@ -1,4 +1,4 @@
-//! A client wants to use a resource.
+//! Authorization requests of clients.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,10 +13,10 @@ use super::{
     view,
 };
 
-/// How long a gateway may think about it.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout of a gateway's response.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Official programs refuse authorizations without a token for flow logs. Nobody verifies this one.
+/// Official programs refuse authorizations without a token for flow logs. This one is never verified.
 pub(super) const INGEST_TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJhY2NvdW50X2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAxIiwiaWF0IjoxNzAwMDAwMDAwLCJleHAiOjQxMDI0NDQ4MDAsInVwbG9hZHNfZW5hYmxlZCI6ZmFsc2UsInJvbGUiOiJpbml0aWF0b3IiLCJpbml0aWF0b3JfZGV2aWNlX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDAyIiwicmVzcG9uZGVyX2RldmljZV9pZCI6IjAwMDAwMDAwLTAwMDAtNDAwMC04MDAwLTAwMDAwMDAwMDAwMyIsInBvbGljeV9hdXRob3JpemF0aW9uX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA0IiwicG9saWN5X2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA1IiwicmVzb3VyY2VfaWQiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDYiLCJyZXNvdXJjZV9uYW1lIjoiZGV2IiwiaW5pdGlhdG9yX2FjdG9yX2lkIjoiMDAwMDAwMDAtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDA3IiwiaW5pdGlhdG9yX2FjdG9yX25hbWUiOiJkZXYiLCJhdXRob3JpemVkX2F0IjoiMjAyNi0wMS0wMVQwMDowMDowMFoiLCJhdXRob3JpemF0aW9uX2V4cGlyZXNfYXQiOiIyMDk5LTAxLTAxVDAwOjAwOjAwWiJ9.KAZewp_toWdiButoRxIFh5LCNooson_3VtvXjuBwPOk";
 
 impl Shared {
@@ -33,7 +33,7 @@ impl Shared {
             Ok(reference) => {
                 let portal = self.clone();
                 tokio::spawn(async move {
-                    tokio::time::sleep(PATIENCE).await;
+                    tokio::time::sleep(TIMEOUT).await;
                     portal.lock().give_up(who, resource, &reference);
                 });
             }
@@ -68,7 +68,7 @@ impl Portal {
         Ok(())
     }
 
-    /// Sends `create_authorization` to a gateway of the site and remembers what to tell the client later.
+    /// Sends `create_authorization` to a gateway of the site and stores the response for the client.
     fn ask_gateway(&mut self, who: ConnectionId, id: Uuid, preferred: &[Uuid]) -> Result<String, Value> {
         let resource = self.directory.resources.get(&id).cloned().ok_or_else(|| json!({"reason": "not_found"}))?;
         if let Some(refusal) = &resource.refuse {
@@ -84,7 +84,7 @@ impl Portal {
         let ice = derive::ice_credentials(ends.0, ends.1);
         let (client_ice, gateway_ice) = (ice.initiator.to_json(), ice.receiver.to_json());
         let key = derive::preshared_key(ends.0, ends.1, [&client_device.base_secret, &gateway_device.base_secret]);
-        // Neither end is ever told to do without ICE: that is a feature which accounts have to be given.
+        // Connections always use ICE: the other mode is a feature that an account has to enable.
         let iceless = false;
         let expires_at = unix_now() + self.directory.authorization_seconds;
         let reference = derive::random_text(16);

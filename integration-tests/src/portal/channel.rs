@@ -26,7 +26,7 @@ use super::{
 };
 
 /// A socket on which nothing arrives for so long is closed.
-const SILENCE: Duration = Duration::from_secs(37);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(37);
 
 /// Takes connections for ever.
 pub async fn accept(listener: TcpListener, portal: Shared) -> anyhow::Result<()> {
@@ -100,7 +100,7 @@ struct Frame {
 
 impl Channel {
     async fn run(mut self, mut socket: WebSocketStream<TcpStream>, mut inbox: UnboundedReceiver<Outgoing>) {
-        let mut deadline = Instant::now() + SILENCE;
+        let mut deadline = Instant::now() + HEARTBEAT_TIMEOUT;
         loop {
             tokio::select! {
                 outgoing = inbox.recv() => match outgoing {
@@ -119,7 +119,7 @@ impl Channel {
                 },
                 incoming = socket.next() => match incoming {
                     Some(Ok(message)) => {
-                        deadline = Instant::now() + SILENCE;
+                        deadline = Instant::now() + HEARTBEAT_TIMEOUT;
                         if let Message::Text(text) = message && self.handle(text.as_str()).is_err() {
                             tracing::warn!(id = %self.who.id, "a frame that no portal survives");
                             return;

@@ -72,7 +72,7 @@ pub struct Directory {
     pub device_grants: Vec<DeviceGrant>,
 }
 
-/// Somebody with an account.
+/// A user of the account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Person {
     /// What the person is called.
@@ -206,7 +206,7 @@ pub struct Authorization {
     pub client: Uuid,
     /// What.
     pub resource: Uuid,
-    /// Through whom.
+    /// The gateway.
     pub gateway: Uuid,
     /// Until when, in Unix seconds.
     pub expires_at: u64,
@@ -217,7 +217,7 @@ pub struct Authorization {
 pub struct DeviceGrant {
     /// Who may.
     pub initiator: Uuid,
-    /// To whom.
+    /// The target device.
     pub target: Uuid,
     /// As members of which pool.
     pub pool: Uuid,

@@ -73,7 +73,7 @@ pub(super) struct PendingAuthorization {
     pub(super) reference: String,
     pub(super) gateway: Uuid,
     pub(super) expires_at: u64,
-    /// What the client is told when the gateway has said yes.
+    /// The response to the client after the gateway's acknowledgement.
     pub(super) answer: Value,
 }
 

@@ -1,4 +1,4 @@
-//! The levers for tests: HTTP and JSON on a Unix socket.
+//! The control API for tests: HTTP and JSON on a Unix socket.
 //!
 //! ```sh
 //! curl --unix-socket portal.sock http://portal/state

@@ -144,7 +144,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Bytes that nobody can guess, in hexadecimal.
+/// Random bytes in hexadecimal.
 #[must_use]
 pub fn random_text(bytes: usize) -> String {
     let mut random = vec![0; bytes];
@@ -152,7 +152,7 @@ pub fn random_text(bytes: usize) -> String {
     random.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The `n`th pair of addresses that devices are given. The first of a range is nobody's.
+/// The `n`th pair of tunnel addresses. The first address of a range is unused.
 #[must_use]
 pub fn tunnel_addresses(n: u32) -> (Ipv4Addr, Ipv6Addr) {
     let v4 = u32::from(TUNNEL_V4.network()) + 1 + n;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn ice_credentials_are_those_of_the_protocol() {
+    fn ice_credentials_match_the_protocol_vectors() {
         let ice = ice_credentials(client(), gateway());
 
         assert_eq!(
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn the_preshared_key_is_that_of_the_protocol() {
+    fn preshared_key_matches_the_protocol_vector() {
         let key = preshared_key(client(), gateway(), [&Secret([0xaa; 32]), &Secret([0xbb; 32])]);
 
         assert_eq!(key, "q8Vg5uTVUXn/Twe2E0aVaXAOjAh9dKuPDDTFvBSVjjE=");
     }
 
     #[test]
-    fn relay_credentials_are_those_of_the_protocol() {
+    fn relay_credentials_match_the_protocol_vectors() {
         let secret = "00112233445566778899aabbccddeeff".repeat(2);
         assert_eq!(
             relay_login(&secret, CLIENT_KEY, 1_800_000_000),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_and_gateways_share_different_keys() {
+    fn preshared_keys_differ_between_peers() {
         let secrets = [&Secret([0xaa; 32]), &Secret([0xbb; 32])];
         assert_ne!(preshared_key_of_clients(client(), gateway(), secrets), preshared_key(client(), gateway(), secrets));
         assert_ne!(
@@ -253,14 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_device_keeps_its_id() {
+    fn device_id_is_stable() {
         assert_eq!(device_id("client", "anna", "laptop"), device_id("client", "anna", "laptop"));
         assert_ne!(device_id("client", "anna", "laptop"), device_id("client", "bob", "laptop"));
         assert_ne!(device_id("client", "anna", "laptop"), device_id("gateway", "anna", "laptop"));
     }
 
     #[test]
-    fn addresses_lie_in_the_ranges_of_peers() {
+    fn tunnel_addresses_are_in_the_peer_ranges() {
         for n in [0, 1, 1000] {
             let (v4, v6) = tunnel_addresses(n);
             assert!(model::address_plan::is_peer(v4.into()));

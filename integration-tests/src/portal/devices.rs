@@ -20,7 +20,7 @@ pub(super) fn is_asked_for(payload: &Value) -> bool {
 }
 
 impl Portal {
-    /// Answers a request for a member of a pool: first the target is told, then the one who asked.
+    /// Responds to a request for a pool member: the target is notified first, then the initiator.
     pub(super) fn request_device(&mut self, who: ConnectionId, payload: &Value) {
         let address = |key: &str| payload.get(key).filter(|value| !value.is_null()).cloned();
         if let Err(reason) = self.try_request_device(who, payload) {
@@ -166,7 +166,7 @@ impl Portal {
         }
     }
 
-    /// Everybody who sees this client in a pool sees it at its new addresses.
+    /// Sends the new addresses of a pool member to all clients that see it.
     pub(super) fn pool_member_moved(&self, id: Uuid) {
         for (pool_id, pool) in &self.directory.resources {
             if pool.kind != "static_device_pool" || !pool.devices.contains(&id) {

@@ -1,17 +1,17 @@
-//! A development portal: the control plane of a Firezone account, small enough to read and to break on purpose.
+//! A development portal: the control plane of a Firezone account, small, and with faults on demand.
 //!
 //! It speaks both sides of the portal protocol (clients and gateways) over plain WebSockets and is steered over HTTP on a
-//! Unix socket. It is a test stand: it does what the protocol says and nothing that only our own client would understand.
+//! Unix socket. It follows the protocol and adds nothing that only our own client would understand.
 //!
-//! * [`config`] – what the account consists of; also what survives a restart
-//! * [`derive`](mod@derive) – ids, keys and credentials
-//! * [`upgrade`] and [`problem`] – who may open a socket, and how the others are turned away
+//! * [`config`] – the account; also the state that survives a restart
+//! * [`derive`](mod@derive) – IDs, keys and credentials
+//! * [`upgrade`] and [`problem`] – checks of upgrade requests, and their errors
 //! * [`channel`] – one socket: framing, joining, heartbeats
 //! * [`connection`] – open connections and pending requests; [`state`] – the effect of each message
-//! * `authorize`, `devices`, `relays` – gateways, other clients and relays, as they are asked for and come and go
+//! * `authorize`, `devices`, `relays` – access to gateways and other clients; relays
 //! * [`view`] – the JSON that clients and gateways are shown
-//! * [`pages`] – where people sign in with a browser
-//! * [`control`] – the levers for tests
+//! * [`pages`] – the sign-in pages
+//! * [`control`] – the control API for tests
 
 pub mod channel;
 pub mod config;

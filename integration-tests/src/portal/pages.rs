@@ -6,7 +6,7 @@
 //! 3. `/ACCOUNT/sign_in` – a page that goes on at once, with a cookie of two minutes
 //! 4. `/ACCOUNT/sign_in/client_redirect` – calls the program on the person's machine
 //!
-//! Whatever goes wrong is shown in the browser, and nobody is called.
+//! Errors are shown in the browser; the callback URL is not called.
 
 use std::{
     collections::BTreeMap,
@@ -34,14 +34,14 @@ use super::{
 };
 
 /// How long the browser may take from one page to the next.
-const HAND_OVER: Duration = Duration::from_secs(120);
+const CODE_LIFETIME: Duration = Duration::from_secs(120);
 /// The cookie that belongs to it.
 const COOKIE: &str = "client_auth";
 /// Longer nonces are not accepted.
-const LONGEST_NONCE: usize = 128;
+const MAX_NONCE_BYTES: usize = 128;
 
-/// Bytes of what nobody can guess.
-const RANDOM: usize = 32;
+/// Number of random bytes.
+const RANDOM_BYTES: usize = 32;
 
 #[derive(Clone)]
 struct Pages {
@@ -119,7 +119,7 @@ async fn call_back(State(pages): State<Pages>, Path(_account): Path<String>, hea
     let cookies = headers.get(header::COOKIE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let cookie = cookies.split("; ").find_map(|it| it.strip_prefix(COOKIE)?.strip_prefix('=')).unwrap_or_default();
     let hand_over = pages.hand_overs.lock().unwrap_or_else(PoisonError::into_inner).remove(cookie);
-    match hand_over.filter(|(since, _)| since.elapsed() < HAND_OVER) {
+    match hand_over.filter(|(since, _)| since.elapsed() < CODE_LIFETIME) {
         Some((_, link)) => (StatusCode::FOUND, [(header::LOCATION, link)]).into_response(),
         None => page(StatusCode::UNAUTHORIZED, "<h1>Please sign in again</h1>"),
     }
@@ -133,7 +133,7 @@ impl Pages {
     }
 
     fn hand_over(&self, account: &str, person: &Person, wish: &Wish) -> Response {
-        if wish.nonce.is_empty() || wish.nonce.len() > LONGEST_NONCE || wish.nonce.contains('.') {
+        if wish.nonce.is_empty() || wish.nonce.len() > MAX_NONCE_BYTES || wish.nonce.contains('.') {
             return page(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "<h1>The program asks for something that makes no sense</h1>",
@@ -149,17 +149,17 @@ impl Pages {
             .append_pair("state", &wish.state)
             .finish();
         let link = format!("firezone-fd0020211111://handle_client_sign_in_callback?{query}");
-        let cookie = random_text(RANDOM);
+        let cookie = random_text(RANDOM_BYTES);
         let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
         hand_overs.insert(cookie.clone(), (Instant::now(), link));
         let onward = format!("<meta http-equiv=\"refresh\" content=\"0; url=/{account}/sign_in/client_redirect\">");
-        let cookie = format!("{COOKIE}={cookie}; Path=/; Max-Age={}; HttpOnly", HAND_OVER.as_secs());
+        let cookie = format!("{COOKIE}={cookie}; Path=/; Max-Age={}; HttpOnly", CODE_LIFETIME.as_secs());
         ([(header::SET_COOKIE, cookie)], page(StatusCode::OK, &onward)).into_response()
     }
 
     /// What goes back to the program, and the whole token.
     fn new_token(&self, person: &Person, nonce: &str) -> (String, String) {
-        let fragment = format!(".SFMyNTY.{}.{}", random_text(RANDOM), random_text(RANDOM));
+        let fragment = format!(".SFMyNTY.{}.{}", random_text(RANDOM_BYTES), random_text(RANDOM_BYTES));
         let token = format!("{nonce}{fragment}");
         let mut portal = self.portal.lock();
         portal.directory.client_tokens.push(ClientToken { token: token.clone(), actor: person.name.clone() });

@@ -15,7 +15,7 @@ pub struct Problem {
     /// Machine-readable reason; without one the body is plain text.
     #[serde(default)]
     pub code: Option<String>,
-    /// For people.
+    /// Human-readable text.
     #[serde(default)]
     pub detail: String,
     /// Seconds to wait before the next attempt.

@@ -15,10 +15,10 @@ use super::{
 };
 
 /// Relays offered at once.
-const MOST_RELAYS: usize = 2;
+const MAX_RELAYS: usize = 2;
 
 /// News about relays are collected for so long: a relay that comes back meanwhile is no news.
-const COLLECT: Duration = Duration::from_secs(1);
+const RELAY_BATCH_DELAY: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// A relay has said what its credentials are made of.
@@ -29,14 +29,14 @@ impl Shared {
         }
     }
 
-    /// Everybody is told, once for all that happens within a moment.
+    /// Announces relay changes after [`RELAY_BATCH_DELAY`], in one message.
     pub(super) fn tell_of_relays_soon(&self) {
         if std::mem::replace(&mut self.lock().relay_news, true) {
             return;
         }
         let portal = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(COLLECT).await;
+            tokio::time::sleep(RELAY_BATCH_DELAY).await;
             portal.lock().tell_of_relays();
         });
     }
@@ -56,7 +56,7 @@ impl Portal {
             };
             Some(relay.addresses.iter().flatten().map(entry).collect())
         });
-        fixed.chain(joined).take(MOST_RELAYS).flatten().collect()
+        fixed.chain(joined).take(MAX_RELAYS).flatten().collect()
     }
 
     /// A relay may connect. What it is called is known only once it has joined.
@@ -94,20 +94,20 @@ impl Portal {
         self.relays.values_mut().find(|it| it.online.socket == socket).map(|it| &mut it.online)
     }
 
-    /// Tells everybody what is different from what they were told last, if anything is.
+    /// Announces relay changes since the last announcement.
     pub(super) fn tell_of_relays(&mut self) {
         self.relay_news = false;
         let now: std::collections::BTreeSet<Uuid> =
             self.relays.iter().filter(|(_, it)| it.stamp_secret.is_some()).map(|(id, _)| *id).collect();
         let gone: Vec<Uuid> = self.told_relays.difference(&now).copied().collect();
-        let had_enough = self.told_relays.len() >= MOST_RELAYS;
+        let had_enough = self.told_relays.len() >= MAX_RELAYS;
         let is_news = !gone.is_empty() || (!had_enough && now != self.told_relays);
         self.told_relays = now;
         if !is_news {
             return;
         }
-        for (role, everybody) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
-            for one in everybody.values().filter(|it| it.joined) {
+        for (role, connections) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
+            for one in connections.values().filter(|it| it.joined) {
                 let connected = self.relays_for(role, &one.public_key);
                 one.outbox.push("relays_presence", &json!({"disconnected_ids": gone, "connected": connected}));
             }

@@ -22,9 +22,9 @@ use super::{
 };
 
 /// Two attempts from the same place with the same token have to be this far apart.
-const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The portal, for everybody who holds a piece of it.
+/// Shared access to the portal.
 #[derive(Clone, Debug)]
 pub struct Shared(Arc<Mutex<Portal>>);
 
@@ -38,9 +38,9 @@ pub struct Portal {
     pub(super) pending: BTreeMap<(Uuid, Uuid), PendingAuthorization>,
     /// Relays that have joined.
     pub(super) relays: BTreeMap<Uuid, RelayConnection>,
-    /// Which of them everybody was told of last.
+    /// The relays of the last announcement.
     pub(super) told_relays: BTreeSet<Uuid>,
-    /// Whether somebody will tell the news about relays soon.
+    /// Whether an announcement of relay changes is scheduled.
     pub(super) relay_news: bool,
     /// Upgrades that are refused although nothing is wrong with them.
     pub(super) refusals: VecDeque<Problem>,
@@ -142,8 +142,8 @@ impl Portal {
     /// The whole truth, after a join and when the addresses changed.
     pub(super) fn send_init(&mut self, role: Role, id: Uuid) {
         let device = self.device(id);
-        let everybody = if role == Role::Gateway { &self.gateways } else { &self.clients };
-        let Some(online) = everybody.get(&id).filter(|it| it.joined) else { return };
+        let connections = if role == Role::Gateway { &self.gateways } else { &self.clients };
+        let Some(online) = connections.get(&id).filter(|it| it.joined) else { return };
         let relays = self.relays_for(role, &online.public_key);
         let init = match role {
             Role::Gateway => view::gateway_init(&self.directory, id, &device, &relays),
@@ -175,7 +175,7 @@ impl Portal {
         }
     }
 
-    /// Adds a resource or replaces it, and tells everybody.
+    /// Adds or replaces a resource and notifies all connections.
     pub fn put_resource(&mut self, id: Uuid, resource: Resource) {
         let before = self.directory.resources.insert(id, resource.clone());
         if before.as_ref() == Some(&resource) {
@@ -205,7 +205,7 @@ impl Portal {
         self.save();
     }
 
-    /// Removes a resource, and tells everybody.
+    /// Removes a resource and notifies all connections.
     pub fn delete_resource(&mut self, id: Uuid) -> bool {
         let Some(gone) = self.directory.resources.remove(&id) else { return false };
         if gone.is_pool() {
@@ -219,7 +219,7 @@ impl Portal {
         true
     }
 
-    /// Takes back what was granted: to one client or to all. Only those who serve are told.
+    /// Revokes grants of one client or of all. Only gateways and target devices are notified.
     pub fn revoke(&mut self, client: Option<Uuid>, resource: Uuid) {
         self.revoke_devices(|grant| grant.pool == resource && client.is_none_or(|client| client == grant.initiator));
         let (revoked, kept) = std::mem::take(&mut self.directory.authorizations)
@@ -258,7 +258,7 @@ impl Portal {
         }
     }
 
-    /// Tells everybody that the account's DNS settings are different now.
+    /// Notifies all clients of changed DNS settings.
     pub fn dns_changed(&mut self) {
         for (id, client) in self.clients.iter().filter(|(_, it)| it.joined) {
             if let Some(device) = self.directory.devices.get(id) {
@@ -268,14 +268,14 @@ impl Portal {
         self.save();
     }
 
-    /// Tells everybody that a relay came or went.
+    /// Notifies all connections that a relay came or went.
     pub fn relay_changed(&mut self, id: Uuid, online: bool) -> bool {
         let Some(relay) = self.directory.relays.iter_mut().find(|it| it.id == id) else { return false };
         relay.online = online;
 
         let gone = if online { vec![] } else { vec![id] };
-        for (role, everybody) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
-            for one in everybody.values().filter(|it| it.joined) {
+        for (role, connections) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {
+            for one in connections.values().filter(|it| it.joined) {
                 let connected = self.relays_for(role, &one.public_key);
                 one.outbox.push("relays_presence", &json!({"disconnected_ids": gone, "connected": connected}));
             }
@@ -340,7 +340,7 @@ impl Portal {
         let now = Instant::now();
         let last = self.attempts.insert((from, token.to_owned()), now);
         match last {
-            Some(last) if now < last + BETWEEN_ATTEMPTS => {
+            Some(last) if now < last + ATTEMPT_INTERVAL => {
                 self.attempts.insert((from, token.to_owned()), last);
                 Err(Problem::new(503, "rate_limit", "Too many connection attempts").retry_after(1))
             }
@@ -368,7 +368,7 @@ impl Portal {
         Ok((derive::device_id("gateway", &token.site.to_string(), &hello.external_id), token.site))
     }
 
-    /// The newer socket of a client wins. The older one is told so with the one message that makes old clients stop.
+    /// The newer socket of a client replaces the older one, which gets the message that makes old clients stop.
     fn evict_and_insert(&mut self, id: Uuid, online: Connection) {
         if let Some(older) = self.clients.insert(id, online) {
             older.outbox.push("disconnect", &json!({"reason": "token_expired"}));

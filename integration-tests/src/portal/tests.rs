@@ -32,7 +32,7 @@ struct One {
 }
 
 impl One {
-    /// What it was told since it was asked last: events and payloads.
+    /// Messages since the last call: events and payloads.
     fn heard(&mut self) -> Vec<(String, Value)> {
         let mut heard = Vec::new();
         while let Ok(Outgoing::Text(text)) = self.inbox.try_recv() {
@@ -126,7 +126,7 @@ async fn pass(duration: Duration) {
 }
 
 #[test]
-fn a_second_connection_of_a_client_evicts_the_first_and_that_of_a_gateway_is_refused() {
+fn second_connection_evicts_a_client_and_is_refused_for_a_gateway() {
     let portal = portal();
     let mut first = client(&portal, "anna");
     let mut second = client(&portal, "anna");
@@ -142,7 +142,7 @@ fn a_second_connection_of_a_client_evicts_the_first_and_that_of_a_gateway_is_ref
 }
 
 #[test]
-fn two_attempts_in_a_second_are_one_too_many() {
+fn second_attempt_within_a_second_is_rate_limited() {
     let portal = portal();
     let hello = || {
         let (outbox, _) = Outbox::new(Role::Client);
@@ -164,7 +164,7 @@ fn two_attempts_in_a_second_are_one_too_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_thinks_too_long_is_offline_and_its_late_answer_is_ignored() {
+async fn late_response_of_a_gateway_is_ignored_after_the_timeout() {
     let portal = portal();
     let (mut anna, mut gateway) =
         (client(&portal, "anna"), join(&portal, Role::Gateway, "berlin", "Linux/6 gateway/1.6.1"));
@@ -179,7 +179,7 @@ async fn a_gateway_that_thinks_too_long_is_offline_and_its_late_answer_is_ignore
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_request_starts_the_time_anew() {
+async fn second_request_restarts_the_timeout() {
     let portal = portal();
     let (mut anna, mut gateway) =
         (client(&portal, "anna"), join(&portal, Role::Gateway, "berlin", "Linux/6 gateway/1.6.1"));
@@ -196,7 +196,7 @@ async fn a_second_request_starts_the_time_anew() {
 }
 
 #[test]
-fn a_deleted_token_ends_its_sessions() {
+fn deleted_token_ends_its_sessions() {
     let portal = portal();
     let (mut anna, mut ben) = (client(&portal, "anna"), client(&portal, "ben"));
     portal.lock().expire(".anna");
@@ -207,7 +207,7 @@ fn a_deleted_token_ends_its_sessions() {
 }
 
 #[test]
-fn dns_settings_are_pushed_and_other_addresses_are_a_new_beginning() {
+fn dns_settings_are_pushed_and_new_addresses_cause_a_new_init() {
     let portal = portal();
     let mut anna = client(&portal, "anna");
     {
@@ -225,7 +225,7 @@ fn dns_settings_are_pushed_and_other_addresses_are_a_new_beginning() {
 }
 
 #[test]
-fn a_resource_that_moves_to_another_site_moves_in_one_step_only_for_new_clients() {
+fn site_change_is_one_message_for_new_clients_and_two_for_old_ones() {
     let portal = portal();
     let (mut new, mut old) = (client(&portal, "anna"), join(&portal, Role::Client, "ben", OLD));
     portal.lock().put_resource(LAB, Resource { site: PARIS, ..resource("cidr", "10.1.0.0/16") });
@@ -241,7 +241,7 @@ fn a_resource_that_moves_to_another_site_moves_in_one_step_only_for_new_clients(
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_about_relays_are_told_once_and_a_relay_that_is_back_soon_is_no_news() {
+async fn relay_changes_are_batched_and_a_short_outage_is_not_announced() {
     let portal = portal();
     let mut anna = client(&portal, "anna");
     let first = relay(&portal, "one");
@@ -263,7 +263,7 @@ async fn news_about_relays_are_told_once_and_a_relay_that_is_back_soon_is_no_new
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_for_relays_are_the_same_after_a_reconnect() {
+async fn relay_credentials_survive_a_reconnect() {
     let portal = portal();
     let _relay = relay(&portal, &"00112233445566778899aabbccddeeff".repeat(2));
     let offered = || {
@@ -293,7 +293,7 @@ fn address(portal: &Shared, one: &One) -> String {
 }
 
 #[test]
-fn a_client_reaches_another_and_the_target_is_told_first() {
+fn target_device_is_notified_before_the_initiator() {
     let portal = portal();
     let (mut anna, mut ben) = (client(&portal, "anna"), client(&portal, "ben"));
     pool(&portal, &[&ben]);
@@ -326,7 +326,7 @@ fn a_client_reaches_another_and_the_target_is_told_first() {
 }
 
 #[test]
-fn a_client_that_cannot_be_reached_is_denied_with_the_reason() {
+fn request_for_an_unreachable_device_is_denied_with_a_reason() {
     let portal = portal();
     let (mut anna, ben) = (client(&portal, "anna"), client(&portal, "ben"));
     let kim = join(&portal, Role::Client, "kim", OLD);
@@ -359,7 +359,7 @@ fn a_client_that_cannot_be_reached_is_denied_with_the_reason() {
 }
 
 #[test]
-fn what_a_pool_no_longer_grants_is_taken_back_from_both() {
+fn removed_pool_grant_is_revoked_on_both_devices() {
     let portal = portal();
     let (mut anna, mut ben) = (client(&portal, "anna"), client(&portal, "ben"));
     let before = pool(&portal, &[&ben]);
@@ -382,7 +382,7 @@ fn what_a_pool_no_longer_grants_is_taken_back_from_both() {
 }
 
 #[test]
-fn names_of_a_dynamic_pool_are_those_of_its_members() {
+fn dynamic_pool_lists_the_names_of_its_members() {
     let portal = portal();
     let (mut anna, ben) = (client(&portal, "anna"), client(&portal, "ben"));
     let pool = json!({"type": "dynamic_device_pool", "name": "Laptops", "address": "*.laptops.example.net",
@@ -408,7 +408,7 @@ fn names_of_a_dynamic_pool_are_those_of_its_members() {
 }
 
 #[test]
-fn older_clients_see_no_pools() {
+fn old_clients_receive_no_pools() {
     let portal = portal();
     let (mut new, mut old) =
         (client(&portal, "anna"), join(&portal, Role::Client, "ben", "Debian/12 headless-client/1.5.8"));

@@ -246,7 +246,7 @@ mod tests {
     const TOKEN: (&str, &str) = ("x-authorization", "Bearer .secret");
 
     #[test]
-    fn a_proper_request_is_understood() {
+    fn valid_upgrade_request_is_parsed() {
         let target = format!("/client/v2/websocket?external_id=my-box&name=a+b&public_key={KEY}");
 
         let hello = read(&request(&target, &[AGENT, TOKEN])).unwrap();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_turned_away_with_its_own_code() {
+    fn invalid_upgrade_requests_get_their_own_error_code() {
         let target = format!("/client/v2/websocket?external_id=my-box&public_key={KEY}");
 
         assert_eq!(refusal("/client/v3/websocket", &[AGENT, TOKEN]), (404, None));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_works_with_gateways_of_neighbouring_minor_versions() {
+    fn client_is_compatible_with_adjacent_minor_versions() {
         let agent = Agent::parse("Debian/12 headless-client/1.5.12").unwrap();
 
         assert!(!agent.works_with(Version(1, 3, 9)));

@@ -17,7 +17,7 @@ const SIGN_IN: &str = "Sign In with Browser";
 #[ignore = "needs root: make integration"]
 fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let mut daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let mut daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
 
         // Without an account ID the portal asks for it. The desktop passes the callback to the app.
@@ -80,7 +80,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
         daemon.wait(TIMEOUT)?;
         eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
         screen.find(APP, "label", "The Service Is Not Running")?;
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         wait_for_state(stand, "connected")?;
         screen.find(APP, "label", "Company encyclopaedia")?;
 
@@ -122,7 +122,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn hanging_keyring_does_not_block_sign_in_and_sign_out() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.keyring()?.signal(Signal::SIGSTOP)?;
         desktop.start_app(stand, &[])?;
         screen.click(APP, "button", SIGN_IN)?;
@@ -144,7 +144,7 @@ fn hanging_keyring_does_not_block_sign_in_and_sign_out() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn forged_links_change_nothing_and_are_explained() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
         screen.find(APP, "button", SIGN_IN)?;
         let scheme = "firezone-fd0020211111";

@@ -22,7 +22,7 @@ fn connect_switch(screen: &Accessibility) -> anyhow::Result<Node> {
 fn settings_persist_and_a_missing_schema_is_tolerated() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;

@@ -25,7 +25,7 @@ const NOT_REMOVED: &str = "The sign-in could not be removed from the keyring. It
 const OFFICIAL_CLIENT_FILES: &str = "/run/anna/.local/share/dev.firezone.client/data";
 
 fn serve(stand: &Stand) -> anyhow::Result<Running> {
-    stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))
+    stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))
 }
 
 fn has(screen: &Accessibility, owner: Owner, count: usize) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use integration_tests::{
 fn app_uses_the_language_of_its_user() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
         for (language, sign_in) in [("de", "Mit dem Browser anmelden"), ("zh_CN", "使用浏览器登录(B)")] {

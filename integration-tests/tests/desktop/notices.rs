@@ -41,7 +41,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
         let shell = desktop.shell(stand)?;
         shell.show_tray()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         desktop.start_app(stand, &["--background"])?;
         eventually("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == 1))?;
         stand.sign_in("anna")?;
@@ -91,7 +91,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
 fn app_runs_without_a_window_while_a_tray_is_shown() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
         let shell = desktop.shell(stand)?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         desktop.start_app(stand, &[])?;
         eventually("the window is there", TIMEOUT, || is_open(screen))?;
         // A tray may appear late, disappear and appear again.

@@ -19,7 +19,7 @@ const NO_SERVICE: &str = "The Service Is Not Running";
 fn missing_browser_ends_the_sign_in_with_advice() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
         let client = stand.client();
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         client
             .program(&format!("rm {HOME}/.config/mimeapps.list {HOME}/.local/share/applications/browser.desktop"))
             .check()?;
@@ -36,7 +36,7 @@ fn missing_browser_ends_the_sign_in_with_advice() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn token_received_without_a_service_is_used_by_the_next_one() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let mut daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let mut daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         // A user who needs some time.
         let client = stand.client();
         let slow = client
@@ -53,7 +53,7 @@ fn token_received_without_a_service_is_used_by_the_next_one() -> anyhow::Result<
         screen.find(APP, "label", NO_SERVICE)?;
         client.write(&format!("{HOME}/go"), "")?;
         screen.find(APP, "label", "The service is not running.")?;
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         wait_for_state(stand, "connected")
     })
 }
@@ -76,7 +76,7 @@ fn app_started_before_the_bus_finds_it() -> anyhow::Result<()> {
         desktop.act(stand, "close")?;
 
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         screen.find(APP, "button", SIGN_IN)?;
         assert!(desktop.app()?.is_running());
         Ok(())
@@ -87,7 +87,7 @@ fn app_started_before_the_bus_finds_it() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn hanging_service_does_not_block_the_app() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let daemon = stand.serve_bus(stand.daemon())?;
+        let daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         desktop.start_app(stand, &[])?;
         screen.find(APP, "switch", "Internet")?;
@@ -107,7 +107,7 @@ fn hanging_service_does_not_block_the_app() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn leaving_and_joining_the_group_is_noticed() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         desktop.start_app(stand, &[])?;
         screen.find(APP, "switch", "Internet")?;

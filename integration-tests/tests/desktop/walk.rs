@@ -131,7 +131,7 @@ fn sign_in_and_session_pages_are_accessible_by_name_and_keyboard() -> anyhow::Re
         screen.find(APP, "label", "The Service Is Not Running")?;
         reach_all(stand, &desktop, &screen, (APP, "problem"))?;
 
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         screen.find(APP, "button", "Sign In with Browser")?;
         look("sign-in")?;
         reach_all(stand, &desktop, &screen, (APP, "sign-in"))?;

@@ -31,7 +31,7 @@ fn is_on(screen: &Accessibility, switch: &str, is_on: bool) -> anyhow::Result<()
 #[ignore = "needs root: make integration"]
 fn preferences_change_settings_of_the_service_and_the_user() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         desktop.start_app(stand, &[])?;
         desktop.act(stand, "preferences")?;
 
@@ -80,7 +80,7 @@ fn preferences_change_settings_of_the_service_and_the_user() -> anyhow::Result<(
 #[ignore = "needs root: make integration"]
 fn report_is_shown_before_it_is_saved() -> anyhow::Result<()> {
     with_desktop(|stand, desktop, screen| {
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         desktop.start_app(stand, &[])?;
         desktop.act(stand, "diagnostics")?;

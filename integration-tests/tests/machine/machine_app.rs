@@ -1,4 +1,4 @@
-//! The desktop app from its package, at the screen of somebody who stays while the packages are replaced.
+//! The packaged desktop app in a session that continues while packages are replaced.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use integration_tests::{
     stand::{Stand, tell},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const PACKAGES: [&str; 3] = ["firezoned", "firezonectl", "firezone-gtk"];
 
-/// A machine with the packages, and with anna, who is in no group yet.
+/// A machine with the packages and with anna, who is not in the group yet.
 fn machine_of_anna(stand: &Stand) -> anyhow::Result<Machine> {
     let mut machine = Machine::with_desktop(stand)?;
     machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
@@ -38,35 +38,35 @@ pub(crate) fn at_desktop(program: Program<'_>) -> Program<'_> {
         .as_user("anna")
 }
 
-/// Starts a screen and a session bus for her.
+/// Starts a display and a session bus for her.
 pub(crate) fn desktop_of_anna(machine: &Machine, stand: &Stand) -> anyhow::Result<[Running; 2]> {
     let screen = machine.program("Xvfb :7 -nolisten tcp -screen 0 1024x800x24").as_user("anna");
     let screen = screen.start("xvfb", stand.logs.open("xvfb"))?;
     let bus = "dbus-daemon --session --nofork --nopidfile --address=unix:path=/home/anna/bus";
     let bus = at_desktop(machine.program(bus)).start("session-bus", stand.logs.open("session-bus"))?;
     let is_there = |path: &str| machine.program("test -e").arg(path).run().is_ok_and(|it| it.status.success());
-    eventually("there are a screen and a bus", PATIENCE, || {
+    eventually("there are a screen and a bus", TIMEOUT, || {
         is_there("/tmp/.X11-unix/X7") && is_there("/home/anna/bus")
     })?;
     Ok([screen, bus])
 }
 
-/// Whether the app shows the Internet resource as switched on, which it knows from the daemon alone; none while there is
-/// no app.
+/// Whether the app shows the Internet resource as on, which it knows from the daemon only; none without
+/// an app.
 fn shows_internet(machine: &Machine) -> Option<bool> {
     let ask = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method org.gtk.Actions.Describe";
     let answer = at_desktop(machine.program(ask).arg("internet")).check().ok()?.text();
     Some(answer.contains("<true>"))
 }
 
-/// Starts the app, and waits until it is there.
+/// Starts the app and waits until it is on the bus.
 fn start_app(machine: &Machine, stand: &Stand) -> anyhow::Result<Running> {
     let app = at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-    eventually("the app is there", PATIENCE, || shows_internet(machine) == Some(false))?;
+    eventually("the app is there", TIMEOUT, || shows_internet(machine) == Some(false))?;
     Ok(app)
 }
 
-/// Has the app do something.
+/// Activates an action of the app.
 fn act(machine: &Machine, action: &str) -> anyhow::Result<()> {
     let act = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk --method org.gtk.Actions.Activate";
     at_desktop(machine.program(act).arg(action).arg("[]").arg("{}")).check().map(drop)
@@ -83,7 +83,7 @@ fn is_member(machine: &Machine) -> bool {
     groups.is_ok_and(|it| it.text().split_whitespace().any(|it| it == "firezone"))
 }
 
-/// An administrator who agrees to all that anna asks for, in the place of a password.
+/// An authentication agent that grants all requests of anna without a password.
 const AGREES: &str = r#"polkit.addRule(function (action, subject) {
     var asked = ["org.freedesktop.policykit.exec", "org.freedesktop.systemd1.manage-units"];
     return subject.user === "anna" && asked.indexOf(action.id) >= 0 ? polkit.Result.YES : polkit.Result.NOT_HANDLED;
@@ -92,25 +92,27 @@ const AGREES: &str = r#"polkit.addRule(function (action, subject) {
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow::Result<()> {
+fn every_remedy_of_the_app_works_after_authorization() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine_of_anna(stand)?;
         let _desktop = desktop_of_anna(&machine, stand)?;
         let mut app = start_app(&machine, stand)?;
 
-        // Nobody is there to be asked.
+        // There is no authentication agent.
         act(&machine, "join-group")?;
-        eventually("the app is told so", PATIENCE, || app.log().contains("Error executing command as another user"))?;
+        eventually("the app reports the error", TIMEOUT, || {
+            app.log().contains("Error executing command as another user")
+        })?;
         assert!(!is_member(&machine));
 
         machine.write("/etc/polkit-1/rules.d/10-agrees.rules", AGREES)?;
-        eventually("anna is in the group", PATIENCE, || act(&machine, "join-group").is_ok() && is_member(&machine))?;
+        eventually("anna is in the group", TIMEOUT, || act(&machine, "join-group").is_ok() && is_member(&machine))?;
         machine.sign_in("anna")?;
         act(&machine, "sign-out")?;
-        eventually("the app may command", PATIENCE, || is_signed_out(&machine))?;
+        eventually("the app may command", TIMEOUT, || is_signed_out(&machine))?;
 
         machine.systemctl(&format!("stop {UNIT}"))?;
-        eventually("the app has started the service", PATIENCE, || {
+        eventually("the app has started the service", TIMEOUT, || {
             act(&machine, "start-service").is_ok()
                 && machine.property(UNIT, "ActiveState").is_ok_and(|it| it == "active")
         })?;
@@ -119,21 +121,21 @@ fn every_remedy_of_the_app_works_as_soon_as_an_administrator_agrees() -> anyhow:
     })
 }
 
-/// Where NetworkManager looks whether a network wants to see a browser first.
+/// URL of NetworkManager's connectivity check.
 const CHECK: &str = "http://check.example/online";
 
-/// A NetworkManager that leaves all interfaces alone.
+/// A NetworkManager without managed interfaces.
 fn network_manager() -> String {
     format!("[main]\nno-auto-default=*\n[keyfile]\nunmanaged-devices=*\n[connectivity]\nuri={CHECK}\ninterval=0\n")
 }
 
-/// A browser that only writes down what it is to show.
+/// A browser that only records the URL.
 const BROWSER: &str = "[Desktop Entry]\nType=Application\nName=Browser\nExec=sh -c 'echo \"$0\" > /home/anna/shown' %u\n\
                        MimeType=x-scheme-handler/http;\n";
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_network_that_wants_a_browser_is_shown_the_page_that_gave_it_away() -> anyhow::Result<()> {
+fn every_captive_portal_shows_its_page_in_the_app() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine_of_anna(stand)?;
         machine.write("/usr/share/applications/browser.desktop", BROWSER)?;
@@ -145,13 +147,13 @@ fn every_network_that_wants_a_browser_is_shown_the_page_that_gave_it_away() -> a
 
         act(&machine, "open-network-page")?;
         let shown = || machine.read("/home/anna/shown").unwrap_or_default();
-        eventually("the browser shows the page", PATIENCE, || shown().trim() == CHECK)
+        eventually("the browser shows the page", TIMEOUT, || shown().trim() == CHECK)
     })
 }
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
+fn every_upgrade_keeps_the_app_running() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine_of_anna(stand)?;
         machine.program("usermod --append --groups firezone anna").check()?;
@@ -161,20 +163,20 @@ fn every_upgrade_leaves_the_app_where_it_was() -> anyhow::Result<()> {
 
         machine.sign_in("anna")?;
         machine.program("firezonectl internet on").as_user("anna").check()?;
-        eventually("the app follows the daemon", PATIENCE, || shows_internet(&machine) == Some(true))?;
+        eventually("the app follows the daemon", TIMEOUT, || shows_internet(&machine) == Some(true))?;
         let process = machine.property(UNIT, "MainPID")?;
 
         machine.dpkg_install(&PACKAGES, Next)?;
         assert_ne!(machine.property(UNIT, "MainPID")?, process, "another daemon");
-        machine.reaches_the_server()?;
-        // The same app follows the daemon that came, and commands it.
+        machine.check_private_server()?;
+        // The same app follows and controls the new daemon.
         machine.program("firezonectl internet off").as_user("anna").check()?;
-        eventually("the app follows the new daemon", PATIENCE, || shows_internet(&machine) == Some(false))?;
+        eventually("the app follows the new daemon", TIMEOUT, || shows_internet(&machine) == Some(false))?;
         act(&machine, "sign-out")?;
-        eventually("the app has signed out", PATIENCE, || is_signed_out(&machine))?;
+        eventually("the app has signed out", TIMEOUT, || is_signed_out(&machine))?;
         assert!(app.is_running(), "{:?}", app.log());
 
-        // A server's package takes the app's place only if somebody says so.
+        // The server package replaces the app only on request.
         let server =
             machine.program("sh -c").arg("dpkg --install /root/packages/firezone-headless_*[0-9]_*.deb 2>&1").run()?;
         assert!(server.text().contains("conflicting packages - not installing firezone-headless"), "{}", server.text());

@@ -1,4 +1,4 @@
-//! A gateway of the upstream kind on the same machine, as far as anybody can see it from outside: its user and group, its
+//! A simulated official gateway on the same machine: its user and group, its
 //! interface, tables and rules, what it does to the kernel, and that it flushes its tables whenever it starts.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use integration_tests::{
 };
 
 const GATEWAY: &str = "firezone-gateway.service";
-/// What is its own. Its encrypted packets carry the mark, and so pass its rules by, and ours.
+/// Its interface, tables and rules. Its encrypted packets carry the mark and so bypass its rules and ours.
 const START: &str = "#!/bin/sh
 set -e
 for table in 0x2021fd00 0x2021fd01 0x2021fd02; do ip route flush table $table; ip -6 route flush table $table; done 2>/dev/null || true
@@ -39,7 +39,7 @@ AmbientCapabilities=CAP_NET_ADMIN
 WantedBy=multi-user.target
 ";
 
-/// What the kernel has that is the gateway's.
+/// The gateway's state in the kernel.
 fn of_gateway(machine: &Machine) -> anyhow::Result<String> {
     let mut text = machine.program("ip -brief address show dev tun-firezone").check()?.text();
     for family in ["-4", "-6"] {
@@ -59,10 +59,10 @@ fn gateway_is_up(machine: &Machine) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_gateway_on_the_same_machine_and_we_leave_each_other_alone() -> anyhow::Result<()> {
+fn gateway_and_client_share_a_machine_without_conflict() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = Machine::new(stand)?;
-        // Installed first: its user's own group bears the name of ours.
+        // Installed first: its user's primary group has the name of ours.
         machine.write("/usr/lib/sysusers.d/firezone-gateway.conf", "u firezone - \"Firezone Gateway\"\n")?;
         machine.inside("systemd-sysusers").check()?;
         machine.write("/usr/bin/firezone-gateway", START)?;
@@ -71,7 +71,7 @@ fn a_gateway_on_the_same_machine_and_we_leave_each_other_alone() -> anyhow::Resu
         machine.systemctl_offline(&format!("enable {GATEWAY}"))?;
         machine.install("install")?;
         machine.add_member("anna")?;
-        // Inside of the machine nobody may.
+        // Inside of the machine this is not permitted.
         for parameter in ["net.ipv4.ip_forward", "net.ipv4.conf.all.src_valid_mark", "net.ipv6.conf.all.forwarding"] {
             stand.client().sysctl(parameter, "1")?;
         }
@@ -86,9 +86,9 @@ fn a_gateway_on_the_same_machine_and_we_leave_each_other_alone() -> anyhow::Resu
         let command =
             format!("firezonectl sign-in --token-stdin --account-slug {}", integration_tests::account::ACCOUNT);
         let refused = machine.program(&command).as_user("firezone").input(CLIENT_TOKEN).run()?;
-        assert_eq!(refused.status.code(), Some(4), "the gateway's user: {}", refused.complaint());
+        assert_eq!(refused.status.code(), Some(4), "the gateway's user: {}", refused.error_text());
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         assert_eq!(of_gateway(&machine)?, its, "we have changed what is the gateway's");
 
         // It flushes its tables.
@@ -97,23 +97,23 @@ fn a_gateway_on_the_same_machine_and_we_leave_each_other_alone() -> anyhow::Resu
         let routes = ours()?.text();
         machine.systemctl(&format!("restart {GATEWAY}"))?;
         gateway_is_up(&machine)?;
-        // The daemon takes a moment to see that the interface is there again.
+        // The daemon needs a moment to notice the interface.
         eventually("what is ours is as it was", Duration::from_secs(20), || {
             ours().is_ok_and(|it| it.text() == routes)
         })?;
         assert_eq!(of_gateway(&machine)?, its);
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
 
-        // It comes and goes during a session.
+        // The interface comes and goes during a session.
         machine.systemctl(&format!("stop {GATEWAY}"))?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         machine.systemctl(&format!("start {GATEWAY}"))?;
         gateway_is_up(&machine)?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         machine.sign_out("anna")?;
         assert_eq!(of_gateway(&machine)?, its, "at signing out we have changed what is the gateway's");
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
 
         machine.systemctl(&format!("stop {UNIT}"))?;
         assert_eq!(difference(&before, &machine.footprint()?), "", "something was left behind, or taken away");

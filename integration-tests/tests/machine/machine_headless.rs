@@ -1,4 +1,4 @@
-//! A server: a token in a file, nobody who signs in, and signals.
+//! A server: a token file, no interactive sign-in, and signals.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ fn server(stand: &Stand, mode: &str) -> anyhow::Result<Machine> {
     Ok(machine)
 }
 
-/// The key that the portal knows the client by; another one after each reset.
+/// The public key of the client at the portal; a new one after each reset.
 fn key(stand: &Stand) -> anyhow::Result<serde_json::Value> {
     Ok(stand.portal("GET", "/state", None)?["clients"][0]["public_key"].clone())
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
+fn server_reconnects_after_a_reboot() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = server(stand, "600")?;
         machine.add_member("anna")?;
@@ -38,23 +38,23 @@ fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
 
         for boot in 1..=2 {
             machine.boot()?;
-            machine.unit_says("Connected")?;
-            machine.reaches_the_server()?;
+            machine.wait_for_unit_status("Connected")?;
+            machine.check_private_server()?;
             for unit in ["firezone-online.target", "needs-tunnel.service"] {
                 is(&machine, unit, "active")?;
             }
             let names = machine.program("busctl --list --no-legend --no-pager").check()?.text();
             assert!(!names.contains(BUS_NAME), "a server has taken the name");
             let sessions = machine.program("loginctl list-sessions --no-legend").check()?.text();
-            assert_eq!(sessions, "", "somebody has logged in");
+            assert_eq!(sessions, "", "there is a login session");
 
             let status = machine.program("firezonectl status --json").as_user("anna").check()?.json()?;
             assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()), "boot {boot}");
             let refused = machine.program("firezonectl status").as_user("bob").run()?;
-            assert_eq!(refused.status.code(), Some(4), "{}", refused.complaint());
+            assert_eq!(refused.status.code(), Some(4), "{}", refused.error_text());
             for verb in ["sign-out", "reset", "internet on"] {
                 let refused = machine.program(&format!("firezonectl {verb}")).run()?;
-                assert_eq!(refused.status.code(), Some(6), "{verb}: {}", refused.complaint());
+                assert_eq!(refused.status.code(), Some(6), "{verb}: {}", refused.error_text());
             }
 
             let before = key(stand)?;
@@ -62,8 +62,8 @@ fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
             eventually("the client has come back with another key", Duration::from_secs(20), || {
                 key(stand).is_ok_and(|now| now != before)
             })?;
-            machine.unit_says("Connected")?;
-            machine.reaches_the_server()?;
+            machine.wait_for_unit_status("Connected")?;
+            machine.check_private_server()?;
             let process = machine.property(UNIT, "NRestarts")?;
             assert_eq!(process, "0", "it has started anew instead of beginning anew");
             machine.shut_down()?;
@@ -74,22 +74,24 @@ fn a_server_is_connected_again_after_a_reboot() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_token_that_others_can_read_is_refused_until_it_is_for_root_alone() -> anyhow::Result<()> {
+fn token_file_readable_by_others_is_refused() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = server(stand, "644")?;
         machine.systemctl_offline(&format!("disable {UNIT}"))?;
         machine.boot()?;
 
-        for (mode, complaint) in
+        for (mode, error_text) in
             [("644", "others may read the file (mode 0644)"), ("640", "others may read the file (mode 0640)")]
         {
             machine.program(&format!("chmod {mode} {TOKEN}")).check()?;
             let start = machine.program(&format!("systemctl start {UNIT}")).run()?;
             assert!(!start.status.success(), "mode {mode}");
-            eventually("the journal says why", Duration::from_secs(20), || stand.logs.count("machine", complaint) > 0)?;
+            eventually("the journal says why", Duration::from_secs(20), || {
+                stand.logs.count("machine", error_text) > 0
+            })?;
             machine.systemctl(&format!("stop {UNIT}"))?;
             let status = machine.program("firezonectl status").run()?;
-            assert_eq!(status.status.code(), Some(3), "{}", status.complaint());
+            assert_eq!(status.status.code(), Some(3), "{}", status.error_text());
         }
         machine.program(&format!("chmod 600 {TOKEN}")).check()?;
         machine.program(&format!("chown daemon {TOKEN}")).check()?;
@@ -100,7 +102,7 @@ fn a_token_that_others_can_read_is_refused_until_it_is_for_root_alone() -> anyho
         for mode in ["600", "400"] {
             machine.program(&format!("chmod {mode} {TOKEN}")).check()?;
             machine.systemctl(&format!("start {UNIT}"))?;
-            machine.unit_says("Connected")?;
+            machine.wait_for_unit_status("Connected")?;
             machine.systemctl(&format!("stop {UNIT}"))?;
         }
         assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
@@ -110,7 +112,7 @@ fn a_token_that_others_can_read_is_refused_until_it_is_for_root_alone() -> anyho
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_server_without_a_token_says_what_is_missing() -> anyhow::Result<()> {
+fn server_without_a_token_reports_what_is_missing() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install-headless")?;
@@ -126,36 +128,36 @@ fn a_server_without_a_token_says_what_is_missing() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_server_of_packages_is_connected_before_anybody_logs_in() -> anyhow::Result<()> {
+fn packaged_server_connects_before_any_login() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
         machine.with_packages()?;
         machine.boot()?;
 
-        // Nobody has thought of a token yet, which is no reason for an installation to fail.
+        // A missing token does not make an installation fail.
         let said = machine.dpkg_install(&["firezoned", "firezonectl", "firezone-headless"], Version::This)?.text();
         assert!(said.contains("put that into /etc/dev.firezone.client/token"), "{said}");
         eventually("the journal says what is missing", Duration::from_secs(20), || {
             stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
         })?;
-        assert_eq!(machine.property("firezone-online.target", "ActiveState")?, "inactive", "nobody has asked for it");
+        assert_eq!(machine.property("firezone-online.target", "ActiveState")?, "inactive", "no unit has requested it");
 
         machine.write(TOKEN, &format!("{CLIENT_TOKEN}\n"))?;
         machine.program(&format!("chmod 644 {TOKEN}")).check()?;
         assert!(!machine.program(&format!("systemctl restart {UNIT}")).run()?.status.success());
         machine.program(&format!("chmod 600 {TOKEN}")).check()?;
         machine.systemctl(&format!("restart {UNIT}"))?;
-        machine.unit_says("Connected")?;
+        machine.wait_for_unit_status("Connected")?;
         machine.systemctl("enable --now firezone-online.target")?;
         machine.shut_down()?;
 
         machine.boot()?;
-        machine.unit_says("Connected")?;
+        machine.wait_for_unit_status("Connected")?;
         is(&machine, "firezone-online.target", "active")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         let sessions = machine.program("loginctl list-sessions --no-legend").check()?.text();
-        assert_eq!(sessions, "", "somebody has logged in");
+        assert_eq!(sessions, "", "there is a login session");
         let status = machine.program("firezonectl status --json").check()?.json()?;
         assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
         assert_eq!(stand.logs.count("machine", CLIENT_TOKEN), 0, "the journal knows the token");
@@ -164,14 +166,14 @@ fn a_server_of_packages_is_connected_before_anybody_logs_in() -> anyhow::Result<
             machine.program("sh -c").arg("dpkg --install /root/packages/firezone-gtk_*[0-9]_*.deb 2>&1").run()?;
         assert!(!desktop.status.success());
         assert!(desktop.text().contains("conflicting packages - not installing firezone-gtk"), "{}", desktop.text());
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
 
-        // Without the package it is a server until its token goes, which only its administrator takes.
+        // Without the package it stays a server until the administrator removes the token.
         machine.dpkg("--purge firezone-headless")?;
-        machine.unit_says("Connected")?;
+        machine.wait_for_unit_status("Connected")?;
         let refused = machine.program("firezonectl sign-out").run()?;
-        assert_eq!(refused.status.code(), Some(6), "{}", refused.complaint());
-        machine.reaches_the_server()?;
+        assert_eq!(refused.status.code(), Some(6), "{}", refused.error_text());
+        machine.check_private_server()?;
         assert_eq!(machine.read(TOKEN)?.trim(), CLIENT_TOKEN, "the administrator's token stays");
         machine.program(&format!("rm {TOKEN}")).check()?;
         machine.systemctl(&format!("restart {UNIT}"))?;

@@ -1,5 +1,5 @@
-//! The daemon is killed in the middle of what it does to the machine, at one system call after the other. What its unit does
-//! then has to bring everything back.
+//! The daemon is killed while it changes the machine, at one system call after the other. Then its unit
+//! has to restore everything.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,24 +15,24 @@ use nix::sys::signal::Signal;
 
 use crate::machine_dns::with_resolved;
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Between these something changes: netlink and the portal are spoken to by `sendto`, the bus by `sendmsg`, files and sockets
+/// System calls that change something: `sendto` for netlink and the portal, `sendmsg` for the bus; files and sockets
 /// are opened and connected.
 const CALLS: [&str; 5] = ["sendto", "sendmsg", "connect", "openat", "bind"];
 
-/// What it has to be killed at in the long story.
-const LEAST: usize = 20;
+/// Minimum number of kills in the long test.
+const MIN_KILLS: usize = 20;
 
-/// Where a trace is written: in a directory that is not looked at for traces of the daemon.
+/// File of the system call trace, in a directory that the footprint ignores.
 const TRACE: &str = "/run/log/trace";
 
-/// Keeps the machine as its unit leaves it.
+/// Prevents a restart of the unit.
 pub(super) const STAYS_DOWN: &str = "[Service]\nRestart=no\n";
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_daemon_that_is_killed_while_it_signs_in_leaves_nothing() -> anyhow::Result<()> {
+fn kill_during_sign_in_leaves_nothing_behind() -> anyhow::Result<()> {
     tell(|stand| killed_at(stand, |_| Ok(()), 3).map(drop))
 }
 
@@ -51,12 +51,12 @@ fn every_kill_is_repaired_with_systemd_resolved() -> anyhow::Result<()> {
 fn many_kills(set_up: fn(&Machine) -> anyhow::Result<()>) -> anyhow::Result<()> {
     tell(|stand| {
         let kills = killed_at(stand, set_up, 30)?;
-        assert!(kills >= LEAST, "killed only {kills} times");
+        assert!(kills >= MIN_KILLS, "killed only {kills} times");
         Ok(())
     })
 }
 
-/// Kills the daemon at about so many points, evenly spread over a session; returns at how many it was.
+/// Kills the daemon at about this many points, evenly spread over a session; returns the actual number.
 fn killed_at(stand: &Stand, set_up: fn(&Machine) -> anyhow::Result<()>, points: usize) -> anyhow::Result<usize> {
     let mut machine = Machine::new(stand)?;
     machine.install("install")?;
@@ -91,7 +91,7 @@ fn killed_at(stand: &Stand, set_up: fn(&Machine) -> anyhow::Result<()>, points: 
     Ok(kills)
 }
 
-/// How many calls of each kind there are in a session.
+/// The number of calls of each kind in a session.
 fn count(stand: &Stand, machine: &Machine) -> anyhow::Result<BTreeMap<&'static str, usize>> {
     machine.systemctl(&format!("start {UNIT}"))?;
     let trace = attach(stand, machine, "--decode-fds=none")?;
@@ -112,7 +112,7 @@ fn attach(stand: &Stand, machine: &Machine, option: &str) -> anyhow::Result<Runn
     let strace = format!("strace --trace={calls} {option} --output={TRACE} --attach={process}");
     let running = machine.program(&strace).start("strace", log)?;
     let is_attached = |log: &Log| log.contains("attached");
-    eventually("strace is attached", PATIENCE, || is_attached(running.log()))?;
+    eventually("strace is attached", TIMEOUT, || is_attached(running.log()))?;
     Ok(running)
 }
 
@@ -125,7 +125,7 @@ fn session(machine: &Machine) -> anyhow::Result<()> {
 
 /// Waits until the unit is down. Returns whether that is because its process was killed.
 pub(super) fn is_killed(machine: &Machine) -> anyhow::Result<bool> {
-    eventually("the unit is down", PATIENCE, || {
+    eventually("the unit is down", TIMEOUT, || {
         machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "failed" || state == "inactive")
     })?;
     let status = machine.property(UNIT, "ExecMainStatus")?;

@@ -1,4 +1,4 @@
-//! The packages, on a machine that is on and at which nobody is: installed, used, replaced and purged.
+//! The packages on a booted machine without a user: installed, used, replaced and purged.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use integration_tests::{
     topology::SERVER,
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What systemd may think of the unit at most, in tenths.
-const EXPOSURE: u32 = 18;
+/// Highest permitted exposure level of the unit, in tenths.
+const MAX_EXPOSURE: u32 = 18;
 
-/// For how long nothing may come through while the daemon is replaced.
-const LONGEST_GAP: Duration = Duration::from_secs(3);
+/// Longest permitted interruption while the daemon is replaced.
+const MAX_INTERRUPTION: Duration = Duration::from_secs(3);
 
 const SIGN_IN: &str = "firezonectl sign-in --token-stdin --account-slug";
 
-/// What needs to be permitted.
+/// Commands that need permission.
 const VERBS: [&str; 10] = [
     "sign-in --token-stdin",
     "sign-out",
@@ -38,10 +38,10 @@ const VERBS: [&str; 10] = [
     "log-level debug",
 ];
 
-/// What dpkg and the user database have to remember of a package that was there.
-const REMEMBERED: [&str; 4] = ["/var/lib/dpkg", "/etc/passwd", "/etc/group", "/etc/shadow"];
+/// Files that dpkg and the user database change for good.
+const PERMITTED_CHANGES: [&str; 4] = ["/var/lib/dpkg", "/etc/passwd", "/etc/group", "/etc/shadow"];
 
-/// A machine that has the packages at hand, with people who may do nothing.
+/// A machine with the package files and with users outside of the group.
 fn machine(stand: &Stand, set_up: impl FnOnce(&Machine) -> anyhow::Result<()>) -> anyhow::Result<Machine> {
     let mut machine = Machine::new(stand)?;
     machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
@@ -56,33 +56,33 @@ fn machine(stand: &Stand, set_up: impl FnOnce(&Machine) -> anyhow::Result<()>) -
 }
 
 fn is_up(machine: &Machine) -> anyhow::Result<()> {
-    eventually("the unit is up", PATIENCE, || {
-        machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
-    })
+    eventually("the unit is up", TIMEOUT, || machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active"))
 }
 
-/// All that is on the machine, but for what has to be remembered.
+/// The footprint of the machine without [`PERMITTED_CHANGES`].
 fn footprint(machine: &Machine) -> anyhow::Result<String> {
     let all = machine.footprint()?;
     let is_kept = |line: &&str| {
         let mut words = line.split_whitespace();
-        !words.any(|word| REMEMBERED.iter().any(|place| word.starts_with(place) || word.starts_with("/etc/gshadow")))
+        !words.any(|word| {
+            PERMITTED_CHANGES.iter().any(|place| word.starts_with(place) || word.starts_with("/etc/gshadow"))
+        })
     };
     Ok(all.lines().filter(is_kept).map(|line| format!("{line}\n")).collect())
 }
 
-/// Somebody who came before, and does with `anna`'s rights of that time what is written for them.
+/// A shell with the groups that `anna` had at its start.
 fn session_of_anna(machine: &Machine, stand: &Stand, entrance: &str) -> anyhow::Result<Running> {
     machine.program("sh -c").arg("rm -f /home/anna/orders; mkfifo --mode=644 /home/anna/orders").check()?;
     let session = machine.program(entrance).arg("id -Gn; echo ready; sh /home/anna/orders");
     let session = session.start("session", stand.logs.open("session"))?;
-    eventually("she is there", PATIENCE, || session.log().contains("ready"))?;
+    eventually("she is there", TIMEOUT, || session.log().contains("ready"))?;
     Ok(session)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_trace() -> anyhow::Result<()> {
+fn packages_install_unattended_work_without_a_new_login_and_purge_cleanly() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(stand, |_| Ok(()))?;
         let before = footprint(&machine)?;
@@ -93,7 +93,7 @@ fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_tra
             machine.systemctl(&format!("--quiet is-enabled {unit}"))?;
         }
 
-        // Two who came before they may: at a terminal, with a session that logind knows; and as over a connection that it
+        // Two shells from before the membership: at a terminal with a logind session, and as over a connection that logind
         // does not know.
         let mut at_terminal = session_of_anna(&machine, stand, "su --login anna --command")?;
         let sessions = machine.program("loginctl --no-legend --no-pager list-sessions").check()?.text();
@@ -104,24 +104,24 @@ fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_tra
         machine.program("usermod --append --groups firezone anna").check()?;
         let orders = format!("echo {CLIENT_TOKEN} | {status} --wait=60 && echo done\n");
         machine.program("sh -c").arg("cat > /home/anna/orders").input(orders).check()?;
-        at_terminal.wait(PATIENCE)?;
+        at_terminal.wait(TIMEOUT)?;
         assert!(at_terminal.log().contains("done"), "in her old session: {:?}", at_terminal.log());
         assert!(!at_terminal.log().contains("firezone "), "her session is the old one");
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         machine.sign_out("anna")?;
         far_away().arg("--wait=60").input(CLIENT_TOKEN).check()?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
 
         for verb in VERBS {
             let outcome = machine.program(&format!("firezonectl {verb}")).as_user("bob").input(CLIENT_TOKEN).run()?;
-            assert_eq!(outcome.status.code(), Some(4), "bob: {verb}: {}", outcome.complaint());
+            assert_eq!(outcome.status.code(), Some(4), "bob: {verb}: {}", outcome.error_text());
         }
         let property = format!("busctl get-property {BUS_NAME} /dev/firezone/Client dev.firezone.Client1 State");
         assert_eq!(machine.program(&property).as_user("bob").check()?.text().trim(), "s \"connected\"");
 
         let processes = machine.program("sh -c").arg("ps -e -o user:32=,args= | grep '[f]irezone'").check()?.text();
         assert!(!processes.contains("root "), "something runs as root: {processes}");
-        machine.program(&format!("systemd-analyze security --no-pager --threshold={EXPOSURE} {UNIT}")).check()?;
+        machine.program(&format!("systemd-analyze security --no-pager --threshold={MAX_EXPOSURE} {UNIT}")).check()?;
 
         machine.program("rm /home/anna/orders").check()?;
         machine.dpkg("--purge firezonectl firezoned")?;
@@ -132,39 +132,39 @@ fn installed_with_nobody_there_used_without_a_new_login_and_purged_without_a_tra
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_upgrade_goes_on_with_the_session() -> anyhow::Result<()> {
+fn every_upgrade_keeps_the_session() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(stand, |_| Ok(()))?;
         machine.dpkg_install(&["firezoned", "firezonectl"], This)?;
         machine.program("usermod --append --groups firezone anna").check()?;
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
 
         let monitor = machine.program("firezonectl monitor").as_user("anna");
         let monitor = monitor.start("monitor", stand.logs.open("monitor"))?;
         let ping = stand.client().program(&format!("ping -D -n -i 0.05 {}", SERVER.v4));
         let ping = ping.start("ping", stand.logs.open("ping"))?;
-        eventually("there are answers", PATIENCE, || stand.logs.count("ping", "bytes from") > 20)?;
+        eventually("there are answers", TIMEOUT, || stand.logs.count("ping", "bytes from") > 20)?;
         let process = machine.property(UNIT, "MainPID")?;
 
         machine.dpkg_install(&["firezoned", "firezonectl"], Next)?;
         let answers = stand.logs.count("ping", "bytes from");
-        eventually("there are answers again", PATIENCE, || stand.logs.count("ping", "bytes from") > answers + 20)?;
+        eventually("there are answers again", TIMEOUT, || stand.logs.count("ping", "bytes from") > answers + 20)?;
         assert_ne!(machine.property(UNIT, "MainPID")?, process, "another daemon");
         let gap = longest_gap(&ping.log().text());
         ping.stop()?;
         println!("the longest gap between two answers: {gap:?}");
-        assert!(gap < LONGEST_GAP, "{gap:?}");
+        assert!(gap < MAX_INTERRUPTION, "{gap:?}");
 
-        machine.reaches_the_server()?;
-        eventually("the monitor tells of the new daemon", PATIENCE, || {
+        machine.check_private_server()?;
+        eventually("the monitor tells of the new daemon", TIMEOUT, || {
             let text = monitor.log().text();
             text.split_once("The daemon is not running").is_some_and(|(_, then)| then.contains(" Connected"))
         })?;
         let status = machine.program("firezonectl --json status").as_user("anna").check()?.json()?;
         assert_eq!(status["state"], "connected");
 
-        // Who signs out is signed out of the daemon that comes next, too.
+        // A sign-out also applies to the next daemon.
         machine.sign_out("anna")?;
         machine.systemctl(&format!("restart {UNIT}"))?;
         let status = machine.program("firezonectl --json status").as_user("anna").run()?.json()?;
@@ -174,7 +174,7 @@ fn every_upgrade_goes_on_with_the_session() -> anyhow::Result<()> {
     })
 }
 
-/// Between two answers, by the times at which `ping` has got them.
+/// The longest gap between two replies, from the timestamps of `ping`.
 fn longest_gap(log: &str) -> Duration {
     let times = log.lines().filter(|line| line.contains("bytes from"));
     let times = times.filter_map(|line| line.split(['[', ']']).nth(1)?.parse::<f64>().ok()).collect::<Vec<_>>();

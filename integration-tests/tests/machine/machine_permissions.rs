@@ -1,21 +1,21 @@
-//! The permission table where logind knows who is there and who is not.
+//! The permission table with logind sessions.
 
 use std::time::Duration;
 
 use integration_tests::{
     machine::{Machine, UNIT},
-    permissions::Matrix,
+    permissions::PermissionTable,
     process::eventually,
     stand::tell,
 };
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_session_gives_no_rights_and_a_member_needs_none() -> anyhow::Result<()> {
+fn permissions_come_from_the_group_not_from_the_login_session() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
-        machine.bring("bus-caller")?;
+        machine.install_program("bus-caller")?;
         machine.add_member("anna")?;
         machine.inside("useradd --create-home --shell /bin/sh bob").check()?;
         machine.inside("useradd --system --gid firezone firezone").check()?;
@@ -27,7 +27,7 @@ fn a_session_gives_no_rights_and_a_member_needs_none() -> anyhow::Result<()> {
         let far_away = |user: &str| {
             machine.program(&format!("setpriv --reuid={user} --regid={user} --clear-groups bus-caller methods"))
         };
-        let mut matrix = Matrix::default();
+        let mut matrix = PermissionTable::default();
         matrix.ask("root", machine.program("bus-caller methods"), "yes")?;
         matrix.ask("member", machine.program("bus-caller methods").as_user("anna"), "yes")?;
         matrix.ask("member, no session", far_away("anna"), "yes")?;
@@ -41,7 +41,7 @@ fn a_session_gives_no_rights_and_a_member_needs_none() -> anyhow::Result<()> {
         let gateway = machine.program("setpriv --reuid=firezone --regid=firezone --init-groups bus-caller methods");
         matrix.ask("a gateway's user", gateway, "no")?;
 
-        // Whoever becomes a member is one, in whatever session.
+        // A new member is permitted in every session.
         machine.program("usermod --append --groups firezone bob").check()?;
         matrix.ask("other, member now", far_away("bob"), "yes")?;
         machine.systemctl("mask --runtime --now polkit.service")?;

@@ -1,4 +1,4 @@
-//! What the README says that people type, typed as it stands there.
+//! The commands of the README, run as they are printed there.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::machine_online::is;
 
 const README: &str = include_str!("../../../README.md");
 
-/// How long a line may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Timeout of a command.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Where somebody has a copy of this tree, in which `make deb` was run.
+/// A copy of this checkout in which `make deb` was run.
 const TREE: &str = "/home/anna/linux";
 
-/// Nobody has to prove anything, and nobody is asked whether that was meant.
+/// sudo and apt run without questions.
 const SUDO: &str = "#!/bin/sh\nexec \"$@\"\n";
 const NO_QUESTIONS: &str = "APT::Get::Assume-Yes \"true\";\n";
 
-/// The lines of the first commands that come after these words.
+/// The first block of commands after these words.
 fn commands(after: &str) -> anyhow::Result<Vec<&'static str>> {
     let rest = README.split_once(after).with_context(|| format!("the README does not say {after:?}"))?.1;
     let block = rest.split("```").nth(1).context("no commands")?;
     Ok(block.lines().filter(|line| !line.is_empty()).collect())
 }
 
-/// A machine of somebody who has read so far.
+/// A machine that is prepared as the README describes.
 fn machine(stand: &Stand, kind: fn(&Stand) -> anyhow::Result<Machine>) -> anyhow::Result<Machine> {
     let mut machine = kind(stand)?;
     machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
@@ -46,15 +46,15 @@ fn machine(stand: &Stand, kind: fn(&Stand) -> anyhow::Result<Machine>) -> anyhow
     Ok(machine)
 }
 
-/// Types a line: as anna, who becomes root by what the line begins with.
+/// Runs a line as anna; `sudo` in the line makes her root.
 fn type_line(machine: &Machine, line: &str) -> anyhow::Result<Finished> {
-    let shell = machine.program("sh -e -c").arg(format!("cd {TREE}; {line}")).env("USER", "anna").within(PATIENCE);
+    let shell = machine.program("sh -e -c").arg(format!("cd {TREE}; {line}")).env("USER", "anna").within(TIMEOUT);
     if line.starts_with("sudo ") { shell.check() } else { shell.as_user("anna").check() }
 }
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_line_for_a_desktop_is_right() -> anyhow::Result<()> {
+fn every_readme_command_for_a_desktop_works() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(stand, Machine::with_desktop)?;
         let lines = commands("## Install")?;
@@ -64,21 +64,21 @@ fn every_line_for_a_desktop_is_right() -> anyhow::Result<()> {
             type_line(&machine, line)?;
         }
 
-        // At a terminal, to which she pastes what a page has shown her.
+        // At a terminal, where she pastes the text of the sign-in page.
         let typed = format!("{TREE}/typed");
         machine.program("mkfifo --mode=666").arg(&typed).check()?;
         let sign_in = sign_in.split('#').next().unwrap_or_default().trim();
         let terminal = format!("exec script --quiet --return --command '{sign_in}' /dev/null 0<>{typed}");
         let terminal = machine.program("sh -c").arg(terminal).env("TERM", "xterm").as_user("anna");
         let mut terminal = terminal.start("terminal", stand.logs.open("terminal"))?;
-        eventually("she is asked", PATIENCE, || terminal.log().contains("?as=headless-client"))?;
+        eventually("she is asked", TIMEOUT, || terminal.log().contains("?as=headless-client"))?;
         machine.program("sh -c").arg(format!("printf '%s\\r' {CLIENT_TOKEN} > {typed}")).check()?;
-        let end = terminal.wait(PATIENCE)?;
+        let end = terminal.wait(TIMEOUT)?;
         anyhow::ensure!(end.success(), "{end}: {}", terminal.log().text());
-        machine.unit_says("Connected")?;
-        machine.reaches_the_server()?;
+        machine.wait_for_unit_status("Connected")?;
+        machine.check_private_server()?;
         for line in commands("### On a desktop or over SSH")? {
-            // She has just done so.
+            // This is done already.
             if !line.starts_with("firezonectl sign-in ") {
                 type_line(&machine, line)?;
             }
@@ -94,7 +94,7 @@ fn every_line_for_a_desktop_is_right() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_line_for_a_server_is_right() -> anyhow::Result<()> {
+fn every_readme_command_for_a_server_works() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(stand, Machine::new)?;
         machine.write(&format!("{TREE}/token"), &format!("{CLIENT_TOKEN}\n"))?;
@@ -106,13 +106,13 @@ fn every_line_for_a_server_is_right() -> anyhow::Result<()> {
         let status = type_line(&machine, &format!("sudo sh -c '{last}'"))?.text();
         assert!(status.contains("Connected"), "{status}");
         is(&machine, "firezone-online.target", "active")?;
-        machine.reaches_the_server()
+        machine.check_private_server()
     })
 }
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_line_for_an_installation_by_hand_is_right() -> anyhow::Result<()> {
+fn every_readme_command_for_a_manual_installation_works() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(stand, Machine::new)?;
         let lines = commands("Elsewhere, or by hand:")?;
@@ -125,6 +125,6 @@ fn every_line_for_an_installation_by_hand_is_right() -> anyhow::Result<()> {
         is(&machine, UNIT, "active")?;
         let sign_in = format!("firezonectl sign-in --token-stdin --account-slug {ACCOUNT} --wait=60");
         machine.program(&sign_in).as_user("anna").input(CLIENT_TOKEN).check()?;
-        machine.reaches_the_server()
+        machine.check_private_server()
     })
 }

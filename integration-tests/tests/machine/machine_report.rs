@@ -1,4 +1,4 @@
-//! A daemon that does not start: what `doctor` and `report` know all the same, on a Debian that boots.
+//! A daemon that does not start: `doctor` and `report` on a booted Debian.
 
 use anyhow::{Context as _, ensure};
 use integration_tests::{
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 const CONFIG: &str = "/etc/dev.firezone.client/firezoned.toml";
 
-/// Writes a report as this user; returns the answer and the report.
+/// Writes a report as this user; returns the output and the report.
 fn report(machine: &Machine, user: &str, file: &str) -> anyhow::Result<(Value, String)> {
     let answer = machine.program(&format!("firezonectl --json report {file}")).as_user(user).check()?.json()?;
     Ok((answer, machine.read(file)?))
 }
 
-/// What `doctor` says about the portal.
+/// The finding of `doctor` about the portal.
 fn portal(machine: &Machine) -> anyhow::Result<(String, String)> {
     let answer = machine.program("firezonectl --json doctor").as_user("anna").run()?.json()?;
     let check = answer["checks"].as_array().and_then(|all| all.iter().find(|it| it["id"] == "FZ011")).cloned();
@@ -27,19 +27,19 @@ fn portal(machine: &Machine) -> anyhow::Result<(String, String)> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_report_about_a_dead_daemon_has_its_journal_for_whom_may_read_it() -> anyhow::Result<()> {
+fn report_about_a_dead_daemon_contains_the_journal_if_readable() -> anyhow::Result<()> {
     tell(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.add_member("anna")?;
         machine.boot()?;
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         machine.systemctl(&format!("stop {UNIT}"))?;
         let (result, evidence) = portal(&machine)?;
         let says = [PORTAL_NAME, "/etc/default/firezone-client", "without encryption"];
         ensure!(result == "ok" && says.iter().all(|it| evidence.contains(it)), "{result}: {evidence}");
-        // What anna may not read may say something else than what everybody may ask systemd.
+        // A file that anna may not read can differ from what systemd reports to all users.
         machine.program("chmod 0600 /etc/default/firezone-client").check()?;
         let drop_in = format!("[Service]\nEnvironment=FIREZONE_API_URL=ws://{PORTAL_NAME}:8081\n");
         machine.write(&format!("/run/systemd/system/{UNIT}.d/portal.conf"), &drop_in)?;

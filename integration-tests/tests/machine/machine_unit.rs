@@ -1,4 +1,4 @@
-//! The unit, in a Debian that boots: what it is allowed, what it does, and that it leaves nothing.
+//! The systemd unit on a booted Debian: its privileges, its work, and its clean-up.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use integration_tests::{
 
 use crate::machine_dns::with_resolved;
 
-/// What systemd may think of us at most, in tenths.
-const EXPOSURE: u32 = 18;
+/// Highest permitted exposure level of the unit, in tenths.
+const MAX_EXPOSURE: u32 = 18;
 
 fn desktop(stand: &Stand) -> anyhow::Result<Machine> {
     let mut machine = Machine::new(stand)?;
@@ -31,7 +31,7 @@ fn is_up(machine: &Machine) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_unit_has_the_least_that_it_needs_and_leaves_nothing() -> anyhow::Result<()> {
+fn unit_runs_with_least_privilege_and_leaves_nothing_behind() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = desktop(stand)?;
         is_up(&machine)?;
@@ -53,8 +53,9 @@ fn the_unit_has_the_least_that_it_needs_and_leaves_nothing() -> anyhow::Result<(
         assert_eq!(field("Seccomp:"), ["2"]);
 
         for unit in [UNIT, "firezone-client-dns@.service"] {
-            let verdict =
-                machine.program(&format!("systemd-analyze security --no-pager --threshold={EXPOSURE} {unit}")).run()?;
+            let verdict = machine
+                .program(&format!("systemd-analyze security --no-pager --threshold={MAX_EXPOSURE} {unit}"))
+                .run()?;
             assert!(verdict.status.success(), "{unit}: {}", verdict.text());
             machine.program(&format!("systemd-analyze verify --man=no /usr/lib/systemd/system/{unit}")).check()?;
         }
@@ -63,7 +64,7 @@ fn the_unit_has_the_least_that_it_needs_and_leaves_nothing() -> anyhow::Result<(
         let before = machine.footprint()?;
         machine.systemctl(&format!("start {UNIT}"))?;
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         let answer = machine.program("resolvectl --no-pager query").arg(PRIVATE_NAME).check()?.text();
         assert!(answer.contains(&format!("link: {INTERFACE}")), "{answer}");
         assert_ne!(difference(&before, &machine.footprint()?), "");

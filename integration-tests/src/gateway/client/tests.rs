@@ -1,4 +1,4 @@
-//! What clients may do, told as short stories.
+//! Tests of grants.
 
 use std::net::SocketAddr;
 
@@ -33,7 +33,7 @@ fn send(client: &mut Client, packet: IpPacket) -> Verdict {
     client.outbound(packet, |ip| ip.to_string() == OWN, Instant::now())
 }
 
-/// Type and code of the error that the client is told.
+/// Type and code of the ICMP error that the client receives.
 fn error(verdict: &Verdict) -> Option<(u8, u8)> {
     let Verdict::Refuse(Some(answer)) = verdict else { return None };
     let Transport::IcmpError(quoted) = answer.transport() else { return None };
@@ -46,7 +46,7 @@ fn is_prohibited(verdict: &Verdict) -> bool {
 }
 
 #[test]
-fn what_is_granted_is_forwarded_and_nothing_else() {
+fn only_granted_destinations_are_forwarded() {
     let mut client = client();
     client.grant(id(1), lab(&[Filter::Udp(53..=53)]));
 
@@ -59,7 +59,7 @@ fn what_is_granted_is_forwarded_and_nothing_else() {
 }
 
 #[test]
-fn a_wider_network_that_permits_beats_a_smaller_one_that_does_not() {
+fn filters_of_all_networks_that_contain_the_address_apply() {
     let mut client = client();
     client.grant(id(2), grant(What::Cidr("10.20.0.2/32".parse().unwrap()), &[Filter::Icmp]));
     client.grant(id(1), lab(&[]));
@@ -68,7 +68,7 @@ fn a_wider_network_that_permits_beats_a_smaller_one_that_does_not() {
 }
 
 #[test]
-fn a_grant_that_is_over_is_refused() {
+fn expired_grant_is_refused() {
     let (mut client, now) = (client(), Instant::now());
     client.grant(id(1), Grant { until: Some(now), ..lab(&[]) });
 
@@ -79,7 +79,7 @@ fn a_grant_that_is_over_is_refused() {
 }
 
 #[test]
-fn answers_have_to_come_from_what_is_granted() {
+fn replies_are_accepted_from_granted_addresses_only() {
     let mut client = client();
     client.grant(id(1), lab(&[Filter::Udp(53..=53)]));
     let mut receive = |packet| client.inbound(packet, |_| false, Instant::now());
@@ -90,7 +90,7 @@ fn answers_have_to_come_from_what_is_granted() {
 }
 
 #[test]
-fn two_resources_of_one_name_let_through_what_each_permits() {
+fn two_resources_with_one_name_permit_the_union_of_their_filters() {
     let mut client = client();
     client.grant(id(1), grant(What::Dns("*.example".into()), &[Filter::Udp(80..=80)]));
     client.grant(id(2), grant(What::Dns("a.example".into()), &[Filter::Udp(443..=443)]));
@@ -106,7 +106,7 @@ fn two_resources_of_one_name_let_through_what_each_permits() {
 }
 
 #[test]
-fn the_internet_is_what_is_public() {
+fn internet_resource_covers_public_addresses_only() {
     let mut client = client();
     client.grant(id(1), grant(What::Internet, &[]));
 
@@ -125,7 +125,7 @@ fn the_internet_is_what_is_public() {
 }
 
 #[test]
-fn a_name_without_a_family_is_unreachable_in_it() {
+fn name_without_addresses_of_a_family_is_unreachable_in_it() {
     let mut client = client();
     client.grant(id(1), grant(What::Dns("*.example".into()), &[]));
     let proxies = ["100.96.0.1".parse().unwrap(), "fd00:2021:1111:8000::1".parse().unwrap()];
@@ -137,7 +137,7 @@ fn a_name_without_a_family_is_unreachable_in_it() {
 }
 
 #[test]
-fn an_address_that_means_nothing_any_more_is_not_forwarded() {
+fn packet_to_an_unassigned_proxy_address_is_dropped() {
     let mut client = client();
     client.grant(id(1), grant(What::Dns("*.example".into()), &[]));
     client.assign("a.example", id(1), &["10.0.0.5".parse().unwrap()], &["100.96.0.1".parse().unwrap()]).unwrap();
@@ -147,7 +147,7 @@ fn an_address_that_means_nothing_any_more_is_not_forwarded() {
 }
 
 #[test]
-fn errors_of_the_client_and_packets_to_many_go_nowhere() {
+fn icmp_errors_of_the_client_and_multicast_are_dropped() {
     let mut client = client();
     client.grant(id(1), lab(&[]));
     let theirs = udp("10.20.0.2:53", "100.64.0.9:1");
@@ -156,7 +156,7 @@ fn errors_of_the_client_and_packets_to_many_go_nowhere() {
 }
 
 #[test]
-fn errors_reach_the_client_whatever_the_filters_say() {
+fn icmp_errors_reach_the_client_despite_filters() {
     let mut client = client();
     client.grant(id(1), lab(&[Filter::Udp(53..=53)]));
     let ours = udp("100.64.0.9:1", "10.20.0.2:53");

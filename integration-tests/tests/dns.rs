@@ -1,4 +1,4 @@
-//! Names: which the client answers, which the site, and which the resolver that was there before.
+//! DNS queries: answered by the stub, by the site, or by the previous resolver.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ fn dig(stand: &Stand, question: &str) -> anyhow::Result<Vec<String>> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn everybody_answers_what_they_know_over_udp_and_tcp() -> anyhow::Result<()> {
+fn resolvers_answer_over_udp_and_tcp() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -35,7 +35,7 @@ fn everybody_answers_what_they_know_over_udp_and_tcp() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn each_sentinel_answers_whatever_is_asked() -> anyhow::Result<()> {
+fn every_sentinel_answers_all_query_types() -> anyhow::Result<()> {
     tell(|stand| {
         let both = format!("nameserver {}\nnameserver {}\n", RESOLVER.v4, RESOLVER.v6);
         stand.client().write("/etc/resolv.conf", &both)?;
@@ -71,7 +71,7 @@ fn each_sentinel_answers_whatever_is_asked() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_name_that_nobody_knows_does_not_exist() -> anyhow::Result<()> {
+fn unknown_name_is_nxdomain() -> anyhow::Result<()> {
     tell(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;

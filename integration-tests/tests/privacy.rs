@@ -1,4 +1,4 @@
-//! What the journal may know.
+//! No private data in the journal, in process arguments or in memory dumps.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use serde_json::json;
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_usual_log_names_no_person_no_address_and_no_name() -> anyhow::Result<()> {
+fn default_log_contains_no_personal_data() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let daemon = stand.serve_bus(stand.daemon().env("RUST_LOG", "info"))?;
+        let daemon = stand.start_on_bus(stand.daemon().env("RUST_LOG", "info"))?;
         stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         stand.portal("DELETE", &format!("/resources/{LAB_V4}"), None)?;
@@ -33,8 +33,8 @@ fn the_usual_log_names_no_person_no_address_and_no_name() -> anyhow::Result<()> 
     })
 }
 
-/// What must never be said to everybody: people, names and addresses of the account, of the portal and of everybody
-/// else, and tokens or any part of them.
+/// What must never be public: users, names and addresses of the account, of the portal and of others
+/// users, and tokens or any part of them.
 const PRIVATE: [&str; 16] = [
     ACCOUNT,
     "Anna",
@@ -56,7 +56,7 @@ const PRIVATE: [&str; 16] = [
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn whatever_happens_neither_the_log_nor_the_process_tells_what_is_private() -> anyhow::Result<()> {
+fn secrets_appear_neither_in_logs_nor_in_process_arguments() -> anyhow::Result<()> {
     tell(|stand| {
         let mut daemon = stand.headless().env("RUST_LOG", "info").start("firezoned", stand.logs.open("firezoned"))?;
         stand.is_connected()?;
@@ -71,13 +71,13 @@ fn whatever_happens_neither_the_log_nor_the_process_tells_what_is_private() -> a
 
         let text = daemon.log().text();
         let told: Vec<_> = PRIVATE.iter().filter(|secret| text.contains(**secret)).collect();
-        assert!(told.is_empty(), "the log tells {told:?}:\n{text}");
+        assert!(told.is_empty(), "the log contains {told:?}:\n{text}");
         assert!(text.contains("session"), "a log that says nothing at all is no use either");
         Ok(())
     })
 }
 
-/// Everything that could make a daemon say too much.
+/// Events that could make a daemon log private data.
 fn live_through_a_lot(stand: &mut Stand, daemon: &integration_tests::process::Running) -> anyhow::Result<()> {
     let is_joined = |stand: &Stand| {
         eventually("the client has come back", Duration::from_secs(40), || {
@@ -121,11 +121,11 @@ fn live_through_a_lot(stand: &mut Stand, daemon: &integration_tests::process::Ru
     stand.start_portal()?;
     stand.start_gateway()?;
     is_joined(stand)?;
-    stand.gateway_is_joined()?;
+    stand.wait_for_gateway()?;
     eventually("the tunnel works again", Duration::from_secs(40), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
 }
 
-/// Neither arguments nor environment hold a token, and the kernel will not write its memory down.
+/// Neither arguments nor environment contain a token, and the process is not dumpable.
 fn keeps_its_secrets(stand: &Stand, process: &str) -> anyhow::Result<()> {
     for file in ["cmdline", "environ"] {
         let text = stand.client().program("cat").arg(format!("/proc/{process}/{file}")).check()?.text();

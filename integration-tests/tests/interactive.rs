@@ -1,4 +1,4 @@
-//! People at the bus: those who may, those who may not, and those who only listen.
+//! Interactive mode over the bus: permitted users, other users, and monitors.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ fn state(stand: &Stand) -> anyhow::Result<String> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn a_member_of_the_group_commands_the_tunnel() -> anyhow::Result<()> {
+fn group_member_controls_the_tunnel() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         let introspection = stand
             .client()
             .program("busctl --system introspect dev.firezone.Client /dev/firezone/Client")
@@ -49,7 +49,7 @@ fn a_member_of_the_group_commands_the_tunnel() -> anyhow::Result<()> {
         stand.ctl("anna", "sign-out --wait=10").check()?;
         assert_eq!(state(stand)?, "signed-out");
         assert_eq!(stand.traces()?, "", "something was left behind");
-        // Once more, because the second time is different.
+        // Twice, because the second call uses a cached result.
         stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 6)
     })
@@ -57,14 +57,14 @@ fn a_member_of_the_group_commands_the_tunnel() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn the_daemon_needs_two_capabilities_and_no_root() -> anyhow::Result<()> {
+fn daemon_runs_with_two_capabilities_without_root() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let mut daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let mut daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
         stand.sign_in("anna")?;
 
-        // Such a daemon cannot change the one file that says whom to ask.
+        // Such a daemon cannot change resolv.conf.
         let question = format!("dig +short +time=3 @100.100.111.1 {PRIVATE_NAME} A");
         let answer = stand.client().program(&question).check()?.text();
         assert!(answer.lines().next().is_some_and(|line| line.starts_with("100.9")), "{answer}");
@@ -78,10 +78,10 @@ fn the_daemon_needs_two_capabilities_and_no_root() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
+fn other_users_are_refused_and_root_is_permitted() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
         let bob = |call: &str| stand.client().program(&format!("{CALL} {call}")).as_user("bob").run();
         for call in [
@@ -105,9 +105,9 @@ fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
 
         for command in ["sign-in --token-stdin", "sign-out", "status", "resources"] {
             let outcome = stand.ctl("bob", command).input(CLIENT_TOKEN).run()?;
-            assert_eq!(outcome.status.code(), Some(4), "firezonectl {command}: {}", outcome.complaint());
+            assert_eq!(outcome.status.code(), Some(4), "firezonectl {command}: {}", outcome.error_text());
         }
-        assert_eq!(state(stand)?, "signed-out", "everybody may see that much");
+        assert_eq!(state(stand)?, "signed-out", "all users may see the state");
 
         stand.client().program("firezonectl sign-in --token-stdin --wait=20").input(CLIENT_TOKEN).check()?;
         stand.client().program("firezonectl sign-out --wait=10").check()?;
@@ -117,10 +117,10 @@ fn another_user_is_refused_by_name_and_root_never_is() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn who_listens_on_the_bus_learns_nothing_private() -> anyhow::Result<()> {
+fn bus_signals_contain_nothing_private() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         let monitor = bus::monitor(stand.client(), "bob", &stand.logs)?;
         eventually("bob listens", Duration::from_secs(5), || monitor.log().contains("NameAcquired"))?;
 
@@ -144,28 +144,28 @@ fn who_listens_on_the_bus_learns_nothing_private() -> anyhow::Result<()> {
     })
 }
 
-/// Everything that was said on the bus, byte for byte, up to now.
+/// All bytes on the bus up to now.
 const CAPTURE: &str = "/run/lab/capture";
 
-/// What is never said on the bus, not even to whoever may know everything: the token, and what else opens doors.
+/// Secrets that never appear on the bus, not even for root: the token and other credentials.
 const SECRETS: [&str; 4] = [CLIENT_TOKEN, "anna-is-allowed", "relay-password-of", ANNA.1];
 
-/// Anna's home, and what she types at her terminal.
+/// Anna's home directory, and the input of her terminal.
 const HOME: &str = "/run/lab/anna";
 const TYPED: &str = "/run/lab/anna/typed";
 
-/// Makes terminals possible, which a fresh `/dev` has none of.
+/// Mounts `devpts`, which a fresh `/dev` does not contain.
 const TERMINALS: &str = "mkdir -p /dev/pts && mount -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts && \
                          rm -f /dev/ptmx && ln -s pts/ptmx /dev/ptmx";
 
-/// Anna signs in at a terminal, with a browser elsewhere, and pastes the address with which that ends. Returns what nobody else
-/// may know of this: nonce, state, and what the portal adds to the nonce.
+/// Anna signs in at a terminal with a browser on another machine, and pastes the final address. Returns the secrets that nothing else
+/// may contain: nonce, state, and the portal's part of the token.
 fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
     let client = stand.client();
     client.program("sh -c").arg(TERMINALS).check()?;
     client.program("mkfifo --mode=0666").arg(TYPED).check()?;
     let line = format!("firezonectl sign-in --callback --account-slug {ACCOUNT} --wait=20");
-    // Opened for both, it neither waits for a writer nor ends with one.
+    // Opened for reading and writing, it neither blocks nor ends with a writer.
     let terminal = format!("exec script --quiet --return --command '{line}' /dev/null 0<>{TYPED}");
     let terminal = client.program("sh -c").arg(terminal).env("TERM", "xterm").env("HOME", HOME).as_user("anna");
     let mut terminal = terminal.start("terminal", stand.logs.open("terminal"))?;
@@ -177,7 +177,7 @@ fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
         "curl --silent --show-error --fail --max-time 10 --cookie-jar /run/lab/anna/jar --cookie /run/lab/anna/jar";
     let form = page.replacen('?', "/sign_in?", 1);
     let person = [format!("email={}", ANNA.0), format!("password={}", ANNA.1)];
-    // A browser comes to whichever of the portal's addresses answers first, to another one for each page.
+    // A browser may use another address of the portal for each page.
     let mut post = client.program(browser).arg("--ipv6").arg(form).as_user("anna");
     for field in &person {
         post = post.arg("--data-urlencode").arg(field);
@@ -204,10 +204,10 @@ fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
+fn bus_monitor_of_root_sees_no_token() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
+        let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         let said = |text: &str| {
             let count = stand.client().program("grep --text --count --fixed-strings -e").arg(text).arg(CAPTURE).run();
             count.is_ok_and(|count| count.status.success())
@@ -232,7 +232,7 @@ fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
         stand.download(PRIVATE_NAME, 1, 4)?;
         stand.ctl("anna", "sign-out --wait=10").check()?;
         assert_eq!(state(stand)?, "signed-out");
-        // Sent after everything else, and heard: so everything was heard.
+        // This was sent last and is captured, so everything is captured.
         let last = "dev.firezone.Client1.Dns Explain s the-last-word.example";
         stand.client().program(&format!("{CALL} {last}")).as_user("anna").check()?;
         eventually("root has heard all of it", Duration::from_secs(10), || said("the-last-word"))?;
@@ -249,11 +249,11 @@ fn not_even_root_hears_a_token_on_the_bus() -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn busctl_alone_is_enough_to_read_to_switch_and_to_sign_out() -> anyhow::Result<()> {
+fn busctl_reads_status_switches_the_internet_resource_and_signs_out() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
-        // The one thing that it cannot: hand a descriptor over.
+        let _daemon = stand.start_on_bus(stand.daemon())?;
+        // It cannot pass a descriptor.
         stand.sign_in("anna")?;
 
         let call = |method: &str| -> anyhow::Result<String> {

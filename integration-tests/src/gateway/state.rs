@@ -1,4 +1,4 @@
-//! The machine in the middle: who is connected, what becomes of packets and messages.
+//! The state of the gateway: connected clients, and the effect of packets and messages.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,14 +17,14 @@ use super::{
     message::{Authorization, CreateAuthorization, Incoming, Init},
 };
 
-/// How often deadlines of grants and flows are looked at.
-const TICK: Duration = Duration::from_secs(1);
+/// Interval at which expired grants and flows are removed.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that the gateway knows.
+/// The state of the gateway.
 #[derive(Debug)]
-pub(super) struct FarEnd {
+pub(super) struct Gateway {
     node: Node,
-    /// Our addresses in the tunnel, once the portal has said so.
+    /// Our addresses in the tunnel, from the portal.
     addresses: Option<(Ipv4Addr, Ipv6Addr)>,
     clients: BTreeMap<ClientId, Client>,
     effects: VecDeque<Effect>,
@@ -33,20 +33,20 @@ pub(super) struct FarEnd {
     epoch: (Duration, Instant),
 }
 
-/// Something for the loop to do.
+/// A request to the event loop.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Tell the portal.
+    /// Send a message to the portal.
     ToPortal(&'static str, Value),
-    /// Hand a packet to the kernel.
+    /// Write a packet to the TUN device.
     ToKernel(IpPacket),
-    /// Our addresses are these now.
+    /// Assign these addresses to the TUN device.
     Addresses(Ipv4Addr, Ipv6Addr),
-    /// Look up a name, and say what came out.
+    /// Look up a name and report the result.
     Resolve(Question),
 }
 
-/// A client wants a name of a resource to stand for addresses that it invented.
+/// A client's request to assign its proxy addresses to a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Question {
     pub(super) client: ClientId,
@@ -69,14 +69,14 @@ struct DomainStatus<'a> {
     status: &'static str,
 }
 
-impl FarEnd {
+impl Gateway {
     pub(super) fn new(now: Instant, unix_now: Duration, seed: [u8; 32]) -> Self {
         Self {
             node: Node::new(now, unix_now, seed).with_gateway_timing(),
             addresses: None,
             clients: BTreeMap::new(),
             effects: VecDeque::new(),
-            next_tick: now + TICK,
+            next_tick: now + EXPIRY_INTERVAL,
             epoch: (unix_now, now),
         }
     }
@@ -154,7 +154,7 @@ impl FarEnd {
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.next_tick <= now {
-            self.next_tick = now + TICK;
+            self.next_tick = now + EXPIRY_INTERVAL;
             self.clients.values_mut().for_each(|client| client.tick(now));
             self.close_idle_clients(now);
         }
@@ -162,7 +162,7 @@ impl FarEnd {
         self.settle();
     }
 
-    /// Says good-bye to everybody.
+    /// Sends a goodbye to all clients.
     pub(super) fn stop(&mut self, now: Instant) {
         for id in std::mem::take(&mut self.clients).into_keys() {
             self.node.close(PeerId::Client(id), &control::goodbye(), now);
@@ -287,7 +287,7 @@ impl FarEnd {
         }
     }
 
-    /// A gateway keeps nothing back: what cannot be sent now is lost.
+    /// A gateway queues nothing: what cannot be sent now is dropped.
     fn send(&mut self, id: ClientId, packet: &IpPacket, now: Instant) {
         match self.node.seal(PeerId::Client(id), packet, now) {
             Sealed::Sent => {}
@@ -303,7 +303,7 @@ impl FarEnd {
         }
     }
 
-    /// Turns what the node has to say into messages.
+    /// Turns events of the node into messages.
     fn settle(&mut self) {
         while let Some(event) = self.node.poll_event() {
             match event {
@@ -330,7 +330,7 @@ impl FarEnd {
         move |ip| addresses.is_some_and(|(v4, v6)| ip == v4 || ip == v6)
     }
 
-    /// A time that has passed is now; one that cannot be represented is in a day.
+    /// A time in the past becomes now; one that cannot be represented becomes tomorrow.
     fn deadline(&self, expires_at: Option<u64>) -> Option<Instant> {
         let (unix, instant) = self.epoch;
         let left = Duration::from_secs(expires_at?).saturating_sub(unix);

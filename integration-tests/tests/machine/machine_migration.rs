@@ -1,4 +1,4 @@
-//! The packages, on machines that had the client before, laid out as that one leaves them.
+//! The packages on machines with the files of the official client.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use integration_tests::{
 
 use crate::machine_app::{at_desktop, desktop_of_anna};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where that client keeps what identifies the machine, and what it was told.
+/// Directory and file of that client's device ID.
 const STATE: &str = "/var/lib/dev.firezone.client/config";
 const ID: &str = "an-id-of-long-ago";
 
-/// The package, with what its scripts do, and what its service has written.
-const PREDECESSOR: &str = "set -e; cd /root; mkdir -p old/DEBIAN old/usr/bin old/usr/lib/systemd/system \
+/// The package of that client, with its scripts and the files of its service.
+const OFFICIAL_CLIENT: &str = "set -e; cd /root; mkdir -p old/DEBIAN old/usr/bin old/usr/lib/systemd/system \
     old/usr/share/applications; \
     printf 'Package: firezone-client-gui\nVersion: 1.5.16\nArchitecture: all\nMaintainer: x <x@localhost>\n\
 Description: x\n' > old/DEBIAN/control; \
@@ -38,12 +38,12 @@ StateDirectory=dev.firezone.client\n[Install]\nWantedBy=default.target\n' \
     chown -R root:firezone-client $state; chmod 770 $state; chmod 640 $state/firezone-id.json; \
     systemctl daemon-reload; systemctl enable --now firezone-client-tunnel";
 
-/// How its token is found in her keyring, and ours.
-const THEIRS: &str = "username dev.firezone.client/token";
+/// Attributes of its token in the keyring, and of ours.
+const OFFICIAL: &str = "username dev.firezone.client/token";
 const OURS: &str = "application dev.firezone.Client";
 
-/// What its app has written at her desktop.
-const AT_HER_DESKTOP: &str = "set -e; cd; mkdir -p .config/autostart .config/dev.firezone.client/config \
+/// Files of its desktop app.
+const DESKTOP_ENVIRONMENT: &str = "set -e; cd; mkdir -p .config/autostart .config/dev.firezone.client/config \
     .local/share/dev.firezone.client/data .local/share/applications; \
     ln -s /usr/share/applications/firezone-client-gui.desktop .config/autostart/; \
     printf '[Desktop Entry]\nType=Application\nName=x\nExec=/usr/bin/firezone-client-gui open-deep-link %%U\n\
@@ -54,16 +54,16 @@ MimeType=x-scheme-handler/firezone-fd0020211111;\n' > .local/share/applications/
     printf '{\"account_slug\":\"example-corp\",\"actor_name\":\"Anna Example\"}' \
         > .local/share/dev.firezone.client/data/session_data.json";
 
-/// A machine that has that client, and the packages at hand.
+/// A machine with that client and the package files.
 fn machine(mut machine: Machine) -> anyhow::Result<Machine> {
     machine.inside("useradd --create-home --shell /bin/sh anna").check()?;
     machine.with_packages()?;
     machine.boot()?;
-    machine.program("sh -c").arg(PREDECESSOR).check()?;
+    machine.program("sh -c").arg(OFFICIAL_CLIENT).check()?;
     Ok(machine)
 }
 
-/// Whether the portal has met this machine as the device of the stored id.
+/// Whether the portal knows this machine by the stored device ID.
 fn is_the_old_device(stand: &Stand) -> anyhow::Result<()> {
     let portal = stand.portal("GET", "/state", None)?;
     let device = device_id("client", ACTOR, ID).to_string();
@@ -73,7 +73,7 @@ fn is_the_old_device(stand: &Stand) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_machine_of_the_client_before_stays_the_device_that_it_was() -> anyhow::Result<()> {
+fn every_machine_of_the_official_client_keeps_its_device_id() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(Machine::new(stand)?)?;
         machine.write("/etc/default/firezone-client-tunnel", &format!("FIREZONE_API_URL={PORTAL_URL}\n"))?;
@@ -82,13 +82,13 @@ fn every_machine_of_the_client_before_stays_the_device_that_it_was() -> anyhow::
 
         let said = machine.dpkg_install(&["firezoned", "firezonectl"], This)?.text();
         assert!(said.contains("anna may command the tunnel as before"), "{said}");
-        eventually("the unit is up", PATIENCE, || {
+        eventually("the unit is up", TIMEOUT, || {
             machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
         })?;
         assert_eq!(machine.property("firezone-client-tunnel.service", "LoadState")?, "not-found");
-        // She is who may, the portal is the one of the old file of variables, and the device is the one of the stored id.
+        // She is permitted, the portal is that of the old environment file, and the device ID is the stored one.
         machine.sign_in("anna")?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         is_the_old_device(stand)?;
         assert_eq!(machine.read(&id_file)?, id);
 
@@ -100,48 +100,48 @@ fn every_machine_of_the_client_before_stays_the_device_that_it_was() -> anyhow::
     })
 }
 
-/// What her keyring has by this attribute, with the secrets.
+/// The items of her keyring with this attribute, with secrets.
 fn kept(machine: &Machine, attribute: &str) -> anyhow::Result<String> {
-    Ok(at_desktop(machine.program(&format!("secret-tool search --all {attribute}"))).run()?.complaint())
+    Ok(at_desktop(machine.program(&format!("secret-tool search --all {attribute}"))).run()?.error_text())
 }
 
 #[test]
 #[ignore = "needs root: make test-machine"]
-fn every_desktop_of_the_client_before_goes_on_without_a_new_sign_in() -> anyhow::Result<()> {
+fn every_desktop_of_the_official_client_migrates_without_a_new_sign_in() -> anyhow::Result<()> {
     tell(|stand| {
         let machine = machine(Machine::with_desktop(stand)?)?;
         let her = |command: &str, words: &str| -> anyhow::Result<String> {
             let program = machine.program(command).arg(words);
             Ok(at_desktop(program).check()?.text().trim().to_owned())
         };
-        // The portal is what root's file of that client says, and nobody else's.
+        // The portal is that of root's file, not that of a user's file.
         let settings = format!("{STATE}/advanced_settings.json");
         let told = serde_json::json!({"auth_url": AUTH_URL, "api_url": PORTAL_URL, "log_filter": "debug"}).to_string();
         machine.write(&settings, &told)?;
         machine.program("chmod 600").arg(&settings).check()?;
-        her("sh -c", AT_HER_DESKTOP)?;
+        her("sh -c", DESKTOP_ENVIRONMENT)?;
 
         let _desktop = desktop_of_anna(&machine, stand)?;
         let keyring = "gnome-keyring-daemon --foreground --components=secrets --unlock";
         let keyring = at_desktop(machine.program(keyring)).input("the password of the login");
         let _keyring = keyring.start("keyring", stand.logs.open("keyring"))?;
-        // Whoever asks before it is there has another one started.
+        // A call before it runs would start another one.
         at_desktop(machine.program("gdbus wait --session --timeout 60 org.freedesktop.secrets")).check()?;
         let store =
             "secret-tool store --label keyring:dev.firezone.client/token@ username dev.firezone.client/token service";
         at_desktop(machine.program(store).arg("")).input(CLIENT_TOKEN).check()?;
-        assert!(kept(&machine, THEIRS)?.contains(CLIENT_TOKEN));
+        assert!(kept(&machine, OFFICIAL)?.contains(CLIENT_TOKEN));
 
         machine.dpkg_install(&["firezoned", "firezonectl", "firezone-gtk"], This)?;
         let app = at_desktop(machine.program("firezone-gtk --background"));
         let _app = app.start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("she is connected", PATIENCE, || {
+        eventually("she is connected", TIMEOUT, || {
             let status = machine.program("firezonectl --json status").as_user("anna").run();
             status.and_then(|it| it.json()).is_ok_and(|it| it["state"] == "connected")
         })?;
-        machine.reaches_the_server()?;
+        machine.check_private_server()?;
         is_the_old_device(stand)?;
-        eventually("her token is ours", PATIENCE, || kept(&machine, THEIRS).is_ok_and(|it| it.is_empty()))?;
+        eventually("her token is ours", TIMEOUT, || kept(&machine, OFFICIAL).is_ok_and(|it| it.is_empty()))?;
         assert!(kept(&machine, OURS)?.contains(CLIENT_TOKEN));
 
         let values = machine.program("firezonectl --json settings get").as_user("anna").check()?.text();

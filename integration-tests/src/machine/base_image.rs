@@ -1,4 +1,4 @@
-//! The files of a fresh Debian or Ubuntu, made once and kept: all machines are layers above it.
+//! The files of a fresh Debian or Ubuntu, made once: the lower layer of all machines.
 
 use std::{
     fs::{self, File},
@@ -9,68 +9,68 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// Which Debian, if `FIREZONE_MACHINE_SUITE` does not name another: programs that were built on a newer one need it.
-const SUITE: &str = "bookworm";
+/// Default suite; `FIREZONE_MACHINE_SUITE` overrides it, because programs built on a newer system need a newer one.
+const DEFAULT_SUITE: &str = "bookworm";
 
 /// Suites of Ubuntu. Debian's debootstrap does not know all of them; it makes one like the other.
 const UBUNTU: [&str; 1] = ["noble"];
 const ARCHIVE_OF_UBUNTU: [&str; 2] = ["http://archive.ubuntu.com/ubuntu", "/usr/share/debootstrap/scripts/gutsy"];
 
-/// What makes a system that boots.
-const FIRST: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,procps,openssl,ca-certificates";
+/// Packages of a system that boots.
+const BASE_PACKAGES: &str = "systemd-sysv,dbus,iproute2,curl,bind9-dnsutils,e2fsprogs,procps,openssl,ca-certificates";
 
-/// What is there in addition. Their installation scripts want a system that is complete.
-const SECOND: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
+/// Further packages, whose installation scripts need a complete system.
+const ADDED_PACKAGES: &str = "libpam-systemd polkitd systemd-resolved network-manager dnsmasq-base stunnel4 strace";
 
-/// What is needed for a desktop app, and a screen that shows nothing. Only machines with a desktop have it.
-const DESKTOP: &str = "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin \
+/// Packages for the desktop app and a virtual display.
+const DESKTOP_PACKAGES: &str = "dbus-user-session desktop-file-utils gnome-keyring libadwaita-1-0 libgtk-4-1 libglib2.0-bin \
      librsvg2-common libsecret-tools pkexec xvfb";
 
-/// Packages that do not get along with one of the others; a machine that wants one installs it from [`PACKAGES`], where
-/// [`has_aside`].
-const ASIDE: &str = "openresolv";
+/// A package that conflicts with another one. A machine installs it from [`PACKAGE_CACHE`] if
+/// [`has_openresolv`].
+const CONFLICTING_PACKAGE: &str = "openresolv";
 
-/// Where the packages of [`ASIDE`] are.
-pub const PACKAGES: &str = "/var/cache/firezone-tests";
+/// Directory of the downloaded [`CONFLICTING_PACKAGE`].
+pub const PACKAGE_CACHE: &str = "/var/cache/firezone-tests";
 
-/// What runs only where a machine wants it.
-const DISABLED: &str = "NetworkManager.service NetworkManager-wait-online.service NetworkManager-dispatcher.service \
+/// Units that are enabled by individual tests only.
+const DISABLED_UNITS: &str = "NetworkManager.service NetworkManager-wait-online.service NetworkManager-dispatcher.service \
                         systemd-resolved.service stunnel4.service systemd-networkd.service";
 
-/// Changes when the tree has to be made anew for a reason that the lists do not tell.
-const EDITION: u32 = 2;
+/// Increase this to rebuild images for a reason other than the lists above.
+const IMAGE_VERSION: u32 = 2;
 
-/// The tree, made if it is not there yet. `target` is where it is kept.
+/// The base image below `target`, built if it is missing or outdated.
 pub(super) fn ready(target: &Path) -> anyhow::Result<PathBuf> {
     let suite = suite();
     kept(target, &suite, &contents(), |draft| make(&suite, draft).context("cannot make a Debian to boot"))
 }
 
-/// The same with what a desktop app needs.
+/// The same with the packages for the desktop app.
 pub(super) fn ready_with_desktop(target: &Path) -> anyhow::Result<PathBuf> {
     let below = ready(target)?;
-    kept(target, &format!("{}-desktop", suite()), &format!("{}{DESKTOP}\n", contents()), |draft| {
+    kept(target, &format!("{}-desktop", suite()), &format!("{}{DESKTOP_PACKAGES}\n", contents()), |draft| {
         run(Command::new("cp").args(["--archive", "--reflink=auto"]).args([&below, draft]))?;
-        add(draft, &install(DESKTOP)).context("cannot add what a desktop app needs")
+        add(draft, &install(DESKTOP_PACKAGES)).context("cannot add what a desktop app needs")
     })
 }
 
-/// Whether there are the packages that do not get along with others. Ubuntu has not got them.
+/// Whether [`CONFLICTING_PACKAGE`] is available; Ubuntu does not have it.
 #[must_use]
-pub fn has_aside() -> bool {
+pub fn has_openresolv() -> bool {
     !UBUNTU.contains(&suite().as_str())
 }
 
 fn suite() -> String {
-    std::env::var("FIREZONE_MACHINE_SUITE").unwrap_or_else(|_| SUITE.to_owned())
+    std::env::var("FIREZONE_MACHINE_SUITE").unwrap_or_else(|_| DEFAULT_SUITE.to_owned())
 }
 
-/// All that is in a tree.
+/// Everything that an image is made of.
 fn contents() -> String {
-    format!("{EDITION}\n{FIRST}\n{SECOND}\n{ASIDE}\n{DISABLED}\n")
+    format!("{IMAGE_VERSION}\n{BASE_PACKAGES}\n{ADDED_PACKAGES}\n{CONFLICTING_PACKAGE}\n{DISABLED_UNITS}\n")
 }
 
-/// The tree of a name with what is wanted in it, made as a draft if it is not there yet.
+/// The image of this name and content, built as a draft if it is missing.
 fn kept(
     target: &Path,
     name: &str,
@@ -79,7 +79,7 @@ fn kept(
 ) -> anyhow::Result<PathBuf> {
     let machines = target.join("machines");
     fs::create_dir_all(&machines)?;
-    // Tests run at the same time, and in several processes.
+    // Tests run in parallel, in several processes.
     let lock = File::create(machines.join(format!("{name}.lock")))?;
     lock.lock()?;
 
@@ -101,10 +101,10 @@ fn kept(
 }
 
 fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
-    // What is mounted and started meanwhile ends with it, however it ends.
+    // Its mounts and processes end with it.
     let mut debootstrap = Command::new("unshare");
     debootstrap.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    debootstrap.args(["debootstrap", "--variant=minbase", "--include", FIRST]);
+    debootstrap.args(["debootstrap", "--variant=minbase", "--include", BASE_PACKAGES]);
     let is_ubuntu = UBUNTU.contains(&suite);
     if is_ubuntu {
         debootstrap.args(["--components=main,universe", "--force-check-gpg", suite]).arg(tree).args(ARCHIVE_OF_UBUNTU);
@@ -113,26 +113,26 @@ fn make(suite: &str, tree: &Path) -> anyhow::Result<()> {
     }
     run(&mut debootstrap)?;
 
-    let aside = if is_ubuntu { String::new() } else { format!("apt-get -qq download {ASIDE}; ") };
+    let aside = if is_ubuntu { String::new() } else { format!("apt-get -qq download {CONFLICTING_PACKAGE}; ") };
     let install = format!(
-        "mkdir -p {PACKAGES}; cd {PACKAGES}; chown _apt .; apt-get -qq update; {aside}\
+        "mkdir -p {PACKAGE_CACHE}; cd {PACKAGE_CACHE}; chown _apt .; apt-get -qq update; {aside}\
          {}; \
-         systemctl --quiet disable {DISABLED}; \
+         systemctl --quiet disable {DISABLED_UNITS}; \
          cd /etc/stunnel; \
          openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -keyout ca.key -out ca.crt -subj /CN=stand; \
-         openssl req -newkey rsa:2048 -nodes -keyout {DOT}.key -out {DOT}.csr -subj /CN={DOT} \
-         -addext subjectAltName=DNS:{DOT}; \
-         openssl x509 -req -in {DOT}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -copy_extensions copy \
-         -out {DOT}.crt; \
+         openssl req -newkey rsa:2048 -nodes -keyout {DOT_NAME}.key -out {DOT_NAME}.csr -subj /CN={DOT_NAME} \
+         -addext subjectAltName=DNS:{DOT_NAME}; \
+         openssl x509 -req -in {DOT_NAME}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -copy_extensions copy \
+         -out {DOT_NAME}.crt; \
          cat ca.crt >> /etc/ssl/certs/ca-certificates.crt",
-        install(SECOND)
+        install(ADDED_PACKAGES)
     );
     add(tree, &install)?;
     fs::write(tree.join("etc/hostname"), "machine\n")?;
     Ok(())
 }
 
-/// Commands that install packages and leave nothing else.
+/// Commands that install packages and clean up.
 fn install(packages: &str) -> String {
     format!(
         "apt-get -qq update; apt-get -qq install --yes --no-install-recommends {packages}; \
@@ -140,9 +140,9 @@ fn install(packages: &str) -> String {
     )
 }
 
-/// Lets a shell add something to a tree.
+/// Runs shell commands inside an image.
 fn add(tree: &Path, commands: &str) -> anyhow::Result<()> {
-    // Nothing may start, and names are looked up as outside.
+    // No service may start, and names are resolved as on this machine.
     let guard = tree.join("usr/sbin/policy-rc.d");
     fs::write(&guard, "#!/bin/sh\nexit 101\n")?;
     fs::set_permissions(&guard, fs::Permissions::from_mode(0o755))?;
@@ -158,16 +158,16 @@ fn add(tree: &Path, commands: &str) -> anyhow::Result<()> {
     replace(&tree.join("etc/resolv.conf"), "")
 }
 
-/// The name in the certificate that all machines trust, for a resolver that speaks TLS. Its key is beside it.
-pub const DOT: &str = "dns.stand.example";
+/// Name of the DNS-over-TLS resolver, in a certificate that all machines trust.
+pub const DOT_NAME: &str = "dns.stand.example";
 
-/// Lets the tree have the machine's own file for a while.
+/// Copies a file of this machine into the image.
 fn lend(tree: &Path, name: &str) -> anyhow::Result<()> {
     let content = fs::read_to_string(Path::new("/etc").join(name))?;
     replace(&tree.join("etc").join(name), &content)
 }
 
-/// It may be a link.
+/// Replaces a file that may be a link.
 fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         fs::remove_file(path)?;

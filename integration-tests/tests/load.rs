@@ -1,4 +1,4 @@
-//! The daemon's bus under load: calls without end by somebody who may nothing, and packets without end.
+//! The daemon under load: a flood of bus calls by an unprivileged user, and a flood of packets.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,19 +14,19 @@ use integration_tests::{
     topology::SERVER,
 };
 
-/// Calls of the one who may nothing, and how many of them are in the works.
+/// Calls of the unprivileged user, and how many of them are pending at a time.
 const CALLS: usize = 10_000;
-const AT_ONCE: usize = 100;
-/// What the daemon may need more after that than before, in KiB.
-const LONGEST_MEMORY: u64 = 8 * 1024;
-/// How long nearly all calls of somebody who may ask take at most meanwhile. Figures are printed for people to judge, because
-/// they are those of the machine and of how the programs were built; this only finds what hangs.
-const HANGS: Duration = Duration::from_secs(1);
-/// Under this it stays on a machine that has nothing else to do, with optimised programs.
-const PROMISED: Duration = Duration::from_millis(50);
+const PENDING_CALLS: usize = 100;
+/// Permitted growth of the daemon's memory, in KiB.
+const MAX_MEMORY_GROWTH_KIB: u64 = 8 * 1024;
+/// Limit for the latency of a permitted caller during a flood. Figures are printed for a human to judge, because
+/// they depend on the machine and on the build profile; this limit only finds hangs.
+const MAX_LATENCY: Duration = Duration::from_secs(1);
+/// Latency on an idle machine with optimised programs.
+const EXPECTED_LATENCY: Duration = Duration::from_millis(50);
 
-/// Where packets without end come from.
-const LOAD: u16 = 5001;
+/// Port of the packet flood.
+const LOAD_PORT: u16 = 5001;
 
 /// Resident memory of the daemon in KiB.
 fn memory(stand: &Stand) -> anyhow::Result<u64> {
@@ -35,45 +35,45 @@ fn memory(stand: &Stand) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// How long so many calls of `GetStatus` of a new caller took, one after the other. With the first one the daemon asks whose
-/// process that is and what it may.
+/// Durations of this many calls of `GetStatus` of a new caller, one after the other. On the first one the daemon looks up the
+/// process and its permissions.
 fn waits(stand: &Stand, calls: usize) -> anyhow::Result<Vec<Duration>> {
     let said = stand.caller("anna", &format!("latency {calls}")).check()?.text();
     said.lines().map(|line| Ok(Duration::from_micros(line.parse()?))).collect()
 }
 
-/// The wait that so many of a thousand do not exceed.
+/// The latency that this many of a thousand calls do not exceed.
 fn quantile(waits: &[Duration], of_thousand: usize) -> Duration {
     let mut waits = waits.to_vec();
     waits.sort();
     waits.get((waits.len() * of_thousand / 1000).min(waits.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
-#[allow(clippy::print_stdout, reason = "this is for whoever runs the tests")]
+#[allow(clippy::print_stdout, reason = "output of the test run")]
 fn print(what: &str, waits: &[Duration]) {
     let [half, most, nearly] = [500, 990, 999].map(|it| quantile(waits, it));
     let longest = waits.iter().max().copied().unwrap_or_default();
     let calls = waits.len();
-    let long = waits.iter().filter(|it| **it >= PROMISED).count();
+    let long = waits.iter().filter(|it| **it >= EXPECTED_LATENCY).count();
     println!(
         "{what}: {calls} calls of GetStatus, median {half:?}, 99 % {most:?}, 99.9 % {nearly:?}, longest {longest:?}; {long} of \
-         them {PROMISED:?} or longer"
+         them {EXPECTED_LATENCY:?} or longer"
     );
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn whoever_may_nothing_takes_neither_memory_nor_time_from_others() -> anyhow::Result<()> {
+fn unprivileged_callers_cannot_exhaust_memory_or_time() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
         stand.sign_in("anna")?;
-        // Once before, so that what any load makes the daemon keep is there.
-        stand.caller("bob", &format!("flood 500 {AT_ONCE}")).check()?;
+        // A first run, so that memory that any load needs is allocated already.
+        stand.caller("bob", &format!("flood 500 {PENDING_CALLS}")).check()?;
         print("idle", &waits(stand, 500)?);
         let before = memory(stand)?;
 
-        let flood = stand.caller("bob", &format!("flood {CALLS} {AT_ONCE}"));
+        let flood = stand.caller("bob", &format!("flood {CALLS} {PENDING_CALLS}"));
         let mut flood = flood.start("flood", stand.logs.open("flood"))?;
         let start = Instant::now();
         let (mut first, mut meanwhile, mut most) = (Vec::new(), Vec::new(), 0);
@@ -92,21 +92,21 @@ fn whoever_may_nothing_takes_neither_memory_nor_time_from_others() -> anyhow::Re
         let is_refused = |line: &str| {
             line.contains(".NotAuthorized ") || line.contains(".LimitReached ") || line.contains(".LimitsExceeded ")
         };
-        assert!(outcomes.lines().all(is_refused), "somebody who may nothing got something:\n{outcomes}");
-        assert!(most < before + LONGEST_MEMORY, "{before} KiB before, {most} KiB in a flood");
-        assert!(quantile(&meanwhile, 990) < HANGS);
+        assert!(outcomes.lines().all(is_refused), "an unprivileged caller was served:\n{outcomes}");
+        assert!(most < before + MAX_MEMORY_GROWTH_KIB, "{before} KiB before, {most} KiB in a flood");
+        assert!(quantile(&meanwhile, 990) < MAX_LATENCY);
         Ok(())
     })
 }
 
-/// As much as the tunnel carries, until nobody takes it any more.
+/// As much as the tunnel carries, until the receiver closes.
 fn send(listener: &TcpListener) {
     let Ok((mut stream, _)) = listener.accept() else { return };
     while stream.write_all(&[0; 64 << 10]).is_ok() {}
 }
 
 fn receive(stop: &AtomicBool, received: &AtomicU64) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect((SERVER.v4, LOAD)).context("cannot connect")?;
+    let mut stream = TcpStream::connect((SERVER.v4, LOAD_PORT)).context("cannot connect")?;
     let mut buffer = vec![0; 256 << 10];
     while !stop.load(Ordering::Relaxed) {
         received.fetch_add(stream.read(&mut buffer)? as u64, Ordering::Relaxed);
@@ -114,7 +114,7 @@ fn receive(stop: &AtomicBool, received: &AtomicU64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The waits while the tunnel is busy, and how busy it is in Mbit/s.
+/// Latencies while the tunnel is busy, and its throughput in Mbit/s.
 fn measure(stand: &Stand, received: &AtomicU64) -> anyhow::Result<(Vec<Duration>, f64)> {
     let received = || received.load(Ordering::Relaxed);
     eventually("the tunnel is busy", Duration::from_secs(20), || received() > 16 << 20)?;
@@ -126,13 +126,13 @@ fn measure(stand: &Stand, received: &AtomicU64) -> anyhow::Result<(Vec<Duration>
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn packets_without_end_keep_nobody_from_the_status() -> anyhow::Result<()> {
+fn status_responds_during_a_packet_flood() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let _daemon = stand.serve_bus(stand.daemon())?;
+        let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
         let (stop, received) = (AtomicBool::new(false), AtomicU64::new(0));
-        let listener = stand.net.server.in_network(|| TcpListener::bind((SERVER.v4, LOAD)))??;
+        let listener = stand.net.server.in_network(|| TcpListener::bind((SERVER.v4, LOAD_PORT)))??;
         std::thread::scope(|scope| {
             scope.spawn(|| send(&listener));
             let receiver = scope.spawn(|| stand.client().in_network(|| receive(&stop, &received)));
@@ -141,7 +141,7 @@ fn packets_without_end_keep_nobody_from_the_status() -> anyhow::Result<()> {
             receiver.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))??;
             let (waits, rate) = measured?;
             print(&format!("with {rate:.0} Mbit/s through the tunnel"), &waits);
-            assert!(quantile(&waits, 990) < HANGS);
+            assert!(quantile(&waits, 990) < MAX_LATENCY);
             Ok(())
         })
     })

@@ -1,4 +1,4 @@
-//! What `firezonectl doctor` finds on a machine where something is wrong, for real.
+//! Findings of `firezonectl doctor` on a machine with real problems.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use integration_tests::{
 
 /// The daemon's configuration.
 const CONFIG: &str = "/etc/dev.firezone.client/firezoned.toml";
-/// Where a portal with a certificate of its own making is.
+/// Port of a portal with a self-signed certificate.
 const TLS_PORT: u16 = 8443;
 const CERTIFICATE: &str = "/run/lab/certificate.pem";
 
-/// The result and the evidence of one check, as this program tells it.
+/// The result and the evidence of one check, from the output of this program.
 fn check(doctor: Program<'_>, id: &str) -> anyhow::Result<(String, String)> {
     let answer = doctor.run()?.json()?;
     let checks = answer["checks"].as_array().context("no checks")?;
@@ -27,7 +27,7 @@ fn check(doctor: Program<'_>, id: &str) -> anyhow::Result<(String, String)> {
     Ok((word("result"), word("evidence")))
 }
 
-/// Where the daemon is told to look for the portal, by a file that everybody may read.
+/// The configuration file of the daemon, which all users may read.
 fn configure(client: &Host, text: &str) -> anyhow::Result<()> {
     client.program("mkdir -p /etc/dev.firezone.client").check()?;
     client.write(CONFIG, text)?;
@@ -36,7 +36,7 @@ fn configure(client: &Host, text: &str) -> anyhow::Result<()> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn without_a_daemon_the_portal_is_looked_for_where_the_daemon_would() -> anyhow::Result<()> {
+fn doctor_without_a_daemon_checks_the_configured_portal() -> anyhow::Result<()> {
     tell(|stand| {
         let portal = &stand.net.portal;
         let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout /run/lab/key.pem";
@@ -68,7 +68,7 @@ fn without_a_daemon_the_portal_is_looked_for_where_the_daemon_would() -> anyhow:
         found(doctor().env("FIREZONE_API_URL", plain), "failed", &["does not speak TLS"])?;
         found(doctor().env("FIREZONE_API_URL", format!("wss://{PORTAL_NAME}:1")), "failed", &["refuses"])?;
 
-        // What anna may not read may say something else.
+        // A file that anna may not read can contain another URL.
         client.program("chmod 0600").arg(CONFIG).check()?;
         found(doctor().env("FIREZONE_API_URL", PORTAL_URL), "ok", &["which you may not read", CONFIG])?;
         found(doctor().env("FIREZONE_API_URL", format!("wss://{PORTAL_NAME}:1")), "warning", &[CONFIG])?;
@@ -78,10 +78,10 @@ fn without_a_daemon_the_portal_is_looked_for_where_the_daemon_would() -> anyhow:
     })
 }
 
-/// A container on `docker0`, with the client as its way out.
+/// A container on `docker0`, which is routed through the client.
 fn container(stand: &Stand) -> anyhow::Result<Host> {
     let client = stand.client();
-    let container = stand.net.world.host("container")?;
+    let container = stand.net.lab.host("container")?;
     client.ip(&["link add docker0 type bridge", "addr add 172.17.0.1/16 dev docker0", "link set docker0 up"])?;
     client.cable("veth0", &container, "eth0")?;
     client.ip(&["link set veth0 master docker0"])?;
@@ -91,10 +91,10 @@ fn container(stand: &Stand) -> anyhow::Result<Host> {
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn what_containers_may_ask_depends_on_the_packet_filter() -> anyhow::Result<()> {
+fn doctor_reports_whether_containers_can_resolve_names() -> anyhow::Result<()> {
     tell(|stand| {
         stand.start_bus()?;
-        let daemon = stand.serve_bus(stand.unprivileged_daemon()?)?;
+        let daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
         let container = container(stand)?;
         stand.sign_in("anna")?;
         let client = stand.client();
@@ -130,7 +130,7 @@ fn what_containers_may_ask_depends_on_the_packet_filter() -> anyhow::Result<()> 
         client.nft("insert rule inet filter input meta mark 1 drop")?;
         is("skipped", "nft list ruleset")?;
 
-        // Without a daemon there is only root who sees it.
+        // Without a daemon only root can see it.
         client.nft("flush chain inet filter input")?;
         daemon.stop()?;
         is("skipped", "only root")?;

@@ -1,4 +1,4 @@
-//! Two clients, each with a daemon of its own, that may reach each other.
+//! Device pools: two clients, each with its own daemon, that reach each other.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
 const POOL: Uuid = uuid!("9001d000-0000-4000-8000-000000000001");
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client in the place of the resolver, with files of its own and a web server for whoever may reach it.
+/// A second client on the host of the resolver, with files of its own and a web server.
 fn second_client(stand: &Stand) -> anyhow::Result<[Running; 2]> {
     let host = &stand.net.resolver;
     for directory in ["/run/dev.firezone.client", "/var/lib/dev.firezone.client"] {
@@ -34,19 +34,19 @@ fn second_client(stand: &Stand) -> anyhow::Result<[Running; 2]> {
     Ok([daemon, server])
 }
 
-/// What the portal knows of a client, once it is there.
+/// The portal's view of a client, once it is connected.
 fn device(stand: &Stand, name: &str) -> anyhow::Result<Value> {
     let find = || {
         let state = stand.portal("GET", "/state", None).ok()?;
         state["devices"].as_array()?.iter().find(|it| it["name"] == name).cloned()
     };
-    eventually(&format!("{name} is known"), PATIENCE, || find().is_some())?;
+    eventually(&format!("{name} is known"), TIMEOUT, || find().is_some())?;
     find().ok_or_else(|| anyhow::anyhow!("{name} is gone"))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
-fn two_clients_talk_as_their_pools_permit() -> anyhow::Result<()> {
+fn device_pools_permit_traffic_between_clients() -> anyhow::Result<()> {
     tell(|stand| {
         let _two = second_client(stand)?;
         let _one = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
@@ -60,14 +60,14 @@ fn two_clients_talk_as_their_pools_permit() -> anyhow::Result<()> {
             let fetched = stand.fetch(&url(&two, "/bytes/1")).arg("--max-time").arg("10").run();
             fetched.is_ok_and(|it| it.status.success())
         };
-        assert!(!reaches_two(), "nobody permitted that");
+        assert!(!reaches_two(), "access without a grant");
 
         let pool = json!({
             "type": "static_device_pool", "site": SITE, "name": "Laptops", "devices": [one["id"], two["id"]],
             "filters": [{"protocol": "tcp", "port_range_start": 80, "port_range_end": 80}],
         });
         stand.portal("PUT", &format!("/resources/{POOL}"), Some(&pool))?;
-        eventually("the other client is reached", PATIENCE, reaches_two)?;
+        eventually("the other client is reached", TIMEOUT, reaches_two)?;
         let v6 = two["ipv6"].as_str().unwrap_or_default();
         stand.download(&format!("[{v6}]"), 1, 6)?;
         assert_eq!(
@@ -76,11 +76,11 @@ fn two_clients_talk_as_their_pools_permit() -> anyhow::Result<()> {
             "what the pool forbids should be refused at once"
         );
 
-        // Nobody listens there, and our host may say so: that is an answer, too.
+        // No program listens there, and our host may report that: a rejection is a reply, too.
         let back = stand.net.resolver.program("curl --silent --show-error --max-time 30");
         assert_eq!(back.arg(url(&one, "/")).run()?.status.code(), Some(7), "the way back is open as well");
 
         stand.portal("DELETE", &format!("/resources/{POOL}"), None)?;
-        eventually("the other client is out of reach", PATIENCE, || !reaches_two())
+        eventually("the other client is out of reach", TIMEOUT, || !reaches_two())
     })
 }
