@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use crate::{
     logs::Logs,
     netns::Host,
-    process::{Running, eventually},
+    process::{Running, wait_until},
 };
 
 /// The service file of polkit, for the path of its daemon, which differs between distributions.
@@ -41,11 +41,11 @@ impl Bus {
         let daemon = host
             .program("dbus-daemon --system --nofork --nopidfile --nosyslog")
             .start("dbus-daemon", logs.open("dbus-daemon"))?;
-        eventually("the bus answers", Duration::from_secs(10), || names(host).is_some())?;
+        wait_until("the bus answers", Duration::from_secs(10), || names(host).is_some())?;
 
         let polkit = host.program(&polkit_command(host)?).start("polkit", logs.open("polkit"))?;
         let bus = Self { polkit: Some(polkit), _daemon: daemon };
-        eventually("polkit is on the bus", Duration::from_secs(10), || owns(host, "org.freedesktop.PolicyKit1"))?;
+        wait_until("polkit is on the bus", Duration::from_secs(10), || owns(host, "org.freedesktop.PolicyKit1"))?;
         Ok(bus)
     }
 
@@ -69,7 +69,7 @@ impl Bus {
         if let Some(polkit) = self.polkit.take() {
             polkit.stop()?;
         }
-        eventually("polkit is gone", Duration::from_secs(10), || !owns(host, "org.freedesktop.PolicyKit1"))
+        wait_until("polkit is gone", Duration::from_secs(10), || !owns(host, "org.freedesktop.PolicyKit1"))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     checkout::{program_dir, source_dir},
     logs::Logs,
     netns::{FILES, Host},
-    process::{Finished, Program, Running, eventually},
+    process::{Finished, Program, Running, wait_until},
     stand::{LOG_FILTER, Stand},
     web::sha256,
 };
@@ -167,7 +167,7 @@ impl Image {
         let status = container.process.wait(Duration::from_secs(20))?;
         // Another thread reads the output.
         let log = container.process.log();
-        eventually("its last words are heard", Duration::from_secs(5), || !log.text().is_empty())?;
+        wait_until("its last words are heard", Duration::from_secs(5), || !log.text().is_empty())?;
         Ok((status.code(), log.text()))
     }
 
@@ -237,8 +237,8 @@ impl Container<'_> {
     }
 
     /// Waits until it is healthy.
-    pub fn is_healthy(&mut self) -> anyhow::Result<()> {
-        eventually("the container is healthy", Duration::from_secs(30), || {
+    pub fn wait_until_healthy(&mut self) -> anyhow::Result<()> {
+        wait_until("the container is healthy", Duration::from_secs(30), || {
             self.health().is_ok_and(|it| it.status.success()) || !self.process.is_running()
         })?;
         ensure!(self.process.is_running(), "it has ended: {}", self.process.log().text());

@@ -1,10 +1,9 @@
-//! A watch on the client's cable: what leaves the client that should not.
+//! Detects packets that leave the client outside of the tunnel.
 //!
-//! Two look at every packet, each at what only it can see. The router knows where a client with the Internet resource may
-//! send to: datagrams to gateway and relay, its conversation with the portal, questions to the resolver that it had before,
-//! and whatever it likes to its own local network. The client's kernel knows who sends: past the tunnel goes only what
-//! carries the daemon's mark, whatever its destination; a question of another program to the resolver does not. The
-//! destinations of everything else are written down.
+//! Two packet filters inspect every packet. The router knows the permitted destinations of a client with the Internet
+//! resource: gateway and relay, the portal, the resolver of before the session, and its own local network. The client's kernel
+//! knows the sender: outside of the tunnel only packets with the daemon's mark are permitted, so that a query of another
+//! program to the resolver is a leak. The destinations of all other packets are recorded.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -14,20 +13,20 @@ use crate::{
     topology::{CLIENT, GATEWAY, PORTAL, RELAY, RESOLVER, Topology},
 };
 
-/// The packet filter's table with the notes.
+/// The nftables table of the records.
 const TABLE: &str = "inet watch";
-/// What the daemon's own sockets put on their packets.
+/// The firewall mark of the daemon's packets.
 const MARK: u32 = 0xfd00_2021;
 
-/// The watch, from its beginning to the end of the stand.
+/// The monitor, active until the stand ends.
 #[derive(Debug)]
-pub struct Watch {
+pub struct LeakMonitor {
     watchers: [Host; 2],
 }
 
-impl Watch {
-    /// Begins to watch.
-    pub fn begin(net: &Topology) -> anyhow::Result<Self> {
+impl LeakMonitor {
+    /// Starts the monitor.
+    pub fn start(net: &Topology) -> anyhow::Result<Self> {
         let local = [
             format!("ip daddr {}/28", CLIENT.v4),
             format!("ip6 daddr {}/64", CLIENT.v6),
@@ -48,7 +47,7 @@ impl Watch {
         Ok(Self::of(net))
     }
 
-    /// Where something went that should not have, since the beginning or [`again`](Self::again).
+    /// Destinations of leaked packets since the start or [`restart`](Self::restart).
     pub fn leaks(&self) -> anyhow::Result<Vec<String>> {
         let mut all = Vec::new();
         for watcher in &self.watchers {
@@ -64,8 +63,8 @@ impl Watch {
         Ok(all)
     }
 
-    /// Goes on watching; what was seen so far does not count.
-    pub fn again(net: &Topology) -> anyhow::Result<Self> {
+    /// Clears the records and continues.
+    pub fn restart(net: &Topology) -> anyhow::Result<Self> {
         let watch = Self::of(net);
         for watcher in &watch.watchers {
             watcher.nft(&format!("flush set {TABLE} leaks4; flush set {TABLE} leaks6"))?;
@@ -78,16 +77,16 @@ impl Watch {
     }
 }
 
-/// At this place in the kernel, the destinations of `which` packets are noted, unless they are `fine`.
-fn rules<'a>(place: &str, which: &str, fine: impl Iterator<Item = &'a String>) -> String {
+/// Rules at this hook that record the destinations of `which` packets, except for `permitted` ones.
+fn rules<'a>(place: &str, which: &str, permitted: impl Iterator<Item = &'a String>) -> String {
     let mut rules = format!(
         "add table {TABLE}; \
          add set {TABLE} leaks4 {{ type ipv4_addr; flags dynamic; size 1024; }}; \
          add set {TABLE} leaks6 {{ type ipv6_addr; flags dynamic; size 1024; }}; \
          add chain {TABLE} watch {{ type filter hook {place} priority -300; policy accept; }};"
     );
-    for fine in fine {
-        rules.push_str(&format!("add rule {TABLE} watch {which} {fine} return;"));
+    for permitted in permitted {
+        rules.push_str(&format!("add rule {TABLE} watch {which} {permitted} return;"));
     }
     rules.push_str(&format!(
         "add rule {TABLE} watch {which} meta nfproto ipv4 update @leaks4 {{ ip daddr }};\

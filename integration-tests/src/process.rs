@@ -252,11 +252,11 @@ impl Finished {
 }
 
 /// Polls a condition; fails with `what` after the timeout.
-pub fn eventually(what: &str, timeout: Duration, mut is_so: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
     let deadline = Instant::now() + timeout;
-    while !is_so() {
+    while !condition() {
         if Instant::now() > deadline {
-            bail!("not within {} s: {what}", timeout.as_secs());
+            bail!("timeout after {} s: {what}", timeout.as_secs());
         }
         std::thread::sleep(Duration::from_millis(50));
     }

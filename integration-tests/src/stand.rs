@@ -16,7 +16,7 @@ use crate::{
     checkout::{program_dir, source_dir},
     logs::Logs,
     netns::{FILES, Host},
-    process::{Finished, Program, Running, eventually},
+    process::{Finished, Program, Running, wait_until},
     topology::{PORTAL, Place, RELAY, RESOLVER, SERVER, SPARE_RELAY, Topology},
     web,
 };
@@ -46,9 +46,9 @@ pub struct Stand {
 }
 
 /// Runs one test. After a failure, all logs are saved, and the command that repeats the test is printed.
-pub fn tell(story: impl FnOnce(&mut Stand) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn with_stand(test: impl FnOnce(&mut Stand) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut stand = Stand::start()?;
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story(&mut stand)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&mut stand)));
     if !matches!(outcome, Ok(Ok(()))) {
         stand.save_failure_report();
     }
@@ -84,7 +84,7 @@ impl Stand {
     pub fn start_portal(&mut self) -> anyhow::Result<()> {
         let program = self.net.portal.program(&format!("dev-portal {PORTAL_CONFIG}")).env("RUST_LOG", LOG_FILTER);
         self.portal = Some(program.start("dev-portal", self.logs.open("dev-portal"))?);
-        eventually("the portal answers", Duration::from_secs(10), || self.portal("GET", "/state", None).is_ok())
+        wait_until("the portal answers", Duration::from_secs(10), || self.portal("GET", "/state", None).is_ok())
     }
 
     /// Stops the portal.
@@ -117,7 +117,7 @@ impl Stand {
 
     /// Waits until the portal knows the gateway.
     pub fn wait_for_gateway(&self) -> anyhow::Result<()> {
-        eventually("the gateway has joined", Duration::from_secs(15), || {
+        wait_until("the gateway has joined", Duration::from_secs(15), || {
             self.portal("GET", "/state", None).is_ok_and(|state| state["gateways"][0]["joined"] == true)
         })
     }
@@ -239,7 +239,7 @@ impl Stand {
     /// Starts the daemon and waits until it is on the bus.
     pub fn start_on_bus(&self, daemon: Program<'_>) -> anyhow::Result<Running> {
         let mut running = daemon.start("firezoned", self.logs.open("firezoned"))?;
-        eventually("the daemon is on the bus", Duration::from_secs(10), || {
+        wait_until("the daemon is on the bus", Duration::from_secs(10), || {
             bus::owns(&self.net.client, BUS_NAME) || !running.is_running()
         })?;
         anyhow::ensure!(running.is_running(), "the daemon ended: {}", running.log().text());
@@ -257,7 +257,7 @@ impl Stand {
     }
 
     /// Addresses, rules and routes of the daemon in the kernel. Empty before a session and after it.
-    pub fn traces(&self) -> anyhow::Result<String> {
+    pub fn host_state(&self) -> anyhow::Result<String> {
         let client = &self.net.client;
         let interface = client.program("ip -brief address show dev").arg(INTERFACE).run()?.text();
         let rules = client.program("ip rule").check()?.text() + &client.program("ip -6 rule").check()?.text();
@@ -278,8 +278,8 @@ impl Stand {
     }
 
     /// Waits until the headless daemon is ready for traffic.
-    pub fn is_connected(&self) -> anyhow::Result<()> {
-        eventually("the tunnel has addresses and the client has a resolver", Duration::from_secs(20), || {
+    pub fn wait_until_connected(&self) -> anyhow::Result<()> {
+        wait_until("the tunnel has addresses and the client has a resolver", Duration::from_secs(20), || {
             let has_address = self.net.client.program("ip -brief address show dev").arg(INTERFACE).run();
             let resolv_conf = self.net.client.read("/etc/resolv.conf").unwrap_or_default();
             let has_resolver = resolv_conf.contains("100.100.111.") || resolv_conf.contains(":8000:100:100:111:");

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     netns::{self, FILES, Host, Lab},
-    process::eventually,
+    process::wait_until,
 };
 
 /// The addresses of a host.
@@ -250,7 +250,7 @@ impl Host {
     /// Waits until something listens on a port.
     pub fn wait_for_port(&self, protocol: &str, port: u16) -> anyhow::Result<()> {
         let what = format!("{} listens on {protocol} port {port}", self.name());
-        eventually(&what, Duration::from_secs(15), || self.listens(protocol, port))
+        wait_until(&what, Duration::from_secs(15), || self.listens(protocol, port))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use crate::{netns::Host, process::eventually, topology::SERVER, web};
+use crate::{netns::Host, process::wait_until, topology::SERVER, web};
 
 /// The receiver fails after this long without data.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -32,7 +32,7 @@ impl Progress {
     /// Waits until so many more kibibytes have arrived. Returns how long that took.
     pub fn moves(&self, kibibytes: u64, timeout: Duration) -> anyhow::Result<Duration> {
         let (start, goal) = (Instant::now(), self.bytes.load(Ordering::Relaxed) + (kibibytes << 10));
-        eventually("the download moves on", timeout, || self.bytes.load(Ordering::Relaxed) >= goal)?;
+        wait_until("the download moves on", timeout, || self.bytes.load(Ordering::Relaxed) >= goal)?;
         Ok(start.elapsed())
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use integration_tests::{
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
     topology::{CLIENT, SERVER},
 };
 
@@ -24,7 +24,7 @@ const ADDRESSES: u8 = 12;
 #[test]
 #[ignore = "needs root: make integration"]
 fn address_change_pauses_traffic_briefly() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let pauses = walk(stand, 3)?;
         assert_eq!(pauses.len(), 3);
         Ok(())
@@ -38,7 +38,7 @@ mod machine_walks {
     #[test]
     #[ignore = "needs root: make test-machine"]
     fn every_address_change_pauses_traffic_for_at_most_two_seconds() -> anyhow::Result<()> {
-        tell(|stand| {
+        with_stand(|stand| {
             let mut pauses = walk(stand, 50)?;
             pauses.sort();
             let late = pauses.iter().filter(|pause| **pause > MAX_PAUSE).count();
@@ -52,18 +52,18 @@ mod machine_walks {
 /// answered through a new tunnel.
 fn walk(stand: &Stand, networks: usize) -> anyhow::Result<Vec<Duration>> {
     let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-    stand.is_connected()?;
-    eventually("the server answers", TIMEOUT, || answers(stand))?;
+    stand.wait_until_connected()?;
+    wait_until("the server answers", TIMEOUT, || answers(stand))?;
     (0..networks)
         .map(|number| {
             let key = public_key(stand)?;
             move_to(stand, u8::try_from(number)? % ADDRESSES)?;
             let moved = Instant::now();
             // A previous tunnel would prove nothing; the portal identifies each by its key.
-            eventually("the tunnel is a new one", TIMEOUT, || {
+            wait_until("the tunnel is a new one", TIMEOUT, || {
                 public_key(stand).is_ok_and(|now| now != key && !now.is_empty())
             })?;
-            eventually("the server answers again", TIMEOUT, || answers(stand))?;
+            wait_until("the server answers again", TIMEOUT, || answers(stand))?;
             Ok(moved.elapsed())
         })
         .collect()

@@ -1,17 +1,17 @@
 //! Networks with IPv4 or IPv6 only.
 
-use integration_tests::{account::PRIVATE_NAME, stand::tell, topology::Traffic};
+use integration_tests::{account::PRIVATE_NAME, stand::with_stand, topology::Traffic};
 
 /// Both families work inside of the tunnel.
 fn downloads(family: u8, relayed: bool) -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.restrict_client_to_family(family)?;
         if relayed {
             stand.net.block_direct()?;
         }
 
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         stand.download(PRIVATE_NAME, 2, 4)?;
         stand.download(PRIVATE_NAME, 2, 6)?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
-    process::{Program, eventually},
-    stand::{Stand, tell},
+    process::{Program, wait_until},
+    stand::{Stand, with_stand},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -109,7 +109,7 @@ fn check(line: &str, schema: &str, answer: &str) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn json_output_does_not_depend_on_the_locale() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         make_german(stand)?;
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
@@ -136,7 +136,7 @@ fn json_output_does_not_depend_on_the_locale() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn repeated_commands_are_idempotent() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.ctl("anna", "sign-out --wait").check()?;
@@ -155,7 +155,7 @@ fn repeated_commands_are_idempotent() -> anyhow::Result<()> {
         for verb in ["sign-out", "sign-out", "sign-out --wait"] {
             stand.ctl("anna", verb).check()?;
         }
-        ensure!(stand.traces()?.is_empty(), "{}", stand.traces()?);
+        ensure!(stand.host_state()?.is_empty(), "{}", stand.host_state()?);
         Ok(())
     })
 }
@@ -164,28 +164,28 @@ fn repeated_commands_are_idempotent() -> anyhow::Result<()> {
 #[ignore = "needs root: make integration"]
 fn monitor_continues_after_a_daemon_restart() -> anyhow::Result<()> {
     const TIMEOUT: Duration = Duration::from_secs(20);
-    tell(|stand| {
+    with_stand(|stand| {
         make_german(stand)?;
         stand.start_bus()?;
         let mut daemon = stand.start_on_bus(stand.daemon())?;
         let monitor = stand.ctl("anna", "monitor").start("monitor", stand.logs.open("monitor"))?;
         let program = speak(stand.ctl("anna", "--json monitor"), GERMAN);
         let for_programs = program.start("monitor --json", stand.logs.open("monitor-json"))?;
-        eventually("the state is printed", TIMEOUT, || monitor.log().contains("Signed out"))?;
+        wait_until("the state is printed", TIMEOUT, || monitor.log().contains("Signed out"))?;
         stand.sign_in("anna")?;
         let count = |what: &str| for_programs.log().count(what);
         let connected = r#""state":"connected""#;
-        eventually("the session is printed", TIMEOUT, || {
+        wait_until("the session is printed", TIMEOUT, || {
             monitor.log().count("Connected") == 1 && count(connected) == 1
         })?;
 
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
-        eventually("the end is printed", TIMEOUT, || monitor.log().contains("The daemon is not running"))?;
+        wait_until("the end is printed", TIMEOUT, || monitor.log().contains("The daemon is not running"))?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
-        eventually("the new daemon is printed", TIMEOUT, || monitor.log().count("Signed out") == 2)?;
+        wait_until("the new daemon is printed", TIMEOUT, || monitor.log().count("Signed out") == 2)?;
         stand.sign_in("anna")?;
-        eventually("the new session is printed", TIMEOUT, || monitor.log().count("Connected") == 2)?;
+        wait_until("the new session is printed", TIMEOUT, || monitor.log().count("Connected") == 2)?;
 
         // Consecutive lines differ.
         let told = monitor.log().text();
@@ -194,7 +194,7 @@ fn monitor_continues_after_a_daemon_restart() -> anyhow::Result<()> {
         ensure!(lines.iter().filter(|line| line.contains("resources")).count() >= 4, "{lines:?}");
         monitor.stop()?;
 
-        eventually("JSON is printed, too", TIMEOUT, || count(connected) == 2)?;
+        wait_until("JSON is printed, too", TIMEOUT, || count(connected) == 2)?;
         ensure!(count(r#""running":false"#) == 1, "{}", for_programs.log().text());
         for line in for_programs.log().text().lines().filter_map(|line| line.trim().split_once(' ')) {
             check("monitor", "monitor", line.1)?;

@@ -9,8 +9,8 @@ use std::{
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PRIVATE_NAME},
     container::{ContainerOptions, Image},
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
 };
 use nix::sys::signal::Signal;
 
@@ -26,12 +26,12 @@ fn resolv_conf(stand: &Stand) -> anyhow::Result<String> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn container_with_a_token_connects_and_stops_within_the_grace_period() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let image = Image::build(stand)?;
         let before = resolv_conf(stand)?;
         let given = ContainerOptions::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
         let mut container = image.start("container", &given)?;
-        container.is_healthy()?;
+        container.wait_until_healthy()?;
 
         let status = container.program("0", "firezonectl status --json").check()?.json()?;
         assert_eq!((&status["mode"], &status["state"]), (&"service".into(), &"connected".into()));
@@ -50,8 +50,8 @@ fn container_with_a_token_connects_and_stops_within_the_grace_period() -> anyhow
 
         container.signal(Signal::SIGHUP)?;
         let log = container.process.log();
-        eventually("it starts anew", Duration::from_secs(10), || log.contains("state=reconnecting"))?;
-        container.is_healthy()?;
+        wait_until("it starts anew", Duration::from_secs(10), || log.contains("state=reconnecting"))?;
+        container.wait_until_healthy()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
 
         let asked = Instant::now();
@@ -61,19 +61,19 @@ fn container_with_a_token_connects_and_stops_within_the_grace_period() -> anyhow
         assert!(status.success(), "ended with {status}");
         assert!(took < STOP_TIMEOUT, "took {took:?}");
         assert_eq!(resolv_conf(stand)?, before, "resolv.conf is not as it was");
-        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert_eq!(stand.host_state()?, "", "something was left behind");
         assert!(!container.process.log().contains(CLIENT_TOKEN), "the log knows the token");
 
         // Nor does it wait for a portal whose name does not resolve.
         let mut lost = given;
         lost.environment[0].1 = "ws://198.51.100.9:8081/".to_owned();
         let mut container = image.start("lost", &lost)?;
-        eventually("it is not healthy", Duration::from_secs(10), || {
+        wait_until("it is not healthy", Duration::from_secs(10), || {
             container.health().is_ok_and(|it| it.status.code() == Some(5))
         })?;
         container.signal(Signal::SIGTERM)?;
         assert!(container.process.wait(STOP_TIMEOUT)?.success());
-        assert_eq!(stand.traces()?, "");
+        assert_eq!(stand.host_state()?, "");
         Ok(())
     })
 }
@@ -88,11 +88,11 @@ fn no_zombies(stand: &Stand, first_process: u32) -> anyhow::Result<()> {
     let input = "read _ < /run/lab/gate & exit 0";
     stand.client().program("mkfifo /run/lab/gate").check()?;
     stand.client().program(&format!("{inside} setsid sh -c")).arg(format!("({input}) >/dev/null 2>&1")).check()?;
-    eventually("an orphan is left to the first process", Duration::from_secs(10), || {
+    wait_until("an orphan is left to the first process", Duration::from_secs(10), || {
         children().is_ok_and(|it| !it.trim().is_empty())
     })?;
     stand.client().program("sh -c").arg("echo > /run/lab/gate").check()?;
-    eventually("the orphan has ended and is gone", Duration::from_secs(10), || {
+    wait_until("the orphan has ended and is gone", Duration::from_secs(10), || {
         children().is_ok_and(|it| it.trim().is_empty())
     })
 }
@@ -100,7 +100,7 @@ fn no_zombies(stand: &Stand, first_process: u32) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn container_accepts_a_token_file_and_fixed_resolvers() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let image = Image::build(stand)?;
         let secret = "/run/lab/secret";
         stand.client().write(secret, &format!("{CLIENT_TOKEN}\n"))?;
@@ -112,7 +112,7 @@ fn container_accepts_a_token_file_and_fixed_resolvers() -> anyhow::Result<()> {
         let mounted = ContainerOptions::default().with_host_file(secret, "/etc/dev.firezone.client/token");
         // With the fewest privileges.
         let mut container = image.start("named", &ContainerOptions { nothing_else: true, ..named })?;
-        container.is_healthy()?;
+        container.wait_until_healthy()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         container.signal(Signal::SIGTERM)?;
         assert!(container.process.wait(STOP_TIMEOUT)?.success());
@@ -126,7 +126,7 @@ fn container_accepts_a_token_file_and_fixed_resolvers() -> anyhow::Result<()> {
         let mut fixed = mounted;
         fixed.files[0].1 = "/etc/resolv.conf:ro";
         let mut container = image.start("mounted", &fixed)?;
-        container.is_healthy()?;
+        container.wait_until_healthy()?;
         let status = container.program("0", "firezonectl status --json").check()?.json()?;
         assert_eq!(status["warnings"][0]["code"], "dns-read-only", "{status}");
         stand.download("10.20.0.2", 1, 4)?;
@@ -139,7 +139,7 @@ fn container_accepts_a_token_file_and_fixed_resolvers() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn container_reports_missing_privileges_and_files() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let image = Image::build(stand)?;
         let given = ContainerOptions::default().with("FIREZONE_TOKEN", CLIENT_TOKEN);
         let net_admin = "CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN)";
@@ -157,14 +157,14 @@ fn container_reports_missing_privileges_and_files() -> anyhow::Result<()> {
                 &[&locked_device],
             ),
         ];
-        for (name, given, complaints) in rows {
+        for (name, given, expected) in rows {
             let (code, said) = image.run(name, &given)?;
             assert_eq!(code, Some(3), "{name}: {said}");
-            for error_text in complaints {
-                assert!(said.contains(error_text), "{name}: {said}");
+            for text in expected {
+                assert!(said.contains(text), "{name}: {said}");
             }
         }
-        assert_eq!(stand.traces()?, "");
+        assert_eq!(stand.host_state()?, "");
         Ok(())
     })
 }
@@ -172,7 +172,7 @@ fn container_reports_missing_privileges_and_files() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn container_is_signed_in_through_its_private_socket() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let image = Image::build(stand)?;
         // As in an image that is built upon ours.
         let root = image.root.display().to_string();
@@ -182,8 +182,8 @@ fn container_is_signed_in_through_its_private_socket() -> anyhow::Result<()> {
 
         let mut container = image.start("container", &ContainerOptions::default())?;
         let log = container.process.log();
-        eventually("it serves", Duration::from_secs(10), || log.contains("serving the private socket"))?;
-        eventually("it answers", Duration::from_secs(10), || {
+        wait_until("it serves", Duration::from_secs(10), || log.contains("serving the private socket"))?;
+        wait_until("it answers", Duration::from_secs(10), || {
             container.health().is_ok_and(|it| it.status.code() == Some(5))
         })?;
         let process = container.first_process()?;
@@ -206,7 +206,7 @@ fn container_is_signed_in_through_its_private_socket() -> anyhow::Result<()> {
             container.program(user, &sign_in).input(CLIENT_TOKEN).check()?;
             let status = container.program(user, "firezonectl status --json").check()?.json()?;
             assert_eq!((&status["mode"], &status["state"]), (&"user".into(), &"connected".into()), "{user}");
-            container.is_healthy()?;
+            container.wait_until_healthy()?;
             stand.download(PRIVATE_NAME, 1, 4)?;
             container.program(user, "firezonectl sign-out --wait=10").check()?;
         }
@@ -219,7 +219,7 @@ fn container_is_signed_in_through_its_private_socket() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn image_contains_exactly_what_the_dockerfile_describes() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let image = Image::build(stand)?;
         let settings = &image.settings["config"];
         let source = |file: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));

@@ -4,8 +4,8 @@ use integration_tests::{
     account::SITE,
     bus,
     desktop::{Desktop, TIMEOUT, accessibility::Accessibility, call},
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
 };
 use serde_json::json;
 use uuid::{Uuid, uuid};
@@ -41,7 +41,7 @@ fn property(stand: &Stand, name: &str) -> String {
 fn with_desktop(
     story: impl FnOnce(&mut Stand, &mut Desktop, &Accessibility) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let everything = json!({"type": "internet", "site": SITE});
         stand.portal("PUT", &format!("/resources/{EVERYTHING}"), Some(&everything))?;
@@ -54,13 +54,13 @@ fn with_desktop(
 }
 
 fn wait_for_state(stand: &Stand, state: &str) -> anyhow::Result<()> {
-    eventually(&format!("the daemon is {state}"), TIMEOUT, || property(stand, "State") == format!("s {state:?}"))
+    wait_until(&format!("the daemon is {state}"), TIMEOUT, || property(stand, "State") == format!("s {state:?}"))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut daemon = stand.start_on_bus(stand.daemon())?;
         let mut desktop = Desktop::log_in(stand)?;
@@ -69,12 +69,12 @@ fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
         // The app follows the command line: its switch of the Internet resource starts from the current state.
         stand.sign_in("anna")?;
         desktop.act(stand, "internet")?;
-        eventually("the Internet resource is on", TIMEOUT, || property(stand, "InternetResourceActive") == "b true")?;
-        eventually("the app shows that it is on", TIMEOUT, || {
+        wait_until("the Internet resource is on", TIMEOUT, || property(stand, "InternetResourceActive") == "b true")?;
+        wait_until("the app shows that it is on", TIMEOUT, || {
             desktop.describe(stand).is_ok_and(|text| text.contains("'internet': (true, '', [<true>])"))
         })?;
         desktop.act(stand, "sign-out")?;
-        eventually("the session is over", TIMEOUT, || property(stand, "State") == "s \"signed-out\"")?;
+        wait_until("the session is over", TIMEOUT, || property(stand, "State") == "s \"signed-out\"")?;
 
         // A forged link changes nothing.
         stand.sign_in("anna")?;
@@ -86,10 +86,10 @@ fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
         // A daemon that is killed and restarts is found again.
         daemon.signal(nix::sys::signal::Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
-        eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
+        wait_until("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
-        eventually("the app signs out by the new daemon", TIMEOUT, || {
+        wait_until("the app signs out by the new daemon", TIMEOUT, || {
             let _asked = desktop.act(stand, "sign-out");
             property(stand, "State") == "s \"signed-out\""
         })?;
@@ -104,7 +104,7 @@ fn app_follows_the_daemon_and_controls_it() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn root_cannot_start_the_app() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let outcome = stand.client().program("firezone-gtk").run()?;
         assert_eq!(outcome.status.code(), Some(1));
         assert!(outcome.error_text().contains("not for root"), "{}", outcome.error_text());

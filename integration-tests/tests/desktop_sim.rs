@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use integration_tests::{
     checkout::program_dir,
-    process::{Program, Running, eventually},
-    stand::{Stand, tell},
+    process::{Program, Running, wait_until},
+    stand::{Stand, with_stand},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,12 +45,12 @@ fn start(stand: &Stand, resources: &str) -> anyhow::Result<Vec<Running>> {
     let bus = client.program("dbus-daemon --session --nofork --nopidfile").arg(format!("--address={BUS}"));
     let bus = bus.as_user("anna").start("session-bus", stand.logs.open("session-bus"))?;
     let is_there = |path: &'static str| client.in_files(|| Path::new(path).exists()).is_ok_and(|it| it);
-    eventually("the display and the bus are there", TIMEOUT, || {
+    wait_until("the display and the bus are there", TIMEOUT, || {
         is_there("/tmp/.X11-unix/X98") && is_there("/run/anna/bus")
     })?;
     let daemon = as_anna(client.program("firezoned --sim --sim-calm --sim-resources").arg(resources));
     let daemon = daemon.start("simulated", stand.logs.open("simulated"))?;
-    eventually("the simulated daemon is there", TIMEOUT, || state(stand).is_ok())?;
+    wait_until("the simulated daemon is there", TIMEOUT, || state(stand).is_ok())?;
     Ok(vec![display, bus, daemon])
 }
 
@@ -76,20 +76,20 @@ fn resident(program: &Running) -> anyhow::Result<u64> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn memory_is_bounded_with_a_thousand_resources() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _desktop = start(stand, "1000")?;
         as_anna(stand.client().program("firezonectl sign-in --token-stdin")).input("simulated").check()?;
-        eventually("the session is there", TIMEOUT, || state(stand).is_ok_and(|it| it.contains("'connected'")))?;
+        wait_until("the session is there", TIMEOUT, || state(stand).is_ok_and(|it| it.contains("'connected'")))?;
         let listed = as_anna(stand.client().program("firezonectl resources --json")).check()?.text();
         assert_eq!(listed.matches("\"status\"").count(), 1000);
 
         let mut app =
             as_anna(stand.client().program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("the app is there", TIMEOUT, || actions(stand).contains("'internet'"))?;
+        wait_until("the app is there", TIMEOUT, || actions(stand).contains("'internet'"))?;
         as_anna(stand.client().program("firezonectl internet on")).run()?;
         // All rows have been created once the memory is stable.
         let mut last = Vec::new();
-        eventually("the app has shown what there is", TIMEOUT, || {
+        wait_until("the app has shown what there is", TIMEOUT, || {
             last.push(resident(&app).unwrap_or_default());
             last.len() > 20 && last.iter().rev().take(10).all(|it| Some(it) == last.last())
         })?;
@@ -106,13 +106,13 @@ fn memory_is_bounded_with_a_thousand_resources() -> anyhow::Result<()> {
 fn forged_links_change_nothing_and_are_logged() -> anyhow::Result<()> {
     const GOOD: &str =
         "firezone-fd0020211111://handle_client_sign_in_callback?account_slug=a&actor_name=b&fragment=.c&state=d";
-    tell(|stand| {
+    with_stand(|stand| {
         let _desktop = start(stand, "3")?;
         as_anna(stand.client().program("firezonectl sign-in --token-stdin")).input("simulated").check()?;
-        eventually("the session is there", TIMEOUT, || state(stand).is_ok_and(|it| it.contains("'connected'")))?;
+        wait_until("the session is there", TIMEOUT, || state(stand).is_ok_and(|it| it.contains("'connected'")))?;
         let log = stand.logs.open("firezone-gtk");
         let mut app = as_anna(stand.client().program("firezone-gtk")).start("firezone-gtk", log.clone())?;
-        eventually("the app is there", TIMEOUT, || actions(stand).contains("'internet'"))?;
+        wait_until("the app is there", TIMEOUT, || actions(stand).contains("'internet'"))?;
         let open = |link: &str| {
             let open = "gdbus call --session --dest dev.firezone.Gtk --object-path /dev/firezone/Gtk \
                         --method org.freedesktop.Application.Open";
@@ -133,11 +133,11 @@ fn forged_links_change_nothing_and_are_logged() -> anyhow::Result<()> {
         .enumerate()
         {
             open(link)?;
-            eventually("the app logs that it is invalid", TIMEOUT, || log.count(invalid) == number + 1)?;
+            wait_until("the app logs that it is invalid", TIMEOUT, || log.count(invalid) == number + 1)?;
         }
         // A valid link with the state of another sign-in, while none is in progress.
         open(GOOD)?;
-        eventually("the app logs that no program waits for it", TIMEOUT, || log.contains("no program waits"))?;
+        wait_until("the app logs that no program waits for it", TIMEOUT, || log.contains("no program waits"))?;
         assert!(!log.text().contains("fragment=."), "links may be secret");
         assert!(app.is_running());
         assert!(state(stand)?.contains("'connected'"));
@@ -186,7 +186,7 @@ mod long {
 #[test]
 #[ignore = "needs root: make integration"]
 fn simulation_refuses_root_and_the_system_bus() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let outcome = stand.client().program("firezoned --sim").run()?;
         assert_eq!(outcome.status.code(), Some(1));
         assert!(outcome.error_text().contains("root must not"), "{}", outcome.error_text());

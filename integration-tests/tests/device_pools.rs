@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use integration_tests::{
     account::{CLIENT_TOKEN, PORTAL_ADDRESS, SITE},
-    process::{Running, eventually},
-    stand::{Stand, tell},
+    process::{Running, wait_until},
+    stand::{Stand, with_stand},
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -40,17 +40,17 @@ fn device(stand: &Stand, name: &str) -> anyhow::Result<Value> {
         let state = stand.portal("GET", "/state", None).ok()?;
         state["devices"].as_array()?.iter().find(|it| it["name"] == name).cloned()
     };
-    eventually(&format!("{name} is known"), TIMEOUT, || find().is_some())?;
+    wait_until(&format!("{name} is known"), TIMEOUT, || find().is_some())?;
     find().ok_or_else(|| anyhow::anyhow!("{name} is gone"))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn device_pools_permit_traffic_between_clients() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _two = second_client(stand)?;
         let _one = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let (two, one) = (device(stand, "client-two")?, device(stand, "headless client")?);
         let url = |device: &Value, rest: &str| match device["ipv4"].as_str() {
             Some(ip) => format!("http://{ip}{rest}"),
@@ -67,7 +67,7 @@ fn device_pools_permit_traffic_between_clients() -> anyhow::Result<()> {
             "filters": [{"protocol": "tcp", "port_range_start": 80, "port_range_end": 80}],
         });
         stand.portal("PUT", &format!("/resources/{POOL}"), Some(&pool))?;
-        eventually("the other client is reached", TIMEOUT, reaches_two)?;
+        wait_until("the other client is reached", TIMEOUT, reaches_two)?;
         let v6 = two["ipv6"].as_str().unwrap_or_default();
         stand.download(&format!("[{v6}]"), 1, 6)?;
         assert_eq!(
@@ -81,6 +81,6 @@ fn device_pools_permit_traffic_between_clients() -> anyhow::Result<()> {
         assert_eq!(back.arg(url(&one, "/")).run()?.status.code(), Some(7), "the way back is open as well");
 
         stand.portal("DELETE", &format!("/resources/{POOL}"), None)?;
-        eventually("the other client is out of reach", TIMEOUT, || !reaches_two())
+        wait_until("the other client is out of reach", TIMEOUT, || !reaches_two())
     })
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use integration_tests::{
     account::{PORTAL_NAME, PRIVATE_NAME, PRIVATE_TEXT},
-    stand::{Stand, tell},
+    stand::{Stand, with_stand},
     topology::{PORTAL, RESOLVER},
 };
 
@@ -16,9 +16,9 @@ fn dig(stand: &Stand, question: &str) -> anyhow::Result<Vec<String>> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn resolvers_answer_over_udp_and_tcp() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         for transport in ["+notcp", "+tcp"] {
             let ours = dig(stand, &format!("{transport} {PRIVATE_NAME} A"))?;
@@ -36,11 +36,11 @@ fn resolvers_answer_over_udp_and_tcp() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn every_sentinel_answers_all_query_types() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let both = format!("nameserver {}\nnameserver {}\n", RESOLVER.v4, RESOLVER.v6);
         stand.client().write("/etc/resolv.conf", &both)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let resolv_conf = stand.client().read("/etc/resolv.conf")?;
         let sentinels = resolv_conf.lines().filter_map(|line| line.strip_prefix("nameserver ")?.parse().ok());
         let sentinels: Vec<IpAddr> = sentinels.collect();
@@ -72,9 +72,9 @@ fn every_sentinel_answers_all_query_types() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn unknown_name_is_nxdomain() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         let answer = stand.client().program("dig nothing.public.example A").check()?.text();
 

@@ -7,7 +7,7 @@ use integration_tests::{
     account::{PORTAL_NAME, PORTAL_URL, PRIVATE_NAME},
     netns::Host,
     process::Program,
-    stand::{Stand, tell},
+    stand::{Stand, with_stand},
     topology::PORTAL,
 };
 
@@ -37,7 +37,7 @@ fn configure(client: &Host, text: &str) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn doctor_without_a_daemon_checks_the_configured_portal() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let portal = &stand.net.portal;
         let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout /run/lab/key.pem";
         let name = format!("subjectAltName=DNS:{PORTAL_NAME}");
@@ -92,7 +92,7 @@ fn container(stand: &Stand) -> anyhow::Result<Host> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn doctor_reports_whether_containers_can_resolve_names() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
         let container = container(stand)?;

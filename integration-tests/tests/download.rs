@@ -2,7 +2,7 @@
 
 use integration_tests::{
     account::PRIVATE_NAME,
-    stand::{Stand, tell},
+    stand::{Stand, with_stand},
     topology::{SERVER, Traffic},
 };
 
@@ -21,14 +21,14 @@ fn downloads(stand: &Stand) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn downloads_by_name_and_by_address_use_the_direct_path() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         assert!(
             !stand.fetch(&format!("http://{}/", SERVER.v4)).run()?.status.success(),
             "reachable without the tunnel"
         );
 
         let daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         downloads(stand)?;
         let payload = (4 * MEBIBYTES as u64) << 20;
         assert!(stand.net.bytes(Traffic::Direct)? > payload, "the downloads did not take the direct path");
@@ -42,11 +42,11 @@ fn downloads_by_name_and_by_address_use_the_direct_path() -> anyhow::Result<()> 
 #[test]
 #[ignore = "needs root: make integration"]
 fn downloads_use_the_relay_when_direct_udp_is_blocked() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.block_direct()?;
 
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         downloads(stand)?;
 
         let payload = (4 * MEBIBYTES as u64) << 20;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use integration_tests::{account::PRIVATE_NAME, process::eventually, stand::tell};
+use integration_tests::{account::PRIVATE_NAME, process::wait_until, stand::with_stand};
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn gateway_is_reached_again_after_a_restart() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
 
         stand.stop_gateway()?;
@@ -17,17 +17,17 @@ fn gateway_is_reached_again_after_a_restart() -> anyhow::Result<()> {
         assert!(!quick.status.success(), "who has answered?");
         stand.start_gateway()?;
 
-        eventually("downloads work again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+        wait_until("downloads work again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn expiring_grants_are_renewed_without_interruption() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.portal("PUT", "/authorization-seconds", Some(&4.into()))?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         // Ten seconds, or six if the kernel buffers as much as it can: the grant expires meanwhile, and
         // the next packet requests it.

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use integration_tests::{
     account::{ACCOUNT, ACTOR, ANNA, AUTH_URL, CLIENT_TOKEN, LAB_V4, PRIVATE_NAME},
     bus,
-    process::eventually,
-    stand::{BUS_NAME, Stand, tell},
+    process::wait_until,
+    stand::{BUS_NAME, Stand, with_stand},
     topology::SERVER,
 };
 
@@ -23,7 +23,7 @@ fn state(stand: &Stand) -> anyhow::Result<String> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn group_member_controls_the_tunnel() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         let introspection = stand
@@ -48,7 +48,7 @@ fn group_member_controls_the_tunnel() -> anyhow::Result<()> {
 
         stand.ctl("anna", "sign-out --wait=10").check()?;
         assert_eq!(state(stand)?, "signed-out");
-        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert_eq!(stand.host_state()?, "", "something was left behind");
         // Twice, because the second call uses a cached result.
         stand.sign_in("anna")?;
         stand.download(PRIVATE_NAME, 1, 6)
@@ -58,7 +58,7 @@ fn group_member_controls_the_tunnel() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn daemon_runs_with_two_capabilities_without_root() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
@@ -70,7 +70,7 @@ fn daemon_runs_with_two_capabilities_without_root() -> anyhow::Result<()> {
         assert!(answer.lines().next().is_some_and(|line| line.starts_with("100.9")), "{answer}");
         stand.download(&SERVER.v4.to_string(), 1, 4)?;
         stand.ctl("anna", "sign-out --wait=10").check()?;
-        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert_eq!(stand.host_state()?, "", "something was left behind");
         assert!(daemon.is_running());
         Ok(())
     })
@@ -79,7 +79,7 @@ fn daemon_runs_with_two_capabilities_without_root() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn other_users_are_refused_and_root_is_permitted() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
@@ -118,20 +118,20 @@ fn other_users_are_refused_and_root_is_permitted() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn bus_signals_contain_nothing_private() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         let monitor = bus::monitor(stand.client(), "bob", &stand.logs)?;
-        eventually("bob listens", Duration::from_secs(5), || monitor.log().contains("NameAcquired"))?;
+        wait_until("bob listens", Duration::from_secs(5), || monitor.log().contains("NameAcquired"))?;
 
         stand.sign_in("anna")?;
         stand.ctl("anna", "status").check()?;
         stand.ctl("anna", "resources").check()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         stand.portal("DELETE", &format!("/resources/{LAB_V4}"), None)?;
-        eventually("the change is announced", Duration::from_secs(5), || monitor.log().contains("member=Changed"))?;
+        wait_until("the change is announced", Duration::from_secs(5), || monitor.log().contains("member=Changed"))?;
         stand.ctl("anna", "sign-out --wait=10").check()?;
-        eventually("the end is announced", Duration::from_secs(5), || {
+        wait_until("the end is announced", Duration::from_secs(5), || {
             monitor.log().count("member=StatusChanged") + monitor.log().count("PropertiesChanged") > 1
         })?;
 
@@ -169,7 +169,7 @@ fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
     let terminal = format!("exec script --quiet --return --command '{line}' /dev/null 0<>{TYPED}");
     let terminal = client.program("sh -c").arg(terminal).env("TERM", "xterm").env("HOME", HOME).as_user("anna");
     let mut terminal = terminal.start("terminal", stand.logs.open("terminal"))?;
-    eventually("the page is shown", Duration::from_secs(10), || terminal.log().contains(AUTH_URL))?;
+    wait_until("the page is shown", Duration::from_secs(10), || terminal.log().contains(AUTH_URL))?;
     let shown = terminal.log().text();
     let page = shown.split_whitespace().find(|word| word.starts_with(AUTH_URL)).context("no page")?.to_owned();
 
@@ -205,7 +205,7 @@ fn sign_in_with_a_browser(stand: &Stand) -> anyhow::Result<Vec<String>> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn bus_monitor_of_root_sees_no_token() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         let said = |text: &str| {
@@ -214,7 +214,7 @@ fn bus_monitor_of_root_sees_no_token() -> anyhow::Result<()> {
         };
         let monitor = stand.client().program("sh -c").arg(format!("exec busctl --system capture > {CAPTURE}"));
         let _monitor = monitor.start("busctl", stand.logs.open("busctl"))?;
-        eventually("root listens", Duration::from_secs(10), || {
+        wait_until("root listens", Duration::from_secs(10), || {
             drop(state(stand));
             said("signed-out")
         })?;
@@ -235,7 +235,7 @@ fn bus_monitor_of_root_sees_no_token() -> anyhow::Result<()> {
         // This was sent last and is captured, so everything is captured.
         let last = "dev.firezone.Client1.Dns Explain s the-last-word.example";
         stand.client().program(&format!("{CALL} {last}")).as_user("anna").check()?;
-        eventually("root has heard all of it", Duration::from_secs(10), || said("the-last-word"))?;
+        wait_until("root has heard all of it", Duration::from_secs(10), || said("the-last-word"))?;
 
         for heard in ["SignIn", "SignOut", "Collect", ACCOUNT, ACTOR, "wiki"] {
             assert!(said(heard), "root has not heard {heard:?}, so what was not heard means nothing");
@@ -250,7 +250,7 @@ fn bus_monitor_of_root_sees_no_token() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn busctl_reads_status_switches_the_internet_resource_and_signs_out() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         // It cannot pass a descriptor.
@@ -277,12 +277,12 @@ fn busctl_reads_status_switches_the_internet_resource_and_signs_out() -> anyhow:
         };
         for (word, shown) in [("true", "b true"), ("false", "b false")] {
             call(&format!("dev.firezone.Client1.Resources SetInternetResource ba{{sv}} {word} 0"))?;
-            eventually("it is switched", Duration::from_secs(10), || is_active().is_ok_and(|is| is == shown))?;
+            wait_until("it is switched", Duration::from_secs(10), || is_active().is_ok_and(|is| is == shown))?;
         }
 
         call("dev.firezone.Client1 SignOut a{sv} 0")?;
-        eventually("signed out", Duration::from_secs(10), || state(stand).is_ok_and(|state| state == "signed-out"))?;
-        assert_eq!(stand.traces()?, "", "something was left behind");
+        wait_until("signed out", Duration::from_secs(10), || state(stand).is_ok_and(|state| state == "signed-out"))?;
+        assert_eq!(stand.host_state()?, "", "something was left behind");
         Ok(())
     })
 }

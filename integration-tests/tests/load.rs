@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 use integration_tests::{
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
     topology::SERVER,
 };
 
@@ -64,7 +64,7 @@ fn print(what: &str, waits: &[Duration]) {
 #[test]
 #[ignore = "needs root: make integration"]
 fn unprivileged_callers_cannot_exhaust_memory_or_time() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
         stand.sign_in("anna")?;
@@ -117,7 +117,7 @@ fn receive(stop: &AtomicBool, received: &AtomicU64) -> anyhow::Result<()> {
 /// Latencies while the tunnel is busy, and its throughput in Mbit/s.
 fn measure(stand: &Stand, received: &AtomicU64) -> anyhow::Result<(Vec<Duration>, f64)> {
     let received = || received.load(Ordering::Relaxed);
-    eventually("the tunnel is busy", Duration::from_secs(20), || received() > 16 << 20)?;
+    wait_until("the tunnel is busy", Duration::from_secs(20), || received() > 16 << 20)?;
     let (start, first) = (Instant::now(), received());
     let waits = waits(stand, 1000)?;
     let megabits = (received() - first) as f64 * 8e-6;
@@ -127,7 +127,7 @@ fn measure(stand: &Stand, received: &AtomicU64) -> anyhow::Result<(Vec<Duration>
 #[test]
 #[ignore = "needs root: make integration"]
 fn status_responds_during_a_packet_flood() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;

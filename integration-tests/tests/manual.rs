@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use integration_tests::{
     account::CLIENT_TOKEN,
     process::{Finished, Running},
-    stand::{Stand, tell},
+    stand::{Stand, with_stand},
 };
 
 /// Home directory for the examples.
@@ -105,7 +105,7 @@ fn run(stand: &Stand, Example { page, how, text }: &Example) -> anyhow::Result<(
 #[test]
 #[ignore = "needs root: make integration"]
 fn every_manual_page_example_works() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = serve(stand)?;
         let mut count = 0;
         for example in pages()?.iter().map(|page| examples(page)).collect::<anyhow::Result<Vec<_>>>()?.iter().flatten()
@@ -134,7 +134,7 @@ const EXPECTED_FAILURES: [(&str, i32); 2] = [
 #[test]
 #[ignore = "needs root: make integration"]
 fn every_help_example_works() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = serve(stand)?;
         let client = stand.client();
         shell(stand, "mkdir -p ~/.local/share/bash-completion/completions")?;

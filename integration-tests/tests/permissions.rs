@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use integration_tests::{
     account::CLIENT_TOKEN,
     permissions::PermissionTable,
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,9 +29,9 @@ fn may_read(stand: &Stand, user: &str, door: &str) -> anyhow::Result<bool> {
 /// The membership at the time of the call takes effect, not that of the login.
 fn bob_joins_and_leaves(stand: &Stand, door: &str) -> anyhow::Result<()> {
     stand.client().program("usermod -aG firezone bob").check()?;
-    eventually("bob may, without a new login", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| may))?;
+    wait_until("bob may, without a new login", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| may))?;
     stand.client().program("gpasswd --delete bob firezone").check()?;
-    eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| !may))
+    wait_until("bob may no longer", TIMEOUT, || may_read(stand, "bob", door).is_ok_and(|may| !may))
 }
 
 /// `subject.groups` in newer versions of polkit: not the groups that the user has now, but those that the process
@@ -57,18 +57,18 @@ fn nobody_speaks_for_themselves(stand: &Stand) -> anyhow::Result<()> {
 /// A process that is older than the membership of its user has the permissions of members while its user is one.
 fn those_who_were_here_before_may(stand: &Stand) -> anyhow::Result<()> {
     let mut early = stand.caller("bob", "persist").start("bus-caller", stand.logs.open("bus-caller"))?;
-    eventually("bob was refused", TIMEOUT, || early.log().text().contains(".NotAuthorized"))?;
+    wait_until("bob was refused", TIMEOUT, || early.log().text().contains(".NotAuthorized"))?;
     nobody_speaks_for_themselves(stand)?;
     stand.client().program("usermod -aG firezone bob").check()?;
     anyhow::ensure!(early.wait(TIMEOUT)?.success(), "{}", early.log().text());
     stand.client().program("gpasswd --delete bob firezone").check()?;
-    eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))
+    wait_until("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn group_membership_takes_effect_without_a_new_login() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let (place, rule) = GROUPS_OF_THE_LOGIN;
         stand.client().write(place, rule)?;
         stand.start_bus()?;
@@ -105,14 +105,14 @@ fn foreseen(stand: &Stand, user: &str) -> anyhow::Result<String> {
 /// called first.
 fn anna_loses(stand: &Stand) -> anyhow::Result<Duration> {
     let mut reader = stand.caller("anna", "lose").start("bus-caller", stand.logs.open("bus-caller"))?;
-    eventually("anna reads", TIMEOUT, || reader.log().contains(" yes"))?;
+    wait_until("anna reads", TIMEOUT, || reader.log().contains(" yes"))?;
     stand.client().write(RULE, &rule("anna", "NO"))?;
     anyhow::ensure!(reader.wait(TIMEOUT)?.success(), "{}", reader.log().text());
     let milliseconds = || -> Option<u64> { reader.log().text().rsplit_once(" no ")?.1.trim().parse().ok() };
-    eventually("anna is refused", TIMEOUT, || milliseconds().is_some())?;
+    wait_until("anna is refused", TIMEOUT, || milliseconds().is_some())?;
     assert_eq!(foreseen(stand, "anna")?, "no");
     stand.client().program("rm").arg(RULE).check()?;
-    eventually("anna may again", TIMEOUT, || may_read(stand, "anna", "").is_ok_and(|may| may))?;
+    wait_until("anna may again", TIMEOUT, || may_read(stand, "anna", "").is_ok_and(|may| may))?;
     assert_eq!(foreseen(stand, "anna")?, "yes");
     Ok(Duration::from_millis(milliseconds().unwrap_or(u64::MAX)))
 }
@@ -125,16 +125,16 @@ fn polkit_rule_of_the_administrator_takes_effect() -> anyhow::Result<()> {
     const CACHE_LIFETIME: Duration = Duration::from_secs(1);
     // A slow machine needs longer to notice the file.
     const ATTEMPTS: usize = 10;
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
 
         assert_eq!(foreseen(stand, "bob")?, "challenge");
         stand.client().write(RULE, &rule("bob", "YES"))?;
-        eventually("bob may", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| may))?;
+        wait_until("bob may", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| may))?;
         assert_eq!(foreseen(stand, "bob")?, "yes");
         stand.client().program("rm").arg(RULE).check()?;
-        eventually("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))?;
+        wait_until("bob may no longer", TIMEOUT, || may_read(stand, "bob", "").is_ok_and(|may| !may))?;
 
         // A refusal before the end of the cache lifetime is caused by the signal of polkit.
         for _ in 0..ATTEMPTS {
@@ -172,7 +172,7 @@ fn callers_vanish(stand: &Stand) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn permission_table_holds_for_every_caller() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.unprivileged_daemon()?)?;
         let mut matrix = PermissionTable::default();
@@ -194,9 +194,9 @@ fn permission_table_holds_for_every_caller() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn private_socket_works_without_a_system_bus() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let daemon = stand.daemon().start("firezoned", stand.logs.open("firezoned"))?;
-        eventually("the private socket is there", TIMEOUT, || {
+        wait_until("the private socket is there", TIMEOUT, || {
             stand.client().program("test -S").arg(SOCKET).run().is_ok_and(|it| it.status.success())
         })?;
         let mode = stand.client().program("stat --format=%A:%U:%G").arg(SOCKET).check()?.text();

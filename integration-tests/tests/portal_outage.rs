@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use integration_tests::{
     account::{CLIENT_TOKEN, PRIVATE_NAME},
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
     web,
 };
 use serde_json::json;
@@ -13,9 +13,9 @@ use serde_json::json;
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_survives_a_portal_restart() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         let (mebibytes, file) = (12, "/run/lab/download");
         // About eight seconds.
@@ -35,7 +35,7 @@ fn download_survives_a_portal_restart() -> anyhow::Result<()> {
                 .ok()
                 .and_then(|it| it.text().trim().parse::<u64>().ok())
         };
-        eventually("the download has begun", Duration::from_secs(10), || size().is_some_and(|size| size > 0))?;
+        wait_until("the download has begun", Duration::from_secs(10), || size().is_some_and(|size| size > 0))?;
 
         stand.stop_portal()?;
         let before = stand.client().program("stat --format=%s").arg(file).check()?.text();
@@ -48,7 +48,7 @@ fn download_survives_a_portal_restart() -> anyhow::Result<()> {
         assert!(status.success(), "{}", download.log().text());
         let sum = stand.client().program("sha256sum").arg(file).check()?.text();
         assert!(sum.starts_with(&web::checksum(mebibytes)), "the file is not what the server has");
-        eventually("the client has come back by itself", Duration::from_secs(30), || {
+        wait_until("the client has come back by itself", Duration::from_secs(30), || {
             stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
         })?;
         stand.wait_for_gateway()?;
@@ -59,7 +59,7 @@ fn download_survives_a_portal_restart() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn rejected_token_ends_the_session_but_not_the_daemon() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
@@ -72,9 +72,9 @@ fn rejected_token_ends_the_session_but_not_the_daemon() -> anyhow::Result<()> {
             let text = stand.client().program(property).arg(name).run().map(|it| it.text()).unwrap_or_default();
             text.trim() == format!("s \"{value}\"")
         };
-        eventually("the session has ended", Duration::from_secs(20), || reads("State", "signed-out"))?;
+        wait_until("the session has ended", Duration::from_secs(20), || reads("State", "signed-out"))?;
         assert!(reads("Reason", "invalid_token"));
-        assert_eq!(stand.traces()?, "", "something was left behind");
+        assert_eq!(stand.host_state()?, "", "something was left behind");
         assert!(daemon.is_running());
 
         let again = stand.ctl("anna", "sign-in --token-stdin --wait=20").input(CLIENT_TOKEN).run()?;
@@ -87,14 +87,14 @@ fn rejected_token_ends_the_session_but_not_the_daemon() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn expired_session_ends_with_a_reason() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
 
         stand.portal("POST", "/tokens/expire", Some(&json!({"token": CLIENT_TOKEN})))?;
 
-        eventually("the session has ended", Duration::from_secs(20), || {
+        wait_until("the session has ended", Duration::from_secs(20), || {
             stand
                 .ctl("anna", "--json status")
                 .run()
@@ -110,13 +110,13 @@ fn expired_session_ends_with_a_reason() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn other_portal_errors_are_retried() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let refusal = json!({"status": 503, "code": "rate_limit", "retry_after": 1, "times": 3});
         stand.portal("POST", "/refuse", Some(&refusal))?;
 
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
 
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)
     })
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, LAB_V4, LAB_V6, PORTAL_NAME, PRIVATE_NAME, RELAY_ID, SITE, cidr_resource},
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
     topology::{PRIVATE_V4, PRIVATE_V6},
 };
 use nix::sys::signal::Signal;
@@ -14,7 +14,7 @@ use serde_json::json;
 #[test]
 #[ignore = "needs root: make integration"]
 fn default_log_contains_no_personal_data() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let daemon = stand.start_on_bus(stand.daemon().env("RUST_LOG", "info"))?;
         stand.sign_in("anna")?;
@@ -57,9 +57,9 @@ const PRIVATE: [&str; 16] = [
 #[test]
 #[ignore = "needs root: make integration"]
 fn secrets_appear_neither_in_logs_nor_in_process_arguments() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut daemon = stand.headless().env("RUST_LOG", "info").start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let file = stand.client().read("/run/dev.firezone.client/status.json")?;
         let process = serde_json::from_str::<serde_json::Value>(&file)?["pid"].clone();
         stand.download(PRIVATE_NAME, 1, 4)?;
@@ -80,7 +80,7 @@ fn secrets_appear_neither_in_logs_nor_in_process_arguments() -> anyhow::Result<(
 /// Events that could make a daemon log private data.
 fn live_through_a_lot(stand: &mut Stand, daemon: &integration_tests::process::Running) -> anyhow::Result<()> {
     let is_joined = |stand: &Stand| {
-        eventually("the client has come back", Duration::from_secs(40), || {
+        wait_until("the client has come back", Duration::from_secs(40), || {
             stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
         })
     };
@@ -122,7 +122,7 @@ fn live_through_a_lot(stand: &mut Stand, daemon: &integration_tests::process::Ru
     stand.start_gateway()?;
     is_joined(stand)?;
     stand.wait_for_gateway()?;
-    eventually("the tunnel works again", Duration::from_secs(40), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+    wait_until("the tunnel works again", Duration::from_secs(40), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
 }
 
 /// Neither arguments nor environment contain a token, and the process is not dumpable.

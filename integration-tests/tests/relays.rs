@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use integration_tests::{
     account::{PRIVATE_NAME, RELAY_ID, SPARE_RELAY_ID},
-    stand::tell,
+    stand::with_stand,
     topology::Traffic,
     transfer::disturbed,
 };
@@ -18,10 +18,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(20);
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_survives_a_relay_restart() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.block_direct()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         let host = stand.client().clone();
         let transfer = disturbed(&host, 24, |progress| {
@@ -41,10 +41,10 @@ fn download_survives_a_relay_restart() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_survives_a_relay_switch() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.block_direct()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.start_spare_relay()?;
 
         let transfer = disturbed(stand.client(), 24, |progress| {
@@ -62,17 +62,17 @@ fn download_survives_a_relay_switch() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn killed_daemon_gets_a_relay_allocation_again() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.block_direct()?;
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
         // The relay keeps the allocation; the next daemon uses the same address and port.
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(Duration::from_secs(5))?;
 
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)
     })
 }
@@ -80,10 +80,10 @@ fn killed_daemon_gets_a_relay_allocation_again() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_works_behind_symmetric_nat() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.put_client_behind_symmetric_nat()?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 3, 4)?;
         stand.download(PRIVATE_NAME, 3, 6)
     })

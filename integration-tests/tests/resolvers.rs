@@ -5,8 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 use integration_tests::{
     account::{LAB_V4, LAB_V6, PORTAL_NAME, PRIVATE_NAME, SITE},
     netns::FILES,
-    process::{Running, eventually},
-    stand::{DOH_NAME, Stand, tell},
+    process::{Running, wait_until},
+    stand::{DOH_NAME, Stand, with_stand},
     topology::{PORTAL, RESOLVER, SERVER},
 };
 use serde_json::json;
@@ -45,7 +45,7 @@ fn start_named(stand: &Stand) -> anyhow::Result<Running> {
         host.program(&format!("named -g -c {FILES}/named/named.conf")).start("named", stand.logs.open("named"))?;
     host.wait_for_port("udp", 53)?;
     host.wait_for_port("tcp", 443)?;
-    eventually("the zone is signed", Duration::from_secs(60), || {
+    wait_until("the zone is signed", Duration::from_secs(60), || {
         let answer = host.program(&format!("dig +dnssec @{v4} {SIGNED} A")).run();
         answer.is_ok_and(|it| it.text().contains("RRSIG"))
     })?;
@@ -63,7 +63,7 @@ fn facts(answer: &str) -> Vec<String> {
 /// Waits until a sentinel represents the name server. Returns its address.
 fn sentinel(stand: &Stand) -> anyhow::Result<String> {
     let mut found = String::new();
-    eventually("the new resolver is asked", Duration::from_secs(20), || {
+    wait_until("the new resolver is asked", Duration::from_secs(20), || {
         let resolv_conf = stand.client().read("/etc/resolv.conf").unwrap_or_default();
         let server = resolv_conf.lines().find_map(|line| line.strip_prefix("nameserver ").map(str::to_owned));
         found = server.unwrap_or_default();
@@ -76,10 +76,10 @@ fn sentinel(stand: &Stand) -> anyhow::Result<String> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn dnssec_validation_works_through_the_stub() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _named = start_named(stand)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.portal("PUT", "/dns", Some(&json!({ "upstream_do53": [PORTAL.v4.to_string()] })))?;
         let sentinel = sentinel(stand)?;
 
@@ -115,11 +115,11 @@ fn dnssec_validation_works_through_the_stub() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn doh_resolver_from_the_portal_is_used() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _named = start_named(stand)?;
         let daemon = stand.headless().env("SSL_CERT_FILE", format!("{FILES}/named/certificate.pem"));
         let _daemon = daemon.start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let url = format!("https://{DOH_NAME}/dns-query");
         stand.portal("PUT", "/dns", Some(&json!({ "upstream_doh": [url] })))?;
         let sentinel = sentinel(stand)?;
@@ -138,7 +138,7 @@ const INSIDE: (&str, &str) = ("firezone.dev", "192.0.2.1");
 #[test]
 #[ignore = "needs root: make integration"]
 fn resolver_inside_a_resource_works_with_the_internet_resource() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let internet = json!({"type": "internet", "site": SITE});
         stand.portal("PUT", "/resources/1e7e7000-0000-4000-8000-000000000001", Some(&internet))?;
         stand.portal(
@@ -171,7 +171,7 @@ fn resolver_inside_a_resource_works_with_the_internet_resource() -> anyhow::Resu
         for id in [LAB_V4, LAB_V6] {
             stand.portal("DELETE", &format!("/resources/{id}"), None)?;
         }
-        eventually("an unreachable resolver fails", Duration::from_secs(20), || {
+        wait_until("an unreachable resolver fails", Duration::from_secs(20), || {
             let line = format!("dig +time=8 +tries=1 @{} nobody.{} A", sentinels[0], INSIDE.0);
             stand.client().program(&line).run().is_ok_and(|it| it.text().contains("status: SERVFAIL"))
         })
@@ -181,7 +181,7 @@ fn resolver_inside_a_resource_works_with_the_internet_resource() -> anyhow::Resu
 #[test]
 #[ignore = "needs root: make integration"]
 fn dns_loop_through_a_local_resolver_is_detected() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let stand = &*stand;
         let host = stand.client();
@@ -215,7 +215,7 @@ fn dns_loop_through_a_local_resolver_is_detected() -> anyhow::Result<()> {
 
         drop(circular);
         let _straight = start(&RESOLVER.v4.to_string(), "straight")?;
-        eventually("it is used again when it forwards elsewhere", Duration::from_secs(20), || {
+        wait_until("it is used again when it forwards elsewhere", Duration::from_secs(20), || {
             ask("@100.100.111.1").is_ok_and(|it| it.text().contains("status: NOERROR"))
         })
     })
@@ -224,9 +224,9 @@ fn dns_loop_through_a_local_resolver_is_detected() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn proxy_addresses_of_a_thousand_names_survive_a_reconnect() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let mut batch = String::new();
         for number in 0..1000 {
             writeln!(batch, "n{number}.wide{}.corp.example A", number % 7)?;
@@ -239,7 +239,7 @@ fn proxy_addresses_of_a_thousand_names_survive_a_reconnect() -> anyhow::Result<(
             Ok(stand.client().program(&line).check()?.text().lines().map(str::to_owned).collect())
         };
         stand.portal("PUT", &format!("/resources/{id}"), Some(&serde_json::to_value(resource)?))?;
-        eventually("a resource that was added resolves", Duration::from_secs(20), || {
+        wait_until("a resource that was added resolves", Duration::from_secs(20), || {
             let one = stand.client().program("dig +short +time=2 +tries=1 n0.wide0.corp.example A").run();
             one.is_ok_and(|it| it.text().lines().count() == 4)
         })?;
@@ -253,7 +253,7 @@ fn proxy_addresses_of_a_thousand_names_survive_a_reconnect() -> anyhow::Result<(
 
         stand.portal("POST", "/drop", Some(&json!({ "role": "client", "code": 1012 })))?;
         assert_eq!(ask()?, before, "while the portal is away");
-        eventually("the portal is joined again", Duration::from_secs(30), || {
+        wait_until("the portal is joined again", Duration::from_secs(30), || {
             stand.portal("GET", "/state", None).is_ok_and(|state| state["clients"][0]["joined"] == true)
         })?;
         assert_eq!(ask()?, before, "when it is back");

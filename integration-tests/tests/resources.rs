@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use integration_tests::{
     account::{OTHER_PRIVATE_NAME, PRIVATE_NAME, WIKI, cidr_resource, dns_resource},
     netns::FILES as LAB_FILES,
-    process::{Program, eventually},
-    stand::{DOH_NAME, Stand, tell},
+    process::{Program, wait_until},
+    stand::{DOH_NAME, Stand, with_stand},
     topology::PORTAL,
 };
 use serde_json::json;
@@ -29,18 +29,18 @@ fn resolves(stand: &Stand, name: &str) -> bool {
 #[test]
 #[ignore = "needs root: make integration"]
 fn resources_change_while_connected() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         assert!(!resolves(stand, OTHER_PRIVATE_NAME));
 
         let files = serde_json::to_value(dns_resource("Files", "files.*.example"))?;
         stand.portal("PUT", &format!("/resources/{FILES}"), Some(&files))?;
-        eventually("the new name is known", Duration::from_secs(5), || resolves(stand, OTHER_PRIVATE_NAME))?;
+        wait_until("the new name is known", Duration::from_secs(5), || resolves(stand, OTHER_PRIVATE_NAME))?;
         stand.download(OTHER_PRIVATE_NAME, 1, 4)?;
 
         stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
-        eventually("the name is gone", Duration::from_secs(5), || !resolves(stand, OTHER_PRIVATE_NAME))?;
+        wait_until("the name is gone", Duration::from_secs(5), || !resolves(stand, OTHER_PRIVATE_NAME))?;
         assert!(!stand.fetch(&format!("http://{OTHER_PRIVATE_NAME}/")).run()?.status.success());
         // Everything else works as before.
         stand.download(PRIVATE_NAME, 1, 4)
@@ -50,9 +50,9 @@ fn resources_change_while_connected() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn name_becomes_a_resource_and_public_again_immediately() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let ask = || stand.client().program(&format!("dig +short +time=2 +tries=1 {DOH_NAME} A")).check();
         let is_public = || ask().is_ok_and(|it| it.text().trim() == PORTAL.v4.to_string());
         let is_ours =
@@ -63,9 +63,9 @@ fn name_becomes_a_resource_and_public_again_immediately() -> anyhow::Result<()> 
         let resource = serde_json::to_value(dns_resource("Files", DOH_NAME))?;
         for round in 0..3 {
             stand.portal("PUT", &format!("/resources/{FILES}"), Some(&resource))?;
-            eventually(&format!("{round}: the name is a resource's"), IMMEDIATELY, is_ours)?;
+            wait_until(&format!("{round}: the name is a resource's"), IMMEDIATELY, is_ours)?;
             stand.portal("DELETE", &format!("/resources/{FILES}"), None)?;
-            eventually(&format!("{round}: the name is public again"), IMMEDIATELY, is_public)?;
+            wait_until(&format!("{round}: the name is public again"), IMMEDIATELY, is_public)?;
         }
         Ok(())
     })
@@ -74,23 +74,23 @@ fn name_becomes_a_resource_and_public_again_immediately() -> anyhow::Result<()> 
 #[test]
 #[ignore = "needs root: make integration"]
 fn revoked_access_is_requested_again() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
 
         stand.portal("POST", "/revoke", Some(&json!({"resource": WIKI})))?;
 
-        eventually("it works again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
+        wait_until("it works again", Duration::from_secs(20), || stand.download(PRIVATE_NAME, 1, 4).is_ok())
     })
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn filtered_ports_are_rejected_immediately() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         stand.download(PRIVATE_NAME, 1, 4)?;
 
         let outcome = stand.fetch(&format!("http://{PRIVATE_NAME}:443/")).run()?;
@@ -120,10 +120,10 @@ fn as_in_use(stand: &Stand) -> Program<'_> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn ten_thousand_resources_work_and_are_cleaned_up() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let idle = {
             let daemon = as_in_use(stand).start("firezoned", stand.logs.open("idle"))?;
-            stand.is_connected()?;
+            stand.wait_until_connected()?;
             let used = cpu_seconds(daemon.id())?;
             daemon.stop()?;
             used
@@ -144,9 +144,9 @@ fn ten_thousand_resources_work_and_are_cleaned_up() -> anyhow::Result<()> {
         stand.wait_for_gateway()?;
 
         let daemon = as_in_use(stand).start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let network = last.1.replace(".0/24", ".7");
-        eventually("the last network is routed", Duration::from_secs(60), || {
+        wait_until("the last network is routed", Duration::from_secs(60), || {
             let route = stand.client().program(&format!("ip route get {network}")).run();
             route.is_ok_and(|it| it.text().contains("dev firezone0 "))
         })?;
@@ -156,7 +156,7 @@ fn ten_thousand_resources_work_and_are_cleaned_up() -> anyhow::Result<()> {
         stand.download(PRIVATE_NAME, 1, 4)?;
 
         daemon.stop()?;
-        assert_eq!(stand.traces()?, "");
+        assert_eq!(stand.host_state()?, "");
         Ok(())
     })
 }
@@ -164,13 +164,13 @@ fn ten_thousand_resources_work_and_are_cleaned_up() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn unknown_resource_types_are_skipped() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut hologram = serde_json::to_value(dns_resource("Hologram", "holo.corp.example"))?;
         hologram["type"] = "hologram".into();
         stand.portal("PUT", &format!("/resources/{HOLOGRAM}"), Some(&hologram))?;
 
         let mut daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         for push in [
             json!({"event": "from_the_future", "payload": {"a": [1, 2, 3]}}),
             json!({"event": "resource_created_or_updated", "payload": {"id": 7}}),

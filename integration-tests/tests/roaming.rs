@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use integration_tests::{
     account::PRIVATE_NAME,
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
     topology::Traffic,
     transfer::{disturbed, download_from_during},
 };
@@ -20,10 +20,10 @@ fn rounds() -> usize {
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_survives_address_changes() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         let rounds = rounds();
         let transfer = disturbed(stand.client(), 4 + 4 * rounds, |progress| {
@@ -45,10 +45,10 @@ fn download_survives_address_changes() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_by_name_survives_address_changes() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let addresses = stand.client().program(&format!("dig +short {PRIVATE_NAME} A")).check()?.text();
         let address = addresses.lines().next().unwrap_or_default().parse()?;
 
@@ -68,10 +68,10 @@ fn download_by_name_survives_address_changes() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn download_survives_a_silently_blocked_direct_path() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.net.restrict_client_to_family(4)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
 
         let net = &stand.net;
         let grows = |traffic| {
@@ -79,13 +79,13 @@ fn download_survives_a_silently_blocked_direct_path() -> anyhow::Result<()> {
             move || net.bytes(traffic).is_ok_and(|bytes| bytes > before + (200 << 10))
         };
         let transfer = disturbed(stand.client(), 80, |progress| {
-            eventually("the direct path is taken", Duration::from_secs(20), grows(Traffic::Direct))?;
+            wait_until("the direct path is taken", Duration::from_secs(20), grows(Traffic::Direct))?;
             net.block_direct()?;
             let relayed = grows(Traffic::Relayed);
-            eventually("the relay is taken", Duration::from_secs(25), relayed)?;
+            wait_until("the relay is taken", Duration::from_secs(25), relayed)?;
             net.unblock_direct()?;
             let direct = grows(Traffic::Direct);
-            eventually("the direct path is taken again", Duration::from_secs(60), direct)?;
+            wait_until("the direct path is taken again", Duration::from_secs(60), direct)?;
             progress.moves(64, Duration::from_secs(20)).map(drop)
         })?;
         println!("longest silence: {:?}", transfer.longest_gap);

@@ -4,9 +4,9 @@ use std::{net::IpAddr, time::Duration};
 
 use integration_tests::{
     account::{PRIVATE_NAME, SITE, cidr_resource},
-    leaks::Watch,
-    process::{Running, eventually},
-    stand::{INTERFACE, Stand, tell},
+    leaks::LeakMonitor,
+    process::{Running, wait_until},
+    stand::{INTERFACE, Stand, with_stand},
     topology::{CLIENT, RESOLVER, SERVER},
 };
 use serde_json::json;
@@ -54,20 +54,20 @@ fn switch_internet(stand: &Stand, on: bool) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn resource_changes_apply_immediately() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.portal("DELETE", "/resources/c1d20000-0000-4000-8000-000000000004", None)?;
         let _daemon = stand.headless().start("firezoned", stand.logs.open("firezoned"))?;
-        stand.is_connected()?;
+        stand.wait_until_connected()?;
         let server = SERVER.v4.into();
         assert!(!goes_into_the_tunnel(stand, server));
 
         let network = serde_json::to_value(cidr_resource("Lab, again", "10.20.0.0/16"))?;
         stand.portal("PUT", &format!("/resources/{NETWORK}"), Some(&network))?;
-        eventually("the network is routed", TIMEOUT, || goes_into_the_tunnel(stand, server))?;
+        wait_until("the network is routed", TIMEOUT, || goes_into_the_tunnel(stand, server))?;
         stand.download(&server.to_string(), 1, 4)?;
 
         stand.portal("DELETE", &format!("/resources/{NETWORK}"), None)?;
-        eventually("the network is routed no longer", TIMEOUT, || !goes_into_the_tunnel(stand, server))?;
+        wait_until("the network is routed no longer", TIMEOUT, || !goes_into_the_tunnel(stand, server))?;
         assert!(!stand.fetch(&format!("http://{server}/")).arg("--max-time").arg("3").run()?.status.success());
         // Everything else works as before.
         stand.download(PRIVATE_NAME, 1, 4)
@@ -77,7 +77,7 @@ fn resource_changes_apply_immediately() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn resource_overlapping_the_lan_takes_precedence() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let internet = json!({"type": "internet", "site": SITE});
         stand.portal("PUT", &format!("/resources/{INTERNET}"), Some(&internet))?;
         stand.start_bus()?;
@@ -92,7 +92,7 @@ fn resource_overlapping_the_lan_takes_precedence() -> anyhow::Result<()> {
         for with_internet in [false, true] {
             switch_internet(stand, with_internet)?;
             let everything = RESOLVER.v4.into();
-            eventually("the Internet goes its way", TIMEOUT, || {
+            wait_until("the Internet goes its way", TIMEOUT, || {
                 goes_into_the_tunnel(stand, everything) == with_internet
             })?;
             for (neighbour, network, id) in networks {
@@ -100,14 +100,14 @@ fn resource_overlapping_the_lan_takes_precedence() -> anyhow::Result<()> {
                 let resource = serde_json::to_value(cidr_resource("Another network", network))?;
                 stand.portal("PUT", &format!("/resources/{id}"), Some(&resource))?;
                 let gained = format!("the resource has the addresses of {network}");
-                eventually(&gained, TIMEOUT, || goes_into_the_tunnel(stand, neighbour))?;
+                wait_until(&gained, TIMEOUT, || goes_into_the_tunnel(stand, neighbour))?;
             }
             stand.download(PRIVATE_NAME, 1, 4)?;
             stand.download(PRIVATE_NAME, 1, 6)?;
             for (neighbour, network, id) in networks {
                 stand.portal("DELETE", &format!("/resources/{id}"), None)?;
                 let lost = format!("the local network has {network} back");
-                eventually(&lost, TIMEOUT, || !goes_into_the_tunnel(stand, neighbour))?;
+                wait_until(&lost, TIMEOUT, || !goes_into_the_tunnel(stand, neighbour))?;
             }
             stand.download(PRIVATE_NAME, 1, 4)?;
         }
@@ -118,7 +118,7 @@ fn resource_overlapping_the_lan_takes_precedence() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn internet_resource_toggles_under_traffic_without_leaks() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _servers = public_and_local_servers(stand)?;
         let internet = json!({"type": "internet", "site": SITE});
         stand.portal("PUT", &format!("/resources/{INTERNET}"), Some(&internet))?;
@@ -136,10 +136,10 @@ fn internet_resource_toggles_under_traffic_without_leaks() -> anyhow::Result<()>
         for round in 0..3 {
             switch_internet(stand, true)?;
             for ip in [IpAddr::from(public.v4), public.v6.into()] {
-                eventually("everything is routed into the tunnel", TIMEOUT, || goes_into_the_tunnel(stand, ip))?;
+                wait_until("everything is routed into the tunnel", TIMEOUT, || goes_into_the_tunnel(stand, ip))?;
             }
-            let watch = if round == 0 { Watch::begin(&stand.net)? } else { Watch::again(&stand.net)? };
-            eventually("the public server is reached through the gateway", TIMEOUT, || {
+            let watch = if round == 0 { LeakMonitor::start(&stand.net)? } else { LeakMonitor::restart(&stand.net)? };
+            wait_until("the public server is reached through the gateway", TIMEOUT, || {
                 is_reached(stand, public).unwrap_or(false)
             })?;
             let local = CLIENT.router();
@@ -160,7 +160,7 @@ fn internet_resource_toggles_under_traffic_without_leaks() -> anyhow::Result<()>
                 assert!(!is_reached(stand, public)?, "who has answered?");
                 assert_eq!(watch.leaks()?, [""; 0], "without a gateway something left outside of the tunnel");
                 stand.start_gateway()?;
-                eventually("the public server is reached again", TIMEOUT, || {
+                wait_until("the public server is reached again", TIMEOUT, || {
                     is_reached(stand, public).unwrap_or(false)
                 })?;
                 assert_eq!(watch.leaks()?, [""; 0], "with a new gateway something left outside of the tunnel");
@@ -168,9 +168,9 @@ fn internet_resource_toggles_under_traffic_without_leaks() -> anyhow::Result<()>
 
             switch_internet(stand, false)?;
             for ip in [IpAddr::from(public.v4), public.v6.into()] {
-                eventually("only resources are routed", TIMEOUT, || !goes_into_the_tunnel(stand, ip))?;
+                wait_until("only resources are routed", TIMEOUT, || !goes_into_the_tunnel(stand, ip))?;
             }
-            eventually("the public server is reached directly", TIMEOUT, || {
+            wait_until("the public server is reached directly", TIMEOUT, || {
                 is_reached(stand, public).unwrap_or(false)
             })?;
             assert!(!watch.leaks()?.is_empty(), "the watch sees what goes outside");

@@ -1,11 +1,11 @@
 //! Guarantees of the test stand to the other tests.
 
-use integration_tests::{account::PRIVATE_NAME, stand::tell, topology::SERVER, web};
+use integration_tests::{account::PRIVATE_NAME, stand::with_stand, topology::SERVER, web};
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn private_server_is_reachable_from_the_gateway_only() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let at = |address: &str| format!("curl --silent --fail --globoff --max-time 3 http://{address}/");
         for address in [SERVER.v4.to_string(), format!("[{}]", SERVER.v6), PRIVATE_NAME.to_owned()] {
             assert_eq!(stand.net.gateway.program(&at(&address)).check()?.text(), web::GREETING);

@@ -26,10 +26,10 @@ last by its name over the others, all of these over the file, the file over what
 and that over what the client was told that was here before
 .RI ( config/advanced_settings.json
 beside it: the portal's addresses and the log filter).
-What an administrator says, which is anywhere but on the bus, is locked: nobody can change it on the bus.
+Values that an administrator has set, that is, anywhere but on the bus, are locked: they cannot be changed on the bus.
 .PP
 An empty text is as if nothing had been said up to there; an empty variable is one that is not set.
-The files must belong to root, and nobody else may be able to write them.
+The files must belong to root, and only root may have write access.
 A mistake in any of them keeps the daemon from starting, and is reported with file, line and key;
 .B firezoned \-\-check
 only looks for mistakes.

@@ -99,7 +99,7 @@ fn demonstrate() -> anyhow::Result<()> {
     show.output(&stand.ctl("anna", "sign-out --wait").check()?);
     show.command(&format!("curl {page}"));
     show.refusal(&stand.fetch(&page).run()?)?;
-    anyhow::ensure!(stand.traces()?.is_empty(), "addresses, routes or rules were left behind");
+    anyhow::ensure!(stand.host_state()?.is_empty(), "addresses, routes or rules were left behind");
     anyhow::ensure!(stand.client().read("/etc/resolv.conf")? == resolv_conf, "resolv.conf is not as it was");
     daemon.stop()?;
 

@@ -15,7 +15,7 @@ use zbus::{
     zvariant::OwnedObjectPath,
 };
 
-use crate::{netns::Host, process::eventually};
+use crate::{netns::Host, process::wait_until};
 
 /// The path of the root object of every program.
 const ROOT: &str = "/org/a11y/atspi/accessible/root";
@@ -103,7 +103,7 @@ impl Accessibility {
     /// Waits until a program shows an object with this role and name.
     pub fn find(&self, program: &str, role: &str, name: &str) -> anyhow::Result<Node> {
         let mut found = None;
-        let outcome = eventually(&format!("there is the {role} {name:?}"), TIMEOUT, || {
+        let outcome = wait_until(&format!("there is the {role} {name:?}"), TIMEOUT, || {
             found = self.tree(program).ok().and_then(|nodes| nodes.into_iter().find(|it| it.is_a(role, name)));
             found.is_some()
         });
@@ -119,7 +119,7 @@ impl Accessibility {
 
     /// Waits until a program shows no object with this role and name.
     pub fn lose(&self, program: &str, role: &str, name: &str) -> anyhow::Result<()> {
-        eventually(&format!("the {role} {name:?} is gone"), TIMEOUT, || {
+        wait_until(&format!("the {role} {name:?} is gone"), TIMEOUT, || {
             self.tree(program).is_ok_and(|nodes| !nodes.iter().any(|it| it.is_a(role, name)))
         })
     }

@@ -20,7 +20,7 @@ use crate::{
     checkout::source_dir,
     logs::Log,
     netns::FILES,
-    process::{Program, Running, eventually},
+    process::{Program, Running, wait_until},
     stand::Stand,
 };
 
@@ -63,10 +63,10 @@ impl Desktop {
         create_user_files(stand)?;
         let display = client.program(&format!("Xvfb {DISPLAY} -nolisten tcp -screen 0 1024x800x24"));
         let display = display.as_user(USER).start("xvfb", stand.logs.open("xvfb"))?;
-        eventually("the display is there", TIMEOUT, || exists(stand, "/tmp/.X11-unix/X99"))?;
+        wait_until("the display is there", TIMEOUT, || exists(stand, "/tmp/.X11-unix/X99"))?;
         let bus = client.program(&format!("dbus-daemon --session --nofork --nopidfile --address=unix:path={BUS}"));
         let bus = at_desktop(bus).start("session-bus", stand.logs.open("session-bus"))?;
-        eventually("the session bus is there", TIMEOUT, || exists(stand, BUS))?;
+        wait_until("the session bus is there", TIMEOUT, || exists(stand, BUS))?;
         let mut desktop = Self {
             app: None,
             keyring: None,
@@ -84,7 +84,7 @@ impl Desktop {
         let keyring = stand.client().program("gnome-keyring-daemon --foreground --components=secrets --unlock");
         let keyring = at_desktop(keyring).input("the password of the login");
         self.keyring = Some(keyring.start("gnome-keyring", stand.logs.open("gnome-keyring"))?);
-        eventually("the keyring is there", TIMEOUT, || owns(stand, "org.freedesktop.secrets"))
+        wait_until("the keyring is there", TIMEOUT, || owns(stand, "org.freedesktop.secrets"))
     }
 
     /// The keyring's process.
@@ -112,7 +112,7 @@ impl Desktop {
         self.has_simulated_daemon = true;
         let daemon = at_desktop(stand.client().program("firezoned --sim --sim-calm"));
         let daemon = daemon.start("simulated", stand.logs.open("simulated"))?;
-        eventually("the simulated daemon is on the session bus", TIMEOUT, || owns(stand, "dev.firezone.Client"))?;
+        wait_until("the simulated daemon is on the session bus", TIMEOUT, || owns(stand, "dev.firezone.Client"))?;
         Ok(daemon)
     }
 
@@ -133,7 +133,7 @@ impl Desktop {
         let log = stand.logs.open("firezone-gtk");
         self.logs.push(Arc::clone(&log));
         self.app = Some(at_desktop(program).start("firezone-gtk", log)?);
-        eventually("the app is on the session bus", TIMEOUT, || self.describe(stand).is_ok())
+        wait_until("the app is on the session bus", TIMEOUT, || self.describe(stand).is_ok())
     }
 
     /// Warnings of the libraries in the logs of all started apps.
@@ -192,7 +192,7 @@ impl Desktop {
             keyring.signal(nix::sys::signal::Signal::SIGKILL)?;
             keyring.wait(TIMEOUT)?;
         }
-        eventually("the keyring is gone", TIMEOUT, || !owns(stand, "org.freedesktop.secrets"))
+        wait_until("the keyring is gone", TIMEOUT, || !owns(stand, "org.freedesktop.secrets"))
     }
 
     /// A desktop shell that displays notifications, and a tray on request.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::process::eventually;
+use crate::process::wait_until;
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Prefix of our groups, followed by the ID of the process that created them.
@@ -45,7 +45,7 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         for directory in &self.directories {
             // Killed processes need a moment to end.
-            let gone = eventually("the control group is empty", Duration::from_secs(5), || remove(directory).is_ok());
+            let gone = wait_until("the control group is empty", Duration::from_secs(5), || remove(directory).is_ok());
             if let Err(error) = gone {
                 tracing::warn!(%error, directory = %directory.display(), "a control group stays");
             }

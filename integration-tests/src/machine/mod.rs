@@ -34,7 +34,7 @@ use crate::{
     checkout::{program_dir, source_dir, target_dir},
     logs::Logs,
     netns::{FILES, Host},
-    process::{Program, Running, eventually},
+    process::{Program, Running, wait_until},
     stand::{LOG_FILTER, Stand},
     topology::RESOLVER,
     web,
@@ -165,7 +165,7 @@ impl Machine {
 
     /// Waits for a status text of the unit.
     pub fn wait_for_unit_status(&self, status: &str) -> anyhow::Result<()> {
-        eventually(&format!("the unit says {status}"), TIMEOUT, || {
+        wait_until(&format!("the unit says {status}"), TIMEOUT, || {
             self.property(UNIT, "StatusText").is_ok_and(|text| text.contains(status))
         })
     }
@@ -197,17 +197,17 @@ impl Machine {
             .start("systemd-nspawn", self.logs.open("machine"))?;
 
         let mut first_process = None;
-        eventually("the machine has a first process", TIMEOUT, || {
+        wait_until("the machine has a first process", TIMEOUT, || {
             first_process = child_of(nspawn.id());
             first_process.is_some()
         })?;
         let first_process = first_process.context("no first process")?;
         self.on = Some(Booted { nspawn, first_process, _cgroup: cgroup });
-        eventually("the machine is up", TIMEOUT, || {
+        wait_until("the machine is up", TIMEOUT, || {
             let state = self.program("systemctl is-system-running").run();
             state.is_ok_and(|state| ["running", "degraded"].contains(&state.text().trim()))
         })?;
-        eventually("all addresses are in use", TIMEOUT, || {
+        wait_until("all addresses are in use", TIMEOUT, || {
             let tentative = self.program("ip -6 address show tentative").run();
             tentative.is_ok_and(|it| it.status.success() && it.text().is_empty())
         })?;

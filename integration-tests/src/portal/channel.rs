@@ -53,7 +53,7 @@ async fn serve(stream: TcpStream, from: SocketAddr, portal: Shared) {
     }
     portal.lock().left(who);
     if who.role == Role::Relay {
-        portal.tell_of_relays_soon();
+        portal.schedule_relay_announcement();
     }
     tracing::info!(role = ?who.role, id = %who.id, "disconnected");
 }

@@ -24,7 +24,7 @@ impl Portal {
     pub(super) fn request_device(&mut self, who: ConnectionId, payload: &Value) {
         let address = |key: &str| payload.get(key).filter(|value| !value.is_null()).cloned();
         if let Err(reason) = self.try_request_device(who, payload) {
-            self.tell(
+            self.send(
                 who.id,
                 "client_device_access_denied",
                 &json!({
@@ -125,16 +125,16 @@ impl Portal {
                 "device_pool_domain_resolution_failed"
             }
         };
-        self.tell(who.id, event, &answer);
+        self.send(who.id, event, &answer);
     }
 
     /// Sends candidates on to another client. Only a withdrawal that cannot be delivered is worth an answer.
     pub(super) fn forward_to_client(&self, who: ConnectionId, event: &str, payload: &Value) {
         let Some(target) = id_of(payload, "client_id") else { return };
         if self.clients.get(&target).is_some_and(|it| it.joined) {
-            self.tell(target, event, &json!({"client_id": who.id, "candidates": payload["candidates"]}));
+            self.send(target, event, &json!({"client_id": who.id, "candidates": payload["candidates"]}));
         } else if event == "invalidate_client_ice_candidates" {
-            self.tell(who.id, "client_ice_candidate_error", &json!({"client_id": target, "reason": "offline"}));
+            self.send(who.id, "client_ice_candidate_error", &json!({"client_id": target, "reason": "offline"}));
         }
     }
 
@@ -153,7 +153,7 @@ impl Portal {
                 let denial = json!({
                     "client_id": grant.target, "ipv4": device.ipv4, "ipv6": device.ipv6, "reason": "forbidden",
                 });
-                self.tell(grant.initiator, "client_device_access_denied", &denial);
+                self.send(grant.initiator, "client_device_access_denied", &denial);
             }
         }
         if let Some(after) = after.filter(|after| after.filters != before.filters) {
@@ -161,7 +161,7 @@ impl Portal {
             let targets: std::collections::BTreeSet<Uuid> =
                 self.directory.device_grants.iter().filter(|grant| grant.pool == id).map(|it| it.target).collect();
             for target in targets {
-                self.tell(target, "resource_filters_updated", &update);
+                self.send(target, "resource_filters_updated", &update);
             }
         }
     }
@@ -187,12 +187,12 @@ impl Portal {
         self.directory.device_grants = kept;
         for grant in &revoked {
             let payload = json!({"client_id": grant.initiator, "resource_id": grant.pool});
-            self.tell(grant.target, "reject_access", &payload);
+            self.send(grant.target, "reject_access", &payload);
         }
         revoked
     }
 
-    fn tell(&self, client: Uuid, event: &str, payload: &Value) {
+    fn send(&self, client: Uuid, event: &str, payload: &Value) {
         if let Some(client) = self.clients.get(&client).filter(|it| it.joined) {
             client.outbox.push(event, payload);
         }

@@ -47,12 +47,12 @@ const RANDOM_BYTES: usize = 32;
 struct Pages {
     portal: Shared,
     /// Where browsers are to be sent, by their cookies.
-    hand_overs: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
+    callbacks: Arc<Mutex<BTreeMap<String, (Instant, String)>>>,
 }
 
 /// What a program asks for by the address that it opens.
 #[derive(Default)]
-struct Wish {
+struct SignInRequest {
     kind: String,
     nonce: String,
     state: String,
@@ -65,7 +65,7 @@ pub fn pages(portal: Shared) -> Router {
         .route("/{account}", get(ask))
         .route("/{account}/sign_in", post(sign_in))
         .route("/{account}/sign_in/client_redirect", get(call_back))
-        .with_state(Pages { portal, hand_overs: Arc::default() })
+        .with_state(Pages { portal, callbacks: Arc::default() })
 }
 
 /// Serves them at one address, for ever.
@@ -104,9 +104,9 @@ async fn sign_in(
     let Some(person) = person.filter(|_| pages.portal.lock().directory.account_slug == account) else {
         return page(StatusCode::UNAUTHORIZED, "<h1>That is not right</h1>");
     };
-    let wish = Wish::read(&query.unwrap_or_default());
-    match wish.kind.as_str() {
-        "gui-client" | "client" => pages.hand_over(&account, &person, &wish),
+    let request = SignInRequest::read(&query.unwrap_or_default());
+    match request.kind.as_str() {
+        "gui-client" | "client" => pages.complete_sign_in(&account, &person, &request),
         "headless-client" => {
             let token = pages.new_token(&person, "").1;
             page(StatusCode::OK, &format!("<h1>Your token</h1><code>{}</code>", escape(&token)))
@@ -118,8 +118,8 @@ async fn sign_in(
 async fn call_back(State(pages): State<Pages>, Path(_account): Path<String>, headers: HeaderMap) -> Response {
     let cookies = headers.get(header::COOKIE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let cookie = cookies.split("; ").find_map(|it| it.strip_prefix(COOKIE)?.strip_prefix('=')).unwrap_or_default();
-    let hand_over = pages.hand_overs.lock().unwrap_or_else(PoisonError::into_inner).remove(cookie);
-    match hand_over.filter(|(since, _)| since.elapsed() < CODE_LIFETIME) {
+    let callback = pages.callbacks.lock().unwrap_or_else(PoisonError::into_inner).remove(cookie);
+    match callback.filter(|(since, _)| since.elapsed() < CODE_LIFETIME) {
         Some((_, link)) => (StatusCode::FOUND, [(header::LOCATION, link)]).into_response(),
         None => page(StatusCode::UNAUTHORIZED, "<h1>Please sign in again</h1>"),
     }
@@ -132,26 +132,26 @@ impl Pages {
         portal.directory.people.iter().find(|it| it.email == *email && it.password == *password).cloned()
     }
 
-    fn hand_over(&self, account: &str, person: &Person, wish: &Wish) -> Response {
-        if wish.nonce.is_empty() || wish.nonce.len() > MAX_NONCE_BYTES || wish.nonce.contains('.') {
+    fn complete_sign_in(&self, account: &str, person: &Person, request: &SignInRequest) -> Response {
+        if request.nonce.is_empty() || request.nonce.len() > MAX_NONCE_BYTES || request.nonce.contains('.') {
             return page(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "<h1>The program asks for something that makes no sense</h1>",
             );
         }
-        let (fragment, _) = self.new_token(person, &wish.nonce);
+        let (fragment, _) = self.new_token(person, &request.nonce);
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("account_name", "Example Corp")
             .append_pair("account_slug", account)
             .append_pair("actor_name", &person.name)
             .append_pair("fragment", &fragment)
             .append_pair("identity_provider_identifier", &person.email)
-            .append_pair("state", &wish.state)
+            .append_pair("state", &request.state)
             .finish();
         let link = format!("firezone-fd0020211111://handle_client_sign_in_callback?{query}");
         let cookie = random_text(RANDOM_BYTES);
-        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
-        hand_overs.insert(cookie.clone(), (Instant::now(), link));
+        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        callbacks.insert(cookie.clone(), (Instant::now(), link));
         let onward = format!("<meta http-equiv=\"refresh\" content=\"0; url=/{account}/sign_in/client_redirect\">");
         let cookie = format!("{COOKIE}={cookie}; Path=/; Max-Age={}; HttpOnly", CODE_LIFETIME.as_secs());
         ([(header::SET_COOKIE, cookie)], page(StatusCode::OK, &onward)).into_response()
@@ -168,18 +168,18 @@ impl Pages {
     }
 }
 
-impl Wish {
+impl SignInRequest {
     fn read(query: &str) -> Self {
-        let mut wish = Self::default();
+        let mut request = Self::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match key.as_ref() {
-                "as" => wish.kind = value.into_owned(),
-                "nonce" => wish.nonce = value.into_owned(),
-                "state" => wish.state = value.into_owned(),
+                "as" => request.kind = value.into_owned(),
+                "nonce" => request.nonce = value.into_owned(),
+                "state" => request.state = value.into_owned(),
                 _ => {}
             }
         }
-        wish
+        request
     }
 }
 

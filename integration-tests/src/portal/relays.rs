@@ -25,19 +25,19 @@ impl Shared {
     pub(super) fn relay_joined(&self, socket: SocketId, payload: &Value) {
         let Some(secret) = payload["stamp_secret"].as_str().filter(|secret| !secret.is_empty()) else { return };
         if self.lock().insert_relay(socket, secret) {
-            self.tell_of_relays_soon();
+            self.schedule_relay_announcement();
         }
     }
 
     /// Announces relay changes after [`RELAY_BATCH_DELAY`], in one message.
-    pub(super) fn tell_of_relays_soon(&self) {
-        if std::mem::replace(&mut self.lock().relay_news, true) {
+    pub(super) fn schedule_relay_announcement(&self) {
+        if std::mem::replace(&mut self.lock().is_announcement_scheduled, true) {
             return;
         }
         let portal = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(RELAY_BATCH_DELAY).await;
-            portal.lock().tell_of_relays();
+            portal.lock().announce_relays();
         });
     }
 }
@@ -95,15 +95,15 @@ impl Portal {
     }
 
     /// Announces relay changes since the last announcement.
-    pub(super) fn tell_of_relays(&mut self) {
-        self.relay_news = false;
+    pub(super) fn announce_relays(&mut self) {
+        self.is_announcement_scheduled = false;
         let now: std::collections::BTreeSet<Uuid> =
             self.relays.iter().filter(|(_, it)| it.stamp_secret.is_some()).map(|(id, _)| *id).collect();
-        let gone: Vec<Uuid> = self.told_relays.difference(&now).copied().collect();
-        let had_enough = self.told_relays.len() >= MAX_RELAYS;
-        let is_news = !gone.is_empty() || (!had_enough && now != self.told_relays);
-        self.told_relays = now;
-        if !is_news {
+        let gone: Vec<Uuid> = self.announced_relays.difference(&now).copied().collect();
+        let had_enough = self.announced_relays.len() >= MAX_RELAYS;
+        let has_changed = !gone.is_empty() || (!had_enough && now != self.announced_relays);
+        self.announced_relays = now;
+        if !has_changed {
             return;
         }
         for (role, connections) in [(Role::Client, &self.clients), (Role::Gateway, &self.gateways)] {

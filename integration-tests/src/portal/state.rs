@@ -39,9 +39,9 @@ pub struct Portal {
     /// Relays that have joined.
     pub(super) relays: BTreeMap<Uuid, RelayConnection>,
     /// The relays of the last announcement.
-    pub(super) told_relays: BTreeSet<Uuid>,
+    pub(super) announced_relays: BTreeSet<Uuid>,
     /// Whether an announcement of relay changes is scheduled.
-    pub(super) relay_news: bool,
+    pub(super) is_announcement_scheduled: bool,
     /// Upgrades that are refused although nothing is wrong with them.
     pub(super) refusals: VecDeque<Problem>,
     /// Whether heartbeats go unanswered.
@@ -65,8 +65,8 @@ impl Shared {
             gateways: BTreeMap::new(),
             pending: BTreeMap::new(),
             relays: BTreeMap::new(),
-            told_relays: BTreeSet::new(),
-            relay_news: false,
+            announced_relays: BTreeSet::new(),
+            is_announcement_scheduled: false,
             refusals: VecDeque::new(),
             deaf: false,
             attempts: BTreeMap::new(),

@@ -113,7 +113,7 @@ fn relay(portal: &Shared, secret: &str) -> One {
 fn leave(portal: &Shared, one: One) {
     portal.lock().left(one.who);
     if one.who.role == Role::Relay {
-        portal.tell_of_relays_soon();
+        portal.schedule_relay_announcement();
     }
 }
 

@@ -5,7 +5,7 @@ use integration_tests::{
     bus,
     desktop::{APP, TIMEOUT, accessibility::Is, keyring_has_our_item},
     portal::config::Resource,
-    process::eventually,
+    process::wait_until,
 };
 use nix::sys::signal::Signal;
 
@@ -46,7 +46,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
         screen.write(&search, "")?;
         desktop.press(stand, "ctrl+f")?;
         let has_keyboard = || screen.find(APP, "search box", "Search Resources").is_ok_and(|it| it.is(Is::Focused));
-        eventually("the search has the keyboard", TIMEOUT, has_keyboard)?;
+        wait_until("the search has the keyboard", TIMEOUT, has_keyboard)?;
         desktop.press(stand, "ctrl+v")?;
         screen.lose(APP, "label", "Lab")?;
         screen.find(APP, "label", "Company wiki")?;
@@ -55,7 +55,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
         // The switch shows the current state, whichever program changed it.
         let switch = |is_on: bool| {
             let is_so = || screen.find(APP, "switch", "Internet").is_ok_and(|it| it.is(Is::Checked) == is_on);
-            eventually(&format!("the switch is on: {is_on}"), TIMEOUT, is_so)
+            wait_until(&format!("the switch is on: {is_on}"), TIMEOUT, is_so)
         };
         switch(false)?;
         screen.click(APP, "switch", "Internet")?;
@@ -78,7 +78,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
         // A daemon that is killed and restarts gets the token again.
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
-        eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
+        wait_until("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
         screen.find(APP, "label", "The Service Is Not Running")?;
         let _daemon = stand.start_on_bus(stand.daemon().env("FIREZONE_AUTH_BASE_URL", AUTH_URL))?;
         wait_for_state(stand, "connected")?;
@@ -107,7 +107,7 @@ fn browser_sign_in_session_and_sign_out_work() -> anyhow::Result<()> {
         screen.find(APP, "button", SIGN_IN)?;
         screen.lose(APP, "button", "Connect")?;
         assert_eq!(property(stand, "State"), "s \"signed-out\"");
-        assert!(stand.traces()?.is_empty());
+        assert!(stand.host_state()?.is_empty());
 
         let mut log = stand.client().read("/run/anna/browser.log")?;
         log.retain(|letter| letter != '\r');
@@ -130,13 +130,13 @@ fn hanging_keyring_does_not_block_sign_in_and_sign_out() -> anyhow::Result<()> {
 
         // The token is stored when the keyring responds.
         desktop.keyring()?.signal(Signal::SIGCONT)?;
-        eventually("the token is kept", TIMEOUT, || keyring_has_our_item(stand))?;
+        wait_until("the token is kept", TIMEOUT, || keyring_has_our_item(stand))?;
         desktop.keyring()?.signal(Signal::SIGSTOP)?;
         screen.click(APP, "button", "Sign out")?;
         wait_for_state(stand, "signed-out")?;
         screen.find(APP, "button", SIGN_IN)?;
         desktop.keyring()?.signal(Signal::SIGCONT)?;
-        eventually("the token is forgotten", TIMEOUT, || !keyring_has_our_item(stand))
+        wait_until("the token is forgotten", TIMEOUT, || !keyring_has_our_item(stand))
     })
 }
 

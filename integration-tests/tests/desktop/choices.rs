@@ -5,8 +5,8 @@ use integration_tests::{
         APP, Desktop, TIMEOUT,
         accessibility::{Accessibility, Is, Node},
     },
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
 };
 
 const CONNECT: &str = "Connect at start";
@@ -20,7 +20,7 @@ fn connect_switch(screen: &Accessibility) -> anyhow::Result<Node> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn settings_persist_and_a_missing_schema_is_tolerated() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         stand.sign_in("anna")?;
@@ -32,7 +32,7 @@ fn settings_persist_and_a_missing_schema_is_tolerated() -> anyhow::Result<()> {
         desktop.act(stand, "preferences")?;
         assert!(connect_switch(&screen)?.is(Is::Checked));
         screen.click(APP, "switch", CONNECT)?;
-        eventually("it is off", TIMEOUT, || connect_switch(&screen).is_ok_and(|it| !it.is(Is::Checked)))?;
+        wait_until("it is off", TIMEOUT, || connect_switch(&screen).is_ok_and(|it| !it.is(Is::Checked)))?;
 
         desktop.kill_app()?;
         desktop.start_app(stand, &[])?;

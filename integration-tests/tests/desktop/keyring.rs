@@ -9,7 +9,7 @@ use integration_tests::{
         accessibility::{Accessibility, Is},
         vault::{Format, Owner},
     },
-    process::{Running, eventually},
+    process::{Running, wait_until},
     stand::Stand,
 };
 use nix::sys::signal::Signal;
@@ -30,7 +30,7 @@ fn serve(stand: &Stand) -> anyhow::Result<Running> {
 
 fn has(screen: &Accessibility, owner: Owner, count: usize) -> anyhow::Result<()> {
     let what = format!("the keyring has {count} items: {owner:?}");
-    eventually(&what, TIMEOUT, || screen.vault().count(owner).is_ok_and(|it| it == count))
+    wait_until(&what, TIMEOUT, || screen.vault().count(owner).is_ok_and(|it| it == count))
 }
 
 /// Types the password into the prompt.
@@ -115,7 +115,7 @@ fn without_a_keyring_the_sign_in_lasts_until_the_app_quits() -> anyhow::Result<(
         // The app still has the token in memory.
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
-        eventually("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
+        wait_until("the name has no owner", TIMEOUT, || !bus::owns(stand.client(), "dev.firezone.Client"))?;
         let _daemon = serve(stand)?;
         wait_for_state(stand, "connected")?;
 

@@ -2,14 +2,14 @@
 
 use integration_tests::{
     desktop::{APP, Desktop, TIMEOUT},
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
 };
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn app_uses_the_language_of_its_user() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         let mut desktop = Desktop::log_in(stand)?;
@@ -19,7 +19,7 @@ fn app_uses_the_language_of_its_user() -> anyhow::Result<()> {
             desktop.start_app(stand, &[])?;
             screen.find(APP, "button", sign_in)?;
             desktop.act(stand, "quit")?;
-            eventually("the app has ended", TIMEOUT, || desktop.app().is_ok_and(|app| !app.is_running()))?;
+            wait_until("the app has ended", TIMEOUT, || desktop.app().is_ok_and(|app| !app.is_running()))?;
         }
         Ok(())
     })

@@ -8,7 +8,7 @@ use integration_tests::{
         at_desktop,
         shell::{Notice, Shell},
     },
-    process::eventually,
+    process::wait_until,
     stand::Stand,
 };
 use serde_json::json;
@@ -22,7 +22,7 @@ fn is_open(screen: &Accessibility) -> bool {
 
 /// Waits until the resource has this status, while traffic is sent to it.
 fn is_wiki(stand: &Stand, status: &str) -> anyhow::Result<()> {
-    eventually(&format!("the resource is {status}"), TIMEOUT, || {
+    wait_until(&format!("the resource is {status}"), TIMEOUT, || {
         let fetch = stand.fetch(&format!("http://{PRIVATE_NAME}/bytes/1")).arg("--max-time").arg("2");
         let _tried = fetch.run();
         let resources = stand.ctl("anna", "--json resources Company").run().map(|it| it.text()).unwrap_or_default();
@@ -43,7 +43,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
         shell.show_tray()?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         desktop.start_app(stand, &["--background"])?;
-        eventually("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == 1))?;
+        wait_until("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == 1))?;
         stand.sign_in("anna")?;
         is_wiki(stand, "online")?;
 
@@ -51,7 +51,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
         is_wiki(stand, "offline")?;
         // All resources of the site are affected: one notification.
         let offline = "Berlin cannot be reached";
-        eventually("it is received", TIMEOUT, || titled(&shell, offline).len() == 1)?;
+        wait_until("it is received", TIMEOUT, || titled(&shell, offline).len() == 1)?;
         let notice = titled(&shell, offline).remove(0);
         assert_eq!(notice.body, "All gateways of the site Berlin are offline. Your administrator can help.");
         assert_eq!(notice.program, "Firezone");
@@ -62,7 +62,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
         desktop.describe(stand)?;
         assert!(!is_open(screen));
         shell.click(notice.id)?;
-        eventually("the window is there", TIMEOUT, || is_open(screen))?;
+        wait_until("the window is there", TIMEOUT, || is_open(screen))?;
 
         // No second notification in the same session.
         stand.start_gateway()?;
@@ -79,7 +79,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
 
         stand.portal("POST", "/tokens/expire", Some(&json!({"token": CLIENT_TOKEN})))?;
         wait_for_state(stand, "signed-out")?;
-        eventually("that is received", TIMEOUT, || titled(&shell, "Sign In Again").len() == 1)?;
+        wait_until("that is received", TIMEOUT, || titled(&shell, "Sign In Again").len() == 1)?;
         let titles: Vec<String> = shell.notices().into_iter().map(|it| it.title).collect();
         assert_eq!(titles, [offline, "Sign In Again"]);
         Ok(())
@@ -93,20 +93,20 @@ fn app_runs_without_a_window_while_a_tray_is_shown() -> anyhow::Result<()> {
         let shell = desktop.shell(stand)?;
         let _daemon = stand.start_on_bus(stand.daemon())?;
         desktop.start_app(stand, &[])?;
-        eventually("the window is there", TIMEOUT, || is_open(screen))?;
+        wait_until("the window is there", TIMEOUT, || is_open(screen))?;
         // A tray may appear late, disappear and appear again.
         for round in 1..=2 {
             shell.show_tray()?;
-            eventually("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == round))?;
+            wait_until("the app is in the tray", TIMEOUT, || shell.tray().is_ok_and(|it| it.len() == round))?;
             desktop.act(stand, "close")?;
-            eventually("the window is closed", TIMEOUT, || !is_open(screen))?;
+            wait_until("the window is closed", TIMEOUT, || !is_open(screen))?;
             // A second start shows the window of the running app.
             at_desktop(stand.client().program("firezone-gtk")).check()?;
-            eventually("the window is there again", TIMEOUT, || is_open(screen))?;
+            wait_until("the window is there again", TIMEOUT, || is_open(screen))?;
             desktop.act(stand, "close")?;
-            eventually("the window is closed again", TIMEOUT, || !is_open(screen))?;
+            wait_until("the window is closed again", TIMEOUT, || !is_open(screen))?;
             shell.hide_tray()?;
-            eventually("the window takes its place", TIMEOUT, || is_open(screen))?;
+            wait_until("the window takes its place", TIMEOUT, || is_open(screen))?;
         }
         // Without a tray, closing the window quits the app.
         desktop.act(stand, "close")?;

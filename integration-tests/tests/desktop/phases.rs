@@ -3,7 +3,7 @@
 
 use integration_tests::{
     desktop::{APP, Desktop},
-    stand::tell,
+    stand::with_stand,
 };
 
 /// A word in the token, which selects what happens to the simulated session, and the labels and buttons of the page.
@@ -42,7 +42,7 @@ const PAGES: [(&str, &[&str], &[&str]); 12] = [
 #[test]
 #[ignore = "needs root: make integration"]
 fn each_published_phase_has_its_page() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
         // The end of a session is notified.

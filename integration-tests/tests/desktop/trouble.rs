@@ -4,8 +4,8 @@ use integration_tests::{
     account::AUTH_URL,
     bus,
     desktop::{APP, Desktop, HOME, TIMEOUT},
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
 };
 use nix::sys::signal::Signal;
 
@@ -45,11 +45,11 @@ fn token_received_without_a_service_is_used_by_the_next_one() -> anyhow::Result<
         client.write(&format!("{HOME}/browser"), &slow)?;
         desktop.start_app(stand, &[])?;
         screen.click(APP, "button", SIGN_IN)?;
-        eventually("the user is at the last step", TIMEOUT, || client.read(&format!("{HOME}/there")).is_ok())?;
+        wait_until("the user is at the last step", TIMEOUT, || client.read(&format!("{HOME}/there")).is_ok())?;
 
         daemon.signal(Signal::SIGKILL)?;
         daemon.wait(TIMEOUT)?;
-        eventually("the name has no owner", TIMEOUT, || !bus::owns(client, "dev.firezone.Client"))?;
+        wait_until("the name has no owner", TIMEOUT, || !bus::owns(client, "dev.firezone.Client"))?;
         screen.find(APP, "label", NO_SERVICE)?;
         client.write(&format!("{HOME}/go"), "")?;
         screen.find(APP, "label", "The service is not running.")?;
@@ -61,7 +61,7 @@ fn token_received_without_a_service_is_used_by_the_next_one() -> anyhow::Result<
 #[test]
 #[ignore = "needs root: make integration"]
 fn app_started_before_the_bus_finds_it() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
         desktop.start_app(stand, &[])?;

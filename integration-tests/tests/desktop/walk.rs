@@ -9,8 +9,8 @@ use integration_tests::{
         accessibility::{Accessibility, Is, Node, describe},
         at_desktop,
     },
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
 };
 
 /// More presses of Tab than any page has focusable widgets.
@@ -118,7 +118,7 @@ fn reach_all(
 #[test]
 #[ignore = "needs root: make integration"]
 fn sign_in_and_session_pages_are_accessible_by_name_and_keyboard() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
@@ -149,7 +149,7 @@ fn sign_in_and_session_pages_are_accessible_by_name_and_keyboard() -> anyhow::Re
 #[test]
 #[ignore = "needs root: make integration"]
 fn background_start_without_a_tray_shows_the_window() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         stand.start_bus()?;
         let mut desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
@@ -166,7 +166,7 @@ fn background_start_without_a_tray_shows_the_window() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn all_pages_are_accessible_by_name_and_keyboard() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let desktop = Desktop::log_in(stand)?;
         let screen = desktop.accessibility(stand)?;
         let examples = program_dir()?.join("examples");
@@ -181,7 +181,7 @@ fn all_pages_are_accessible_by_name_and_keyboard() -> anyhow::Result<()> {
             let show = stand.client().program(&format!("{HOME}/{SCREENSHOTS} show {page}"));
             let mut shown = at_desktop(show).start(SCREENSHOTS, stand.logs.open(SCREENSHOTS))?;
             let mut last = Vec::new();
-            eventually(&format!("{page} is there and rests"), TIMEOUT, || {
+            wait_until(&format!("{page} is there and rests"), TIMEOUT, || {
                 let now = screen.tree(SCREENSHOTS).unwrap_or_default();
                 let rests = now.len() > 2 && now.iter().map(|it| &it.name).eq(last.iter().map(|it: &Node| &it.name));
                 last = now;
@@ -193,7 +193,7 @@ fn all_pages_are_accessible_by_name_and_keyboard() -> anyhow::Result<()> {
             }
             shown.signal(nix::sys::signal::Signal::SIGKILL)?;
             shown.wait(TIMEOUT)?;
-            eventually(&format!("{page} is gone"), TIMEOUT, || screen.tree(SCREENSHOTS).is_ok_and(|it| it.is_empty()))?;
+            wait_until(&format!("{page} is gone"), TIMEOUT, || screen.tree(SCREENSHOTS).is_ok_and(|it| it.is_empty()))?;
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())

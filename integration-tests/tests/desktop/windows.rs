@@ -7,7 +7,7 @@ use integration_tests::{
         accessibility::{Accessibility, Is},
         call,
     },
-    process::eventually,
+    process::wait_until,
     stand::Stand,
 };
 
@@ -22,7 +22,7 @@ fn setting(stand: &Stand, key: &str) -> String {
 }
 
 fn is_on(screen: &Accessibility, switch: &str, is_on: bool) -> anyhow::Result<()> {
-    eventually(&format!("{switch} is {is_on}"), TIMEOUT, || {
+    wait_until(&format!("{switch} is {is_on}"), TIMEOUT, || {
         screen.find(APP, "switch", switch).is_ok_and(|it| it.is(Is::Checked) == is_on)
     })
 }

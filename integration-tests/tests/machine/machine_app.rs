@@ -8,8 +8,8 @@ use integration_tests::{
         Machine, UNIT,
         packages::Version::{Next, This},
     },
-    process::{Program, Running, eventually},
-    stand::{Stand, tell},
+    process::{Program, Running, wait_until},
+    stand::{Stand, with_stand},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub(crate) fn desktop_of_anna(machine: &Machine, stand: &Stand) -> anyhow::Resul
     let bus = "dbus-daemon --session --nofork --nopidfile --address=unix:path=/home/anna/bus";
     let bus = at_desktop(machine.program(bus)).start("session-bus", stand.logs.open("session-bus"))?;
     let is_there = |path: &str| machine.program("test -e").arg(path).run().is_ok_and(|it| it.status.success());
-    eventually("there are a screen and a bus", TIMEOUT, || {
+    wait_until("there are a screen and a bus", TIMEOUT, || {
         is_there("/tmp/.X11-unix/X7") && is_there("/home/anna/bus")
     })?;
     Ok([screen, bus])
@@ -62,7 +62,7 @@ fn shows_internet(machine: &Machine) -> Option<bool> {
 /// Starts the app and waits until it is on the bus.
 fn start_app(machine: &Machine, stand: &Stand) -> anyhow::Result<Running> {
     let app = at_desktop(machine.program("firezone-gtk")).start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-    eventually("the app is there", TIMEOUT, || shows_internet(machine) == Some(false))?;
+    wait_until("the app is there", TIMEOUT, || shows_internet(machine) == Some(false))?;
     Ok(app)
 }
 
@@ -93,26 +93,26 @@ const AGREES: &str = r#"polkit.addRule(function (action, subject) {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_remedy_of_the_app_works_after_authorization() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine_of_anna(stand)?;
         let _desktop = desktop_of_anna(&machine, stand)?;
         let mut app = start_app(&machine, stand)?;
 
         // There is no authentication agent.
         act(&machine, "join-group")?;
-        eventually("the app reports the error", TIMEOUT, || {
+        wait_until("the app reports the error", TIMEOUT, || {
             app.log().contains("Error executing command as another user")
         })?;
         assert!(!is_member(&machine));
 
         machine.write("/etc/polkit-1/rules.d/10-agrees.rules", AGREES)?;
-        eventually("anna is in the group", TIMEOUT, || act(&machine, "join-group").is_ok() && is_member(&machine))?;
+        wait_until("anna is in the group", TIMEOUT, || act(&machine, "join-group").is_ok() && is_member(&machine))?;
         machine.sign_in("anna")?;
         act(&machine, "sign-out")?;
-        eventually("the app may command", TIMEOUT, || is_signed_out(&machine))?;
+        wait_until("the app may command", TIMEOUT, || is_signed_out(&machine))?;
 
         machine.systemctl(&format!("stop {UNIT}"))?;
-        eventually("the app has started the service", TIMEOUT, || {
+        wait_until("the app has started the service", TIMEOUT, || {
             act(&machine, "start-service").is_ok()
                 && machine.property(UNIT, "ActiveState").is_ok_and(|it| it == "active")
         })?;
@@ -136,7 +136,7 @@ const BROWSER: &str = "[Desktop Entry]\nType=Application\nName=Browser\nExec=sh 
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_captive_portal_shows_its_page_in_the_app() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine_of_anna(stand)?;
         machine.write("/usr/share/applications/browser.desktop", BROWSER)?;
         machine.program("update-desktop-database").check()?;
@@ -147,14 +147,14 @@ fn every_captive_portal_shows_its_page_in_the_app() -> anyhow::Result<()> {
 
         act(&machine, "open-network-page")?;
         let shown = || machine.read("/home/anna/shown").unwrap_or_default();
-        eventually("the browser shows the page", TIMEOUT, || shown().trim() == CHECK)
+        wait_until("the browser shows the page", TIMEOUT, || shown().trim() == CHECK)
     })
 }
 
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_upgrade_keeps_the_app_running() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine_of_anna(stand)?;
         machine.program("usermod --append --groups firezone anna").check()?;
 
@@ -163,7 +163,7 @@ fn every_upgrade_keeps_the_app_running() -> anyhow::Result<()> {
 
         machine.sign_in("anna")?;
         machine.program("firezonectl internet on").as_user("anna").check()?;
-        eventually("the app follows the daemon", TIMEOUT, || shows_internet(&machine) == Some(true))?;
+        wait_until("the app follows the daemon", TIMEOUT, || shows_internet(&machine) == Some(true))?;
         let process = machine.property(UNIT, "MainPID")?;
 
         machine.dpkg_install(&PACKAGES, Next)?;
@@ -171,9 +171,9 @@ fn every_upgrade_keeps_the_app_running() -> anyhow::Result<()> {
         machine.check_private_server()?;
         // The same app follows and controls the new daemon.
         machine.program("firezonectl internet off").as_user("anna").check()?;
-        eventually("the app follows the new daemon", TIMEOUT, || shows_internet(&machine) == Some(false))?;
+        wait_until("the app follows the new daemon", TIMEOUT, || shows_internet(&machine) == Some(false))?;
         act(&machine, "sign-out")?;
-        eventually("the app has signed out", TIMEOUT, || is_signed_out(&machine))?;
+        wait_until("the app has signed out", TIMEOUT, || is_signed_out(&machine))?;
         assert!(app.is_running(), "{:?}", app.log());
 
         // The server package replaces the app only on request.

@@ -6,8 +6,8 @@ use std::{net::IpAddr, time::Duration};
 use integration_tests::{
     account::{PORTAL_NAME, PRIVATE_NAME},
     machine::{Machine, UNIT, base_image, footprint::difference, serve_dns_over_tls},
-    process::eventually,
-    stand::{INTERFACE, tell},
+    process::wait_until,
+    stand::{INTERFACE, with_stand},
     topology::{CLIENT, PORTAL, RESOLVER},
 };
 
@@ -157,7 +157,7 @@ fn every_name_resolves_with_systemd_resolved_over_tls() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn names_resolve_where_only_dns_over_tls_is_available() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _resolver = serve_dns_over_tls(stand)?;
         // Plain DNS gets no response.
         let closed = "add table inet closed; add chain inet closed forward { type filter hook forward priority 0; policy accept; }; \
@@ -186,7 +186,7 @@ fn names_resolve_where_only_dns_over_tls_is_available() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_name_resolves_when_another_program_owns_port_53() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.add_member("anna")?;
@@ -215,7 +215,7 @@ fn every_name_resolves_when_another_program_owns_port_53() -> anyhow::Result<()>
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_name_resolves_after_systemd_resolved_hangs() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.add_member("anna")?;
@@ -229,10 +229,10 @@ fn every_name_resolves_after_systemd_resolved_hangs() -> anyhow::Result<()> {
 
         machine.program(&format!("kill -STOP {process}")).check()?;
         machine.sign_in("anna")?;
-        eventually("a warning says that it does not answer", TIMEOUT, has_warning)?;
+        wait_until("a warning says that it does not answer", TIMEOUT, has_warning)?;
         machine.program(&format!("kill -CONT {process}")).check()?;
         inside(&machine, &Kind::default(), "awake again")?;
-        eventually("the warning is gone", TIMEOUT, || !has_warning())
+        wait_until("the warning is gone", TIMEOUT, || !has_warning())
     })
 }
 
@@ -314,7 +314,7 @@ fn sh(machine: &Machine, script: &str) -> anyhow::Result<()> {
 
 /// All disturbances, one after the other, on one machine.
 fn names_are_right(kind: Kind) -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let _resolver = serve_dns_over_tls(stand)?;
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
@@ -349,7 +349,7 @@ fn names_are_right(kind: Kind) -> anyhow::Result<()> {
 
         // The unit restarts the daemon, which continues the session.
         let process = kill(&machine)?;
-        eventually("the daemon runs again", TIMEOUT, || {
+        wait_until("the daemon runs again", TIMEOUT, || {
             let now = machine.property(UNIT, "MainPID").unwrap_or_default();
             now != "0" && now != process && machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
         })?;
@@ -390,12 +390,12 @@ fn inside(machine: &Machine, kind: &Kind, when: &str) -> anyhow::Result<()> {
         IpAddr::V6(address) => address.segments()[..3] == [0xfd00, 0x2021, 0x1111],
     };
     if let Some(code) = kind.warning {
-        return eventually(&format!("{when}: the warning {code}"), TIMEOUT, || {
+        return wait_until(&format!("{when}: the warning {code}"), TIMEOUT, || {
             let status = machine.program("firezonectl --json status").as_user("anna").run();
             status.is_ok_and(|status| status.text().contains(code))
         });
     }
-    eventually(&format!("{when}: {PRIVATE_NAME} is found in the tunnel"), TIMEOUT, || {
+    wait_until(&format!("{when}: {PRIVATE_NAME} is found in the tunnel"), TIMEOUT, || {
         machine.look_up(PRIVATE_NAME).is_ok_and(|found| !found.is_empty() && found.iter().all(is_ours))
     })?;
     if machine.property("systemd-resolved.service", "ActiveState")? == "active" {
@@ -407,13 +407,13 @@ fn inside(machine: &Machine, kind: &Kind, when: &str) -> anyhow::Result<()> {
 
 /// All other names resolve as before.
 fn outside(machine: &Machine, when: &str) -> anyhow::Result<()> {
-    eventually(&format!("{when}: {PORTAL_NAME} is found"), TIMEOUT, || {
+    wait_until(&format!("{when}: {PORTAL_NAME} is found"), TIMEOUT, || {
         machine.look_up(PORTAL_NAME).is_ok_and(|found| found.contains(&PORTAL.v4.into()))
     })
 }
 
 fn is_as_before(machine: &Machine, before: &str, when: &str) -> anyhow::Result<()> {
-    eventually(&format!("{when}: resolvers are as before"), TIMEOUT, || {
+    wait_until(&format!("{when}: resolvers are as before"), TIMEOUT, || {
         machine.resolvers().is_ok_and(|now| difference(before, &now).is_empty())
     })
     .map_err(|error| match machine.resolvers() {

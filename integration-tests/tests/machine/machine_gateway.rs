@@ -6,8 +6,8 @@ use std::time::Duration;
 use integration_tests::{
     account::CLIENT_TOKEN,
     machine::{Machine, UNIT, footprint::difference},
-    process::eventually,
-    stand::{INTERFACE, tell},
+    process::wait_until,
+    stand::{INTERFACE, with_stand},
 };
 
 const GATEWAY: &str = "firezone-gateway.service";
@@ -52,7 +52,7 @@ fn of_gateway(machine: &Machine) -> anyhow::Result<String> {
 }
 
 fn gateway_is_up(machine: &Machine) -> anyhow::Result<()> {
-    eventually("the gateway listens", Duration::from_secs(20), || {
+    wait_until("the gateway listens", Duration::from_secs(20), || {
         machine.program("ss -Hltn sport = :8080").check().is_ok_and(|it| !it.text().is_empty())
     })
 }
@@ -60,7 +60,7 @@ fn gateway_is_up(machine: &Machine) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn gateway_and_client_share_a_machine_without_conflict() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         // Installed first: its user's primary group has the name of ours.
         machine.write("/usr/lib/sysusers.d/firezone-gateway.conf", "u firezone - \"Firezone Gateway\"\n")?;
@@ -98,7 +98,7 @@ fn gateway_and_client_share_a_machine_without_conflict() -> anyhow::Result<()> {
         machine.systemctl(&format!("restart {GATEWAY}"))?;
         gateway_is_up(&machine)?;
         // The daemon needs a moment to notice the interface.
-        eventually("what is ours is as it was", Duration::from_secs(20), || {
+        wait_until("what is ours is as it was", Duration::from_secs(20), || {
             ours().is_ok_and(|it| it.text() == routes)
         })?;
         assert_eq!(of_gateway(&machine)?, its);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use integration_tests::{
     account::{CLIENT_TOKEN, PORTAL_URL},
     machine::{Machine, UNIT, packages::Version},
-    process::eventually,
-    stand::{BUS_NAME, Stand, tell},
+    process::wait_until,
+    stand::{BUS_NAME, Stand, with_stand},
 };
 
 use crate::machine_online::{is, with_dependants};
@@ -29,7 +29,7 @@ fn key(stand: &Stand) -> anyhow::Result<serde_json::Value> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn server_reconnects_after_a_reboot() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = server(stand, "600")?;
         machine.add_member("anna")?;
         machine.inside("useradd --no-create-home bob").check()?;
@@ -59,7 +59,7 @@ fn server_reconnects_after_a_reboot() -> anyhow::Result<()> {
 
             let before = key(stand)?;
             machine.systemctl(&format!("kill --signal=HUP {UNIT}"))?;
-            eventually("the client has come back with another key", Duration::from_secs(20), || {
+            wait_until("the client has come back with another key", Duration::from_secs(20), || {
                 key(stand).is_ok_and(|now| now != before)
             })?;
             machine.wait_for_unit_status("Connected")?;
@@ -75,7 +75,7 @@ fn server_reconnects_after_a_reboot() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn token_file_readable_by_others_is_refused() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = server(stand, "644")?;
         machine.systemctl_offline(&format!("disable {UNIT}"))?;
         machine.boot()?;
@@ -86,7 +86,7 @@ fn token_file_readable_by_others_is_refused() -> anyhow::Result<()> {
             machine.program(&format!("chmod {mode} {TOKEN}")).check()?;
             let start = machine.program(&format!("systemctl start {UNIT}")).run()?;
             assert!(!start.status.success(), "mode {mode}");
-            eventually("the journal says why", Duration::from_secs(20), || {
+            wait_until("the journal says why", Duration::from_secs(20), || {
                 stand.logs.count("machine", error_text) > 0
             })?;
             machine.systemctl(&format!("stop {UNIT}"))?;
@@ -113,13 +113,13 @@ fn token_file_readable_by_others_is_refused() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn server_without_a_token_reports_what_is_missing() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install-headless")?;
         machine.systemctl_offline(&format!("disable {UNIT}"))?;
         machine.boot()?;
         assert!(!machine.program(&format!("systemctl start {UNIT}")).run()?.status.success());
-        eventually("the journal says what is missing", Duration::from_secs(20), || {
+        wait_until("the journal says what is missing", Duration::from_secs(20), || {
             stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
         })?;
         machine.systemctl(&format!("stop {UNIT}"))
@@ -129,7 +129,7 @@ fn server_without_a_token_reports_what_is_missing() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn packaged_server_connects_before_any_login() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.write("/etc/default/firezone-client", &format!("FIREZONE_API_URL={PORTAL_URL}\nRUST_LOG=debug\n"))?;
         machine.with_packages()?;
@@ -138,7 +138,7 @@ fn packaged_server_connects_before_any_login() -> anyhow::Result<()> {
         // A missing token does not make an installation fail.
         let said = machine.dpkg_install(&["firezoned", "firezonectl", "firezone-headless"], Version::This)?.text();
         assert!(said.contains("put that into /etc/dev.firezone.client/token"), "{said}");
-        eventually("the journal says what is missing", Duration::from_secs(20), || {
+        wait_until("the journal says what is missing", Duration::from_secs(20), || {
             stand.logs.count("machine", "set FIREZONE_TOKEN, or put it into /etc/dev.firezone.client/token") > 0
         })?;
         assert_eq!(machine.property("firezone-online.target", "ActiveState")?, "inactive", "no unit has requested it");

@@ -7,8 +7,8 @@ use integration_tests::{
     account::{PORTAL_NAME, PRIVATE_NAME},
     logs::Log,
     machine::{Machine, UNIT, footprint::difference},
-    process::{Running, eventually},
-    stand::{Stand, tell},
+    process::{Running, wait_until},
+    stand::{Stand, with_stand},
     topology::PORTAL,
 };
 use nix::sys::signal::Signal;
@@ -33,7 +33,7 @@ pub(super) const STAYS_DOWN: &str = "[Service]\nRestart=no\n";
 #[test]
 #[ignore = "needs root: make integration"]
 fn kill_during_sign_in_leaves_nothing_behind() -> anyhow::Result<()> {
-    tell(|stand| killed_at(stand, |_| Ok(()), 3).map(drop))
+    with_stand(|stand| killed_at(stand, |_| Ok(()), 3).map(drop))
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn every_kill_is_repaired_with_systemd_resolved() -> anyhow::Result<()> {
 }
 
 fn many_kills(set_up: fn(&Machine) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let kills = killed_at(stand, set_up, 30)?;
         assert!(kills >= MIN_KILLS, "killed only {kills} times");
         Ok(())
@@ -112,7 +112,7 @@ fn attach(stand: &Stand, machine: &Machine, option: &str) -> anyhow::Result<Runn
     let strace = format!("strace --trace={calls} {option} --output={TRACE} --attach={process}");
     let running = machine.program(&strace).start("strace", log)?;
     let is_attached = |log: &Log| log.contains("attached");
-    eventually("strace is attached", TIMEOUT, || is_attached(running.log()))?;
+    wait_until("strace is attached", TIMEOUT, || is_attached(running.log()))?;
     Ok(running)
 }
 
@@ -125,7 +125,7 @@ fn session(machine: &Machine) -> anyhow::Result<()> {
 
 /// Waits until the unit is down. Returns whether that is because its process was killed.
 pub(super) fn is_killed(machine: &Machine) -> anyhow::Result<bool> {
-    eventually("the unit is down", TIMEOUT, || {
+    wait_until("the unit is down", TIMEOUT, || {
         machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "failed" || state == "inactive")
     })?;
     let status = machine.property(UNIT, "ExecMainStatus")?;

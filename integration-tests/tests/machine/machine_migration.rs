@@ -6,8 +6,8 @@ use integration_tests::{
     account::{ACTOR, AUTH_URL, CLIENT_TOKEN, PORTAL_URL, WIKI},
     machine::{Machine, UNIT, packages::Version::This},
     portal::derive::device_id,
-    process::eventually,
-    stand::{Stand, tell},
+    process::wait_until,
+    stand::{Stand, with_stand},
 };
 
 use crate::machine_app::{at_desktop, desktop_of_anna};
@@ -74,7 +74,7 @@ fn is_the_old_device(stand: &Stand) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_machine_of_the_official_client_keeps_its_device_id() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(Machine::new(stand)?)?;
         machine.write("/etc/default/firezone-client-tunnel", &format!("FIREZONE_API_URL={PORTAL_URL}\n"))?;
         let id_file = format!("{STATE}/firezone-id.json");
@@ -82,7 +82,7 @@ fn every_machine_of_the_official_client_keeps_its_device_id() -> anyhow::Result<
 
         let said = machine.dpkg_install(&["firezoned", "firezonectl"], This)?.text();
         assert!(said.contains("anna may command the tunnel as before"), "{said}");
-        eventually("the unit is up", TIMEOUT, || {
+        wait_until("the unit is up", TIMEOUT, || {
             machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
         })?;
         assert_eq!(machine.property("firezone-client-tunnel.service", "LoadState")?, "not-found");
@@ -108,7 +108,7 @@ fn kept(machine: &Machine, attribute: &str) -> anyhow::Result<String> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_desktop_of_the_official_client_migrates_without_a_new_sign_in() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(Machine::with_desktop(stand)?)?;
         let her = |command: &str, words: &str| -> anyhow::Result<String> {
             let program = machine.program(command).arg(words);
@@ -135,13 +135,13 @@ fn every_desktop_of_the_official_client_migrates_without_a_new_sign_in() -> anyh
         machine.dpkg_install(&["firezoned", "firezonectl", "firezone-gtk"], This)?;
         let app = at_desktop(machine.program("firezone-gtk --background"));
         let _app = app.start("firezone-gtk", stand.logs.open("firezone-gtk"))?;
-        eventually("she is connected", TIMEOUT, || {
+        wait_until("she is connected", TIMEOUT, || {
             let status = machine.program("firezonectl --json status").as_user("anna").run();
             status.and_then(|it| it.json()).is_ok_and(|it| it["state"] == "connected")
         })?;
         machine.check_private_server()?;
         is_the_old_device(stand)?;
-        eventually("her token is ours", TIMEOUT, || kept(&machine, OFFICIAL).is_ok_and(|it| it.is_empty()))?;
+        wait_until("her token is ours", TIMEOUT, || kept(&machine, OFFICIAL).is_ok_and(|it| it.is_empty()))?;
         assert!(kept(&machine, OURS)?.contains(CLIENT_TOKEN));
 
         let values = machine.program("firezonectl --json settings get").as_user("anna").check()?.text();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use integration_tests::{
     machine::{Machine, UNIT},
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
 };
 
 const TARGET: &str = "firezone-online.target";
@@ -28,7 +28,7 @@ pub(crate) fn with_dependants(machine: &Machine) -> anyhow::Result<()> {
 }
 
 pub(crate) fn is(machine: &Machine, unit: &str, state: &str) -> anyhow::Result<()> {
-    eventually(&format!("{unit} is {state}"), TIMEOUT, || {
+    wait_until(&format!("{unit} is {state}"), TIMEOUT, || {
         machine.property(unit, "ActiveState").is_ok_and(|found| found == state)
     })
 }
@@ -41,7 +41,7 @@ fn reached(machine: &Machine) -> anyhow::Result<String> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn units_that_need_the_tunnel_start_and_stop_with_it() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.add_member("anna")?;
@@ -98,12 +98,12 @@ fn units_that_need_the_tunnel_start_and_stop_with_it() -> anyhow::Result<()> {
         // A crash ends the tunnel, however briefly.
         let before = reached(&machine)?;
         machine.systemctl(&format!("kill --signal=KILL {UNIT}"))?;
-        eventually("the crash is noticed", TIMEOUT, || {
+        wait_until("the crash is noticed", TIMEOUT, || {
             machine.property(UNIT, "NRestarts").is_ok_and(|restarts| restarts == "1")
         })?;
         is(&machine, UNIT, "active")?;
         machine.sign_in("anna")?;
-        eventually("the target is reached anew", TIMEOUT, || reached(&machine).is_ok_and(|now| now != before))?;
+        wait_until("the target is reached anew", TIMEOUT, || reached(&machine).is_ok_and(|now| now != before))?;
         for unit in [TARGET, BOUND_UNIT] {
             is(&machine, unit, "active")?;
         }

@@ -9,8 +9,8 @@ use integration_tests::{
         footprint::difference,
         packages::Version::{Next, This},
     },
-    process::{Running, eventually},
-    stand::{BUS_NAME, INTERFACE, Stand, tell},
+    process::{Running, wait_until},
+    stand::{BUS_NAME, INTERFACE, Stand, with_stand},
     topology::SERVER,
 };
 
@@ -56,7 +56,7 @@ fn machine(stand: &Stand, set_up: impl FnOnce(&Machine) -> anyhow::Result<()>) -
 }
 
 fn is_up(machine: &Machine) -> anyhow::Result<()> {
-    eventually("the unit is up", TIMEOUT, || machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active"))
+    wait_until("the unit is up", TIMEOUT, || machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active"))
 }
 
 /// The footprint of the machine without [`PERMITTED_CHANGES`].
@@ -76,14 +76,14 @@ fn session_of_anna(machine: &Machine, stand: &Stand, entrance: &str) -> anyhow::
     machine.program("sh -c").arg("rm -f /home/anna/orders; mkfifo --mode=644 /home/anna/orders").check()?;
     let session = machine.program(entrance).arg("id -Gn; echo ready; sh /home/anna/orders");
     let session = session.start("session", stand.logs.open("session"))?;
-    eventually("she is there", TIMEOUT, || session.log().contains("ready"))?;
+    wait_until("she is there", TIMEOUT, || session.log().contains("ready"))?;
     Ok(session)
 }
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn packages_install_unattended_work_without_a_new_login_and_purge_cleanly() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(stand, |_| Ok(()))?;
         let before = footprint(&machine)?;
         machine.dpkg_install(&["firezoned", "firezonectl"], This)?;
@@ -133,7 +133,7 @@ fn packages_install_unattended_work_without_a_new_login_and_purge_cleanly() -> a
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_upgrade_keeps_the_session() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(stand, |_| Ok(()))?;
         machine.dpkg_install(&["firezoned", "firezonectl"], This)?;
         machine.program("usermod --append --groups firezone anna").check()?;
@@ -144,12 +144,12 @@ fn every_upgrade_keeps_the_session() -> anyhow::Result<()> {
         let monitor = monitor.start("monitor", stand.logs.open("monitor"))?;
         let ping = stand.client().program(&format!("ping -D -n -i 0.05 {}", SERVER.v4));
         let ping = ping.start("ping", stand.logs.open("ping"))?;
-        eventually("there are answers", TIMEOUT, || stand.logs.count("ping", "bytes from") > 20)?;
+        wait_until("there are answers", TIMEOUT, || stand.logs.count("ping", "bytes from") > 20)?;
         let process = machine.property(UNIT, "MainPID")?;
 
         machine.dpkg_install(&["firezoned", "firezonectl"], Next)?;
         let answers = stand.logs.count("ping", "bytes from");
-        eventually("there are answers again", TIMEOUT, || stand.logs.count("ping", "bytes from") > answers + 20)?;
+        wait_until("there are answers again", TIMEOUT, || stand.logs.count("ping", "bytes from") > answers + 20)?;
         assert_ne!(machine.property(UNIT, "MainPID")?, process, "another daemon");
         let gap = longest_gap(&ping.log().text());
         ping.stop()?;
@@ -157,7 +157,7 @@ fn every_upgrade_keeps_the_session() -> anyhow::Result<()> {
         assert!(gap < MAX_INTERRUPTION, "{gap:?}");
 
         machine.check_private_server()?;
-        eventually("the monitor tells of the new daemon", TIMEOUT, || {
+        wait_until("the monitor tells of the new daemon", TIMEOUT, || {
             let text = monitor.log().text();
             text.split_once("The daemon is not running").is_some_and(|(_, then)| then.contains(" Connected"))
         })?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 use integration_tests::{
     machine::{Machine, UNIT},
     permissions::PermissionTable,
-    process::eventually,
-    stand::tell,
+    process::wait_until,
+    stand::with_stand,
 };
 
 #[test]
 #[ignore = "needs root: make integration"]
 fn permissions_come_from_the_group_not_from_the_login_session() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.install_program("bus-caller")?;
@@ -20,7 +20,7 @@ fn permissions_come_from_the_group_not_from_the_login_session() -> anyhow::Resul
         machine.inside("useradd --create-home --shell /bin/sh bob").check()?;
         machine.inside("useradd --system --gid firezone firezone").check()?;
         machine.boot()?;
-        eventually("the unit is up", Duration::from_secs(30), || {
+        wait_until("the unit is up", Duration::from_secs(30), || {
             machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
         })?;
 

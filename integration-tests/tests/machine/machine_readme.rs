@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PORTAL_URL},
     machine::{Machine, UNIT},
-    process::{Finished, eventually},
-    stand::{Stand, tell},
+    process::{Finished, wait_until},
+    stand::{Stand, with_stand},
 };
 
 use crate::machine_online::is;
@@ -55,7 +55,7 @@ fn type_line(machine: &Machine, line: &str) -> anyhow::Result<Finished> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_readme_command_for_a_desktop_works() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(stand, Machine::with_desktop)?;
         let lines = commands("## Install")?;
         let [tools, make, then @ .., sign_in] = lines.as_slice() else { anyhow::bail!("{lines:?}") };
@@ -71,7 +71,7 @@ fn every_readme_command_for_a_desktop_works() -> anyhow::Result<()> {
         let terminal = format!("exec script --quiet --return --command '{sign_in}' /dev/null 0<>{typed}");
         let terminal = machine.program("sh -c").arg(terminal).env("TERM", "xterm").as_user("anna");
         let mut terminal = terminal.start("terminal", stand.logs.open("terminal"))?;
-        eventually("she is asked", TIMEOUT, || terminal.log().contains("?as=headless-client"))?;
+        wait_until("she is asked", TIMEOUT, || terminal.log().contains("?as=headless-client"))?;
         machine.program("sh -c").arg(format!("printf '%s\\r' {CLIENT_TOKEN} > {typed}")).check()?;
         let end = terminal.wait(TIMEOUT)?;
         anyhow::ensure!(end.success(), "{end}: {}", terminal.log().text());
@@ -95,7 +95,7 @@ fn every_readme_command_for_a_desktop_works() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_readme_command_for_a_server_works() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(stand, Machine::new)?;
         machine.write(&format!("{TREE}/token"), &format!("{CLIENT_TOKEN}\n"))?;
         let lines = commands("### On a server")?;
@@ -113,7 +113,7 @@ fn every_readme_command_for_a_server_works() -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make test-machine"]
 fn every_readme_command_for_a_manual_installation_works() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = machine(stand, Machine::new)?;
         let lines = commands("Elsewhere, or by hand:")?;
         let [make, then @ ..] = lines.as_slice() else { anyhow::bail!("{lines:?}") };

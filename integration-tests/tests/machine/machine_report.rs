@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use integration_tests::{
     account::{ACCOUNT, CLIENT_TOKEN, PORTAL_NAME, PRIVATE_NAME},
     machine::{Machine, UNIT},
-    stand::tell,
+    stand::with_stand,
 };
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn portal(machine: &Machine) -> anyhow::Result<(String, String)> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn report_about_a_dead_daemon_contains_the_journal_if_readable() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let mut machine = Machine::new(stand)?;
         machine.install("install")?;
         machine.add_member("anna")?;

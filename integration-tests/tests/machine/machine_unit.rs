@@ -5,8 +5,8 @@ use std::time::Duration;
 use integration_tests::{
     account::PRIVATE_NAME,
     machine::{Machine, UNIT, footprint::difference},
-    process::eventually,
-    stand::{INTERFACE, Stand, tell},
+    process::wait_until,
+    stand::{INTERFACE, Stand, with_stand},
 };
 
 use crate::machine_dns::with_resolved;
@@ -24,7 +24,7 @@ fn desktop(stand: &Stand) -> anyhow::Result<Machine> {
 }
 
 fn is_up(machine: &Machine) -> anyhow::Result<()> {
-    eventually("the unit is up", Duration::from_secs(30), || {
+    wait_until("the unit is up", Duration::from_secs(30), || {
         machine.property(UNIT, "ActiveState").is_ok_and(|state| state == "active")
     })
 }
@@ -32,7 +32,7 @@ fn is_up(machine: &Machine) -> anyhow::Result<()> {
 #[test]
 #[ignore = "needs root: make integration"]
 fn unit_runs_with_least_privilege_and_leaves_nothing_behind() -> anyhow::Result<()> {
-    tell(|stand| {
+    with_stand(|stand| {
         let machine = desktop(stand)?;
         is_up(&machine)?;
 
