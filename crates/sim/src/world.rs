@@ -183,7 +183,7 @@ impl World {
     }
 
     /// Authorizes the connection on both sides, the gateway first, as the portal does. Returns whether both succeeded.
-    pub fn try_to_authorize(&mut self) -> bool {
+    pub(crate) fn try_to_authorize(&mut self) -> bool {
         [GATEWAY, CLIENT].into_iter().all(|side| {
             let (peer, params) = (self.hosts[side].peer, self.params(side));
             self.hosts[side].node.upsert(peer, params, self.net.now).is_ok()
