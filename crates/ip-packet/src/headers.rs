@@ -49,7 +49,7 @@ impl Headers {
         }
     }
 
-    /// Reads the IP headers of a complete packet and checks all guarantees of [`crate::IpPacket`].
+    /// Reads the IP headers of a complete packet and checks all guarantees of `IpPacket`.
     pub(crate) fn validate(packet: &[u8]) -> Result<Self, InvalidPacket> {
         if declared_length(packet)? != packet.len() {
             return Err(InvalidPacket::Length);

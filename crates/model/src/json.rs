@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 
-use crate::{ClientId, GatewayId, PresharedKey, PublicKey, RelayId, ResourceId, Secret, SiteId};
+use crate::{ClientId, GatewayId, IceCredentials, PresharedKey, PublicKey, RelayId, ResourceId, Secret, SiteId};
 
 /// A value that can be parsed from JSON.
 pub trait FromJson: Sized {
@@ -129,6 +129,13 @@ impl FromJson for String {
 impl FromJson for Secret {
     fn from_json(value: &Value) -> Result<Self, Malformed> {
         value.as_str().map(Self::from).ok_or(Malformed::expected("a text"))
+    }
+}
+
+impl FromJson for IceCredentials {
+    fn from_json(value: &Value) -> Result<Self, Malformed> {
+        let object = Object::of(value)?;
+        Ok(Self { username: object.required("username")?, password: object.required("password")? })
     }
 }
 

@@ -4,13 +4,9 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::{
-    Secret,
-    json::{FromJson, Malformed, Object},
-};
+use crate::Secret;
 
 /// A WireGuard public key: 32 bytes; as text standard Base64 with padding, 44 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,13 +41,6 @@ impl PresharedKey {
 impl From<[u8; 32]> for PresharedKey {
     fn from(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
-    }
-}
-
-impl FromJson for IceCredentials {
-    fn from_json(value: &Value) -> Result<Self, Malformed> {
-        let object = Object::of(value)?;
-        Ok(Self { username: object.required("username")?, password: object.required("password")? })
     }
 }
 
