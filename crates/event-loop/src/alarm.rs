@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_rings_at_the_deadline_and_not_before() {
+    async fn alarm_fires_at_the_deadline_and_not_before() {
         let clock = Clock::new();
         let mut alarm = Alarm::new(clock).unwrap();
         let deadline = clock.now() + Duration::from_millis(20);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_earlier_deadline_replaces_a_later_one() {
+    async fn earlier_deadline_replaces_a_later_one() {
         let clock = Clock::new();
         let mut alarm = Alarm::new(clock).unwrap();
         let now = clock.now();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_in_the_past_rings_soon_but_not_at_once() {
+    async fn past_deadline_fires_after_the_minimum_delay() {
         let clock = Clock::new();
         let mut alarm = Alarm::new(clock).unwrap();
         let now = clock.now();

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_never_goes_back() {
+    fn clock_is_monotonic() {
         let clock = Clock::new();
         let mut last = clock.now();
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_as_far_from_boot_as_the_kernel_says() {
+    fn time_since_boot_matches_the_kernel() {
         let clock = Clock::new();
         let before = duration(clock_gettime(ClockId::Boottime));
 

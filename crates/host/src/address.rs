@@ -1,4 +1,4 @@
-//! Local addresses of an interface, as the kernel describes and takes them.
+//! Addresses of interfaces, as netlink messages.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use super::family::Family;
 
 /// An address on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct InterfaceAddress {
     pub(super) interface: u32,
     pub(super) network: IpNet,
-    /// It may go at any time or is not in use yet: not what a way to the outside is known by.
-    pub(super) fleeting: bool,
+    /// Temporary (RFC 8981), deprecated or not usable yet: does not identify an uplink.
+    pub(super) unstable: bool,
 }
 
-impl Found {
-    pub(super) fn read(message: &AddressMessage) -> Option<Self> {
+impl InterfaceAddress {
+    pub(super) fn parse(message: &AddressMessage) -> Option<Self> {
         let mut address = None;
         let mut local = None;
         let mut flags = u32::from(message.header.flags.bits());
@@ -30,7 +30,7 @@ impl Found {
                 _ => {}
             }
         }
-        // On point-to-point links `Address` is the other end.
+        // On point-to-point links `Address` is the peer.
         let address = local.or(address)?;
         let flags = AddressFlags::from_bits_retain(flags);
         let temporary = address.is_ipv6() && flags.contains(AddressFlags::Secondary);
@@ -38,7 +38,7 @@ impl Found {
         Some(Self {
             interface: message.header.index,
             network: IpNet::new(address, message.header.prefix_len).ok()?,
-            fleeting: temporary || flags.intersects(unusable),
+            unstable: temporary || flags.intersects(unusable),
         })
     }
 
@@ -50,11 +50,11 @@ impl Found {
     }
 }
 
-pub(super) fn creation(network: IpNet, interface: u32) -> RouteNetlinkMessage {
+pub(super) fn add_request(network: IpNet, interface: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewAddress(message(network, interface))
 }
 
-pub(super) fn removal(network: IpNet, interface: u32) -> RouteNetlinkMessage {
+pub(super) fn delete_request(network: IpNet, interface: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::DelAddress(message(network, interface))
 }
 
@@ -65,8 +65,8 @@ fn message(network: IpNet, interface: u32) -> AddressMessage {
     message.header.index = interface;
     message.attributes = vec![AddressAttribute::Local(network.addr()), AddressAttribute::Address(network.addr())];
     if network.addr().is_ipv6() {
-        // Nobody else is on this link, so there is nothing to detect, and the stub wants to listen at once. Routes are
-        // ours to make, also those of single addresses.
+        // The link has no other hosts, so duplicate address detection would only delay the stub resolver. We add all
+        // routes ourselves, prefix routes included.
         let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
         message.attributes.push(AddressAttribute::Flags(flags));
     }
@@ -78,22 +78,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_we_write_is_what_we_read_back() {
+    fn written_message_is_parsed_back() {
         for network in ["100.64.0.5/32", "fd00:2021:1111::5/128"] {
             let network: IpNet = network.parse().unwrap();
-            let RouteNetlinkMessage::NewAddress(message) = creation(network, 7) else { panic!("not a creation") };
-            assert_eq!(Found::read(&message), Some(Found { interface: 7, network, fleeting: false }));
+            let RouteNetlinkMessage::NewAddress(message) = add_request(network, 7) else { panic!("not an addition") };
+            assert_eq!(
+                InterfaceAddress::parse(&message),
+                Some(InterfaceAddress { interface: 7, network, unstable: false })
+            );
         }
     }
 
     #[test]
-    fn temporary_ipv6_addresses_are_fleeting_and_secondary_ipv4_addresses_are_not() {
+    fn temporary_ipv6_address_is_unstable_and_secondary_ipv4_address_is_not() {
         let read = |network: &str| {
             let mut message = message(network.parse().unwrap(), 7);
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Secondary));
-            Found::read(&message).unwrap()
+            InterfaceAddress::parse(&message).unwrap()
         };
-        assert!(read("2001:db8::7/64").fleeting);
-        assert!(!read("192.0.2.7/24").fleeting);
+        assert!(read("2001:db8::7/64").unstable);
+        assert!(!read("192.0.2.7/24").unstable);
     }
 }

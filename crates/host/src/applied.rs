@@ -1,33 +1,33 @@
-//! What came of a wish. Partial success is a state, not an error.
+//! Result of applying a desired state. Partial success is a state, not an error.
 
-/// The outcome of bringing the host in line with a wish.
+/// The result of applying a desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use = "the warnings are the host's health"]
+#[must_use = "warnings must be reported"]
 pub struct Applied {
-    /// What could not be had. The rest was applied all the same.
+    /// The parts that failed. All others were applied.
     pub warnings: Vec<Warning>,
-    /// How many things were changed; zero if the host was as wished already.
+    /// Number of changes; zero if the host was in the desired state already.
     pub changes: usize,
-    /// Whether it is worth trying again soon, although nothing may tell that the time has come.
-    pub again: bool,
+    /// Whether to retry soon: a failure may be temporary, and no event announces its end.
+    pub retry: bool,
 }
 
 impl Applied {
     pub(super) fn warn(&mut self, warning: Warning) {
         if !self.warnings.contains(&warning) {
-            tracing::debug!(code = warning.code, text = warning.text, "the host is not quite as wished");
+            tracing::debug!(code = warning.code, text = warning.text, "a part of the desired state cannot be applied");
             self.warnings.push(warning);
         }
     }
 }
 
-/// A part of the wish that the host refused: a stable code, a sentence for people, and what to do about it.
+/// A part of the desired state that cannot be applied: a stable code, a sentence for users, and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Stable and kebab-case; front ends translate by it.
+    /// Stable and in kebab case; front ends translate by it.
     pub code: &'static str,
-    /// What happened. May name files and interfaces, never addresses or names of resources.
+    /// The problem. May name files and interfaces, never addresses or names of resources.
     pub text: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }

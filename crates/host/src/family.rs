@@ -1,4 +1,4 @@
-//! IPv4 or IPv6: each has its own rules, routes and ways to be missing.
+//! The address family. IPv4 and IPv6 have separate rules and routes, and either can be unavailable.
 
 use std::net::IpAddr;
 

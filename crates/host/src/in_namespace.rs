@@ -1,8 +1,8 @@
-//! Stories in a network namespace of their own, against the real kernel. They need root, and say so when they are skipped.
+//! Tests in a network namespace of their own, against the real kernel. They need root, and print a note if they are skipped.
 //!
-//! * [`configuring`] – wishes, one after the other
-//! * [`obstacles`]   – others on the host, and what the host refuses
-//! * [`watching`]    – what is noticed
+//! * [`configuring`] – desired states in sequence
+//! * [`obstacles`]   – conflicts with other programs, and refusals of the kernel
+//! * [`watching`]    – events
 
 mod configuring;
 mod obstacles;
@@ -18,19 +18,19 @@ use super::*;
 
 const MARK: u32 = 0xfd00_2021;
 
-/// Runs `story` on a thread in a fresh network namespace, which ends with the thread.
-fn in_namespace<F: Future<Output = ()> + 'static>(story: fn() -> F) {
+/// Runs `test` on a thread in a fresh network namespace, which ends with the thread.
+fn in_namespace<F: Future<Output = ()> + 'static>(test: fn() -> F) {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root for a network namespace");
         return;
     }
-    let told = std::thread::spawn(move || {
+    let thread = std::thread::spawn(move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         ip("link set lo up");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(story());
+        runtime.block_on(test());
     });
-    if let Err(panic) = told.join() {
+    if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }
@@ -39,10 +39,10 @@ fn plain(address: &str) -> Resolver {
     Resolver::plain(address.parse().unwrap())
 }
 
-/// Runs `ip` with these words and returns what it prints.
-fn ip(words: &str) -> String {
-    let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+/// Runs `ip` with these arguments and returns its output.
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -56,7 +56,7 @@ fn laptop() {
     ip("route add default via 2001:db8:50::1");
 }
 
-/// An interface with a cable that leads to a peer.
+/// A pair of connected interfaces.
 fn ethernet(name: &str) {
     ip(&format!("link add {name} type veth peer name {name}-peer"));
     for end in [name.to_owned(), format!("{name}-peer")] {
@@ -91,7 +91,7 @@ async fn host(resolv_conf: &Path) -> Host {
     Host::open_with_resolv_conf(INTERFACE, DnsControl::EtcResolvConf, MARK, resolv_conf).await.unwrap()
 }
 
-fn wish(routes: &[&str]) -> HostConfig {
+fn desired(routes: &[&str]) -> HostConfig {
     let sentinels: Vec<IpAddr> =
         vec!["100.100.111.1".parse().unwrap(), "fd00:2021:1111:8000:100:100:111:0".parse().unwrap()];
     HostConfig {
@@ -118,8 +118,8 @@ fn with_ranges(more: &[&'static str]) -> Vec<&'static str> {
     RANGES.iter().chain(more).copied().collect()
 }
 
-/// Everything that must be as before when we are gone.
-fn everything() -> [String; 5] {
+/// The network configuration, which must be as before after the clean-up.
+fn network_state() -> [String; 5] {
     [
         ip("rule"),
         ip("-6 rule"),
@@ -133,9 +133,9 @@ fn everything() -> [String; 5] {
     ]
 }
 
-/// The interface that a packet to `destination` leaves by; `more` as for `ip route get`.
-fn way(destination: &str, more: &str) -> String {
-    let answer = ip(&format!("route get {destination} {more}"));
+/// The output interface of a packet to `destination`; `options` as for `ip route get`.
+fn output_interface(destination: &str, options: &str) -> String {
+    let answer = ip(&format!("route get {destination} {options}"));
     let mut words = answer.split_whitespace();
     words.find(|word| *word == "dev");
     words.next().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! Reads from the kernel what it has, and carries out changes. Takes no decision.
+//! Reads the current state of the kernel and applies changes. Makes no decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,14 +9,14 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::rule::RuleMessage;
 
-use super::address;
+use super::address::{self, InterfaceAddress};
 use super::family::Family;
 use super::link::{self, Link};
-use super::netlink::{Create, Netlink, Refusal};
-use super::others;
-use super::plan::{Change, Have, UPSTREAM_INTERFACE};
-use super::routes::Found;
+use super::netlink::{Create, KernelError, Netlink};
+use super::plan::{Change, KernelState, UPSTREAM_INTERFACE};
+use super::routes::KernelRoute;
 use super::rules::Rule;
+use super::vpn_conflicts;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -28,19 +28,19 @@ impl Kernel {
         Ok(Self { netlink: Netlink::open()? })
     }
 
-    /// What concerns us of the kernel's state.
-    pub(super) async fn have(&mut self, tunnel: &str) -> Result<Have, Refusal> {
-        // Rules first: should upstream start between the two questions, we see its interface but not yet its rules,
-        // and never take fresh rules for left ones.
-        let (rules, preceding) = self.rules().await?;
+    /// The part of the kernel's state that the plan depends on.
+    pub(super) async fn read_state(&mut self, tunnel: &str) -> Result<KernelState, KernelError> {
+        // Rules first: if an upstream program starts between the two dumps, we see its interface but not yet its rules,
+        // and do not mistake fresh rules for leftovers.
+        let (rules, preceding_rules) = self.rules().await?;
         let links = self.links().await?;
         let routes = self.routes().await?;
         let addresses = self.addresses().await?;
 
         let (tunnels, others): (Vec<Link>, Vec<Link>) = links.into_iter().partition(|link| link.name == tunnel);
         let tunnel = tunnels.into_iter().next();
-        let own = |found: &&address::Found| tunnel.as_ref().is_some_and(|link| link.index == found.interface);
-        Ok(Have {
+        let own = |found: &&InterfaceAddress| tunnel.as_ref().is_some_and(|link| link.index == found.interface);
+        Ok(KernelState {
             addresses: addresses
                 .iter()
                 .filter(own)
@@ -50,100 +50,105 @@ impl Kernel {
             tunnel,
             rules,
             routes,
-            in_our_ranges: others::in_our_ranges(&addresses, &usable(&others)),
-            usable: usable(&others),
-            preceding,
+            interfaces_in_tunnel_ranges: vpn_conflicts::interfaces_in_tunnel_ranges(
+                &addresses,
+                &usable_interfaces(&others),
+            ),
+            usable_interfaces: usable_interfaces(&others),
+            preceding_rules,
             upstream_runs: others.iter().any(|link| link.name == UPSTREAM_INTERFACE),
         })
     }
 
-    async fn links(&mut self) -> Result<Vec<Link>, Refusal> {
+    async fn links(&mut self) -> Result<Vec<Link>, KernelError> {
         let mut question = LinkMessage::default();
         question.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
         self.netlink
             .dump(RouteNetlinkMessage::GetLink(question), |answer| match answer {
-                RouteNetlinkMessage::NewLink(message) => Some(Link::read(&message)),
+                RouteNetlinkMessage::NewLink(message) => Some(Link::parse(&message)),
                 _ => None,
             })
             .await
     }
 
-    pub(super) async fn addresses(&mut self) -> Result<Vec<address::Found>, Refusal> {
+    pub(super) async fn addresses(&mut self) -> Result<Vec<InterfaceAddress>, KernelError> {
         self.netlink
             .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()), |answer| match answer {
-                RouteNetlinkMessage::NewAddress(message) => address::Found::read(&message),
+                RouteNetlinkMessage::NewAddress(message) => InterfaceAddress::parse(&message),
                 _ => None,
             })
             .await
     }
 
     /// The routes of the main table and of ours.
-    async fn routes(&mut self) -> Result<Vec<Found>, Refusal> {
+    async fn routes(&mut self) -> Result<Vec<KernelRoute>, KernelError> {
         let mut routes = Vec::new();
         for family in Family::BOTH {
             let mut question = RouteMessage::default();
             question.header.address_family = family.into();
             let answers = self.netlink.dump(RouteNetlinkMessage::GetRoute(question), |answer| match answer {
                 RouteNetlinkMessage::NewRoute(message) => {
-                    Found::read(&message).filter(|found| found.is_main() || found.is_ours())
+                    KernelRoute::parse(&message).filter(|found| found.is_main() || found.is_ours())
                 }
                 _ => None,
             });
-            routes.extend(none_if_unsupported(answers.await)?);
+            routes.extend(empty_if_unsupported(answers.await)?);
         }
         Ok(routes)
     }
 
-    /// Our rules and upstream's, and the priorities of those that precede them.
-    async fn rules(&mut self) -> Result<(BTreeSet<Rule>, BTreeSet<u32>), Refusal> {
+    /// Our rules and upstream's, and the priorities of conflicting rules before ours.
+    async fn rules(&mut self) -> Result<(BTreeSet<Rule>, BTreeSet<u32>), KernelError> {
         let mut rules = BTreeSet::new();
-        let mut preceding = BTreeSet::new();
+        let mut preceding_rules = BTreeSet::new();
         for family in Family::BOTH {
             let mut question = RuleMessage::default();
             question.header.family = family.into();
             let answers = self.netlink.dump(RouteNetlinkMessage::GetRule(question), |answer| match answer {
                 RouteNetlinkMessage::NewRule(message) => {
-                    let rule = Rule::read(&message);
+                    let rule = Rule::parse(&message);
                     if rule.is_none() {
-                        preceding.extend(others::precedes_us(&message));
+                        preceding_rules.extend(vpn_conflicts::precedes_our_rules(&message));
                     }
                     rule
                 }
                 _ => None,
             });
-            rules.extend(none_if_unsupported(answers.await)?);
+            rules.extend(empty_if_unsupported(answers.await)?);
         }
-        Ok((rules, preceding))
+        Ok((rules, preceding_rules))
     }
 
-    /// Makes one change. What is there already, or gone already, is as wished.
-    pub(super) async fn make(&mut self, change: &Change) -> Result<(), Refusal> {
+    /// Applies one change. Adding what exists and removing what does not exist succeeds.
+    pub(super) async fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
         let outcome = match change {
-            Change::StopInventingAddresses(index) => self.netlink.change(link::no_invented_addresses(*index)).await,
-            Change::ConfigureLink(index) => self.netlink.change(link::configuration(*index)).await,
-            Change::LinkUp(index) => self.netlink.change(link::up(*index)).await,
+            Change::DisableAddressGeneration(index) => {
+                self.netlink.change(link::disable_address_generation_request(*index)).await
+            }
+            Change::ConfigureLink(index) => self.netlink.change(link::configure_request(*index)).await,
+            Change::LinkUp(index) => self.netlink.change(link::up_request(*index)).await,
             Change::AddAddress(network, index) => {
-                self.netlink.create(address::creation(*network, *index), Create::New).await
+                self.netlink.create(address::add_request(*network, *index), Create::New).await
             }
-            Change::AddRoute(route) => self.netlink.create(route.creation(), Create::New).await,
-            Change::ReplaceRoute(route) => self.netlink.create(route.creation(), Create::Replacing).await,
-            Change::AddRule(rule) => self.netlink.create(rule.creation(), Create::New).await,
-            Change::RemoveRule(rule) => removed(self.netlink.change(rule.removal()).await),
-            Change::RemoveRoute(route) => removed(self.netlink.change(route.removal()).await),
+            Change::AddRoute(route) => self.netlink.create(route.add_request(), Create::New).await,
+            Change::ReplaceRoute(route) => self.netlink.create(route.add_request(), Create::Replace).await,
+            Change::AddRule(rule) => self.netlink.create(rule.add_request(), Create::New).await,
+            Change::RemoveRule(rule) => ignore_not_found(self.netlink.change(rule.delete_request()).await),
+            Change::RemoveRoute(route) => ignore_not_found(self.netlink.change(route.delete_request()).await),
             Change::RemoveAddress(network, index) => {
-                removed(self.netlink.change(address::removal(*network, *index)).await)
+                ignore_not_found(self.netlink.change(address::delete_request(*network, *index)).await)
             }
-            Change::LinkDown(index) => removed(self.netlink.change(link::down(*index)).await),
+            Change::LinkDown(index) => ignore_not_found(self.netlink.change(link::down_request(*index)).await),
         };
         match outcome {
-            Err(Refusal::Exists) => Ok(()),
+            Err(KernelError::Exists) => Ok(()),
             outcome => outcome,
         }
     }
 }
 
-/// Interfaces through which packets can leave this host without us.
-fn usable(links: &[Link]) -> BTreeMap<u32, String> {
+/// Interfaces through which packets can leave this host outside the tunnel.
+fn usable_interfaces(links: &[Link]) -> BTreeMap<u32, String> {
     links
         .iter()
         .filter(|link| link.is_working() && !link.loopback && link.name != UPSTREAM_INTERFACE)
@@ -151,17 +156,17 @@ fn usable(links: &[Link]) -> BTreeMap<u32, String> {
         .collect()
 }
 
-fn removed(outcome: Result<(), Refusal>) -> Result<(), Refusal> {
+fn ignore_not_found(outcome: Result<(), KernelError>) -> Result<(), KernelError> {
     match outcome {
-        Err(Refusal::Gone) => Ok(()),
+        Err(KernelError::NotFound) => Ok(()),
         outcome => outcome,
     }
 }
 
-/// A kernel without IPv6, or without policy routing, has no routes or rules of that kind.
-fn none_if_unsupported<T>(answers: Result<Vec<T>, Refusal>) -> Result<Vec<T>, Refusal> {
+/// A kernel without IPv6 or without policy routing has no such routes or rules.
+fn empty_if_unsupported<T>(answers: Result<Vec<T>, KernelError>) -> Result<Vec<T>, KernelError> {
     match answers {
-        Err(Refusal::Unsupported) => Ok(Vec::new()),
+        Err(KernelError::Unsupported) => Ok(Vec::new()),
         answers => answers,
     }
 }

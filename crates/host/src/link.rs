@@ -1,15 +1,15 @@
-//! Interfaces: ours, which we configure, and the others, of which we only want to know whether they work.
+//! Interfaces: ours, which we configure, and the state of the others.
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage, State,
 };
 
-/// What every gateway can carry; larger packets would be dropped.
+/// MTU of the tunnel interface in bytes: what every gateway supports. Larger packets would be dropped.
 const MTU: u32 = 1280;
 
-/// Bursts of split super packets overflow the default queue of 500.
-const QUEUE: u32 = 10_000;
+/// Length of the transmit queue in packets. Bursts of segmented packets overflow the default of 500.
+const TX_QUEUE_LEN: u32 = 10_000;
 
 /// A network interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub(super) struct Link {
     pub(super) loopback: bool,
     working: bool,
     mtu: u32,
-    queue: u32,
-    invents_addresses: bool,
+    tx_queue_len: u32,
+    generates_addresses: bool,
 }
 
 impl Link {
-    pub(super) fn read(message: &LinkMessage) -> Self {
+    pub(super) fn parse(message: &LinkMessage) -> Self {
         let flags = message.header.flags;
         let up = flags.contains(LinkFlags::Up);
         let mut link = Self {
@@ -35,35 +35,35 @@ impl Link {
             loopback: flags.contains(LinkFlags::Loopback),
             working: up,
             mtu: 0,
-            queue: 0,
-            invents_addresses: false,
+            tx_queue_len: 0,
+            generates_addresses: false,
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
-                LinkAttribute::TxQueueLen(length) => link.queue = *length,
-                // Many virtual and point-to-point interfaces never tell: they count as working.
+                LinkAttribute::TxQueueLen(length) => link.tx_queue_len = *length,
+                // Many virtual and point-to-point interfaces do not report a state: they are assumed to work.
                 LinkAttribute::OperState(state) => link.working &= matches!(state, State::Up | State::Unknown),
-                LinkAttribute::AfSpecUnspec(families) => link.invents_addresses = invents_addresses(families),
+                LinkAttribute::AfSpecUnspec(families) => link.generates_addresses = generates_addresses(families),
                 _ => {}
             }
         }
         link
     }
 
-    /// Whether packets can be expected to leave through it.
+    /// Whether packets can leave through it.
     pub(super) fn is_working(&self) -> bool {
         self.working
     }
 
-    /// Whether it has the properties that [`Self::configuration`] gives it.
+    /// Whether it has the properties that [`configure_request`] sets.
     pub(super) fn is_configured(&self) -> bool {
-        self.mtu == MTU && self.queue == QUEUE
+        self.mtu == MTU && self.tx_queue_len == TX_QUEUE_LEN
     }
 
-    pub(super) fn invents_addresses(&self) -> bool {
-        self.invents_addresses
+    pub(super) fn generates_addresses(&self) -> bool {
+        self.generates_addresses
     }
 
     #[cfg(test)]
@@ -75,51 +75,51 @@ impl Link {
             loopback: false,
             working: false,
             mtu: 1500,
-            queue: 500,
-            invents_addresses: true,
+            tx_queue_len: 500,
+            generates_addresses: true,
         }
     }
 
     #[cfg(test)]
     pub(super) fn configured(index: u32) -> Self {
-        Self { up: true, mtu: MTU, queue: QUEUE, invents_addresses: false, ..Self::fresh(index) }
+        Self { up: true, mtu: MTU, tx_queue_len: TX_QUEUE_LEN, generates_addresses: false, ..Self::fresh(index) }
     }
 }
 
-pub(super) fn configuration(index: u32) -> RouteNetlinkMessage {
-    let mut message = addressed(index);
-    message.attributes = vec![LinkAttribute::Mtu(MTU), LinkAttribute::TxQueueLen(QUEUE)];
+pub(super) fn configure_request(index: u32) -> RouteNetlinkMessage {
+    let mut message = message_for(index);
+    message.attributes = vec![LinkAttribute::Mtu(MTU), LinkAttribute::TxQueueLen(TX_QUEUE_LEN)];
     RouteNetlinkMessage::SetLink(message)
 }
 
-/// Keeps the kernel from inventing a link-local address: nobody needs it, and while it is tentative it is in the way.
-pub(super) fn no_invented_addresses(index: u32) -> RouteNetlinkMessage {
+/// Disables the generated link-local address: it has no use, and while it is tentative it delays the others.
+pub(super) fn disable_address_generation_request(index: u32) -> RouteNetlinkMessage {
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    let mut message = addressed(index);
+    let mut message = message_for(index);
     message.attributes = vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])];
     RouteNetlinkMessage::SetLink(message)
 }
 
-pub(super) fn up(index: u32) -> RouteNetlinkMessage {
-    let mut message = addressed(index);
+pub(super) fn up_request(index: u32) -> RouteNetlinkMessage {
+    let mut message = message_for(index);
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     RouteNetlinkMessage::SetLink(message)
 }
 
-pub(super) fn down(index: u32) -> RouteNetlinkMessage {
-    let mut message = addressed(index);
+pub(super) fn down_request(index: u32) -> RouteNetlinkMessage {
+    let mut message = message_for(index);
     message.header.change_mask = LinkFlags::Up;
     RouteNetlinkMessage::SetLink(message)
 }
 
-fn addressed(index: u32) -> LinkMessage {
+fn message_for(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
 }
 
-fn invents_addresses(families: &[AfSpecUnspec]) -> bool {
+fn generates_addresses(families: &[AfSpecUnspec]) -> bool {
     families
         .iter()
         .filter_map(|family| match family {

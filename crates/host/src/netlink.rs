@@ -1,4 +1,4 @@
-//! rtnetlink: questions and orders on one socket, one at a time, each with a time limit; and the kernel's news on another.
+//! rtnetlink: requests on one socket, one at a time, each with a time limit; and the kernel's notifications on another.
 
 use std::io;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
-use super::routes::Found;
+use super::routes::KernelRoute;
 use super::rules::Rule;
 
-/// The kernel answers within microseconds; a module that is being loaded may take a little.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for a request. The kernel answers within microseconds, unless it has to load a module.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The dump was disturbed by a change and may show some things twice or not at all (linux/netlink.h).
+/// A change interrupted the dump; it may contain entries twice or not at all (linux/netlink.h).
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// A dump that is disturbed this often is taken as it is: the watch will make us look again.
-const DUMP_ATTEMPTS: usize = 5;
+/// After so many interrupted attempts the last result is used: the watch will trigger another read.
+const MAX_DUMP_ATTEMPTS: usize = 5;
 
-/// How an order creates something.
+/// How a request creates an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Create {
-    /// It must not exist yet.
+    /// The object must not exist yet.
     New,
-    /// Whatever has its place makes room.
-    Replacing,
+    /// An object with the same key is replaced.
+    Replace,
 }
 
 /// The process's socket to rtnetlink. Requests take `&mut self`: the kernel refuses a second dump on the same socket
@@ -49,75 +49,76 @@ impl Netlink {
         Ok(Self { handle, connection: tokio::spawn(connection) })
     }
 
-    /// Asks for all of something and keeps what `pick` takes.
+    /// Requests all objects of a kind and keeps those for which `pick` returns a value.
     pub(super) async fn dump<T>(
         &mut self,
         what: RouteNetlinkMessage,
         mut pick: impl FnMut(RouteNetlinkMessage) -> Option<T>,
-    ) -> Result<Vec<T>, Refusal> {
+    ) -> Result<Vec<T>, KernelError> {
         let mut found = Vec::new();
-        for _ in 0..DUMP_ATTEMPTS {
+        for _ in 0..MAX_DUMP_ATTEMPTS {
             found.clear();
             let mut take = |message| found.extend(pick(message));
-            let asked = self.dump_once(what.clone(), &mut take);
-            if tokio::time::timeout(PATIENCE, asked).await.map_err(|_| Refusal::Silent)?? == Dump::Whole {
+            let attempt = self.dump_once(what.clone(), &mut take);
+            if tokio::time::timeout(REPLY_TIMEOUT, attempt).await.map_err(|_| KernelError::NoReply)?? == Dump::Complete
+            {
                 break;
             }
         }
         Ok(found)
     }
 
-    /// Carries out one order and waits for the kernel's verdict.
-    pub(super) async fn create(&mut self, what: RouteNetlinkMessage, how: Create) -> Result<(), Refusal> {
+    /// Creates an object and waits for the kernel's acknowledgement.
+    pub(super) async fn create(&mut self, what: RouteNetlinkMessage, how: Create) -> Result<(), KernelError> {
         let how = match how {
             Create::New => NLM_F_EXCL,
-            Create::Replacing => NLM_F_REPLACE,
+            Create::Replace => NLM_F_REPLACE,
         };
-        self.order(what, NLM_F_CREATE | how).await
+        self.request_with_ack(what, NLM_F_CREATE | how).await
     }
 
-    /// An order that creates nothing: changes a link or removes something.
-    pub(super) async fn change(&mut self, what: RouteNetlinkMessage) -> Result<(), Refusal> {
-        self.order(what, 0).await
+    /// Changes a link or removes an object.
+    pub(super) async fn change(&mut self, what: RouteNetlinkMessage) -> Result<(), KernelError> {
+        self.request_with_ack(what, 0).await
     }
 
     async fn dump_once(
         &mut self,
         what: RouteNetlinkMessage,
         take: &mut impl FnMut(RouteNetlinkMessage),
-    ) -> Result<Dump, Refusal> {
+    ) -> Result<Dump, KernelError> {
         let mut request = NetlinkMessage::from(what);
         request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut answers = self.handle.request(request).map_err(|_| Refusal::Silent)?;
+        let mut answers = self.handle.request(request).map_err(|_| KernelError::NoReply)?;
 
-        let mut dump = Dump::Whole;
+        let mut dump = Dump::Complete;
         while let Some(answer) = answers.next().await {
             if answer.header.flags & NLM_F_DUMP_INTR != 0 {
-                dump = Dump::Disturbed;
+                dump = Dump::Interrupted;
             }
             match answer.payload {
                 NetlinkPayload::InnerMessage(message) => take(message),
-                NetlinkPayload::Error(verdict) => Refusal::of(verdict.raw_code())?,
+                NetlinkPayload::Error(error) => KernelError::check(error.raw_code())?,
                 _ => {}
             }
         }
         Ok(dump)
     }
 
-    async fn order(&mut self, what: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+    async fn request_with_ack(&mut self, what: RouteNetlinkMessage, flags: u16) -> Result<(), KernelError> {
         let mut request = NetlinkMessage::from(what);
         request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let mut answers = self.handle.request(request).map_err(|_| Refusal::Silent)?;
+        let mut answers = self.handle.request(request).map_err(|_| KernelError::NoReply)?;
 
-        let verdict = async {
+        let acknowledged = async {
             while let Some(answer) = answers.next().await {
-                if let NetlinkPayload::Error(verdict) = answer.payload {
-                    Refusal::of(verdict.raw_code())?;
+                if let NetlinkPayload::Error(error) = answer.payload {
+                    KernelError::check(error.raw_code())?;
                 }
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, verdict).await.map_err(|_| Refusal::Silent)?
+        tokio::time::timeout(REPLY_TIMEOUT, acknowledged).await.map_err(|_| KernelError::NoReply)?
     }
 }
 
@@ -127,15 +128,15 @@ impl Drop for Netlink {
     }
 }
 
-/// What the kernel tells without being asked.
-pub(super) struct News {
+/// Notifications of the kernel.
+pub(super) struct KernelEvents {
     messages: BoxStream<'static, (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
     connection: JoinHandle<()>,
-    /// The connection ends when nobody can ask any more.
+    /// The connection ends when its last handle is dropped.
     _handle: Handle,
 }
 
-impl News {
+impl KernelEvents {
     const GROUPS: [MulticastGroup; 7] = [
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
@@ -152,22 +153,22 @@ impl News {
         Ok(Self { messages: messages.boxed(), connection: tokio::spawn(connection), _handle: handle })
     }
 
-    /// Waits for a message that may concern us. Cancel-safe. `None` when the socket has closed.
+    /// Waits for a relevant notification. Cancel-safe. `None` when the socket has closed.
     ///
-    /// A router that speaks BGP sees thousands of routes come and go; those with a gateway are none of ours.
+    /// On a BGP router thousands of routes come and go; those with a gateway are irrelevant.
     pub(super) async fn next(&mut self) -> Option<()> {
         while let Some((message, _)) = self.messages.next().await {
-            let may_concern_us = match message.payload {
+            let is_relevant = match message.payload {
                 NetlinkPayload::InnerMessage(
                     RouteNetlinkMessage::NewRoute(message) | RouteNetlinkMessage::DelRoute(message),
-                ) => Found::read(&message).is_some_and(|found| found.may_concern_us()),
+                ) => KernelRoute::parse(&message).is_some_and(|found| found.is_relevant()),
                 NetlinkPayload::InnerMessage(
                     RouteNetlinkMessage::NewRule(message) | RouteNetlinkMessage::DelRule(message),
-                ) => Rule::read(&message).is_some(),
-                // Links and addresses; also that messages were lost.
+                ) => Rule::parse(&message).is_some(),
+                // Links, addresses, and lost messages.
                 _ => true,
             };
-            if may_concern_us {
+            if is_relevant {
                 return Some(());
             }
         }
@@ -175,7 +176,7 @@ impl News {
     }
 }
 
-impl Drop for News {
+impl Drop for KernelEvents {
     fn drop(&mut self) {
         self.connection.abort();
     }
@@ -183,42 +184,42 @@ impl Drop for News {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dump {
-    Whole,
-    Disturbed,
+    Complete,
+    Interrupted,
 }
 
-/// Why the kernel did not do it, by what the caller can make of it.
+/// Why the kernel refused a request, by what callers need to distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("it exists already")]
+pub(super) enum KernelError {
+    #[error("it already exists")]
     Exists,
     #[error("it does not exist")]
-    Gone,
-    #[error("this kernel cannot do that")]
+    NotFound,
+    #[error("this kernel does not support it")]
     Unsupported,
-    #[error("it is switched off on this host")]
-    SwitchedOff,
-    #[error("this process may not do that")]
+    #[error("it is disabled on this host")]
+    Disabled,
+    #[error("this process lacks the permission")]
     NotPermitted,
     #[error("it is busy")]
     Busy,
     #[error("the kernel did not answer")]
-    Silent,
+    NoReply,
     #[error("the kernel refused with error {0}")]
     Errno(i32),
 }
 
-impl Refusal {
-    /// Reads a verdict. Netlink's codes are negative errno values; zero is consent.
-    fn of(code: i32) -> Result<(), Self> {
+impl KernelError {
+    /// Checks the code of an acknowledgement: a negative errno value, or zero for success.
+    fn check(code: i32) -> Result<(), Self> {
         Err(match code.saturating_neg() {
             0 => return Ok(()),
             libc::EEXIST => Self::Exists,
             // Routes and rules report the first two, addresses the third, links the fourth.
-            libc::ESRCH | libc::ENOENT | libc::EADDRNOTAVAIL | libc::ENODEV => Self::Gone,
+            libc::ESRCH | libc::ENOENT | libc::EADDRNOTAVAIL | libc::ENODEV => Self::NotFound,
             libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => Self::Unsupported,
-            // What the kernel says about IPv6 on a link whose `disable_ipv6` is set.
-            libc::EACCES => Self::SwitchedOff,
+            // The error for IPv6 on a link with `disable_ipv6`.
+            libc::EACCES => Self::Disabled,
             libc::EPERM => Self::NotPermitted,
             libc::EBUSY => Self::Busy,
             errno => Self::Errno(errno),
@@ -231,18 +232,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verdicts_are_negative_and_zero_is_consent() {
-        assert_eq!(Refusal::of(0), Ok(()));
-        assert_eq!(Refusal::of(-17), Err(Refusal::Exists));
-        assert_eq!(Refusal::of(-3), Err(Refusal::Gone));
-        assert_eq!(Refusal::of(-2), Err(Refusal::Gone));
-        assert_eq!(Refusal::of(-99), Err(Refusal::Gone));
-        assert_eq!(Refusal::of(-95), Err(Refusal::Unsupported));
-        assert_eq!(Refusal::of(-97), Err(Refusal::Unsupported));
-        assert_eq!(Refusal::of(-13), Err(Refusal::SwitchedOff));
-        assert_eq!(Refusal::of(-1), Err(Refusal::NotPermitted));
-        assert_eq!(Refusal::of(-16), Err(Refusal::Busy));
-        assert_eq!(Refusal::of(-22), Err(Refusal::Errno(22)));
-        assert!(Refusal::of(i32::MIN).is_err());
+    fn netlink_error_codes_are_classified() {
+        assert_eq!(KernelError::check(0), Ok(()));
+        assert_eq!(KernelError::check(-17), Err(KernelError::Exists));
+        assert_eq!(KernelError::check(-3), Err(KernelError::NotFound));
+        assert_eq!(KernelError::check(-2), Err(KernelError::NotFound));
+        assert_eq!(KernelError::check(-99), Err(KernelError::NotFound));
+        assert_eq!(KernelError::check(-95), Err(KernelError::Unsupported));
+        assert_eq!(KernelError::check(-97), Err(KernelError::Unsupported));
+        assert_eq!(KernelError::check(-13), Err(KernelError::Disabled));
+        assert_eq!(KernelError::check(-1), Err(KernelError::NotPermitted));
+        assert_eq!(KernelError::check(-16), Err(KernelError::Busy));
+        assert_eq!(KernelError::check(-22), Err(KernelError::Errno(22)));
+        assert!(KernelError::check(i32::MIN).is_err());
     }
 }

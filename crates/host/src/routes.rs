@@ -1,10 +1,10 @@
-//! Our three routing tables: which networks belong in which, and how a route looks to the kernel.
+//! Our three routing tables, and routes as netlink messages.
 //!
-//! | table | holds | so that |
+//! | table | content | purpose |
 //! |---|---|---|
-//! | [`RESOURCES`] | tunnel ranges and resources | a resource wins over a local network that it overlaps |
-//! | [`LAN`] | copies of the host's on-link networks | these stay reachable beside the Internet resource |
-//! | [`INTERNET`] | `0.0.0.0/0`, `::/0` | everything else goes into the tunnel |
+//! | [`RESOURCES`] | tunnel ranges and resources | a resource takes precedence over an overlapping local network |
+//! | [`LAN`] | copies of the host's on-link networks | local networks stay reachable beside the Internet resource |
+//! | [`INTERNET`] | `0.0.0.0/0`, `::/0` | all other traffic enters the tunnel |
 
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ pub(super) const INTERNET: u32 = 0x0046_5a02;
 
 const MAIN: u32 = 254;
 
-/// What the kernel gives IPv6 routes that name no metric. We name it, so that what we read back equals what we wrote.
+/// The kernel's default metric of IPv6 routes. Set explicitly, so that a route reads back as it was written.
 const DEFAULT_METRIC_V6: u32 = 1024;
 
 /// A route without gateway in one of our tables.
@@ -40,9 +40,8 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// A network that belongs into the tunnel. Packets to it must come from our tunnel address. Left to itself the kernel
-    /// takes the local address that resembles the destination most (RFC 6724), and towards the invented addresses of names
-    /// that is an IPv6 sentinel.
+    /// A route of a network into the tunnel. It sets the tunnel address as source: by default the kernel chooses the local
+    /// address with the longest matching prefix (RFC 6724), which for the assigned addresses of names is an IPv6 sentinel.
     pub(super) fn into_tunnel(destination: IpNet, interface: u32, addresses: &Addresses) -> Self {
         let destination = destination.trunc();
         let table = if destination.prefix_len() == 0 { INTERNET } else { RESOURCES };
@@ -57,18 +56,18 @@ impl Route {
         Family::of(self.destination.addr())
     }
 
-    /// Whether the kernel would see both as the same place in a table, so that one has to replace the other.
+    /// Whether both have the same key in the kernel, so that one has to replace the other.
     pub(super) fn displaces(&self, other: &Self) -> bool {
         (self.table, self.destination, self.metric) == (other.table, other.destination, other.metric)
     }
 
     /// The message that adds this route.
-    pub(super) fn creation(&self) -> RouteNetlinkMessage {
+    pub(super) fn add_request(&self) -> RouteNetlinkMessage {
         let mut message = self.message();
         message.header.protocol = RouteProtocol::Static;
         message.header.kind = RouteType::Unicast;
-        // Nothing in the tunnel is on a link of ours. With link scope, whoever adds a route by way of a gateway and names
-        // no interface would find that gateway in our tunnel. IPv6 has no scopes.
+        // Destinations in the tunnel are not on-link. With link scope, a program that adds a route through a gateway without
+        // naming an interface would find that gateway in our tunnel. IPv6 routes have no scope.
         message.header.scope = match (self.table, self.family()) {
             (LAN, Family::V4) => RouteScope::Link,
             _ => RouteScope::Universe,
@@ -77,8 +76,8 @@ impl Route {
         RouteNetlinkMessage::NewRoute(message)
     }
 
-    /// The message that removes this route. It names only its place; the rest is "whatever".
-    pub(super) fn removal(&self) -> RouteNetlinkMessage {
+    /// The message that removes this route, identified by its key alone.
+    pub(super) fn delete_request(&self) -> RouteNetlinkMessage {
         let mut message = self.message();
         message.header.scope = RouteScope::NoWhere;
         RouteNetlinkMessage::DelRoute(message)
@@ -102,20 +101,20 @@ impl Route {
     }
 }
 
-/// A route as found in the kernel, reduced to what matters to us.
+/// A route of the kernel, reduced to the relevant properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct KernelRoute {
     pub(super) route: Route,
     pub(super) gateway: Option<IpAddr>,
-    /// A plain single-hop unicast route, whose interface and gateway tell it all.
-    pub(super) plain: bool,
-    /// The kernel itself says that it leads nowhere now.
+    /// A unicast route with one next hop, described completely by its interface and gateway.
+    pub(super) single_hop: bool,
+    /// The kernel reports that its link is dead or down.
     pub(super) dead: bool,
 }
 
-impl Found {
+impl KernelRoute {
     /// `None` for what is not an IP route.
-    pub(super) fn read(message: &RouteMessage) -> Option<Self> {
+    pub(super) fn parse(message: &RouteMessage) -> Option<Self> {
         let header = &message.header;
         let unspecified = match header.address_family {
             AddressFamily::Inet => IpAddr::from([0; 4]),
@@ -133,7 +132,7 @@ impl Found {
                 source: None,
             },
             gateway: None,
-            plain: header.kind == RouteType::Unicast && !header.flags.contains(RouteFlags::Cloned),
+            single_hop: header.kind == RouteType::Unicast && !header.flags.contains(RouteFlags::Cloned),
             dead: header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
         };
         for attribute in &message.attributes {
@@ -145,7 +144,7 @@ impl Found {
                 RouteAttribute::Priority(metric) => found.route.metric = *metric,
                 RouteAttribute::Table(table) => found.route.table = *table,
                 RouteAttribute::Via(_) | RouteAttribute::MultiPath(_) | RouteAttribute::Encap(_) => {
-                    found.plain = false;
+                    found.single_hop = false;
                 }
                 _ => {}
             }
@@ -162,8 +161,8 @@ impl Found {
         self.route.table == MAIN
     }
 
-    /// Whether news of it are worth a look: a way to the outside, a local network, or one of ours.
-    pub(super) fn may_concern_us(&self) -> bool {
+    /// Whether a change of it is relevant: an uplink, a local network, or one of ours.
+    pub(super) fn is_relevant(&self) -> bool {
         self.is_ours() || (self.is_main() && (self.gateway.is_none() || self.route.destination.prefix_len() <= 1))
     }
 }
@@ -190,29 +189,29 @@ mod tests {
     }
 
     #[test]
-    fn what_we_write_is_what_we_read_back() {
+    fn written_message_is_parsed_back() {
         for route in [
             into_tunnel("10.1.0.0/16".parse().unwrap(), 7),
             into_tunnel("fd00:2021:1111::/107".parse().unwrap(), 7),
             into_tunnel("::/0".parse().unwrap(), 7),
             Route { source: Some("192.168.1.9".parse().unwrap()), ..into_tunnel("192.168.1.0/24".parse().unwrap(), 3) },
         ] {
-            let RouteNetlinkMessage::NewRoute(message) = route.creation() else { panic!("not a creation") };
-            let found = Found::read(&message).unwrap();
+            let RouteNetlinkMessage::NewRoute(message) = route.add_request() else { panic!("not a creation") };
+            let found = KernelRoute::parse(&message).unwrap();
             assert_eq!(found.route, route);
-            assert!(found.plain && found.is_ours() && found.gateway.is_none());
+            assert!(found.single_hop && found.is_ours() && found.gateway.is_none());
         }
     }
 
     #[test]
-    fn only_default_routes_belong_to_the_internet_tier() {
+    fn only_default_routes_use_the_internet_table() {
         assert_eq!(into_tunnel("0.0.0.0/0".parse().unwrap(), 7).table, INTERNET);
         assert_eq!(into_tunnel("::/0".parse().unwrap(), 7).table, INTERNET);
         assert_eq!(into_tunnel("0.0.0.0/1".parse().unwrap(), 7).table, RESOURCES);
     }
 
     #[test]
-    fn host_bits_of_a_resource_are_cut_off_because_the_kernel_refuses_them() {
+    fn host_bits_of_a_resource_are_cleared() {
         let route = into_tunnel("10.1.2.3/16".parse().unwrap(), 7);
         assert_eq!(route.destination, "10.1.0.0/16".parse::<IpNet>().unwrap());
     }

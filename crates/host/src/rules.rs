@@ -1,15 +1,15 @@
 //! The policy rules that lead into our tables.
 //!
-//! Each says "not marked as our own transport: look here first". A rule exists exactly while its table holds something
-//! for its family.
+//! Each rule directs packets without our transport mark into one table. A rule exists exactly while its table contains a route
+//! of its family.
 //!
-//! **A gateway on the same host.** It uses priorities from 100 for the same tunnel ranges, so ours are smaller: what this
-//! host itself sends to a client or gateway address is ours. What the gateway *forwards* is not: decrypted packets on
-//! their way to a resource that both know would come back into our tunnel, and the answers to its clients would leave
-//! through it. While the gateway's interface exists, forwarded packets therefore jump over our rules: `not iif lo goto 90`
-//! before them, and a rule 90 behind them that does nothing. (`iif lo` in the rules themselves would not do: "not"
-//! inverts a rule's selectors as a whole.) Without a gateway our rules see forwarded packets too, so that containers and
-//! virtual machines behind this host reach resources as the host does.
+//! **A gateway on the same host.** It uses priorities from 100 for the same tunnel ranges, so ours are smaller: packets that
+//! this host itself sends to a client or gateway address use our tunnel. Packets that the gateway *forwards* must not:
+//! decrypted packets to a resource that both know would re-enter our tunnel, and replies to its clients would leave through
+//! it. While the gateway's interface exists, forwarded packets therefore skip our rules: `not iif lo goto 90` before them,
+//! and a rule 90 behind them that does nothing. (`iif lo` in the rules themselves would not work: "not" inverts the
+//! selectors of a rule as a whole.) Without a gateway our rules match forwarded packets too, so that containers and virtual
+//! machines behind this host reach resources like the host itself.
 
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
@@ -18,20 +18,20 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::family::Family;
 use super::routes;
 
-/// Tables and priorities in the order in which they are asked. All below 100, see above.
+/// Tables and priorities in order of evaluation. All below 100, see above.
 pub(super) const TIERS: [(u32, u32); 3] = [(routes::RESOURCES, 60), (routes::LAN, 70), (routes::INTERNET, 80)];
 
-/// Where forwarded packets jump over our rules, and where they land.
-const DETOUR: u32 = 50;
-const LANDING: u32 = 90;
+/// Priorities of the rule by which forwarded packets skip ours, and of its target.
+const SKIP_PRIORITY: u32 = 50;
+const SKIP_TARGET_PRIORITY: u32 = 90;
 
-/// Tables of an upstream client or gateway. An upstream client leaves its rules behind when it ends.
+/// Tables of the official client and gateway. The client leaves its rules behind when it exits.
 const UPSTREAM_TABLES: std::ops::RangeInclusive<u32> = 0x2021_fd00..=0x2021_fd02;
 
-/// Packets that this host sends "come in" by this interface.
+/// The input interface of packets that this host sends.
 const LOOPBACK: &str = "lo";
 
-/// A rule into one of our tables, or one that upstream left.
+/// A rule into one of our tables, or one that an upstream client left behind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rule {
     pub(super) family: Family,
@@ -45,23 +45,23 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    /// What is not our own transport looks into the table of a tier.
+    /// Directs packets without our transport mark into the table of a tier.
     pub(super) fn tier(family: Family, (table, priority): (u32, u32), mark: u32) -> Self {
         Self { table, mark, inverted: true, ..Self::plain(family, priority, RuleAction::ToTable) }
     }
 
-    /// What this host does not send itself passes our rules by.
-    pub(super) fn detour(family: Family) -> [Self; 2] {
+    /// Makes forwarded packets skip our rules.
+    pub(super) fn skip_forwarded(family: Family) -> [Self; 2] {
         let jump = Self {
             inverted: true,
             from_interface: Some(LOOPBACK.to_owned()),
-            jump: Some(LANDING),
-            ..Self::plain(family, DETOUR, RuleAction::Goto)
+            jump: Some(SKIP_TARGET_PRIORITY),
+            ..Self::plain(family, SKIP_PRIORITY, RuleAction::Goto)
         };
-        [jump, Self::plain(family, LANDING, RuleAction::Nop)]
+        [jump, Self::plain(family, SKIP_TARGET_PRIORITY, RuleAction::Nop)]
     }
 
-    /// The table tells whose rule it is, also where the action does not use it.
+    /// The table identifies the owner of a rule, even if the action does not use it.
     fn plain(family: Family, priority: u32, action: RuleAction) -> Self {
         Self {
             family,
@@ -76,7 +76,7 @@ impl Rule {
     }
 
     /// `None` for rules that lead elsewhere.
-    pub(super) fn read(message: &RuleMessage) -> Option<Self> {
+    pub(super) fn parse(message: &RuleMessage) -> Option<Self> {
         let family = match message.header.family {
             AddressFamily::Inet => Family::V4,
             AddressFamily::Inet6 => Family::V6,
@@ -102,28 +102,28 @@ impl Rule {
                 _ => {}
             }
         }
-        (rule.is_ours() || rule.is_upstreams()).then_some(rule)
+        (rule.is_ours() || rule.is_upstream()).then_some(rule)
     }
 
     pub(super) fn is_ours(&self) -> bool {
         routes::is_ours(self.table)
     }
 
-    pub(super) fn is_upstreams(&self) -> bool {
+    pub(super) fn is_upstream(&self) -> bool {
         UPSTREAM_TABLES.contains(&self.table)
     }
 
-    pub(super) fn creation(&self) -> RouteNetlinkMessage {
+    pub(super) fn add_request(&self) -> RouteNetlinkMessage {
         let mut message = self.message();
         if self.inverted {
             message.header.flags |= RuleFlags::Invert;
         }
-        // networkd sweeps away rules of other programs, but not those that look like the kernel's own.
+        // systemd-networkd removes rules of other programs, except those with the kernel's protocol.
         message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Kernel));
         RouteNetlinkMessage::NewRule(message)
     }
 
-    pub(super) fn removal(&self) -> RouteNetlinkMessage {
+    pub(super) fn delete_request(&self) -> RouteNetlinkMessage {
         RouteNetlinkMessage::DelRule(self.message())
     }
 
@@ -147,29 +147,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_we_write_is_what_we_read_back() {
+    fn written_message_is_parsed_back() {
         for family in Family::BOTH {
-            for rule in TIERS.map(|tier| Rule::tier(family, tier, 0xfd00_2021)).into_iter().chain(Rule::detour(family))
+            for rule in
+                TIERS.map(|tier| Rule::tier(family, tier, 0xfd00_2021)).into_iter().chain(Rule::skip_forwarded(family))
             {
-                let RouteNetlinkMessage::NewRule(message) = rule.creation() else { panic!("not a creation") };
-                assert_eq!(Rule::read(&message), Some(rule));
+                let RouteNetlinkMessage::NewRule(message) = rule.add_request() else { panic!("not a creation") };
+                assert_eq!(Rule::parse(&message), Some(rule));
             }
         }
     }
 
     #[test]
-    fn our_rules_precede_those_of_a_gateway_and_go_from_resources_to_internet() {
+    fn rule_priorities_precede_a_gateways_and_follow_the_tiers() {
         assert!(TIERS.is_sorted_by_key(|(_, priority)| *priority));
-        assert!(TIERS.iter().all(|(_, priority)| (DETOUR..LANDING).contains(priority)));
-        const { assert!(LANDING < 100) };
+        assert!(TIERS.iter().all(|(_, priority)| (SKIP_PRIORITY..SKIP_TARGET_PRIORITY).contains(priority)));
+        const { assert!(SKIP_TARGET_PRIORITY < 100) };
         assert!(TIERS.iter().all(|(table, _)| !UPSTREAM_TABLES.contains(table)));
     }
 
     #[test]
-    fn rules_of_others_are_not_even_seen() {
+    fn foreign_rules_are_ignored() {
         let mut message = RuleMessage::default();
         message.header.family = AddressFamily::Inet;
         message.header.table = 254;
-        assert_eq!(Rule::read(&message), None);
+        assert_eq!(Rule::parse(&message), None);
     }
 }

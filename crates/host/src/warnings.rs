@@ -1,36 +1,36 @@
-//! The sentences for what the kernel refuses.
+//! Warnings about changes that the kernel refused.
 
 use super::applied::Warning;
 use super::family::Family;
-use super::netlink::Refusal;
+use super::netlink::KernelError;
 use super::plan::Change;
 
-/// What it means that `change` was refused.
-pub(super) fn refused(change: &Change, refusal: Refusal) -> Warning {
-    match (change, refusal) {
-        (_, Refusal::NotPermitted) => not_permitted(),
-        (_, Refusal::Silent) => kernel_unreachable(),
+/// The warning for a refused change.
+pub(super) fn refused(change: &Change, error: KernelError) -> Warning {
+    match (change, error) {
+        (_, KernelError::NotPermitted) => not_permitted(),
+        (_, KernelError::NoReply) => kernel_unreachable(),
         (Change::AddAddress(network, _), _) => no_address(Family::of(network.addr())),
-        (Change::AddRule(_), Refusal::Unsupported) => policy_routing_missing(),
+        (Change::AddRule(_), KernelError::Unsupported) => policy_routing_missing(),
         (Change::AddRoute(_) | Change::ReplaceRoute(_), _) => Warning {
             code: "route-refused",
-            text: format!("The kernel refused a route into the tunnel: {refusal}. Some resources are not reachable."),
+            text: format!("The kernel refused a route into the tunnel: {error}. Some resources are not reachable."),
             remedy: "Look for another program that manages routes; details are in the log at level debug.".to_owned(),
         },
         (Change::AddRule(_), _) => Warning {
             code: "rule-refused",
-            text: format!("The kernel refused a routing rule: {refusal}. Resources are not reachable."),
+            text: format!("The kernel refused a routing rule: {error}. Resources are not reachable."),
             remedy: "Look for another program that manages routing rules.".to_owned(),
         },
-        (Change::StopInventingAddresses(_) | Change::ConfigureLink(_) | Change::LinkUp(_), _) => Warning {
+        (Change::DisableAddressGeneration(_) | Change::ConfigureLink(_) | Change::LinkUp(_), _) => Warning {
             code: "interface-refused",
-            text: format!("The tunnel interface could not be set up: {refusal}."),
+            text: format!("The tunnel interface could not be set up: {error}."),
             remedy: "Look for another program that manages this interface, and have it leave it alone.".to_owned(),
         },
         (Change::RemoveRule(_) | Change::RemoveRoute(_) | Change::RemoveAddress(..) | Change::LinkDown(_), _) => {
             Warning {
                 code: "clean-up-incomplete",
-                text: format!("Something of ours could not be removed from the kernel: {refusal}."),
+                text: format!("Something of ours could not be removed from the kernel: {error}."),
                 remedy: "Restart firezoned; it cleans up when it starts.".to_owned(),
             }
         }
@@ -53,7 +53,7 @@ fn no_address(family: Family) -> Warning {
     }
 }
 
-/// Neither family can be had: there is no tunnel.
+/// Neither address family is available: there is no tunnel.
 pub(super) fn no_addresses() -> Warning {
     Warning {
         code: "no-addresses",
@@ -78,10 +78,10 @@ pub(super) fn kernel_unreachable() -> Warning {
     }
 }
 
-/// Reading what the kernel has failed.
-pub(super) fn unreadable(refusal: Refusal) -> Warning {
-    match refusal {
-        Refusal::NotPermitted => not_permitted(),
+/// The warning for a failure to read the kernel's state.
+pub(super) fn unreadable(error: KernelError) -> Warning {
+    match error {
+        KernelError::NotPermitted => not_permitted(),
         _ => kernel_unreachable(),
     }
 }

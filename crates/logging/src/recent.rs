@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_logged_last_is_kept_without_texts() {
+    fn recent_lines_are_kept_without_texts() {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(Recent), || {
             for number in 0..LONGEST + 1 {
                 tracing::info!(number, state = %"connected", error = "wiki.corp.example", "hello, wiki");

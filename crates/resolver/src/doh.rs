@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_the_one_of_the_standard() {
+    fn doh_request_matches_rfc_8484() {
         let question = op::Query::query(Name::from_ascii("www.example.com.").expect("a name"), RecordType::A);
         let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;

@@ -102,7 +102,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn socket_tables_are_read() {
+    fn kernel_socket_tables_are_parsed() {
         let wildcard =
             "  105: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1 2 0";
         let entry = Entry::parse(wildcard).expect("an entry");
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_looks_different_is_skipped() {
+    fn malformed_socket_table_line_is_skipped() {
         let headline =
             "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
         let full = "   0: 0100007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 23456";
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_of_our_own_is_found() {
+    fn own_listener_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address");
         let process = find(Transport::Tcp, address).expect("found");

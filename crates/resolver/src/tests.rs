@@ -222,7 +222,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn an_answer_of_our_own_looks_as_a_resolvers_does() {
+fn own_answer_has_the_header_of_a_recursive_resolver() {
     run(async {
         let (world, _learns) = World::new(|question, _| {
             Some(Decision::Answer(Answer::records(
@@ -252,7 +252,7 @@ fn an_answer_of_our_own_looks_as_a_resolvers_does() {
 }
 
 #[test]
-fn the_packet_thread_hears_who_was_asked_what() {
+fn decision_request_carries_question_and_sentinel() {
     run(async {
         let (world, _learns) = World::new(|question, sentinel| {
             let expected = question.name.as_str() == "www.corp.test"
@@ -267,7 +267,7 @@ fn the_packet_thread_hears_who_was_asked_what() {
 }
 
 #[test]
-fn the_reply_of_a_resolver_arrives_byte_by_byte_and_is_remembered() {
+fn forwarded_reply_is_unchanged_and_cached() {
     run(async {
         for via in [Via::Host, Via::Tunnel] {
             let limits = Limits { host: PATIENT, tunnel: PATIENT };
@@ -282,7 +282,7 @@ fn the_reply_of_a_resolver_arrives_byte_by_byte_and_is_remembered() {
 }
 
 #[test]
-fn a_resolver_hears_the_query_byte_by_byte() {
+fn forwarded_query_is_unchanged() {
     run(async {
         let (seen, mut queries) = mpsc::channel(4);
         let limits = Limits { host: PATIENT, tunnel: PATIENT };
@@ -302,7 +302,7 @@ fn a_resolver_hears_the_query_byte_by_byte() {
 }
 
 #[test]
-fn a_long_reply_is_cut_to_nothing_in_a_datagram_and_complete_on_a_stream() {
+fn long_reply_is_truncated_over_udp_and_complete_over_tcp() {
     run(async {
         let limits = Limits { host: PATIENT, tunnel: PATIENT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| vec![response_to(query, 1000)]).await;
@@ -323,7 +323,7 @@ fn a_long_reply_is_cut_to_nothing_in_a_datagram_and_complete_on_a_stream() {
 }
 
 #[test]
-fn a_datagram_is_no_longer_than_the_asker_can_take() {
+fn udp_reply_respects_the_advertised_payload_size() {
     run(async {
         let (world, _learns) = World::new(|question, _| {
             Some(Decision::Answer(Answer::records(
@@ -345,7 +345,7 @@ fn a_datagram_is_no_longer_than_the_asker_can_take() {
 }
 
 #[test]
-fn a_silent_resolver_is_a_failure_on_either_way() {
+fn silent_resolver_yields_servfail_via_host_and_tunnel() {
     run(async {
         let soon = Duration::from_millis(20);
         for via in [Via::Host, Via::Tunnel] {
@@ -365,7 +365,7 @@ fn a_silent_resolver_is_a_failure_on_either_way() {
 }
 
 #[test]
-fn a_resolver_that_is_not_there_is_a_failure_at_once() {
+fn unreachable_resolver_yields_servfail_at_once() {
     run(async {
         let nobody = free_address();
         let (world, _learns) = World::new(move |_, _| Some(forward(nobody, Via::Tunnel))).await;
@@ -377,7 +377,7 @@ fn a_resolver_that_is_not_there_is_a_failure_at_once() {
 }
 
 #[test]
-fn what_answers_another_question_is_not_the_answer() {
+fn mismatched_response_is_ignored() {
     run(async {
         let limits = Limits { host: PATIENT, tunnel: PATIENT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| {
@@ -404,7 +404,7 @@ fn what_answers_another_question_is_not_the_answer() {
 }
 
 #[test]
-fn a_response_that_cannot_be_read_is_a_failure() {
+fn malformed_response_yields_servfail() {
     run(async {
         let limits = Limits { host: PATIENT, tunnel: PATIENT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| {
@@ -421,7 +421,7 @@ fn a_response_that_cannot_be_read_is_a_failure() {
 }
 
 #[test]
-fn only_the_resolver_itself_is_listened_to() {
+fn response_from_another_address_is_ignored() {
     run(async {
         let mut helpers = JoinSet::new();
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
@@ -440,7 +440,7 @@ fn only_the_resolver_itself_is_listened_to() {
 }
 
 #[test]
-fn queries_of_one_connection_do_not_wait_for_each_other_even_with_the_same_id() {
+fn tcp_queries_with_equal_ids_are_answered_independently() {
     run(async {
         let (world, _learns) = World::new(|question, _| {
             let known = question.name.as_str() != "slow.test";
@@ -463,7 +463,7 @@ fn queries_of_one_connection_do_not_wait_for_each_other_even_with_the_same_id() 
 }
 
 #[test]
-fn who_has_finished_asking_still_gets_the_reply() {
+fn half_closed_connection_still_gets_its_reply() {
     run(async {
         let limits = Limits { host: PATIENT, tunnel: PATIENT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| vec![response_to(query, 1000)]).await;
@@ -475,7 +475,7 @@ fn who_has_finished_asking_still_gets_the_reply() {
 }
 
 #[test]
-fn what_is_no_query_gets_no_reply() {
+fn non_query_gets_no_reply() {
     run(async {
         let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
@@ -500,7 +500,7 @@ fn what_is_no_query_gets_no_reply() {
 }
 
 #[test]
-fn flipped_bits_never_silence_the_server() {
+fn server_survives_corrupted_queries() {
     run(async {
         let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let mut modern = query(0x5555, "a.corp.test.", RecordType::A);
@@ -519,7 +519,7 @@ fn flipped_bits_never_silence_the_server() {
 }
 
 #[test]
-fn a_stream_that_carries_no_query_is_closed() {
+fn stream_without_dns_is_closed() {
     run(async {
         let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let mut stream = TcpStream::connect(world.sentinel).await.expect("a connection");
@@ -529,7 +529,7 @@ fn a_stream_that_carries_no_query_is_closed() {
 }
 
 #[test]
-fn without_a_packet_thread_queries_fail() {
+fn query_yields_servfail_without_packet_thread() {
     run(async {
         let (mut world, _learns) = World::new(|_, _| Some(Decision::ServFail)).await;
         for transport in BOTH {
@@ -545,7 +545,7 @@ fn without_a_packet_thread_queries_fail() {
 }
 
 #[test]
-fn sentinels_come_and_go_and_those_that_stay_are_not_disturbed() {
+fn remaining_sentinels_keep_their_connections() {
     run(async {
         let (mut world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let first = world.sentinel.ip();
@@ -574,7 +574,7 @@ fn sentinels_come_and_go_and_those_that_stay_are_not_disturbed() {
 }
 
 #[test]
-fn who_is_in_the_way_is_named_and_the_other_sentinels_are_served() {
+fn port_owner_is_named_and_other_sentinels_are_served() {
     run(async {
         let (mut world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let taken = IpAddr::from([127, 0, 0, 78]);

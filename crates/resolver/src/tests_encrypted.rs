@@ -214,7 +214,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_resolver_is_asked_over_tls_on_one_connection_and_answers_byte_by_byte() {
+fn dot_queries_share_one_connection_and_responses_are_unchanged() {
     run(async {
         let mut world = World::new(&[]);
         let server = strict(world.serve(dot).await, Some(NAME));
@@ -229,7 +229,7 @@ fn a_resolver_is_asked_over_tls_on_one_connection_and_answers_byte_by_byte() {
 }
 
 #[test]
-fn two_queries_with_the_same_id_at_a_time_get_their_answers_in_any_order() {
+fn concurrent_dot_queries_with_equal_ids_get_their_own_responses() {
     run(async {
         let mut world = World::new(&[]);
         let server = world
@@ -250,7 +250,7 @@ fn two_queries_with_the_same_id_at_a_time_get_their_answers_in_any_order() {
 }
 
 #[test]
-fn a_connection_that_the_resolver_has_closed_is_made_again() {
+fn closed_dot_connection_is_reopened() {
     run(async {
         let mut world = World::new(&[]);
         let server = world
@@ -283,7 +283,7 @@ async fn vanishing(mut stream: TlsStream<TcpStream>, number: u32) {
 }
 
 #[test]
-fn connections_of_another_network_are_not_used() {
+fn connections_of_a_former_network_are_not_used() {
     run(async {
         let mut world = World::new(&[]);
         let server = strict(world.serve(vanishing).await, Some(NAME));
@@ -304,7 +304,7 @@ fn connections_of_another_network_are_not_used() {
 }
 
 #[test]
-fn a_connection_on_which_nothing_more_comes_costs_one_query() {
+fn dead_dot_connection_costs_one_query() {
     run(async {
         let mut world = World::with(Limits { host: Duration::from_secs(1), tunnel: PATIENT }, &[]);
         let server = strict(world.serve(vanishing).await, Some(NAME));
@@ -316,7 +316,7 @@ fn a_connection_on_which_nothing_more_comes_costs_one_query() {
 }
 
 #[test]
-fn a_resolver_with_a_certificate_of_somebody_else_is_not_asked() {
+fn resolver_with_foreign_certificate_is_not_used() {
     run(async {
         let mut world = World::new(&[]);
         let address = world.serve(dot).await;
@@ -330,7 +330,7 @@ fn a_resolver_with_a_certificate_of_somebody_else_is_not_asked() {
 }
 
 #[test]
-fn who_offers_tls_is_asked_over_it_whoever_it_is() {
+fn opportunistic_tls_accepts_any_certificate() {
     run(async {
         let mut world = World::new(&[]);
         let server = perhaps(world.serve(dot).await);
@@ -340,7 +340,7 @@ fn who_offers_tls_is_asked_over_it_whoever_it_is() {
 }
 
 #[test]
-fn who_offers_no_tls_is_asked_openly_and_not_bothered_again() {
+fn resolver_without_tls_is_queried_in_plain_and_remembered() {
     run(async {
         let world = World::new(&[]);
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -364,7 +364,7 @@ fn who_offers_no_tls_is_asked_openly_and_not_bothered_again() {
 }
 
 #[test]
-fn a_silent_resolver_costs_the_time_limit_and_no_more() {
+fn silent_dot_resolver_times_out() {
     run(async {
         let soon = Duration::from_millis(50);
         let mut world = World::with(Limits { host: soon, tunnel: PATIENT }, &[]);
@@ -378,7 +378,7 @@ fn a_silent_resolver_costs_the_time_limit_and_no_more() {
 }
 
 #[test]
-fn a_doh_server_is_found_by_the_hosts_resolvers_and_asked_on_one_connection() {
+fn doh_server_is_resolved_by_host_resolvers_and_shares_one_connection() {
     run(async {
         for protocols in [&[][..], &[b"http/1.1".as_slice()]] {
             let mut world = World::new(protocols);
@@ -398,7 +398,7 @@ fn a_doh_server_is_found_by_the_hosts_resolvers_and_asked_on_one_connection() {
 }
 
 #[test]
-fn a_doh_connection_that_was_closed_is_made_again() {
+fn closed_doh_connection_is_reopened() {
     run(async {
         let mut world = World::new(&[]);
         let server = url(world.serve(|stream, _| http(stream, false)).await);
@@ -411,7 +411,7 @@ fn a_doh_connection_that_was_closed_is_made_again() {
 }
 
 #[test]
-fn a_web_server_that_is_no_doh_server_gives_no_answer() {
+fn non_doh_response_is_a_protocol_failure() {
     run(async {
         for head in [
             "HTTP/1.1 404 Not Found\r\ncontent-type: application/dns-message\r\ncontent-length: 0\r\n\r\n",
@@ -438,7 +438,7 @@ fn a_web_server_that_is_no_doh_server_gives_no_answer() {
 }
 
 #[test]
-fn names_of_our_own_connections_are_asked_over_tls_where_the_host_has_nothing_else() {
+fn own_lookups_use_tls_if_the_host_requires_it() {
     run(async {
         let mut world = World::new(&[]);
         let server = world.serve(dot).await;

@@ -165,13 +165,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn clap_definition_is_valid() {
         use clap::CommandFactory as _;
         Args::command().debug_assert();
     }
 
     #[test]
-    fn old_unit_files_keep_working() {
+    fn arguments_of_the_official_client_are_accepted() {
         let args = Args::try_parse_from(["firezoned", "standalone", "--no-ipc"]).unwrap();
         assert!(args.no_ipc);
         let typed =
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_cannot_be_typed() {
+    fn token_argument_is_rejected() {
         for typed in [["firezoned", "--token=x"], ["firezoned", "x"]] {
             assert_eq!(Args::try_parse_from(typed).unwrap_err().exit_code(), 2);
         }

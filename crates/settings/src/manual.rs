@@ -78,7 +78,7 @@ fn page(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn the_manual_says_what_the_settings_are() {
+fn manual_page_matches_the_settings() {
     let path = page("firezoned.conf.5");
     if std::env::var_os("FIREZONE_WRITE_MANUAL").is_some() {
         std::fs::write(&path, manual()).unwrap();
@@ -87,7 +87,7 @@ fn the_manual_says_what_the_settings_are() {
 }
 
 #[test]
-fn help_and_the_daemons_manual_know_every_argument() {
+fn help_and_manual_list_every_argument() {
     use clap::CommandFactory as _;
     let daemon = std::fs::read_to_string(page("firezoned.8")).unwrap();
     for setting in &SETTINGS {

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_is_whole() {
+    fn every_setting_is_defined_completely() {
         for setting in &SETTINGS {
             assert!(setting.flag.starts_with("--") && !setting.doc.is_empty(), "{setting:?}");
             assert!(setting.default.is_empty() || setting.kind.check(setting.default).is_ok(), "{setting:?}");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
+    fn durations_are_parsed() {
         for (text, seconds) in [
             ("90s", Some(90)),
             ("5m", Some(300)),

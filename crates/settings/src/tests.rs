@@ -61,7 +61,7 @@ impl Machine {
 }
 
 #[test]
-fn arguments_win_over_the_environment_over_drop_ins_over_the_file_over_the_bus() {
+fn precedence_is_arguments_environment_drop_ins_file_bus() {
     let mut machine = Machine::new();
     let name = |machine: &Machine| machine.config().name;
     assert_eq!(name(&machine), None);
@@ -82,7 +82,7 @@ fn arguments_win_over_the_environment_over_drop_ins_over_the_file_over_the_bus()
 }
 
 #[test]
-fn whoever_said_something_is_known_and_the_administrators_word_is_locked() {
+fn sources_are_named_and_administrator_values_are_locked() {
     let mut machine = Machine::new()
         .with("settings.toml", "name = \"box\"\n")
         .with("firezoned.toml", "# comment\n\ndns-control = \"disabled\"\n")
@@ -117,7 +117,7 @@ fn whoever_said_something_is_known_and_the_administrators_word_is_locked() {
 }
 
 #[test]
-fn the_portal_of_the_client_before_is_ours_until_somebody_says_something_else() {
+fn portal_of_the_official_client_is_used_until_overridden() {
     let told = r#"{"auth_url":"https://app.example.net/","api_url":"wss://api.example.net/","log_filter":"debug"}"#;
     let mut machine = Machine::new().with("advanced_settings.json", told);
     let said = |machine: &Machine| {
@@ -138,7 +138,7 @@ fn the_portal_of_the_client_before_is_ours_until_somebody_says_something_else() 
 }
 
 #[test]
-fn what_the_client_before_has_left_can_make_no_mistake() {
+fn invalid_file_of_the_official_client_is_ignored() {
     for left in [
         "",
         "{",
@@ -158,7 +158,7 @@ fn what_the_client_before_has_left_can_make_no_mistake() {
 }
 
 #[test]
-fn mistakes_name_file_line_and_key() {
+fn problems_name_file_line_and_key() {
     for (content, complaint) in [
         (
             "\napi-url = \"ftp://x\"",
@@ -185,7 +185,7 @@ fn mistakes_name_file_line_and_key() {
 }
 
 #[test]
-fn mistakes_in_variables_and_arguments_name_them_and_all_mistakes_are_named() {
+fn all_problems_are_reported_with_their_variables_and_arguments() {
     let mut machine = Machine::new()
         .with("firezoned.toml.d/1.toml", "x = 1")
         .says("FIREZONE_API_URL", "ftp://example.com")
@@ -200,7 +200,7 @@ fn mistakes_in_variables_and_arguments_name_them_and_all_mistakes_are_named() {
 }
 
 #[test]
-fn a_file_that_others_can_change_is_refused() {
+fn file_writable_by_others_is_rejected() {
     let machine = Machine::new().with("firezoned.toml", "name = \"x\"");
     let path = machine.places().main;
     for mode in [0o664, 0o646, 0o666, 0o777] {
@@ -218,7 +218,7 @@ fn a_file_that_others_can_change_is_refused() {
 }
 
 #[test]
-fn odd_files_are_named() {
+fn unusual_files_are_reported() {
     let machine = Machine::new();
     fs::create_dir(machine.places().main).unwrap();
     assert!(machine.complaint().starts_with("firezoned.toml: is not a regular file"), "{}", machine.complaint());
@@ -232,7 +232,7 @@ fn odd_files_are_named() {
 }
 
 #[test]
-fn an_empty_text_is_as_if_nobody_had_said_anything() {
+fn empty_text_unsets_a_value() {
     let machine = Machine::new()
         .with("firezoned.toml", "name = \"x\"\napi-url = \"wss://api.example.net\"")
         .with("firezoned.toml.d/1.toml", "name = \"\"")
@@ -245,7 +245,7 @@ fn an_empty_text_is_as_if_nobody_had_said_anything() {
 }
 
 #[test]
-fn truth_has_many_words() {
+fn booleans_have_several_spellings() {
     for (word, value) in
         [("true", true), ("YES", true), ("On", true), ("1", true), ("false", false), ("0", false), ("", false)]
     {
@@ -256,7 +256,7 @@ fn truth_has_many_words() {
 }
 
 #[test]
-fn what_is_changed_over_the_bus_is_kept_whole_or_not_at_all() {
+fn bus_changes_are_stored_all_or_none() {
     let machine = Machine::new().with("firezoned.toml", "dns-control = \"auto\"");
     machine.change(&[("name", Some(" Kim's \"box\" \\ ☃ ")), ("internet-resource", Some("true"))]).unwrap();
     let config = machine.config();

@@ -177,13 +177,13 @@ impl Worker {
         };
         let applied = self.apply(&wanted).await;
         if std::mem::replace(&mut self.flushes, flushes) != flushes {
-            self.host.flush_names().await;
+            self.host.flush_dns_caches().await;
         }
         if config.addresses.is_none() {
             self.names = None;
         }
         report(&applied);
-        self.again = applied.again;
+        self.again = applied.retry;
         self.granted = config;
         self.own_warnings.clone_from(&warnings);
         warnings.extend(applied.warnings.into_iter().map(warning));
@@ -193,7 +193,7 @@ impl Worker {
     /// Somebody else was busy: everything once more. The session is told when that makes a difference.
     async fn reapply(&mut self) {
         let applied = self.host.reapply().await;
-        self.again = applied.again;
+        self.again = applied.retry;
         let warnings: Vec<_> =
             self.own_warnings.iter().cloned().chain(applied.warnings.iter().cloned().map(warning)).collect();
         if warnings != self.warnings {
@@ -226,7 +226,9 @@ impl Worker {
         });
         let first = names.port.unwrap_or(DNS_PORT);
         let mut outcome = names.server.serve(sentinels, first).await.map(|()| first);
-        if names.port.is_none() && matches!(outcome, Err(ServeError::InTheWay { .. })) && self.host.takes_other_ports()
+        if names.port.is_none()
+            && matches!(outcome, Err(ServeError::PortInUse { .. }))
+            && self.host.supports_custom_port()
         {
             for port in OTHER_DNS_PORTS {
                 if names.server.serve(sentinels, port).await.is_ok() {
@@ -244,7 +246,7 @@ impl Worker {
         outcome.map_err(|error| {
             tracing::warn!(%error, "cannot serve names");
             let code = match error {
-                ServeError::InTheWay { .. } => "dns-port-taken",
+                ServeError::PortInUse { .. } => "dns-port-taken",
                 ServeError::NotPermitted { .. } => "dns-port-not-permitted",
                 ServeError::Bind { .. } => "dns-not-served",
             };

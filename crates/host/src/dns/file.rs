@@ -1,14 +1,14 @@
 //! `/etc/resolv.conf` and its backup on disk.
 //!
-//! The file itself is written **in place**: container runtimes mount it, so it cannot be replaced by a rename, and this way
-//! owner, mode and security label stay. The order of truncating and writing is chosen so that a process killed in between
-//! leaves a file that [`resolv_conf::is_ours`] still recognises; for the same reason the text goes out in one write.
-//! The backup is an ordinary file and written atomically.
+//! The file itself is written **in place**: container runtimes mount it, so it cannot be replaced by a rename, and owner, mode
+//! and security label stay. The order of truncating and writing is chosen so that a process killed in between leaves a file
+//! that [`resolv_conf::is_ours`] still recognises; for the same reason the text is written by one system call. The backup is
+//! an ordinary file and is replaced atomically.
 //!
-//! Who is not root reads here and has a [`helper`] write.
+//! A process that is not root reads here and writes through the [`helper_client`].
 //!
-//! Nothing is put back unless the live file carries our marker, and the backup is deleted as soon as it has served. So a
-//! backup can only ever belong to the crash that it repairs.
+//! The original is restored only if the live file carries our marker, and the backup is deleted right after. So a backup can
+//! only belong to the crash that it repairs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -16,51 +16,44 @@ use std::net::IpAddr;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{helper, resolv_conf};
 use session::DnsConfig;
 
-/// More than any resolver configuration; what is larger is something else.
-const LIMIT: u64 = 64 * 1024;
+use super::helper_client::{self, HelperRequest};
+use super::outcome::{FileError, Outcome};
+use super::resolv_conf;
 
-/// Where the files are.
+/// Size limit in bytes. Larger files are not resolver configurations.
+const MAX_FILE_SIZE: u64 = 64 * 1024;
+
+/// The paths of the live file and its backups, and how it is written.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvConf {
     live: PathBuf,
     backup: PathBuf,
-    /// Where others than we leave originals: we at another time, as another user, or upstream clients.
+    /// A second place to look for the original: where the daemon as another user or the official client keeps it.
     other_backup: Option<PathBuf>,
-    /// The socket of the one who writes for us.
+    /// The socket of the helper that writes for us.
     helper: Option<PathBuf>,
 }
 
-/// Beside the file, under the name that upstream clients use, so that either can repair what the other left.
-const BACKUP: &str = "/etc/resolv.conf.before-firezone";
-
-/// What became of the live file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It was as wished already.
-    Unchanged,
-    Written,
-    /// The marker is gone, but there was no original to put back.
-    BackupMissing,
-}
+/// Beside the live file, under the name that the official client uses, so that either client can repair what the other left.
+const SHARED_BACKUP: &str = "/etc/resolv.conf.before-firezone";
 
 impl ResolvConf {
     /// The file that the C library reads.
-    pub(super) fn of_this_host() -> Self {
-        let socket = Path::new(helper::SOCKET);
-        let must_ask = !rustix::process::geteuid().is_root() && socket.exists();
-        if must_ask { Self { helper: Some(socket.to_owned()), ..Self::of_the_helper() } } else { Self::of_root() }
+    pub(super) fn for_this_host() -> Self {
+        let socket = Path::new(helper_client::SOCKET);
+        let needs_helper = !rustix::process::geteuid().is_root() && socket.exists();
+        if needs_helper { Self { helper: Some(socket.to_owned()), ..Self::for_helper() } } else { Self::for_root() }
     }
 
-    fn of_root() -> Self {
-        Self { other_backup: Some(helper::BACKUP.into()), ..Self::at(Path::new("/etc/resolv.conf")) }
+    fn for_root() -> Self {
+        Self { other_backup: Some(helper_client::BACKUP.into()), ..Self::at(Path::new("/etc/resolv.conf")) }
     }
 
-    /// The same file, for the helper. It may write nothing else in `/etc`.
-    pub(super) fn of_the_helper() -> Self {
-        Self { backup: helper::BACKUP.into(), other_backup: Some(BACKUP.into()), ..Self::of_root() }
+    /// The same file as the helper sees it: it may write nothing else in `/etc`.
+    pub(super) fn for_helper() -> Self {
+        Self { backup: helper_client::BACKUP.into(), other_backup: Some(SHARED_BACKUP.into()), ..Self::for_root() }
     }
 
     pub(super) fn at(live: &Path) -> Self {
@@ -70,11 +63,11 @@ impl ResolvConf {
     }
 
     #[cfg(test)]
-    pub(super) fn written_by(self, socket: PathBuf) -> Self {
+    pub(super) fn with_helper(self, socket: PathBuf) -> Self {
         Self { helper: Some(socket), ..self }
     }
 
-    /// Whether somebody writes for us.
+    /// Whether a helper writes for us.
     pub(super) fn has_helper(&self) -> bool {
         self.helper.is_some()
     }
@@ -83,7 +76,7 @@ impl ResolvConf {
         &self.live
     }
 
-    /// The resolvers of this host without us: those of the live file, unless it is ours; then those of the original.
+    /// The resolvers of this host without us: those of the live file, or of the original if the live file is ours.
     pub(crate) fn system_resolvers(&self) -> Vec<IpAddr> {
         let original = match read(&self.live) {
             Ok(text) if resolv_conf::is_ours(&text) => self.read_original(),
@@ -92,48 +85,49 @@ impl ResolvConf {
         original.map(|text| resolv_conf::nameservers(&text)).unwrap_or_default()
     }
 
-    /// The live file, if it is ours.
+    /// The content of the live file, if it is ours.
     pub(crate) fn our_text(&self) -> Option<Vec<u8>> {
         read(&self.live).ok().filter(|text| resolv_conf::is_ours(text))
     }
 
-    /// Makes `dns` the answer to every name. If somebody else wrote the file since, what they wrote becomes the original.
+    /// Makes `dns` the resolver of every name. If another program has written the file since, its content becomes the
+    /// original.
     pub(super) fn configure(&self, dns: &DnsConfig) -> Result<Outcome, FileError> {
         let live = read(&self.live).map_err(FileError::Read)?;
         let original = match resolv_conf::is_ours(&live) {
             false => live.clone(),
             true => self.read_original().unwrap_or_else(|_| resolv_conf::without_us(&live)),
         };
-        let wanted = resolv_conf::ours(&original, dns, &self.backup);
-        if live == wanted {
+        let desired = resolv_conf::ours(&original, dns, &self.backup);
+        if live == desired {
             return Ok(Outcome::Unchanged);
         }
         if let Some(socket) = &self.helper {
-            return helper::ask(socket, &helper::Order::Configure(dns.clone()));
+            return helper_client::send(socket, &HelperRequest::Configure(dns.clone()));
         }
         let file = self.open_for_writing().map_err(FileError::Write)?;
         if !resolv_conf::is_ours(&live) || !self.backup.exists() {
             self.write_backup(&original).map_err(FileError::Backup)?;
         }
-        write_ours(&file, &wanted).map_err(FileError::Write)?;
+        write_ours(&file, &desired).map_err(FileError::Write)?;
         Ok(Outcome::Written)
     }
 
-    /// Puts the original back, if the live file is ours.
+    /// Restores the original, if the live file is ours.
     pub(super) fn revert(&self) -> Result<Outcome, FileError> {
         let live = match read(&self.live) {
             Ok(live) if resolv_conf::is_ours(&live) => live,
-            Ok(live) => return self.forget_copy_of(&live),
-            // No file, or a link that leads nowhere: certainly not ours.
+            Ok(live) => return self.delete_redundant_backup(&live),
+            // A missing file or a dangling link is not ours.
             Err(_) => return Ok(Outcome::Unchanged),
         };
         if let Some(socket) = &self.helper {
-            return helper::ask(socket, &helper::Order::Revert);
+            return helper_client::send(socket, &HelperRequest::Revert);
         }
         match self.read_original() {
             Ok(original) => {
                 self.open_for_writing().and_then(|file| write_original(&file, &original)).map_err(FileError::Write)?;
-                self.forget_backup();
+                self.delete_backup();
                 Ok(Outcome::Written)
             }
             Err(_) => {
@@ -169,42 +163,41 @@ impl ResolvConf {
         written
     }
 
-    /// A backup that equals the live file was made by somebody who was killed right after; it tells nothing.
-    fn forget_copy_of(&self, live: &[u8]) -> Result<Outcome, FileError> {
+    /// Deletes a backup that equals the live file: its writer was killed before it changed the live file.
+    fn delete_redundant_backup(&self, live: &[u8]) -> Result<Outcome, FileError> {
         if read(&self.backup).is_ok_and(|backup| backup == live) {
             if let Some(socket) = &self.helper {
-                return helper::ask(socket, &helper::Order::Revert);
+                return helper_client::send(socket, &HelperRequest::Revert);
             }
-            self.forget_backup();
+            self.delete_backup();
         }
         Ok(Outcome::Unchanged)
     }
 
-    /// What the file was before us, wherever it was kept.
+    /// The content of the file before us, from either backup.
     fn read_original(&self) -> io::Result<Vec<u8>> {
         let places = [Some(&self.backup), self.other_backup.as_ref()];
         let mut originals = places.into_iter().flatten().filter_map(|place| read(place).ok());
         originals.find(|text| !resolv_conf::is_ours(text)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The original is safely on disk by now. A backup that cannot be deleted does no harm: nobody looks at it unless the
-    /// live file is ours, and then it is written anew first.
-    fn forget_backup(&self) {
+    /// To be called when the original is safely on disk. A backup that cannot be deleted is harmless: it is read only while
+    /// the live file is ours, and is rewritten before that.
+    fn delete_backup(&self) {
         if let Err(error) = fs::remove_file(&self.backup) {
-            tracing::debug!(%error, "the backup of resolv.conf stays");
+            tracing::debug!(%error, "cannot delete the backup of resolv.conf");
         }
     }
 }
 
-/// Our text goes over the original first, then what is longer of the original is cut off: the marker is there at every
-/// moment.
+/// Overwrites the original with our text, then truncates. The marker is present at every moment.
 fn write_ours(file: &File, text: &[u8]) -> io::Result<()> {
     file.write_all_at(text, 0)?;
     file.set_len(text.len() as u64)?;
     file.sync_all()
 }
 
-/// What is longer of ours is cut off first, then the original goes over it: the marker is there until the last moment.
+/// Truncates our text to the length of the original, then overwrites it. The marker is present until the last moment.
 fn write_original(file: &File, text: &[u8]) -> io::Result<()> {
     let length = text.len() as u64;
     if file.metadata()?.len() > length {
@@ -214,47 +207,12 @@ fn write_original(file: &File, text: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Why the file could not be brought in line.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
-    #[error("read resolv.conf: {0}")]
-    Read(#[source] io::Error),
-    #[error("write the backup of resolv.conf: {0}")]
-    Backup(#[source] io::Error),
-    #[error("write resolv.conf: {0}")]
-    Write(#[source] io::Error),
-    /// Nobody may write it: it is immutable, or on a file system that is read-only.
-    #[error("resolv.conf cannot be written")]
-    ReadOnly,
-    #[error("the helper that writes resolv.conf does not answer: {0}")]
-    Helper(#[source] io::Error),
-    #[error("the helper that writes resolv.conf says: {0}")]
-    HelperRefused(String),
-}
-
-impl FileError {
-    /// The thread that was at it is gone.
-    pub(super) fn died<T>(error: tokio::task::JoinError) -> Result<T, Self> {
-        Err(Self::Write(io::Error::other(error)))
-    }
-
-    /// Whether trying again makes no sense until somebody changes the file's protection.
-    pub(super) fn is_read_only(&self) -> bool {
-        use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-        match self {
-            Self::Write(error) => matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem),
-            Self::ReadOnly => true,
-            _ => false,
-        }
-    }
-}
-
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // Never waits: a FIFO in this place must not stop us.
+    // Never blocks, even if the path is a FIFO.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let mut text = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LIMIT {
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_SIZE {
         return Err(io::Error::from(io::ErrorKind::FileTooLarge));
     }
     Ok(text)
@@ -296,7 +254,7 @@ mod tests {
     const CAFE: &str = "nameserver 10.0.0.1\n";
 
     #[test]
-    fn the_original_comes_back_and_nothing_else_stays() {
+    fn original_is_restored_and_no_backup_stays() {
         for original in [LAN, CAFE, "", "\n", "nameserver 1.1.1.1", &format!("{LAN}{}", "# long\n".repeat(200))] {
             let etc = etc(original);
 
@@ -311,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_changes_nothing() {
+    fn second_configure_and_second_revert_change_nothing() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         assert_eq!(etc.files.configure(&dns("100.100.111.1")).unwrap(), Outcome::Unchanged);
@@ -321,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn new_sentinels_keep_the_original() {
+    fn changed_sentinels_keep_the_original() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         assert_eq!(etc.files.configure(&dns("100.100.111.2")).unwrap(), Outcome::Written);
@@ -331,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_backup_is_never_put_back() {
+    fn stale_backup_is_never_restored() {
         let etc = etc(LAN);
         fs::write(&etc.files.backup, CAFE).unwrap();
         assert_eq!(etc.files.revert().unwrap(), Outcome::Unchanged);
@@ -343,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sessions_with_different_originals_do_not_mix() {
+    fn each_session_restores_its_own_original() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         etc.files.revert().unwrap();
@@ -354,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_crash_the_next_start_puts_the_original_back() {
+    fn next_start_after_crash_restores_the_original() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         let after_restart = ResolvConf::at(&etc.files.live);
@@ -363,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_configuration_after_a_crash_does_not_take_our_own_text_for_the_original() {
+    fn configure_after_crash_keeps_the_original() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         let after_restart = ResolvConf::at(&etc.files.live);
@@ -373,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_wrote_after_a_crash_survives_the_restart() {
+    fn manual_edit_after_crash_survives_the_restart() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         fs::write(&etc.files.live, CAFE).unwrap();
@@ -385,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_upstream_client_left_behind_is_repaired() {
+    fn leftovers_of_the_official_client_are_repaired() {
         let etc = etc("# BEGIN Firezone DNS configuration\n# a\n# b\n# c\nnameserver 100.100.111.1\n");
         fs::write(&etc.files.backup, LAN).unwrap();
         assert_eq!(etc.files.revert().unwrap(), Outcome::Written);
@@ -393,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn content_that_somebody_wrote_while_we_are_connected_is_adopted() {
+    fn content_written_by_another_program_becomes_the_original() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         assert_eq!(etc.files.system_resolvers(), ["192.168.1.1".parse::<IpAddr>().unwrap()]);
@@ -409,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_written_in_place_so_that_mounts_modes_and_owners_survive() {
+    fn in_place_write_keeps_inode_mode_and_owner() {
         let etc = etc(LAN);
         fs::set_permissions(&etc.files.live, fs::Permissions::from_mode(0o640)).unwrap();
         let before = fs::metadata(&etc.files.live).unwrap();
@@ -421,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_for_the_backup_the_file_is_not_touched() {
+    fn file_is_untouched_if_the_backup_cannot_be_written() {
         let etc = etc(LAN);
         let homeless = ResolvConf { backup: etc.directory.path().join("no/such/place"), ..etc.files.clone() };
         assert!(matches!(homeless.configure(&dns("100.100.111.1")), Err(FileError::Backup(_))));
@@ -430,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_backup_still_lets_us_leave() {
+    fn revert_without_backup_removes_our_lines() {
         let etc = etc(LAN);
         etc.files.configure(&dns("100.100.111.1")).unwrap();
         fs::remove_file(&etc.files.backup).unwrap();
@@ -439,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_followed_for_writing() {
+    fn symlink_is_not_followed_for_writing() {
         let etc = etc(LAN);
         let target = etc.directory.path().join("target");
         fs::rename(&etc.files.live, &target).unwrap();
@@ -451,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_nothing_to_revert() {
+    fn missing_file_needs_no_revert() {
         let etc = etc(LAN);
         fs::remove_file(&etc.files.live).unwrap();
         assert_eq!(etc.files.revert().unwrap(), Outcome::Unchanged);
@@ -460,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_between_the_two_steps_of_putting_back_is_repaired() {
+    fn interrupted_restore_is_completed_by_the_next_start() {
         for original in [LAN, "nameserver 1.1.1.1\n", "#\n"] {
             let etc = etc(original);
             etc.files.configure(&dns("100.100.111.1")).unwrap();
@@ -473,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_between_backup_and_file_leaves_nothing_after_the_next_start() {
+    fn interrupted_configure_leaves_no_backup_after_the_next_start() {
         let etc = etc(LAN);
         etc.files.write_backup(LAN.as_bytes()).unwrap();
         assert_eq!(etc.files.revert().unwrap(), Outcome::Unchanged);

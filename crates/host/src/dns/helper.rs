@@ -1,93 +1,51 @@
-//! The one who writes `/etc/resolv.conf` for a daemon that is not root.
+//! The helper that writes `/etc/resolv.conf` for a daemon that is not root.
 //!
-//! A program of its own, `firezone-resolv-conf`, and not a mode of the daemon: what runs as root should not contain, not
-//! even unused, what speaks TLS, D-Bus and WireGuard to strangers. It is started by the service manager for each
-//! connection to [`SOCKET`], which the daemon's user alone can open, reads one order, carries it out by the same code with
-//! which a daemon that is root does it itself, says what came of it, and ends. It knows no file names from outside: its
-//! orders are sentinels and a search domain, so whoever takes over the daemon can send names to the daemon, and no more.
-//! Its unit lets it write that one file and the place of its backup, and gives it no network and no capability.
+//! It is a separate program, `firezone-resolv-conf`, and not a mode of the daemon: code that runs as root should not contain
+//! TLS, D-Bus or WireGuard, not even unused. The service manager starts it for each connection to the socket, which only the
+//! daemon's user can open. It reads one request, executes it with the code that a daemon running as root uses itself, replies
+//! and exits. It accepts no file names: a request contains only sentinels and a search domain, so an attacker who controls
+//! the daemon can direct names to the daemon, and nothing else. The helper's unit allows it to write that one file and the
+//! place of its backup, and grants it no network and no capability.
 //!
-//! While the machine goes down the service manager starts nothing any more. So the daemon's unit runs the same program once
-//! more when it stops, with an order in place of a connection: revert.
-//!
-//! An order is lines of text: `revert`, or `configure`, `server ADDRESS` for each sentinel and `search DOMAIN`. The answer is
-//! one line: `unchanged`, `written`, `backup-missing`, `read-only`, or `failed` and a sentence.
+//! During shutdown the service manager starts no new services. Therefore the daemon's unit runs the same program once more
+//! when it stops, with the request `revert` in place of a connection.
 
 use std::{
-    fmt,
     fs::File,
     io::{self, Read, Write},
-    net::{IpAddr, Shutdown},
-    os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
 };
-
-use model::address_plan;
 
 use super::{
-    ResolvConf,
-    file::{FileError, Outcome},
+    file::ResolvConf,
+    helper_client::{BACKUP, HelperRequest},
+    outcome::Outcome,
 };
-use session::DnsConfig;
 
-/// Where it listens.
-pub(super) const SOCKET: &str = "/run/firezone-client-dns.sock";
-
-/// Where it keeps the original, because it may write nothing else in `/etc`.
-pub(super) const BACKUP: &str = "/var/lib/dev.firezone.client-dns/resolv.conf";
-
-/// More than any order or answer.
-const LIMIT: u64 = 4096;
-
-/// How long the daemon waits for it, at each step. The service manager has to start it first.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What it is asked to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Order {
-    /// Make these the nameservers.
-    Configure(DnsConfig),
-    /// Put the original back.
-    Revert,
-}
-
-/// An order that is not obeyed, because no honest daemon gives it.
-#[derive(Debug, thiserror::Error)]
-enum Nonsense {
-    #[error("the order is not text, or too long")]
-    NotText,
-    #[error("no such order")]
-    Unknown,
-    #[error("not a sentinel")]
-    NotASentinel,
-    #[error("not a domain")]
-    NotADomain,
-}
-
-/// Reads one order, carries it out, and answers: what the program does. The files are those of this host.
+/// Reads one request, executes it on the files of this host, and writes the reply. The whole task of the helper program.
 ///
 /// # Errors
 ///
-/// If there is no order or nobody to answer. What goes wrong with the files is part of the answer.
-pub fn serve(order: impl Read, mut answer: impl Write) -> io::Result<()> {
-    let files = ResolvConf::of_the_helper();
-    // Two at once would take each other's text for the original.
+/// The lock of the backup's directory cannot be taken, or the reply cannot be written. Errors of the files are part of the
+/// reply.
+pub fn serve(request: impl Read, mut reply: impl Write) -> io::Result<()> {
+    let files = ResolvConf::for_helper();
+    // Two helpers at once would take each other's text for the original.
     let lock = Path::new(BACKUP).parent().map(File::open).transpose()?;
     if let Some(lock) = &lock {
         lock.lock()?;
     }
-    writeln!(answer, "{}", obey(order, &files))
+    writeln!(reply, "{}", execute(request, &files))
 }
 
-fn obey(order: impl Read, files: &ResolvConf) -> String {
-    let order = match read(order) {
-        Ok(order) => order,
-        Err(nonsense) => return format!("failed {nonsense}"),
+fn execute(request: impl Read, files: &ResolvConf) -> String {
+    let request = match HelperRequest::read(request) {
+        Ok(request) => request,
+        Err(invalid) => return format!("failed {invalid}"),
     };
-    let outcome = match order {
-        Order::Configure(dns) => files.configure(&dns),
-        Order::Revert => files.revert(),
+    let outcome = match request {
+        HelperRequest::Configure(dns) => files.configure(&dns),
+        HelperRequest::Revert => files.revert(),
     };
     match outcome {
         Ok(Outcome::Unchanged) => "unchanged".to_owned(),
@@ -98,103 +56,32 @@ fn obey(order: impl Read, files: &ResolvConf) -> String {
     }
 }
 
-/// Has an order carried out by whoever listens at `socket`.
-pub(super) fn ask(socket: &Path, order: &Order) -> Result<Outcome, FileError> {
-    let answer = converse(socket, order).map_err(FileError::Helper)?;
-    match answer.trim_end() {
-        "unchanged" => Ok(Outcome::Unchanged),
-        "written" => Ok(Outcome::Written),
-        "backup-missing" => Ok(Outcome::BackupMissing),
-        "read-only" => Err(FileError::ReadOnly),
-        "" => Err(FileError::Helper(io::ErrorKind::UnexpectedEof.into())),
-        other => Err(FileError::HelperRefused(other.strip_prefix("failed ").unwrap_or(other).to_owned())),
-    }
-}
-
-fn converse(socket: &Path, order: &Order) -> io::Result<String> {
-    let mut connection = UnixStream::connect(socket)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
-    connection.write_all(order.to_string().as_bytes())?;
-    connection.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    connection.take(LIMIT).read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Revert => writeln!(f, "revert"),
-            Self::Configure(dns) => {
-                writeln!(f, "configure")?;
-                for server in &dns.servers {
-                    writeln!(f, "server {server}")?;
-                }
-                dns.search_domain.iter().try_for_each(|domain| writeln!(f, "search {domain}"))
-            }
-        }
-    }
-}
-
-fn read(order: impl Read) -> Result<Order, Nonsense> {
-    let mut text = String::new();
-    order.take(LIMIT + 1).read_to_string(&mut text).map_err(|_| Nonsense::NotText)?;
-    if text.len() as u64 > LIMIT {
-        return Err(Nonsense::NotText);
-    }
-    let mut lines = text.lines();
-    match lines.next() {
-        Some("revert") if lines.next().is_none() => Ok(Order::Revert),
-        Some("configure") => {
-            let mut dns = DnsConfig::default();
-            for line in lines {
-                match line.split_once(' ') {
-                    Some(("server", address)) => dns.servers.push(sentinel(address)?),
-                    Some(("search", name)) if dns.search_domain.is_none() => dns.search_domain = Some(domain(name)?),
-                    _ => return Err(Nonsense::Unknown),
-                }
-            }
-            if dns.servers.is_empty() { Err(Nonsense::NotASentinel) } else { Ok(Order::Configure(dns)) }
-        }
-        _ => Err(Nonsense::Unknown),
-    }
-}
-
-fn sentinel(address: &str) -> Result<IpAddr, Nonsense> {
-    address.parse().ok().filter(|address| address_plan::is_sentinel(*address)).ok_or(Nonsense::NotASentinel)
-}
-
-/// Letters that cannot end a line or begin another word.
-fn domain(name: &str) -> Result<String, Nonsense> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_domain = (1..=253).contains(&name.len()) && name.bytes().all(is_plain);
-    if is_domain { Ok(name.to_owned()) } else { Err(Nonsense::NotADomain) }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::net::UnixListener, path::PathBuf, thread};
+    use std::{fs, net::IpAddr, os::unix::net::UnixListener, path::PathBuf, thread};
+
+    use session::DnsConfig;
 
     use super::*;
+    use crate::dns::outcome::FileError;
 
     const LAN: &str = "search home.lan\nnameserver 192.168.1.1\n";
 
-    fn wish() -> DnsConfig {
+    fn desired() -> DnsConfig {
         let servers = ["100.100.111.1", "fd00:2021:1111:8000:100:100:111:0"].map(|it| it.parse().unwrap()).to_vec();
         DnsConfig { servers, port: None, search_domain: Some("corp.example".to_owned()) }
     }
 
     #[test]
-    fn orders_survive_the_way() {
-        for order in [Order::Revert, Order::Configure(wish())] {
-            assert_eq!(read(order.to_string().as_bytes()).unwrap(), order);
+    fn helper_request_is_parsed_back() {
+        for request in [HelperRequest::Revert, HelperRequest::Configure(desired())] {
+            assert_eq!(HelperRequest::read(request.to_string().as_bytes()).unwrap(), request);
         }
     }
 
     #[test]
-    fn only_sentinels_and_plain_domains_are_written() {
-        for order in [
+    fn helper_accepts_only_sentinels_and_plain_domains() {
+        for request in [
             "",
             "revert\nconfigure\n",
             "configure\n",
@@ -206,15 +93,15 @@ mod tests {
             "configure\nserver 100.100.111.1\nbackup /etc/shadow\n",
             "write /etc/passwd\n",
         ] {
-            assert!(read(order.as_bytes()).is_err(), "{order:?}");
+            assert!(HelperRequest::read(request.as_bytes()).is_err(), "{request:?}");
         }
-        assert!(read(&b"revert\xff"[..]).is_err());
-        assert!(read(io::repeat(b'r')).is_err());
+        assert!(HelperRequest::read(&b"revert\xff"[..]).is_err());
+        assert!(HelperRequest::read(io::repeat(b'r')).is_err());
         let longest = format!("configure\nserver 100.100.111.1\nsearch {}\n", "x".repeat(254));
-        assert!(read(longest.as_bytes()).is_err());
+        assert!(HelperRequest::read(longest.as_bytes()).is_err());
     }
 
-    /// A directory with a file, a helper for it, and the daemon's view of both.
+    /// A directory with a file, a helper for it that serves so many connections, and the daemon's view of both.
     fn etc(connections: usize) -> (tempfile::TempDir, PathBuf, ResolvConf, thread::JoinHandle<()>) {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
@@ -222,24 +109,24 @@ mod tests {
         let files = ResolvConf::at(&live);
         let socket = directory.path().join("socket");
         let listener = UnixListener::bind(&socket).unwrap();
-        let of_the_helper = files.clone();
+        let helper_files = files.clone();
         let helper = thread::spawn(move || {
             for connection in listener.incoming().take(connections) {
                 let connection = connection.unwrap();
-                let answer = obey(&connection, &of_the_helper);
-                writeln!(&connection, "{answer}").unwrap();
+                let reply = execute(&connection, &helper_files);
+                writeln!(&connection, "{reply}").unwrap();
             }
         });
-        (directory, live, files.written_by(socket), helper)
+        (directory, live, files.with_helper(socket), helper)
     }
 
     #[test]
-    fn the_helper_writes_and_puts_back_what_the_daemon_wishes() {
+    fn helper_configures_and_reverts_for_the_daemon() {
         let (directory, live, files, helper) = etc(2);
-        assert_eq!(files.configure(&wish()).unwrap(), Outcome::Written);
+        assert_eq!(files.configure(&desired()).unwrap(), Outcome::Written);
         assert!(fs::read_to_string(&live).unwrap().contains("nameserver 100.100.111.1\n"));
-        // Nobody is asked for what is so already.
-        assert_eq!(files.configure(&wish()).unwrap(), Outcome::Unchanged);
+        // An unchanged file needs no request.
+        assert_eq!(files.configure(&desired()).unwrap(), Outcome::Unchanged);
         assert_eq!(files.system_resolvers(), ["192.168.1.1".parse::<IpAddr>().unwrap()]);
 
         assert_eq!(files.revert().unwrap(), Outcome::Written);
@@ -250,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_helper_refuses_is_told() {
+    fn refusal_of_the_helper_is_reported() {
         let (_directory, live, files, helper) = etc(1);
         let foreign = DnsConfig { servers: vec!["192.0.2.1".parse().unwrap()], port: None, search_domain: None };
         let error = files.configure(&foreign).unwrap_err();
@@ -260,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_helper_the_file_stays() {
+    fn file_is_untouched_if_the_helper_is_unreachable() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         fs::write(&live, LAN).unwrap();
-        let files = ResolvConf::at(&live).written_by(directory.path().join("nobody"));
-        assert!(matches!(files.configure(&wish()), Err(FileError::Helper(_))));
+        let files = ResolvConf::at(&live).with_helper(directory.path().join("missing"));
+        assert!(matches!(files.configure(&desired()), Err(FileError::Helper(_))));
         assert_eq!(fs::read_to_string(&live).unwrap(), LAN);
     }
 }

@@ -1,28 +1,31 @@
-//! Who answers names on this host.
+//! DNS settings of this host.
 //!
-//! [`facts`] chooses a method for this host, [`resolv_conf`] and [`file`] are the one with the plain file, and [`helper`]
-//! writes it for a daemon that is not root; [`resolved`] is the one with systemd-resolved. A method takes the
-//! wish, tells the host's own resolvers, and can take everything back.
+//! [`method`] chooses how DNS is controlled on this host. One method is the plain file: [`resolv_conf`] is its text, [`file`]
+//! reads and writes it with [`outcome`], and [`helper`] writes it for a daemon that is not root, which sends its requests
+//! through [`helper_client`]. The other method is systemd-resolved: [`resolved`], recognised by [`resolved_identity`]. Each
+//! method applies the desired settings, finds the host's own resolvers, and can revert.
 
-mod facts;
 mod file;
 pub mod helper;
+mod helper_client;
+mod method;
+mod outcome;
 mod resolv_conf;
-pub(super) mod resolved;
+mod resolved;
+pub(super) mod resolved_identity;
 
 use std::path::Path;
 
-use facts::{Facts, Method, Obstacle};
-pub(super) use file::ResolvConf;
-use file::{FileError, Outcome};
-use resolved::{Resolved, ResolvedError};
-
 use model::Resolver;
-
-use super::applied::{Applied, Warning};
 use session::{DnsConfig, DnsControl};
 
-/// The one who tells programs on this host whom to ask.
+use super::applied::{Applied, Warning};
+use file::ResolvConf;
+use method::{Facts, Method, Obstacle};
+use outcome::{FileError, Outcome};
+use resolved::{Resolved, ResolvedError};
+
+/// Controls which resolver programs on this host use.
 #[derive(Debug)]
 pub(super) struct Dns {
     control: DnsControl,
@@ -32,71 +35,71 @@ pub(super) struct Dns {
 
 impl Dns {
     pub(super) fn new(control: DnsControl) -> Self {
-        Self { control, file: ResolvConf::of_this_host(), resolved: Resolved::default() }
+        Self { control, file: ResolvConf::for_this_host(), resolved: Resolved::default() }
     }
 
-    /// As [`Self::new`], with another file in the place of `/etc/resolv.conf`.
+    /// Like [`Self::new`], with another file in place of `/etc/resolv.conf`.
     pub(super) fn with_file(control: DnsControl, live: &Path) -> Self {
         Self { control, file: ResolvConf::at(live), resolved: Resolved::default() }
     }
 
-    /// Where the host's own resolvers are written.
+    /// The file with the host's own resolvers.
     pub(super) fn file(&self) -> &ResolvConf {
         &self.file
     }
 
-    /// The same with connections of its own, for somebody else.
-    pub(super) fn again(&self) -> Self {
+    /// A copy for another task, with its own bus connection.
+    pub(super) fn fresh_copy(&self) -> Self {
         Self { control: self.control, file: self.file.clone(), resolved: Resolved::default() }
     }
 
-    /// The resolvers that this host would use without us. `link` is ours, if there is one.
+    /// The resolvers that this host would use without us. `link` is the index of our interface, if it exists.
     pub(super) async fn system_resolvers(&mut self, link: Option<u32>) -> Vec<Resolver> {
-        if !Facts::gather(&self.file).resolved_answers {
+        if !Facts::collect(&self.file).uses_resolved {
             return self.file.system_resolvers().into_iter().map(Resolver::plain).collect();
         }
         self.resolved.servers(link).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "systemd-resolved does not say whom it asks");
-            resolved::written_servers()
+            tracing::debug!(%error, "cannot read the servers of systemd-resolved");
+            resolved::servers_in_uplink_file()
         })
     }
 
-    /// Has whoever keeps answers on this host forget them.
+    /// Flushes the DNS cache of this host, if it has one that we control.
     pub(super) async fn flush(&mut self) {
         if self.uses_resolved()
             && let Err(error) = self.resolved.flush().await
         {
-            tracing::debug!(%error, "old answers may be around for a while");
+            tracing::debug!(%error, "cannot flush the cache of systemd-resolved");
         }
     }
 
-    /// Whether programs of this host can be sent to another port than the usual one.
-    pub(super) fn takes_other_ports(&self) -> bool {
+    /// Whether programs on this host can be directed to a port other than 53.
+    pub(super) fn supports_custom_port(&self) -> bool {
         self.uses_resolved()
     }
 
     fn uses_resolved(&self) -> bool {
-        facts::choose(self.control, &Facts::gather(&self.file)) == Method::Resolved
+        method::choose(self.control, &Facts::collect(&self.file)) == Method::Resolved
     }
 
-    /// Makes `want` so, or takes back what carries our mark. `link` is ours, if there is one.
-    pub(super) async fn apply(&mut self, want: Option<&DnsConfig>, link: Option<u32>, applied: &mut Applied) {
-        let method = match want {
-            None => Method::HandsOff,
+    /// Applies `desired`, or reverts what carries our mark. `link` is the index of our interface, if it exists.
+    pub(super) async fn apply(&mut self, desired: Option<&DnsConfig>, link: Option<u32>, applied: &mut Applied) {
+        let method = match desired {
+            None => Method::Unmanaged,
             Some(dns) if dns.servers.is_empty() => {
                 applied.warn(no_servers());
-                Method::HandsOff
+                Method::Unmanaged
             }
-            Some(_) => facts::choose(self.control, &Facts::gather(&self.file)),
+            Some(_) => method::choose(self.control, &Facts::collect(&self.file)),
         };
-        match (method, want) {
+        match (method, desired) {
             (Method::ResolvConf, Some(dns)) if dns.port.is_none() => {
-                self.forget_link(link, applied).await;
+                self.revert_link(link, applied).await;
                 self.report(self.configure_file(dns.clone()).await, applied);
             }
             (Method::Resolved, Some(dns)) => {
                 self.report(self.revert_file().await, applied);
-                // Without a link there is a warning already.
+                // A missing interface has been reported already.
                 if let Some(link) = link {
                     let outcome = self.resolved.configure(link, dns).await;
                     Self::report_resolved(outcome, applied);
@@ -105,33 +108,33 @@ impl Dns {
             (method, _) => {
                 match method {
                     Method::Unavailable(obstacle) => applied.warn(self.unavailable(&obstacle)),
-                    Method::ResolvConf if want.is_some() => applied.warn(self.other_port()),
-                    Method::ResolvConf | Method::Resolved | Method::HandsOff => {}
+                    Method::ResolvConf if desired.is_some() => applied.warn(self.other_port()),
+                    Method::ResolvConf | Method::Resolved | Method::Unmanaged => {}
                 }
-                self.forget_link(link, applied).await;
+                self.revert_link(link, applied).await;
                 self.report(self.revert_file().await, applied);
             }
         }
     }
 
-    /// What systemd-resolved knows about our link, it shall forget; about a link that is gone it knows nothing.
-    async fn forget_link(&mut self, link: Option<u32>, applied: &mut Applied) {
+    /// Reverts the settings of our link in systemd-resolved. It discards those of a deleted link itself.
+    async fn revert_link(&mut self, link: Option<u32>, applied: &mut Applied) {
         let Some(link) = link else { return };
-        if Path::new(resolved::DIRECTORY).exists() {
+        if Path::new(resolved_identity::RUNTIME_DIRECTORY).exists() {
             let outcome = self.resolved.revert(link).await;
             Self::report_resolved(outcome.map(usize::from), applied);
         }
     }
 
-    /// Files, and whoever writes them for us, may take seconds; nobody else shall wait for that.
+    /// Runs on a blocking thread: files and the helper may take seconds.
     async fn configure_file(&self, dns: DnsConfig) -> Result<Outcome, FileError> {
         let file = self.file.clone();
-        tokio::task::spawn_blocking(move || file.configure(&dns)).await.unwrap_or_else(FileError::died)
+        tokio::task::spawn_blocking(move || file.configure(&dns)).await.unwrap_or_else(FileError::task_failed)
     }
 
     async fn revert_file(&self) -> Result<Outcome, FileError> {
         let file = self.file.clone();
-        tokio::task::spawn_blocking(move || file.revert()).await.unwrap_or_else(FileError::died)
+        tokio::task::spawn_blocking(move || file.revert()).await.unwrap_or_else(FileError::task_failed)
     }
 
     fn report(&self, outcome: Result<Outcome, FileError>, applied: &mut Applied) {
@@ -151,7 +154,7 @@ impl Dns {
         match outcome {
             Ok(changes) => applied.changes += changes,
             Err(error) => {
-                applied.again |= error.is_passing();
+                applied.retry |= error.is_transient();
                 applied.warn(resolved_failed(&error));
             }
         }
@@ -160,11 +163,11 @@ impl Dns {
     fn unavailable(&self, obstacle: &Obstacle) -> Warning {
         let file = self.file.path().display();
         let (code, text, remedy) = match obstacle {
-            Obstacle::ResolvedInCharge => {
+            Obstacle::ResolvedInUse => {
                 let text = format!("systemd-resolved answers names on this host ({file} points to it).");
                 ("dns-resolved-in-charge", text, "Set the DNS control to auto or systemd-resolved.")
             }
-            Obstacle::Link(target) => {
+            Obstacle::Symlink(target) => {
                 let text = format!("{file} is a symbolic link to {}, so another program owns it.", target.display());
                 ("dns-symlink", text, "Control that program's names instead, or make it a plain file.")
             }
@@ -176,7 +179,7 @@ impl Dns {
                 let text = format!("{file} does not exist.");
                 ("dns-missing", text, "Create it with your nameservers.")
             }
-            Obstacle::Strange => {
+            Obstacle::NotAFile => {
                 let text = format!("{file} is not a file.");
                 ("dns-not-a-file", text, "Make it a plain file with your nameservers.")
             }
@@ -218,20 +221,20 @@ impl Dns {
 fn resolved_failed(error: &ResolvedError) -> Warning {
     let (code, remedy) = match error {
         ResolvedError::NoBus(_) => ("dns-bus-missing", "Start the system bus, or let firezoned reach it."),
-        ResolvedError::Missing => (
+        ResolvedError::NotRunning => (
             "dns-resolved-missing",
             "Start systemd-resolved, or make /etc/resolv.conf a plain file with your nameservers.",
         ),
-        ResolvedError::Silent => {
+        ResolvedError::NoReply => {
             ("dns-resolved-silent", "Nothing, if it only starts over; else restart systemd-resolved.")
         }
         ResolvedError::Denied => {
             ("dns-resolved-denied", "Install the polkit rule 50-dev.firezone.Client.resolved.rules, and polkit.")
         }
-        ResolvedError::Managed => {
-            ("dns-link-managed", "Have systemd-networkd leave the tunnel alone (Unmanaged=yes for firezone0).")
+        ResolvedError::LinkManaged => {
+            ("dns-link-managed", "KernelState systemd-networkd leave the tunnel alone (Unmanaged=yes for firezone0).")
         }
-        ResolvedError::Refused(_) => ("dns-resolved-refused", "Look at the log of systemd-resolved."),
+        ResolvedError::Failed(_) => ("dns-resolved-refused", "Look at the log of systemd-resolved."),
     };
     let text =
         format!("systemd-resolved cannot be told about the tunnel: {error}. Names of resources are not resolved.");
@@ -250,18 +253,18 @@ fn no_servers() -> Warning {
 mod tests {
     use super::*;
 
-    fn wish() -> DnsConfig {
+    fn desired() -> DnsConfig {
         DnsConfig { servers: vec!["100.100.111.1".parse().unwrap()], port: None, search_domain: None }
     }
 
     #[tokio::test]
-    async fn a_link_is_refused_by_a_warning_that_names_its_target() {
+    async fn symlink_warning_names_its_target() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::os::unix::fs::symlink("/nowhere/at-all.conf", &live).unwrap();
 
         let mut applied = Applied::default();
-        Dns::with_file(DnsControl::Auto, &live).apply(Some(&wish()), None, &mut applied).await;
+        Dns::with_file(DnsControl::Auto, &live).apply(Some(&desired()), None, &mut applied).await;
 
         assert_eq!(applied.changes, 0);
         assert_eq!(applied.warnings[0].code, "dns-symlink");
@@ -269,39 +272,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn disabled_leaves_the_file_but_still_cleans_up_after_a_crash() {
+    async fn disabled_control_still_cleans_up_after_a_crash() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();
         let mut applied = Applied::default();
-        Dns::with_file(DnsControl::EtcResolvConf, &live).apply(Some(&wish()), None, &mut applied).await;
+        Dns::with_file(DnsControl::EtcResolvConf, &live).apply(Some(&desired()), None, &mut applied).await;
         assert_eq!(applied.changes, 1);
 
         let mut disabled = Dns::with_file(DnsControl::Disabled, &live);
-        disabled.apply(Some(&wish()), None, &mut applied).await;
+        disabled.apply(Some(&desired()), None, &mut applied).await;
         assert_eq!(std::fs::read_to_string(&live).unwrap(), "nameserver 192.0.2.1\n");
         assert_eq!(disabled.system_resolvers(None).await, [Resolver::plain("192.0.2.1".parse().unwrap())]);
         assert_eq!(applied.warnings, []);
     }
 
     #[tokio::test]
-    async fn a_plain_file_cannot_send_anybody_to_another_port() {
+    async fn resolv_conf_cannot_express_another_port() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();
         let mut dns = Dns::with_file(DnsControl::EtcResolvConf, &live);
-        assert!(!dns.takes_other_ports());
+        assert!(!dns.supports_custom_port());
 
         let mut applied = Applied::default();
-        let wish = DnsConfig { port: Some(5053), ..wish() };
-        dns.apply(Some(&wish), None, &mut applied).await;
+        let desired = DnsConfig { port: Some(5053), ..desired() };
+        dns.apply(Some(&desired), None, &mut applied).await;
 
         assert_eq!((applied.changes, applied.warnings[0].code), (0, "dns-port-taken"));
         assert_eq!(std::fs::read_to_string(&live).unwrap(), "nameserver 192.0.2.1\n");
     }
 
     #[tokio::test]
-    async fn no_sentinels_means_that_nothing_is_written() {
+    async fn nothing_is_written_without_sentinels() {
         let directory = tempfile::tempdir().unwrap();
         let live = directory.path().join("resolv.conf");
         std::fs::write(&live, "nameserver 192.0.2.1\n").unwrap();

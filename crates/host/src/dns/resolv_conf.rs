@@ -1,7 +1,7 @@
-//! The text of `/etc/resolv.conf` (resolv.conf(5)): reading it, and writing ours.
+//! The text of `/etc/resolv.conf` (resolv.conf(5)): parsing it, and generating ours.
 //!
-//! Works on bytes and lines, and keeps every line that it does not have to change, also those that it does not
-//! understand: a host must never lose its names because somebody wrote something new into this file.
+//! Works on bytes and lines, and keeps every line that does not have to change, unknown ones included: a host must not lose
+//! name resolution because of a new directive in this file.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -10,24 +10,22 @@ use model::address_plan;
 
 use session::DnsConfig;
 
-/// A file that starts with this line is ours, or that of an upstream client, and the original is in the backup.
+/// A file that starts with this line was written by us or by the official client, and the original is in the backup.
 const MARKER: &[u8] = b"# BEGIN Firezone DNS configuration";
 
 /// Whether `text` was written by us.
 ///
-/// Also true for a file that ends within the marker: what remains when we are killed while the original is being put
-/// back.
+/// Also true for a file that ends within the marker: what remains if the daemon is killed while it restores the original.
 pub(super) fn is_ours(text: &[u8]) -> bool {
     let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
     first == MARKER || (!text.is_empty() && MARKER.starts_with(text))
 }
 
-/// The nameservers of `text` that we can use, in order: no duplicates, no sentinels, no link-local ones (which are nothing
-/// without their interface).
+/// The usable nameservers of `text`, in order: no duplicates, no sentinels, no link-local ones (which need an interface).
 pub(super) fn nameservers(text: &[u8]) -> Vec<IpAddr> {
     let mut servers = Vec::new();
     for line in lines(text) {
-        if let Line::Nameserver(Some(server)) = Line::read(line)
+        if let Line::Nameserver(Some(server)) = Line::parse(line)
             && !address_plan::is_sentinel(server)
             && !is_link_local(server)
             && !servers.contains(&server)
@@ -38,14 +36,14 @@ pub(super) fn nameservers(text: &[u8]) -> Vec<IpAddr> {
     servers
 }
 
-/// `original`, but with the names asked of us. Nameservers are ours, the search list is ours if we have one, `ndots` is 1 so
-/// that names with a dot are tried as they are; everything else stays.
+/// `original`, with our nameservers, with our search list if we have one, and with `ndots` 1 so that names with a dot are tried
+/// as they are; everything else stays.
 pub(super) fn ours(original: &[u8], dns: &DnsConfig, backup: &Path) -> Vec<u8> {
     let mut text = header(backup);
     let mut ndots_is_set = false;
 
     for line in lines(original) {
-        match Line::read(line) {
+        match Line::parse(line) {
             Line::Nameserver(_) => {}
             Line::Search if dns.search_domain.is_some() => {}
             Line::Options(options) => {
@@ -69,12 +67,12 @@ pub(super) fn ours(original: &[u8], dns: &DnsConfig, backup: &Path) -> Vec<u8> {
     text
 }
 
-/// The best that can be had of a file of ours whose backup is gone: without our header and nameservers.
+/// A file of ours without our header and nameservers: the best approximation if the backup is missing.
 pub(super) fn without_us(text: &[u8]) -> Vec<u8> {
     let mut rest = Vec::new();
     let header = header(Path::new("")).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
     for line in lines(text).skip(header) {
-        match Line::read(line) {
+        match Line::parse(line) {
             Line::Nameserver(Some(server)) if address_plan::is_sentinel(server) => {}
             _ => push_line(&mut rest, line),
         }
@@ -82,7 +80,7 @@ pub(super) fn without_us(text: &[u8]) -> Vec<u8> {
     rest
 }
 
-/// The marker and what a person should know who finds it.
+/// The marker and an explanation for administrators.
 fn header(backup: &Path) -> Vec<u8> {
     let mut text = Vec::new();
     push_line(&mut text, MARKER);
@@ -98,10 +96,10 @@ fn header(backup: &Path) -> Vec<u8> {
     text
 }
 
-/// One line, as far as we care.
+/// One parsed line.
 #[derive(Debug, PartialEq, Eq)]
 enum Line<'a> {
-    /// Without an address if it is one that we cannot read.
+    /// `None` if the address is invalid.
     Nameserver(Option<IpAddr>),
     Search,
     Options(Vec<&'a [u8]>),
@@ -109,8 +107,8 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The C library wants the keyword at the very start of the line and white space behind it.
-    fn read(line: &'a [u8]) -> Self {
+    /// The C library requires the keyword at the very start of the line and white space behind it.
+    fn parse(line: &'a [u8]) -> Self {
         let mut words = line.split(u8::is_ascii_whitespace);
         let keyword = words.next().unwrap_or_default();
         let mut words = words.filter(|word| !word.is_empty());
@@ -123,7 +121,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// An address, without its interface (`%eth0`). The C library takes the unspecified address for this host.
+/// An address, without its interface (`%eth0`). The C library treats the unspecified address as localhost.
 fn nameserver(word: &[u8]) -> Option<IpAddr> {
     let word = std::str::from_utf8(word).ok()?;
     let address = word.split_once('%').map_or(word, |(address, _interface)| address);
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn resolvers_are_read_from_the_usual_files() {
+    fn nameservers_are_read_from_common_files() {
         assert_eq!(servers(RESOLVED_STUB), ["127.0.0.53"]);
         assert_eq!(servers(NETWORK_MANAGER), ["192.168.1.1", "2001:db8::1"]);
         assert_eq!(servers(CONTAINER), ["10.96.0.10"]);
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_resolver_is_passed_over() {
+    fn invalid_nameserver_lines_are_skipped() {
         assert!(
             servers("#nameserver 1.1.1.1\n nameserver 1.1.1.1\nnameservers 1.1.1.1\nnameserver dns.example\n")
                 .is_empty()
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentinel_is_never_a_resolver_of_the_host() {
+    fn sentinels_are_not_host_resolvers() {
         assert_eq!(
             servers("nameserver 100.100.111.1\nnameserver 9.9.9.9\nnameserver fd00:2021:1111:8000:100:100:111:3\n"),
             ["9.9.9.9"]
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn only_nameservers_change_and_ndots_becomes_one() {
+    fn only_nameservers_and_ndots_change() {
         assert_eq!(
             body(CONTAINER, &dns()),
             "search default.svc.cluster.local svc.cluster.local\noptions ndots:1\n\
@@ -226,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn our_search_domain_takes_the_place_of_the_hosts_and_comes_after_its_domain() {
+    fn search_domain_replaces_search_and_follows_domain() {
         let dns = DnsConfig { search_domain: Some("corp.example".to_owned()), ..dns() };
         assert_eq!(
             body("domain home.lan\nsearch home.lan\nnameserver 1.1.1.1\n", &dns),
@@ -236,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_kept_as_it_is() {
+    fn garbage_lines_are_kept() {
         let garbage = b"\xff\xfe\x00\n\n nameserver 1.1.1.1\nno newline at the end";
         let text = ours(garbage, &dns(), Path::new("/b"));
         let kept = garbage.as_slice();
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_told_apart_by_their_first_line() {
+    fn marker_in_the_first_line_identifies_our_file() {
         assert!(is_ours(&ours(b"", &dns(), Path::new("/b"))));
         assert!(is_ours(b"# BEGIN Firezone DNS configuration\r\nnameserver 100.100.111.1\n"));
         assert!(is_ours(b"# BEGIN Firezone"), "cut off while the original was being put back");
@@ -255,13 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_backup_our_lines_still_go() {
+    fn our_lines_can_be_stripped_without_a_backup() {
         let text = ours(b"domain home.lan\nnameserver 1.1.1.1\n", &dns(), Path::new("/b"));
         assert_eq!(without_us(&text), b"domain home.lan\noptions ndots:1\n");
     }
 
     #[test]
-    fn no_cut_and_no_flipped_bit_makes_it_panic() {
+    fn truncated_and_corrupted_text_does_not_panic() {
         let text = ours(NETWORK_MANAGER.as_bytes(), &dns(), Path::new("/b"));
         for end in 0..=text.len() {
             let cut = &text[..end];

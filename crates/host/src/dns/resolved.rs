@@ -1,13 +1,12 @@
-//! systemd-resolved, by its bus interface (org.freedesktop.resolve1(5)): who answers names on our link, and who would
-//! without us.
+//! systemd-resolved, through its bus interface (org.freedesktop.resolve1(5)): the settings of our link, and the servers that it
+//! would use without us.
 //!
-//! What a link has is read first, and only what differs is set. So applying a wish twice is silent, and the signals that our
-//! own changes cause lead to nothing more.
+//! The settings of a link are read first, and only those that differ are set. So applying the same settings twice changes
+//! nothing, and the signals that our own changes cause have no further effect.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     net::{IpAddr, SocketAddr, SocketAddrV6},
-    path::Path,
     time::Duration,
 };
 
@@ -18,76 +17,68 @@ use zbus::{
 };
 
 use super::resolv_conf;
+use super::resolved_identity::{BUS_NAME, MANAGER_PATH, UPLINK_RESOLV_CONF, is_stub};
 use session::DnsConfig;
 
-/// Its name on the bus.
-pub(crate) const NAME: &str = "org.freedesktop.resolve1";
-/// Its main object; those of links are below.
-pub(crate) const PATH: &str = "/org/freedesktop/resolve1";
 const MANAGER: &str = "org.freedesktop.resolve1.Manager";
 const LINK: &str = "org.freedesktop.resolve1.Link";
 
-/// Is there once it has run since boot, and stays while it starts over.
-pub(crate) const DIRECTORY: &str = "/run/systemd/resolve";
-/// What it would write into `/etc/resolv.conf`, were it not to answer itself.
-const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
+/// Time limit for a call to a service on this machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For one answer. It is on this machine and has nothing to wait for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The root domain, for routing only: the link resolves all names and is no search domain.
+const ROUTE_ALL_NAMES: (&str, bool) = (".", true);
 
-/// All names, for nothing but routing: the link is asked for them, and none is completed by it.
-const EVERYTHING: (&str, bool) = (".", true);
-
-/// A family and the bytes of an address, a port (0 is the usual one) and a name for TLS.
+/// Address family, address bytes, port (0 means default) and TLS server name.
 type Server = (i32, Vec<u8>, u16, String);
 
-/// The same, with its link first, or 0.
-type NumberedServer = (i32, i32, Vec<u8>, u16, String);
+/// Interface index (0 means none), then as [`Server`].
+type ServerOfLink = (i32, i32, Vec<u8>, u16, String);
 
-/// A family and the bytes of an address: all that systemd-resolved knew of a server before version 246.
-type OldServer = (i32, Vec<u8>);
+/// Address family and address bytes: the form before version 246.
+type LegacyServer = (i32, Vec<u8>);
 
-/// The same, with its link first, or 0.
-type OldNumberedServer = (i32, i32, Vec<u8>);
+/// Interface index (0 means none), then as [`LegacyServer`].
+type LegacyServerOfLink = (i32, i32, Vec<u8>);
 
-/// systemd-resolved. Connects when there is something to say.
+/// A client of systemd-resolved. Connects at the first call.
 #[derive(Debug, Default)]
 pub(super) struct Resolved {
     bus: Option<Connection>,
 }
 
-/// Why it did not do what it was asked.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolvedError {
     #[error("the system bus cannot be reached: {0}")]
     NoBus(#[source] zbus::Error),
     #[error("it does not run, and cannot be started")]
-    Missing,
+    NotRunning,
     #[error("it does not answer")]
-    Silent,
+    NoReply,
     #[error("it does not allow it")]
     Denied,
     #[error("another program manages the link")]
-    Managed,
+    LinkManaged,
     #[error("{0}")]
-    Refused(#[source] zbus::Error),
+    Failed(#[source] zbus::Error),
 }
 
 impl ResolvedError {
-    /// Whether it may work later without anybody doing anything.
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::NoBus(_) | Self::Missing | Self::Silent)
+    /// Whether a later attempt may succeed without intervention.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::NoBus(_) | Self::NotRunning | Self::NoReply)
     }
 }
 
-/// What a link says about itself.
+/// Properties of a link object.
 #[derive(Debug, Default, DeserializeDict, Type)]
 #[zvariant(signature = "dict", rename_all = "PascalCase")]
 struct LinkProperties {
     #[zvariant(rename = "DNSEx")]
     dns_ex: Option<Vec<Server>>,
     #[zvariant(rename = "DNS")]
-    dns: Option<Vec<OldServer>>,
+    dns: Option<Vec<LegacyServer>>,
     domains: Option<Vec<(String, bool)>>,
     default_route: Option<bool>,
     #[zvariant(rename = "LLMNR")]
@@ -100,53 +91,53 @@ struct LinkProperties {
     dnssec: Option<String>,
 }
 
-/// What it says about all links.
+/// Properties of the manager object.
 #[derive(Debug, Default, DeserializeDict, Type)]
 #[zvariant(signature = "dict")]
 struct ManagerProperties {
     #[zvariant(rename = "DNSEx")]
-    dns_ex: Option<Vec<NumberedServer>>,
+    dns_ex: Option<Vec<ServerOfLink>>,
     #[zvariant(rename = "DNS")]
-    dns: Option<Vec<OldNumberedServer>>,
+    dns: Option<Vec<LegacyServerOfLink>>,
     #[zvariant(rename = "FallbackDNSEx")]
-    fallback_dns_ex: Option<Vec<NumberedServer>>,
+    fallback_dns_ex: Option<Vec<ServerOfLink>>,
     #[zvariant(rename = "FallbackDNS")]
-    fallback_dns: Option<Vec<OldNumberedServer>>,
+    fallback_dns: Option<Vec<LegacyServerOfLink>>,
     #[zvariant(rename = "DNSOverTLS")]
     dns_over_tls: Option<String>,
 }
 
-/// Everything about a link that concerns us.
+/// The settings of a link that we configure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Link {
+struct LinkSettings {
     servers: Vec<Server>,
     domains: Vec<(String, bool)>,
     default_route: bool,
-    /// The calls that switch off what is on of the ways of asking that our stub resolver does not speak.
-    switches: Vec<&'static str>,
-    /// How its servers are asked.
+    /// The calls that disable protocols which are enabled and which our stub resolver does not support.
+    disabling_calls: Vec<&'static str>,
+    /// How its servers are contacted.
     encryption: Encryption,
 }
 
-impl Link {
-    /// What we want of ours: asked for everything, first in line, by plain DNS.
-    fn of(dns: &DnsConfig) -> Self {
+impl LinkSettings {
+    /// The settings of our link: it resolves all names, before other links, by plain DNS.
+    fn desired(dns: &DnsConfig) -> Self {
         let search = dns.search_domain.iter().map(|domain| (domain.clone(), false));
-        let (everything, for_routing_only) = EVERYTHING;
+        let (everything, for_routing_only) = ROUTE_ALL_NAMES;
         let port = dns.port.unwrap_or_default();
         let server = |ip: &IpAddr| (family(*ip), bytes(*ip), port, String::new());
         Self {
             servers: dns.servers.iter().map(server).collect(),
             domains: search.chain([(everything.to_owned(), for_routing_only)]).collect(),
             default_route: true,
-            switches: vec![],
+            disabling_calls: vec![],
             encryption: Encryption::None,
         }
     }
 
-    fn read(properties: LinkProperties) -> Self {
+    fn from_properties(properties: LinkProperties) -> Self {
         let encryption = encryption(properties.dns_over_tls.as_deref());
-        let switches = [
+        let protocols = [
             ("SetLinkLLMNR", properties.llmnr),
             ("SetLinkMulticastDNS", properties.multicast_dns),
             ("SetLinkDNSOverTLS", properties.dns_over_tls),
@@ -160,42 +151,42 @@ impl Link {
             }),
             domains: properties.domains.unwrap_or_default(),
             default_route: properties.default_route.unwrap_or_default(),
-            switches: switches.into_iter().filter_map(|(call, value)| is_on(value).then_some(call)).collect(),
+            disabling_calls: protocols.into_iter().filter_map(|(call, value)| is_on(value).then_some(call)).collect(),
             encryption,
         }
     }
 
-    /// Whether somebody has told it anything.
+    /// Whether the link is configured.
     fn is_set(&self) -> bool {
         !self.servers.is_empty() || !self.domains.is_empty()
     }
 }
 
 impl Resolved {
-    /// Has names asked of `dns` on the link; returns how many settings had to be changed.
+    /// Configures `dns` on the link; returns the number of settings changed.
     pub(super) async fn configure(&mut self, link: u32, dns: &DnsConfig) -> Result<usize, ResolvedError> {
         let index = index(link);
-        let (have, want) = (self.link(index).await?, Link::of(dns));
+        let (current, desired) = (self.link(index).await?, LinkSettings::desired(dns));
         let mut changes = 0;
-        // Nobody must ask there by other means, not for a moment; so these come first.
-        for call in have.switches {
+        // First, so that no program uses another protocol on the link even for a moment.
+        for call in current.disabling_calls {
             self.manager(call, &(index, "no")).await?;
             changes += 1;
         }
-        if have.servers != want.servers {
-            self.set_servers(index, &want.servers).await?;
+        if current.servers != desired.servers {
+            self.set_servers(index, &desired.servers).await?;
             changes += 1;
         }
-        if have.domains != want.domains {
-            self.manager("SetLinkDomains", &(index, &want.domains)).await?;
+        if current.domains != desired.domains {
+            self.manager("SetLinkDomains", &(index, &desired.domains)).await?;
             changes += 1;
         }
-        if have.default_route != want.default_route {
-            self.manager("SetLinkDefaultRoute", &(index, want.default_route)).await?;
+        if current.default_route != desired.default_route {
+            self.manager("SetLinkDefaultRoute", &(index, desired.default_route)).await?;
             changes += 1;
         }
         if changes > 0 {
-            // What was found elsewhere may be ours to answer now.
+            // Cached answers of other servers may be wrong now.
             self.flush().await?;
         }
         Ok(changes)
@@ -203,18 +194,19 @@ impl Resolved {
 
     async fn set_servers(&mut self, index: i32, servers: &[Server]) -> Result<(), ResolvedError> {
         match self.manager("SetLinkDNSEx", &(index, servers)).await {
-            // Without ports of their own nothing is lost: ours have no names.
-            Err(ResolvedError::Refused(error))
-                if is_unknown(&error) && servers.iter().all(|(_, _, port, _)| *port == 0) =>
+            // The old call has no ports and server names; nothing is lost if all ports are the default.
+            Err(ResolvedError::Failed(error))
+                if is_unknown_method(&error) && servers.iter().all(|(_, _, port, _)| *port == 0) =>
             {
-                let old: Vec<OldServer> = servers.iter().map(|(family, bytes, ..)| (*family, bytes.clone())).collect();
+                let old: Vec<LegacyServer> =
+                    servers.iter().map(|(family, bytes, ..)| (*family, bytes.clone())).collect();
                 self.manager("SetLinkDNS", &(index, old)).await.map(drop)
             }
             outcome => outcome.map(drop),
         }
     }
 
-    /// Takes everything back that is set on the link; returns whether something was.
+    /// Reverts all settings of the link; returns whether there were any.
     pub(super) async fn revert(&mut self, link: u32) -> Result<bool, ResolvedError> {
         let index = index(link);
         let is_set = self.link(index).await?.is_set();
@@ -225,29 +217,29 @@ impl Resolved {
         Ok(is_set)
     }
 
-    /// Has it forget the answers that it knows.
+    /// Flushes its cache.
     pub(super) async fn flush(&mut self) -> Result<(), ResolvedError> {
         self.manager("FlushCaches", &()).await.map(drop)
     }
 
-    /// The resolvers that it would ask without us: those of links that lead outside and its own, else its last resort.
-    /// Never those of `ours`.
+    /// The resolvers that it would use without us: its global ones and those of default-route links, else its fallback
+    /// servers. Never those of the link `ours`.
     pub(super) async fn servers(&mut self, ours: Option<u32>) -> Result<Vec<Resolver>, ResolvedError> {
-        let answer = self.properties(PATH, MANAGER).await?;
-        let properties: ManagerProperties = answer.body().deserialize().map_err(ResolvedError::Refused)?;
+        let answer = self.properties(MANAGER_PATH, MANAGER).await?;
+        let properties: ManagerProperties = answer.body().deserialize().map_err(ResolvedError::Failed)?;
         let everywhere = encryption(properties.dns_over_tls.as_deref());
-        // For each link: how its servers are asked, if they are.
+        // For each link: how its servers are contacted; `None` if they are not used.
         let mut links = HashMap::from([(0, Some(everywhere))]);
         if let Some(ours) = ours {
             links.insert(index(ours), None);
         }
         let mut servers = Vec::new();
-        for server in properties.dns_ex.unwrap_or_else(|| numbered(properties.dns)) {
+        for server in properties.dns_ex.unwrap_or_else(|| upgrade_legacy(properties.dns)) {
             let link = server.0;
             let asked = match links.entry(link) {
                 Entry::Occupied(known) => *known.get(),
                 Entry::Vacant(unknown) => {
-                    // A link that went away meanwhile leads nowhere.
+                    // A link deleted meanwhile has no usable servers.
                     let view = self.link(link).await.ok().filter(|link| link.default_route);
                     *unknown.insert(view.map(|link| link.encryption))
                 }
@@ -256,7 +248,7 @@ impl Resolved {
         }
         servers.retain(is_usable);
         if servers.is_empty() {
-            let last = properties.fallback_dns_ex.unwrap_or_else(|| numbered(properties.fallback_dns));
+            let last = properties.fallback_dns_ex.unwrap_or_else(|| upgrade_legacy(properties.fallback_dns));
             servers.extend(last.iter().filter_map(|server| resolver(server, everywhere)).filter(is_usable));
         }
         let mut seen = HashSet::new();
@@ -264,15 +256,15 @@ impl Resolved {
         Ok(servers)
     }
 
-    async fn link(&mut self, index: i32) -> Result<Link, ResolvedError> {
+    async fn link(&mut self, index: i32) -> Result<LinkSettings, ResolvedError> {
         let answer = self.manager("GetLink", &(index,)).await?;
-        let path: OwnedObjectPath = answer.body().deserialize().map_err(ResolvedError::Refused)?;
+        let path: OwnedObjectPath = answer.body().deserialize().map_err(ResolvedError::Failed)?;
         let answer = self.properties(path.as_str(), LINK).await?;
-        answer.body().deserialize().map(Link::read).map_err(ResolvedError::Refused)
+        answer.body().deserialize().map(LinkSettings::from_properties).map_err(ResolvedError::Failed)
     }
 
-    async fn properties(&mut self, path: &str, of: &str) -> Result<Message, ResolvedError> {
-        self.call(path, "org.freedesktop.DBus.Properties", "GetAll", &(of,)).await
+    async fn properties(&mut self, path: &str, interface: &str) -> Result<Message, ResolvedError> {
+        self.call(path, "org.freedesktop.DBus.Properties", "GetAll", &(interface,)).await
     }
 
     async fn manager(
@@ -280,10 +272,10 @@ impl Resolved {
         call: &str,
         arguments: &(impl serde::Serialize + DynamicType + Sync),
     ) -> Result<Message, ResolvedError> {
-        self.call(PATH, MANAGER, call, arguments).await
+        self.call(MANAGER_PATH, MANAGER, call, arguments).await
     }
 
-    /// One call, which may take its time, but not ours.
+    /// Makes one call, within the time limit.
     async fn call(
         &mut self,
         path: &str,
@@ -291,16 +283,16 @@ impl Resolved {
         call: &str,
         arguments: &(impl serde::Serialize + DynamicType + Sync),
     ) -> Result<Message, ResolvedError> {
-        let asked = tokio::time::timeout(PATIENCE, async {
+        let asked = tokio::time::timeout(CALL_TIMEOUT, async {
             let bus = self.bus().await?;
-            bus.call_method(Some(NAME), path, Some(interface), call, arguments).await.map_err(understand)
+            bus.call_method(Some(BUS_NAME), path, Some(interface), call, arguments).await.map_err(classify)
         });
-        let answer = asked.await.unwrap_or(Err(ResolvedError::Silent));
-        if matches!(answer, Err(ResolvedError::NoBus(_) | ResolvedError::Silent)) {
-            // Another connection may have more luck.
+        let answer = asked.await.unwrap_or(Err(ResolvedError::NoReply));
+        if matches!(answer, Err(ResolvedError::NoBus(_) | ResolvedError::NoReply)) {
+            // The next call makes a new connection.
             self.bus = None;
         }
-        tracing::debug!(call, error = answer.as_ref().err().map(tracing::field::display), "asked systemd-resolved");
+        tracing::debug!(call, error = answer.as_ref().err().map(tracing::field::display), "called systemd-resolved");
         answer
     }
 
@@ -314,13 +306,13 @@ impl Resolved {
     }
 }
 
-/// The resolvers that systemd-resolved last wrote down for others, while it does not answer.
-pub(super) fn written_servers() -> Vec<Resolver> {
-    let servers = std::fs::read(Path::new(UPLINKS)).map(|text| resolv_conf::nameservers(&text)).unwrap_or_default();
+/// The servers in the file that systemd-resolved last wrote for other programs. For times when it does not answer.
+pub(super) fn servers_in_uplink_file() -> Vec<Resolver> {
+    let servers = std::fs::read(UPLINK_RESOLV_CONF).map(|text| resolv_conf::nameservers(&text)).unwrap_or_default();
     servers.into_iter().map(Resolver::plain).filter(is_usable).collect()
 }
 
-fn understand(error: zbus::Error) -> ResolvedError {
+fn classify(error: zbus::Error) -> ResolvedError {
     let zbus::Error::MethodError(name, _, _) = &error else {
         return ResolvedError::NoBus(error);
     };
@@ -329,33 +321,33 @@ fn understand(error: zbus::Error) -> ResolvedError {
         | "org.freedesktop.DBus.Error.NameHasNoOwner"
         | "org.freedesktop.systemd1.NoSuchUnit"
         | "org.freedesktop.systemd1.UnitMasked"
-        | "org.freedesktop.systemd1.ShuttingDown" => ResolvedError::Missing,
-        "org.freedesktop.DBus.Error.NoReply" | "org.freedesktop.DBus.Error.TimedOut" => ResolvedError::Silent,
+        | "org.freedesktop.systemd1.ShuttingDown" => ResolvedError::NotRunning,
+        "org.freedesktop.DBus.Error.NoReply" | "org.freedesktop.DBus.Error.TimedOut" => ResolvedError::NoReply,
         "org.freedesktop.DBus.Error.AccessDenied" | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => {
             ResolvedError::Denied
         }
-        "org.freedesktop.resolve1.LinkBusy" => ResolvedError::Managed,
-        _ => ResolvedError::Refused(error),
+        "org.freedesktop.resolve1.LinkBusy" => ResolvedError::LinkManaged,
+        _ => ResolvedError::Failed(error),
     }
 }
 
-/// Whether it is too old for what it was asked.
-fn is_unknown(error: &zbus::Error) -> bool {
+/// Whether its version does not support the call.
+fn is_unknown_method(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::MethodError(name, _, _) if name.as_str() == "org.freedesktop.DBus.Error.UnknownMethod")
 }
 
-/// What an old one says, as a newer one would.
-fn numbered(old: Option<Vec<OldNumberedServer>>) -> Vec<NumberedServer> {
+/// Servers in the form of newer versions.
+fn upgrade_legacy(old: Option<Vec<LegacyServerOfLink>>) -> Vec<ServerOfLink> {
     let old = old.unwrap_or_default().into_iter();
     old.map(|(link, family, bytes)| (link, family, bytes, 0, String::new())).collect()
 }
 
-/// Not one of ours, and not systemd-resolved itself, which would ask us.
+/// Neither a sentinel nor systemd-resolved itself, which would query us.
 fn is_usable(server: &Resolver) -> bool {
-    !address_plan::is_sentinel(server.address.ip()) && !super::facts::is_resolved(server.address.ip())
+    !address_plan::is_sentinel(server.address.ip()) && !is_stub(server.address.ip())
 }
 
-/// The bus counts interfaces as the kernel does, but with a sign.
+/// The bus uses the kernel's interface indices as signed numbers.
 fn index(link: u32) -> i32 {
     i32::try_from(link).unwrap_or_default()
 }
@@ -382,15 +374,15 @@ fn encryption(mode: Option<&str>) -> Encryption {
     }
 }
 
-/// None if it is of no family that we know.
-fn resolver((link, _, bytes, port, name): &NumberedServer, encryption: Encryption) -> Option<Resolver> {
+/// `None` if the address family is unknown.
+fn resolver((link, _, bytes, port, name): &ServerOfLink, encryption: Encryption) -> Option<Resolver> {
     let port = match (port, encryption) {
         (0, Encryption::Required) => Resolver::TLS_PORT,
         (0, _) => Resolver::PORT,
         (port, _) => *port,
     };
     let address = match address_of(bytes)? {
-        // Such an address is nothing without its link.
+        // A link-local address needs its interface.
         IpAddr::V6(ip) if ip.is_unicast_link_local() => {
             SocketAddr::V6(SocketAddrV6::new(ip, port, 0, u32::try_from(*link).ok()?))
         }

@@ -1,19 +1,19 @@
-//! Wishes, one after the other.
+//! Desired states in sequence.
 
 use super::*;
 
 #[test]
-fn everything_appears_exactly_once_and_vanishes() {
+fn desired_state_is_applied_once_and_removed_completely() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
         assert_eq!(host.apply(&HostConfig::default()).await, Applied::default());
-        let before = everything();
-        let wish = wish(&with_ranges(&["10.7.0.0/16", "fd77::/64"]));
+        let before = network_state();
+        let desired = desired(&with_ranges(&["10.7.0.0/16", "fd77::/64"]));
 
-        let applied = host.apply(&wish).await;
+        let applied = host.apply(&desired).await;
         assert_eq!(applied.warnings, []);
 
         let link = ip("-d link show firezone0");
@@ -42,26 +42,26 @@ fn everything_appears_exactly_once_and_vanishes() {
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
         assert_eq!(host.system_resolvers().await, [plain("192.168.50.1")]);
 
-        let up = everything();
+        let up = network_state();
         assert_eq!(host.reapply().await, Applied::default());
-        assert_eq!(everything(), up);
+        assert_eq!(network_state(), up);
 
         assert_eq!(host.apply(&HostConfig::default()).await.warnings, []);
-        assert_eq!(everything(), before);
+        assert_eq!(network_state(), before);
         assert_eq!(etc.text(), "nameserver 192.168.50.1\n");
         assert_eq!(host.reapply().await, Applied::default());
     });
 }
 
 #[test]
-fn what_goes_into_the_tunnel_comes_from_our_tunnel_address_and_not_from_a_sentinel() {
+fn tunnel_traffic_uses_the_tunnel_address_as_source() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
 
-        assert_eq!(host.apply(&wish(&with_ranges(&["10.7.0.0/16", "fd77::/64", "::/0"]))).await.warnings, []);
+        assert_eq!(host.apply(&desired(&with_ranges(&["10.7.0.0/16", "fd77::/64", "::/0"]))).await.warnings, []);
 
         let (v4, v6) = ("100.64.0.5", "fd00:2021:1111::5");
         for (destination, source) in
@@ -73,15 +73,15 @@ fn what_goes_into_the_tunnel_comes_from_our_tunnel_address_and_not_from_a_sentin
 }
 
 #[test]
-fn resources_win_over_the_lan_and_the_lan_wins_over_the_internet() {
+fn resources_precede_the_lan_and_the_lan_precedes_the_internet() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
         let resources = ["192.168.50.128/25", "2001:db8:50:0:8000::/65"];
-        let off = wish(&with_ranges(&resources));
-        let on = wish(&with_ranges(&[resources[0], resources[1], "0.0.0.0/0", "::/0"]));
+        let off = desired(&with_ranges(&resources));
+        let on = desired(&with_ranges(&[resources[0], resources[1], "0.0.0.0/0", "::/0"]));
 
         assert_eq!(host.apply(&on).await.warnings, []);
 
@@ -89,29 +89,33 @@ fn resources_win_over_the_lan_and_the_lan_wins_over_the_internet() {
             ("192.168.50.200", "192.168.50.7", "198.51.100.1"),
             ("2001:db8:50:0:8000::7", "2001:db8:50::7", "2001:db8:ffff::1"),
         ] {
-            assert_eq!(way(resource, ""), "firezone0");
-            assert_eq!(way(lan, ""), "lan0");
-            assert_eq!(way(internet, ""), "firezone0");
+            assert_eq!(output_interface(resource, ""), "firezone0");
+            assert_eq!(output_interface(lan, ""), "lan0");
+            assert_eq!(output_interface(internet, ""), "firezone0");
             for destination in [resource, lan, internet] {
-                assert_eq!(way(destination, "mark 0xfd002021"), "lan0", "our own transport never enters the tunnel");
+                assert_eq!(
+                    output_interface(destination, "mark 0xfd002021"),
+                    "lan0",
+                    "our own transport never enters the tunnel"
+                );
             }
         }
 
         assert_eq!(host.apply(&off).await.warnings, []);
-        assert_eq!(way("198.51.100.1", ""), "lan0");
-        assert_eq!(way("192.168.50.200", ""), "firezone0");
+        assert_eq!(output_interface("198.51.100.1", ""), "lan0");
+        assert_eq!(output_interface("192.168.50.200", ""), "firezone0");
         assert_eq!(ip("rule").lines().filter(|rule| rule.contains("46105")).count(), 1);
     });
 }
 
 #[test]
-fn who_adds_a_gateway_without_naming_an_interface_never_finds_it_in_the_tunnel() {
+fn gateway_without_interface_is_not_resolved_into_the_tunnel() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        assert_eq!(host.apply(&wish(&with_ranges(&["0.0.0.0/0"]))).await.warnings, []);
+        assert_eq!(host.apply(&desired(&with_ranges(&["0.0.0.0/0"]))).await.warnings, []);
 
         ip("addr add 172.20.0.2/16 dev lan0");
         ip("route replace default via 172.20.0.1");
@@ -121,70 +125,70 @@ fn who_adds_a_gateway_without_naming_an_interface_never_finds_it_in_the_tunnel()
 }
 
 #[test]
-fn networks_that_come_and_go_are_followed_while_the_internet_resource_is_on() {
+fn lan_copies_follow_networks_while_the_internet_resource_is_on() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        assert_eq!(host.apply(&wish(&with_ranges(&["0.0.0.0/0", "::/0"]))).await.warnings, []);
+        assert_eq!(host.apply(&desired(&with_ranges(&["0.0.0.0/0", "::/0"]))).await.warnings, []);
 
         ethernet("wifi0");
         ip("addr add 172.20.0.2/16 dev wifi0");
         ip("addr del 192.168.50.2/24 dev lan0");
-        assert_eq!(way("172.20.9.9", ""), "firezone0");
+        assert_eq!(output_interface("172.20.9.9", ""), "firezone0");
         assert_eq!(host.reapply().await.warnings, []);
-        assert_eq!(way("172.20.9.9", ""), "wifi0");
-        assert_eq!(way("192.168.50.7", ""), "firezone0");
+        assert_eq!(output_interface("172.20.9.9", ""), "wifi0");
+        assert_eq!(output_interface("192.168.50.7", ""), "firezone0");
 
-        // The same network through another interface: no second route, the kernel would refuse it.
+        // The same network through another interface: replaced, because the kernel refuses a second route.
         ip("addr del 172.20.0.2/16 dev wifi0");
         ip("addr add 172.20.0.2/16 dev lan0");
         assert_eq!(host.reapply().await.warnings, []);
-        assert_eq!(way("172.20.9.9", ""), "lan0");
+        assert_eq!(output_interface("172.20.9.9", ""), "lan0");
 
         ip("link set lan0 down");
         assert_eq!(host.reapply().await.warnings, []);
-        assert_eq!(way("172.20.9.9", ""), "firezone0");
+        assert_eq!(output_interface("172.20.9.9", ""), "firezone0");
     });
 }
 
 #[test]
-fn what_outlived_a_killed_daemon_is_removed_at_the_next_start() {
+fn leftovers_of_a_killed_daemon_are_removed_at_the_next_start() {
     in_namespace(|| async {
         laptop();
         let etc = Etc::new();
-        let before = everything();
+        let before = network_state();
         tunnel_interface();
         let mut killed = host(&etc.resolv_conf()).await;
-        assert_eq!(killed.apply(&wish(&with_ranges(&["0.0.0.0/0", "::/0"]))).await.warnings, []);
+        assert_eq!(killed.apply(&desired(&with_ranges(&["0.0.0.0/0", "::/0"]))).await.warnings, []);
         drop(killed);
         ip("link del firezone0");
-        assert_ne!(everything(), before);
+        assert_ne!(network_state(), before);
 
         let mut next = host(&etc.resolv_conf()).await;
         assert_eq!(next.apply(&HostConfig::default()).await.warnings, []);
 
-        assert_eq!(everything(), before);
+        assert_eq!(network_state(), before);
         assert_eq!(etc.text(), "nameserver 192.168.50.1\n");
     });
 }
 
 #[test]
-fn a_new_address_takes_the_place_of_the_old_one_and_the_routes_follow() {
+fn new_address_replaces_the_old_one_and_its_routes() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        let mut wish = wish(&with_ranges(&["10.7.0.0/16"]));
-        assert_eq!(host.apply(&wish).await.warnings, []);
+        let mut desired = desired(&with_ranges(&["10.7.0.0/16"]));
+        assert_eq!(host.apply(&desired).await.warnings, []);
         let routes = ip("route show table 0x465a00");
 
-        wish.addresses.as_mut().unwrap().v4 = "100.64.0.6".parse().unwrap();
-        let applied = host.apply(&wish).await;
+        desired.addresses.as_mut().unwrap().v4 = "100.64.0.6".parse().unwrap();
+        let applied = host.apply(&desired).await;
 
-        // Two addresses, and four routes that are replaced where they are: none is ever missing.
+        // Two address changes, and four routes that are replaced in place, so that none is ever missing.
         assert_eq!((applied.warnings, applied.changes), (vec![], 6));
         assert_eq!(ip("route show table 0x465a00"), routes.replace("100.64.0.5", "100.64.0.6"));
         assert!(!ip("addr show firezone0").contains("100.64.0.5"));

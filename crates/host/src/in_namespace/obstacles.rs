@@ -1,4 +1,4 @@
-//! Others on the host, and what the host refuses.
+//! Conflicts with other programs, and refusals of the kernel.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn codes(applied: &Applied) -> Vec<&'static str> {
 }
 
 #[test]
-fn without_ipv6_the_rest_works_and_a_warning_says_so() {
+fn ipv4_works_with_a_warning_if_ipv6_is_disabled() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
@@ -17,10 +17,10 @@ fn without_ipv6_the_rest_works_and_a_warning_says_so() {
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
 
-        let applied = host.apply(&wish(&with_ranges(&["10.7.0.0/16", "0.0.0.0/0", "::/0"]))).await;
+        let applied = host.apply(&desired(&with_ranges(&["10.7.0.0/16", "0.0.0.0/0", "::/0"]))).await;
 
         assert_eq!(codes(&applied), ["ipv6-disabled"]);
-        assert_eq!(way("10.7.0.1", ""), "firezone0");
+        assert_eq!(output_interface("10.7.0.1", ""), "firezone0");
         assert!(etc.text().contains("nameserver 100.100.111.1\n"));
         assert!(!etc.text().contains("nameserver fd00"));
         assert_eq!(ip("-6 rule").lines().filter(|rule| rule.contains("46105")).count(), 0);
@@ -31,7 +31,7 @@ fn without_ipv6_the_rest_works_and_a_warning_says_so() {
 }
 
 #[test]
-fn a_gateway_on_the_same_host_keeps_what_it_forwards() {
+fn traffic_forwarded_by_a_local_gateway_bypasses_our_rules() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
@@ -44,12 +44,20 @@ fn a_gateway_on_the_same_host_keeps_what_it_forwards() {
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
 
-        assert_eq!(host.apply(&wish(&with_ranges(&["10.7.0.0/16", "0.0.0.0/0"]))).await.warnings, []);
+        assert_eq!(host.apply(&desired(&with_ranges(&["10.7.0.0/16", "0.0.0.0/0"]))).await.warnings, []);
 
-        assert_eq!(way("100.64.3.3", ""), "firezone0", "what this host sends is ours");
-        assert_eq!(way("10.7.0.1", ""), "firezone0");
-        assert_eq!(way("100.64.3.3", "from 192.168.50.9 iif lan0"), "tun-firezone", "answers to the gateway's clients");
-        assert_eq!(way("10.7.0.1", "from 100.64.3.3 iif tun-firezone"), "lan0", "a resource that both know");
+        assert_eq!(output_interface("100.64.3.3", ""), "firezone0", "what this host sends is ours");
+        assert_eq!(output_interface("10.7.0.1", ""), "firezone0");
+        assert_eq!(
+            output_interface("100.64.3.3", "from 192.168.50.9 iif lan0"),
+            "tun-firezone",
+            "answers to the gateway's clients"
+        );
+        assert_eq!(
+            output_interface("10.7.0.1", "from 100.64.3.3 iif tun-firezone"),
+            "lan0",
+            "a resource that both know"
+        );
 
         assert_eq!(host.apply(&HostConfig::default()).await.warnings, []);
         assert!(ip("rule").contains("lookup 539098368"), "the gateway's rule is not ours to remove");
@@ -62,32 +70,32 @@ fn a_gateway_on_the_same_host_keeps_what_it_forwards() {
 }
 
 #[test]
-fn forwarded_packets_of_containers_use_the_tunnel_where_there_is_no_gateway() {
+fn forwarded_container_traffic_uses_the_tunnel_without_a_gateway() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        assert_eq!(host.apply(&wish(&with_ranges(&["10.7.0.0/16"]))).await.warnings, []);
-        assert_eq!(way("10.7.0.1", "from 192.168.50.9 iif lan0"), "firezone0");
+        assert_eq!(host.apply(&desired(&with_ranges(&["10.7.0.0/16"]))).await.warnings, []);
+        assert_eq!(output_interface("10.7.0.1", "from 192.168.50.9 iif lan0"), "firezone0");
     });
 }
 
 #[test]
-fn a_missing_interface_is_named_and_names_stay_with_the_host() {
+fn missing_interface_is_reported_and_dns_stays_unchanged() {
     in_namespace(|| async {
         laptop();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        let applied = host.apply(&wish(&RANGES)).await;
+        let applied = host.apply(&desired(&RANGES)).await;
         assert_eq!((applied.changes, applied.warnings[0].code), (0, "interface-missing"));
         assert_eq!(etc.text(), "nameserver 192.168.50.1\n");
     });
 }
 
 #[test]
-fn a_strict_reverse_path_filter_is_named_while_the_internet_resource_is_on() {
+fn strict_reverse_path_filter_is_reported_with_the_internet_resource() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
@@ -95,21 +103,21 @@ fn a_strict_reverse_path_filter_is_named_while_the_internet_resource_is_on() {
         std::fs::write("/proc/sys/net/ipv4/conf/lan0/rp_filter", "1").unwrap();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        assert!(codes(&host.apply(&wish(&with_ranges(&["10.7.0.0/16"]))).await).is_empty());
-        assert_eq!(codes(&host.apply(&wish(&with_ranges(&["0.0.0.0/0"]))).await), ["strict-reverse-path"]);
+        assert!(codes(&host.apply(&desired(&with_ranges(&["10.7.0.0/16"]))).await).is_empty());
+        assert_eq!(codes(&host.apply(&desired(&with_ranges(&["0.0.0.0/0"]))).await), ["strict-reverse-path"]);
         std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "2").unwrap();
         assert!(codes(&host.reapply().await).is_empty());
     });
 }
 
 #[test]
-fn another_vpn_that_is_in_the_way_is_named_while_there_is_a_session() {
+fn conflicting_vpn_is_reported_during_a_session() {
     in_namespace(|| async {
         laptop();
         tunnel_interface();
         let etc = Etc::new();
         let mut host = host(&etc.resolv_conf()).await;
-        assert!(codes(&host.apply(&wish(&RANGES)).await).is_empty());
+        assert!(codes(&host.apply(&desired(&RANGES)).await).is_empty());
 
         ip("rule add priority 40 lookup 51820");
         assert_eq!(codes(&host.reapply().await), ["another-vpn-first"]);

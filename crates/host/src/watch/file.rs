@@ -1,4 +1,4 @@
-//! Notices when somebody writes the file of resolvers, in place or by replacing it.
+//! Detects writes to `resolv.conf`, in place or by replacement.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,11 +11,11 @@ use tokio::io::Interest;
 
 use event_loop::WatchedFd;
 
-/// Room for some dozens of notices at once.
-const BATCH: usize = 4096;
+/// Size of the inotify buffer in bytes: room for dozens of events.
+const BUFFER_SIZE: usize = 4096;
 
-/// One file, watched by inotify. Both its directory (it may be replaced) and its content, wherever that is: a link's target
-/// or a mounted file is written through another directory.
+/// One file, watched by inotify: both its directory (the file may be replaced) and its content, because the target of a link or
+/// a mounted file is written through another directory.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     path: PathBuf,
@@ -35,11 +35,11 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Waits until the file may have changed. Cancel-safe: what was not read yet is there the next time.
+    /// Waits until the file may have changed. Cancel-safe: unread events stay in the kernel.
     pub(super) async fn changed(&mut self) -> io::Result<()> {
         loop {
             self.inotify.readable().await?;
-            match self.inotify.try_io(Interest::READABLE, |fd| self.concerns_us(fd)) {
+            match self.inotify.try_io(Interest::READABLE, |fd| self.has_relevant_event(fd)) {
                 Ok(true) => {
                     self.watch_content();
                     return Ok(());
@@ -51,23 +51,24 @@ impl FileWatch {
         }
     }
 
-    /// Reads a batch of notices. Of the directory's only those with our name concern us; those of the content have none.
-    fn concerns_us(&self, inotify: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    /// Reads a buffer of events. Those of the directory are relevant if they carry the file's name; those of the content carry
+    /// no name.
+    fn has_relevant_event(&self, inotify: BorrowedFd<'_>) -> rustix::io::Result<bool> {
         let name = self.path.file_name().map(OsStrExt::as_bytes);
-        let mut batch = [MaybeUninit::uninit(); BATCH];
-        let mut notices = Reader::new(inotify, &mut batch);
-        let mut concerned = false;
+        let mut buffer = [MaybeUninit::uninit(); BUFFER_SIZE];
+        let mut events = Reader::new(inotify, &mut buffer);
+        let mut relevant = false;
         loop {
-            let notice = notices.next()?;
-            concerned |= notice.file_name().is_none_or(|entry| Some(entry.to_bytes()) == name);
-            if notices.is_buffer_empty() {
-                return Ok(concerned);
+            let event = events.next()?;
+            relevant |= event.file_name().is_none_or(|entry| Some(entry.to_bytes()) == name);
+            if events.is_buffer_empty() {
+                return Ok(relevant);
             }
         }
     }
 
-    /// Follows the file to its content, which is another one after a replacement. Without a file there is nothing to
-    /// follow, and the directory tells when there is one.
+    /// Watches the content, which is a new inode after a replacement. If the file is missing, the directory reports its
+    /// creation.
     fn watch_content(&self) {
         let content = WatchFlags::CLOSE_WRITE | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF;
         let _ = inotify::add_watch(&self.inotify, &self.path, content);
@@ -87,39 +88,39 @@ mod tests {
     use crate::dns::Dns;
     use session::DnsControl;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
-    /// Written by another process: while one of our threads forks, a file that we closed counts as open for a moment.
-    fn written_by_somebody(path: &Path) {
+    /// Written by another process: while one of our threads forks, a file that we closed is still open for a moment.
+    fn write_from_another_process(path: &Path) {
         let script = format!("echo nameserver 192.0.2.1 > {}", path.display());
         assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
     }
 
     #[tokio::test]
-    async fn our_own_looking_is_no_change() {
+    async fn own_reads_are_not_reported() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
-        written_by_somebody(&path);
+        write_from_another_process(&path);
         let mut watch = FileWatch::new(&path).unwrap();
 
         let mut dns = Dns::with_file(DnsControl::Auto, &path);
         let mut applied = Applied::default();
         dns.apply(None, None, &mut applied).await;
         dns.system_resolvers(None).await;
-        assert_eq!(watch.concerns_us(watch.inotify.as_fd()), Err(Errno::AGAIN));
+        assert_eq!(watch.has_relevant_event(watch.inotify.as_fd()), Err(Errno::AGAIN));
 
-        written_by_somebody(&path);
-        tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+        write_from_another_process(&path);
+        tokio::time::timeout(TIMEOUT, watch.changed()).await.unwrap().unwrap();
     }
 
     #[tokio::test]
-    async fn neighbours_of_the_file_do_not_concern_us() {
+    async fn other_files_in_the_directory_are_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("resolv.conf");
         let mut watch = FileWatch::new(&path).unwrap();
-        written_by_somebody(&directory.path().join("hosts"));
-        assert_eq!(watch.concerns_us(watch.inotify.as_fd()), Ok(false));
-        written_by_somebody(&path);
-        tokio::time::timeout(PATIENCE, watch.changed()).await.unwrap().unwrap();
+        write_from_another_process(&directory.path().join("hosts"));
+        assert_eq!(watch.has_relevant_event(watch.inotify.as_fd()), Ok(false));
+        write_from_another_process(&path);
+        tokio::time::timeout(TIMEOUT, watch.changed()).await.unwrap().unwrap();
     }
 }

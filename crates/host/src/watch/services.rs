@@ -1,7 +1,7 @@
-//! What other services tell about this machine: that it sleeps and wakes (logind, org.freedesktop.login1(5)), that its
-//! network wants somebody to sign in first (NetworkManager), and that names are asked elsewhere (systemd-resolved).
+//! Events of system services: suspend and resume (logind, org.freedesktop.login1(5)), captive portals (NetworkManager), and
+//! changed DNS settings (systemd-resolved).
 //!
-//! None has to be there, and neither is started by our asking.
+//! All services are optional, and none is started by our calls.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use zbus::names::{BusName, InterfaceName};
 use zbus::zvariant::OwnedValue;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
-use crate::dns::resolved;
+use crate::dns::resolved_identity as resolved;
 
 const LOGIND: &str = "org.freedesktop.login1";
 const LOGIND_PATH: &str = "/org/freedesktop/login1";
@@ -23,40 +23,40 @@ const NETWORK_MANAGER: &str = "org.freedesktop.NetworkManager";
 const NETWORK_MANAGER_PATH: &str = "/org/freedesktop/NetworkManager";
 const CONNECTIVITY: &str = "Connectivity";
 /// `NM_CONNECTIVITY_PORTAL`.
-const BEHIND_A_PORTAL: u32 = 2;
+const CONNECTIVITY_PORTAL: u32 = 2;
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// Signals that wait to be looked at. More say nothing new.
-const UNREAD: usize = 16;
+/// Queued signals. Further ones carry no new information.
+const SIGNAL_QUEUE: usize = 16;
 
-/// For one answer. It is on this machine and has nothing to wait for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for a call to a service on this machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Something that was told.
+/// Something that a service reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    FallsAsleep,
-    Woke,
-    /// Whether the network wants somebody to sign in first.
-    Captive(bool),
-    /// Some setting of systemd-resolved, of itself or of a link, is another one.
+pub(super) enum ServiceEvent {
+    Suspending,
+    Resumed,
+    /// Whether the network has a captive portal.
+    CaptivePortal(bool),
+    /// A setting of systemd-resolved changed, global or of a link.
     ResolvedChanged,
-    /// There is a systemd-resolved that was not there before, and may know nothing of us.
+    /// systemd-resolved has started, and may lack our settings.
     ResolvedStarted,
 }
 
-/// A connection to the system bus, for listening.
+/// A bus connection that receives the signals.
 #[derive(Debug)]
 pub(super) struct Services {
     bus: Connection,
     signals: SelectAll<MessageStream>,
-    /// Whether NetworkManager may be another one than the one we asked.
-    must_ask: bool,
+    /// Whether NetworkManager may have restarted since the last query.
+    query_due: bool,
 }
 
 impl Services {
-    /// Listens. Must be called within a runtime; an error means that the bus is of no use.
+    /// Subscribes to the signals. Must be called within a runtime. An error means that the bus is unusable.
     pub(super) async fn listen(bus: Connection) -> zbus::Result<Self> {
         let sleep = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -81,8 +81,8 @@ impl Services {
             .build();
         let resolved = MatchRule::builder()
             .msg_type(Type::Signal)
-            .sender(resolved::NAME)?
-            .path_namespace(resolved::PATH)?
+            .sender(resolved::BUS_NAME)?
+            .path_namespace(resolved::MANAGER_PATH)?
             .interface(PROPERTIES)?
             .member("PropertiesChanged")?
             .build();
@@ -91,34 +91,34 @@ impl Services {
             .sender("org.freedesktop.DBus")?
             .interface("org.freedesktop.DBus")?
             .member("NameOwnerChanged")?
-            .add_arg(resolved::NAME)?
+            .add_arg(resolved::BUS_NAME)?
             .build();
         let mut signals = Vec::new();
         for rule in [sleep, connectivity, owner, resolved, resolved_owner] {
-            signals.push(MessageStream::for_match_rule(rule, &bus, Some(UNREAD)).await?);
+            signals.push(MessageStream::for_match_rule(rule, &bus, Some(SIGNAL_QUEUE)).await?);
         }
-        Ok(Self { bus, signals: select_all(signals), must_ask: true })
+        Ok(Self { bus, signals: select_all(signals), query_due: true })
     }
 
-    /// The next thing that is told; `None` when the bus is gone. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Option<Said> {
+    /// The next event; `None` when the connection is lost. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<ServiceEvent> {
         loop {
-            if self.must_ask {
+            if self.query_due {
                 let captive = self.is_captive().await;
-                self.must_ask = false;
-                return Some(Said::Captive(captive));
+                self.query_due = false;
+                return Some(ServiceEvent::CaptivePortal(captive));
             }
-            match heard(&self.signals.next().await?.ok()?) {
-                Some(Heard::Said(said)) => return Some(said),
-                Some(Heard::Restarted) => self.must_ask = true,
+            match parse(&self.signals.next().await?.ok()?) {
+                Some(Signal::Event(event)) => return Some(event),
+                Some(Signal::NetworkManagerRestarted) => self.query_due = true,
                 None => {}
             }
         }
     }
 
-    /// What NetworkManager thinks, if it runs.
+    /// Whether NetworkManager, if it runs, reports a captive portal.
     async fn is_captive(&self) -> bool {
-        let asked = tokio::time::timeout(PATIENCE, async {
+        let connectivity = tokio::time::timeout(CALL_TIMEOUT, async {
             let bus = zbus::fdo::DBusProxy::new(&self.bus).await.ok()?;
             if !bus.name_has_owner(BusName::try_from(NETWORK_MANAGER).ok()?).await.ok()? {
                 return None;
@@ -128,40 +128,40 @@ impl Services {
             let value = properties.get(InterfaceName::try_from(NETWORK_MANAGER).ok()?, CONNECTIVITY).await.ok()?;
             u32::try_from(value).ok()
         });
-        asked.await.ok().flatten() == Some(BEHIND_A_PORTAL)
+        connectivity.await.ok().flatten() == Some(CONNECTIVITY_PORTAL)
     }
 }
 
-/// A signal, in our words.
-enum Heard {
-    Said(Said),
-    /// NetworkManager came or went.
-    Restarted,
+/// A parsed signal.
+enum Signal {
+    Event(ServiceEvent),
+    /// NetworkManager started or stopped.
+    NetworkManagerRestarted,
 }
 
-/// `None` for what does not concern us or cannot be understood.
-fn heard(signal: &Message) -> Option<Heard> {
+/// `None` for irrelevant and invalid signals.
+fn parse(signal: &Message) -> Option<Signal> {
     let header = signal.header();
     let body = signal.body();
     match header.member()?.as_str() {
         "PrepareForSleep" => {
-            let falls_asleep: bool = body.deserialize().ok()?;
-            Some(Heard::Said(if falls_asleep { Said::FallsAsleep } else { Said::Woke }))
+            let suspending: bool = body.deserialize().ok()?;
+            Some(Signal::Event(if suspending { ServiceEvent::Suspending } else { ServiceEvent::Resumed }))
         }
-        "PropertiesChanged" if header.path()?.as_str().starts_with(resolved::PATH) => {
-            Some(Heard::Said(Said::ResolvedChanged))
+        "PropertiesChanged" if header.path()?.as_str().starts_with(resolved::MANAGER_PATH) => {
+            Some(Signal::Event(ServiceEvent::ResolvedChanged))
         }
         "PropertiesChanged" => {
             let (interface, mut changed, _): (String, HashMap<String, OwnedValue>, Vec<String>) =
                 body.deserialize().ok()?;
             let connectivity = changed.remove(CONNECTIVITY).filter(|_| interface == NETWORK_MANAGER)?;
-            Some(Heard::Said(Said::Captive(u32::try_from(connectivity).ok()? == BEHIND_A_PORTAL)))
+            Some(Signal::Event(ServiceEvent::CaptivePortal(u32::try_from(connectivity).ok()? == CONNECTIVITY_PORTAL)))
         }
         "NameOwnerChanged" => {
             let (name, _, new_owner): (String, String, String) = body.deserialize().ok()?;
             match name.as_str() {
-                resolved::NAME => (!new_owner.is_empty()).then_some(Heard::Said(Said::ResolvedStarted)),
-                _ => Some(Heard::Restarted),
+                resolved::BUS_NAME => (!new_owner.is_empty()).then_some(Signal::Event(ServiceEvent::ResolvedStarted)),
+                _ => Some(Signal::NetworkManagerRestarted),
             }
         }
         _ => None,
@@ -176,17 +176,17 @@ mod tests {
 
     use super::*;
 
-    /// Generous: nothing waits that long when all is well.
-    const LONG: Duration = Duration::from_secs(30);
+    /// Upper bound; a passing test never waits that long.
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A bus of our own with those on it who tell.
-    struct World {
+    /// A private bus with fake services.
+    struct TestBus {
         _directory: tempfile::TempDir,
         daemon: Child,
         address: String,
     }
 
-    impl World {
+    impl TestBus {
         async fn new() -> Option<Self> {
             let directory = tempfile::tempdir().unwrap();
             let address = format!("unix:path={}", directory.path().join("bus").display());
@@ -199,14 +199,14 @@ mod tests {
                 println!("skipped: needs dbus-daemon");
                 return None;
             };
-            let world = Self { _directory: directory, daemon, address };
+            let bus = Self { _directory: directory, daemon, address };
             let is_up = async {
-                while Builder::address(&*world.address).unwrap().build().await.is_err() {
+                while Builder::address(&*bus.address).unwrap().build().await.is_err() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
-            tokio::time::timeout(LONG, is_up).await.unwrap();
-            Some(world)
+            tokio::time::timeout(TIMEOUT, is_up).await.unwrap();
+            Some(bus)
         }
 
         async fn connect(&self) -> Connection {
@@ -226,7 +226,7 @@ mod tests {
         }
     }
 
-    impl Drop for World {
+    impl Drop for TestBus {
         fn drop(&mut self) {
             let _ = self.daemon.kill();
             let _ = self.daemon.wait();
@@ -245,73 +245,76 @@ mod tests {
         }
     }
 
-    async fn next(services: &mut Services) -> Said {
-        tokio::time::timeout(LONG, services.next()).await.expect("nothing was said").expect("the bus is gone")
+    async fn next(services: &mut Services) -> ServiceEvent {
+        tokio::time::timeout(TIMEOUT, services.next()).await.expect("no event").expect("the bus connection is lost")
     }
 
     #[tokio::test]
-    async fn a_captive_portal_is_told_from_the_beginning_and_until_networkmanager_is_gone() {
-        let Some(world) = World::new().await else { return };
-        let manager = world.network_manager(BEHIND_A_PORTAL).await;
-        let mut services = Services::listen(world.connect().await).await.unwrap();
-        assert_eq!(next(&mut services).await, Said::Captive(true));
+    async fn captive_portal_follows_networkmanager() {
+        let Some(bus) = TestBus::new().await else { return };
+        let manager = bus.network_manager(CONNECTIVITY_PORTAL).await;
+        let mut services = Services::listen(bus.connect().await).await.unwrap();
+        assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(true));
 
         let object = manager.object_server().interface::<_, NetworkManager>(NETWORK_MANAGER_PATH).await.unwrap();
-        for (connectivity, captive) in [(4, false), (BEHIND_A_PORTAL, true)] {
+        for (connectivity, captive) in [(4, false), (CONNECTIVITY_PORTAL, true)] {
             object.get_mut().await.connectivity = connectivity;
             object.get().await.connectivity_changed(object.signal_emitter()).await.unwrap();
-            assert_eq!(next(&mut services).await, Said::Captive(captive));
+            assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(captive));
         }
 
         drop(object);
         manager.close().await.unwrap();
-        assert_eq!(next(&mut services).await, Said::Captive(false));
-        let _again = world.network_manager(BEHIND_A_PORTAL).await;
-        assert_eq!(next(&mut services).await, Said::Captive(true));
+        assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(false));
+        let _restarted = bus.network_manager(CONNECTIVITY_PORTAL).await;
+        assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(true));
     }
 
     #[tokio::test]
-    async fn sleep_is_told_by_logind_alone() {
-        let Some(world) = World::new().await else { return };
-        let mut services = Services::listen(world.connect().await).await.unwrap();
-        assert_eq!(next(&mut services).await, Said::Captive(false), "nobody is there to say otherwise");
+    async fn sleep_signals_are_accepted_only_from_logind() {
+        let Some(bus) = TestBus::new().await else { return };
+        let mut services = Services::listen(bus.connect().await).await.unwrap();
+        assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(false), "NetworkManager does not run");
 
-        let impostor = world.connect().await;
-        let logind = world.connect().await;
+        let impostor = bus.connect().await;
+        let logind = bus.connect().await;
         logind.request_name(LOGIND).await.unwrap();
-        for (who, falls_asleep) in [(&impostor, true), (&logind, true), (&logind, false)] {
-            who.emit_signal(None::<&str>, LOGIND_PATH, LOGIND_MANAGER, "PrepareForSleep", &falls_asleep).await.unwrap();
+        for (sender, suspending) in [(&impostor, true), (&logind, true), (&logind, false)] {
+            sender
+                .emit_signal(None::<&str>, LOGIND_PATH, LOGIND_MANAGER, "PrepareForSleep", &suspending)
+                .await
+                .unwrap();
         }
-        assert_eq!(next(&mut services).await, Said::FallsAsleep);
-        assert_eq!(next(&mut services).await, Said::Woke);
+        assert_eq!(next(&mut services).await, ServiceEvent::Suspending);
+        assert_eq!(next(&mut services).await, ServiceEvent::Resumed);
     }
 
     #[tokio::test]
-    async fn other_settings_and_a_new_start_of_resolved_are_told() {
-        let Some(world) = World::new().await else { return };
-        let mut services = Services::listen(world.connect().await).await.unwrap();
-        assert_eq!(next(&mut services).await, Said::Captive(false));
+    async fn resolved_changes_and_restarts_are_reported() {
+        let Some(bus) = TestBus::new().await else { return };
+        let mut services = Services::listen(bus.connect().await).await.unwrap();
+        assert_eq!(next(&mut services).await, ServiceEvent::CaptivePortal(false));
 
         for _ in 0..2 {
-            let resolved = world.connect().await;
-            resolved.request_name(resolved::NAME).await.unwrap();
-            assert_eq!(next(&mut services).await, Said::ResolvedStarted);
+            let resolved = bus.connect().await;
+            resolved.request_name(resolved::BUS_NAME).await.unwrap();
+            assert_eq!(next(&mut services).await, ServiceEvent::ResolvedStarted);
 
-            let link = format!("{}/link/_37", resolved::PATH);
-            let changes = (resolved::NAME, HashMap::<String, OwnedValue>::new(), Vec::<String>::new());
+            let link = format!("{}/link/_37", resolved::MANAGER_PATH);
+            let changes = (resolved::BUS_NAME, HashMap::<String, OwnedValue>::new(), Vec::<String>::new());
             resolved.emit_signal(None::<&str>, link, PROPERTIES, "PropertiesChanged", &changes).await.unwrap();
-            assert_eq!(next(&mut services).await, Said::ResolvedChanged);
-            // That it goes is no news for us; that it comes again is.
+            assert_eq!(next(&mut services).await, ServiceEvent::ResolvedChanged);
+            // Its end is not reported; its next start is.
             resolved.close().await.unwrap();
         }
     }
 
     #[tokio::test]
-    async fn the_end_of_the_bus_is_told() {
-        let Some(mut world) = World::new().await else { return };
-        let mut services = Services::listen(world.connect().await).await.unwrap();
+    async fn lost_bus_connection_is_reported() {
+        let Some(mut bus) = TestBus::new().await else { return };
+        let mut services = Services::listen(bus.connect().await).await.unwrap();
         next(&mut services).await;
-        world.daemon.kill().unwrap();
-        assert_eq!(tokio::time::timeout(LONG, services.next()).await.expect("it ends"), None);
+        bus.daemon.kill().unwrap();
+        assert_eq!(tokio::time::timeout(TIMEOUT, services.next()).await.expect("it ends"), None);
     }
 }

@@ -55,7 +55,7 @@ fn watchful() -> Forwarder {
 }
 
 #[test]
-fn a_resolver_on_this_host_that_asks_us_in_turn_is_not_asked() {
+fn local_resolver_that_forwards_to_us_is_not_used() {
     run(async {
         let sentinel = free_address();
         let (resolver, asked, _forwarder) = forwarder(move || sentinel).await;
@@ -75,7 +75,7 @@ fn a_resolver_on_this_host_that_asks_us_in_turn_is_not_asked() {
 }
 
 #[test]
-fn a_resolver_on_this_host_that_asks_somebody_else_is_asked() {
+fn local_resolver_that_forwards_elsewhere_is_used() {
     run(async {
         let (resolver, asked, _answering) = resolver().await;
         let decide = move |_: &Question, _: IpAddr| Some(forward(resolver, Via::Host));
@@ -91,7 +91,7 @@ fn a_resolver_on_this_host_that_asks_somebody_else_is_asked() {
 }
 
 #[test]
-fn a_resolver_that_begins_to_ask_us_causes_no_storm() {
+fn local_resolver_that_starts_forwarding_to_us_causes_no_storm() {
     run(async {
         let sentinel = free_address();
         let (outside, _, _answering) = resolver().await;
