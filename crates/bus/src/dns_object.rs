@@ -125,6 +125,6 @@ fn describe(server: &::dns::Server, forwarder: &Forwarder) -> dns::Server {
             ::dns::Via::Tunnel => "tunnel",
         }
         .to_owned(),
-        failure: forwarder.failure(&server.upstream).map(|failure| failure.word().to_owned()),
+        failure: forwarder.failure(&server.upstream).map(|failure| failure.code().to_owned()),
     }
 }

@@ -1,7 +1,7 @@
-//! Asking a resolver over HTTPS (RFC 8484): one connection for each URL, HTTP/2 or HTTP/1.1 as the server likes.
+//! Queries resolvers over HTTPS (RFC 8484): one connection for each URL, HTTP/2 or HTTP/1.1 as the server chooses.
 //!
-//! The server's address is asked of the host's own resolvers, and its connection goes past the tunnel: nothing here comes
-//! back to us.
+//! The server's name is resolved by the host's own resolvers, and the connection bypasses the tunnel, so that no query of it
+//! returns to us.
 
 use std::{
     collections::BTreeMap,
@@ -28,31 +28,29 @@ use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::{
-    CannotMark,
-    forward::{Answered, NoAnswer, Query},
+    error::{CannotMark, ForwardError},
     lookup,
-    plain::{id_of, with_id},
+    query::{Answered, Query, id_of, with_id},
     sockets::Sockets,
 };
 
 const MEDIA_TYPE: &str = "application/dns-message";
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
-/// No DNS message is longer.
-const LONGEST: usize = 65_535;
-/// A server has a handful of addresses.
-const MOST_ADDRESSES: usize = 8;
-/// How long one address of a server may take before the next one is tried.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long an HTTP/2 server may be silent while we wait for its answer before we ask whether it is still there, and how
-/// long it may take to say so.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
-/// After a failed attempt to connect, queries fail at once for so long.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Maximum length of a DNS message in bytes.
+const MAX_MESSAGE: usize = 65_535;
+/// Number of addresses of a server that are tried.
+const MAX_ADDRESSES: usize = 8;
+/// Time limit for a connection to one address, before the next one is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an HTTP/2 server with a pending request may be silent until it gets a ping, and the time limit for the pong.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// After a failed connection attempt, queries fail at once for so long.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The connections with all DoH servers.
+/// The connections to all DoH servers.
 #[derive(Debug)]
-pub(super) struct Https {
+pub(super) struct DohClient {
     sockets: Sockets,
     roots: Roots,
     host_resolvers: Mutex<Arc<[Resolver]>>,
@@ -66,7 +64,7 @@ struct Server {
     not_before: Option<Instant>,
 }
 
-/// A connection that was made. Ends when dropped.
+/// An established connection. Closed when dropped.
 #[derive(Debug)]
 struct Connection {
     requests: Requests,
@@ -80,12 +78,12 @@ enum Requests {
     Http1(Arc<AsyncMutex<http1::SendRequest<Empty<Bytes>>>>),
 }
 
-impl Https {
+impl DohClient {
     pub(super) fn new(sockets: Sockets, roots: Roots) -> Self {
         Self { sockets, roots, host_resolvers: Mutex::new(Arc::new([])), servers: Mutex::default() }
     }
 
-    /// Who knows the addresses of servers. After a change of these nothing is as it was, connections included.
+    /// Sets the resolvers for the names of servers. A change closes all connections.
     pub(super) fn set_host_resolvers(&self, resolvers: Vec<Resolver>) {
         let mut known = self.host_resolvers.lock().unwrap_or_else(PoisonError::into_inner);
         if **known != *resolvers {
@@ -94,36 +92,36 @@ impl Https {
         }
     }
 
-    /// Ends all connections: those of a network that is gone hang for as long as somebody asks on them.
+    /// Closes all connections: those of a former network hang while there are queries on them.
     pub(super) fn forget(&self) {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Asks. If a connection that was there before ends meanwhile, which servers may do at any time, a new one is made.
-    pub(super) async fn ask(&self, query: Query<'_>, url: &DohUrl) -> Result<Answered, NoAnswer> {
+    /// Sends a query. Servers may close an idle connection at any time; if an existing one fails, a new one is made.
+    pub(super) async fn ask(&self, query: Query<'_>, url: &DohUrl) -> Result<Answered, ForwardError> {
         let server =
             Arc::clone(self.servers.lock().unwrap_or_else(PoisonError::into_inner).entry(url.clone()).or_default());
         loop {
             let (requests, is_new) = self.requests(&server, url).await?;
             match exchange(requests, query, url).await {
-                Err(NoAnswer::Http(_)) if !is_new => server.lock().await.connection = None,
+                Err(ForwardError::Http(_)) if !is_new => server.lock().await.connection = None,
                 outcome => return outcome,
             }
         }
     }
 
-    /// The connection with a server, and whether it was not there before. Only one is made at a time.
-    async fn requests(&self, server: &AsyncMutex<Server>, url: &DohUrl) -> Result<(Requests, bool), NoAnswer> {
+    /// The connection to a server, and whether it is new. Only one is made at a time.
+    async fn requests(&self, server: &AsyncMutex<Server>, url: &DohUrl) -> Result<(Requests, bool), ForwardError> {
         let mut server = server.lock().await;
         server.connection.take_if(|connection| connection.task.is_finished());
         if let Some(connection) = &server.connection {
             return Ok((connection.requests.clone(), false));
         }
         if server.not_before.is_some_and(|not_before| Instant::now() < not_before) {
-            return Err(NoAnswer::Closed);
+            return Err(ForwardError::Closed);
         }
-        // If whoever asks loses patience, the pause begins all the same.
-        server.not_before = Some(Instant::now() + PAUSE);
+        // Set before connecting: the delay also applies if the caller gives up.
+        server.not_before = Some(Instant::now() + RETRY_DELAY);
         let connection = self.connect(url).await?;
         server.not_before = None;
         let requests = connection.requests.clone();
@@ -131,17 +129,17 @@ impl Https {
         Ok((requests, true))
     }
 
-    async fn connect(&self, url: &DohUrl) -> Result<Connection, NoAnswer> {
+    async fn connect(&self, url: &DohUrl) -> Result<Connection, ForwardError> {
         let url = url.as_url();
         let port = url.port_or_known_default().unwrap_or(443);
         let (name, addresses) = match url.host() {
             Some(Host::Domain(domain)) => (
-                ServerName::try_from(domain.to_owned()).map_err(|_| NoAnswer::NoServerName)?,
+                ServerName::try_from(domain.to_owned()).map_err(|_| ForwardError::NoServerName)?,
                 self.look_up(domain).await?,
             ),
             Some(Host::Ipv4(ip)) => (ServerName::IpAddress(IpAddr::V4(ip).into()), vec![ip.into()]),
             Some(Host::Ipv6(ip)) => (ServerName::IpAddress(IpAddr::V6(ip).into()), vec![ip.into()]),
-            None => return Err(NoAnswer::NoServerName),
+            None => return Err(ForwardError::NoServerName),
         };
         let config = self.roots.client(&[HTTP_2, HTTP_1]).await?;
         let stream = self.tcp(&addresses, port).await?;
@@ -150,7 +148,7 @@ impl Https {
         let io = TokioIo::new(stream);
         Ok(if is_http2 {
             let mut client = http2::Builder::new(TokioExecutor::new());
-            client.timer(TokioTimer::new()).keep_alive_interval(LOOK_AFTER).keep_alive_timeout(LOOK_AFTER);
+            client.timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
             let (requests, connection) = client.handshake(io).await?;
             Connection::new(Requests::Http2(requests), connection)
         } else {
@@ -159,28 +157,28 @@ impl Https {
         })
     }
 
-    async fn look_up(&self, domain: &str) -> Result<Vec<IpAddr>, NoAnswer> {
+    async fn look_up(&self, domain: &str) -> Result<Vec<IpAddr>, ForwardError> {
         let resolvers = Arc::clone(&self.host_resolvers.lock().unwrap_or_else(PoisonError::into_inner));
         let mut found = Vec::new();
-        let mut tell = |ip| {
-            if !found.contains(&ip) && found.len() < MOST_ADDRESSES {
+        let mut on_address = |ip| {
+            if !found.contains(&ip) && found.len() < MAX_ADDRESSES {
                 found.push(ip);
             }
         };
-        let asked = lookup::look_up(self.sockets, &self.roots, &resolvers, domain, &mut tell).await;
-        asked.map_err(|CannotMark| NoAnswer::CannotMark)?;
-        if found.is_empty() { Err(NoAnswer::NoAddress) } else { Ok(found) }
+        let looked_up = lookup::look_up(self.sockets, &self.roots, &resolvers, domain, &mut on_address).await;
+        looked_up.map_err(|CannotMark| ForwardError::CannotMark)?;
+        if found.is_empty() { Err(ForwardError::NoAddress) } else { Ok(found) }
     }
 
-    /// Tries one address after the other.
-    async fn tcp(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, NoAnswer> {
-        let mut last = NoAnswer::NoAddress;
+    /// Tries the addresses one after the other.
+    async fn tcp(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, ForwardError> {
+        let mut last = ForwardError::NoAddress;
         for ip in addresses {
             let attempt = self.sockets.tcp(SocketAddr::new(*ip, port), Via::Host);
-            match tokio::time::timeout(CONNECT, attempt).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => last = error,
-                Err(_) => last = NoAnswer::TimedOut,
+                Err(_) => last = ForwardError::TimedOut,
             }
         }
         Err(last)
@@ -191,7 +189,7 @@ impl Connection {
     fn new(requests: Requests, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection with a DoH server ended");
+                tracing::debug!(%error, "a connection to a DoH server ended");
             }
         });
         Self { requests, task }
@@ -204,7 +202,7 @@ impl Drop for Connection {
     }
 }
 
-async fn exchange(requests: Requests, query: Query<'_>, url: &DohUrl) -> Result<Answered, NoAnswer> {
+async fn exchange(requests: Requests, query: Query<'_>, url: &DohUrl) -> Result<Answered, ForwardError> {
     let response = match requests {
         Requests::Http2(mut requests) => {
             requests.ready().await?;
@@ -214,22 +212,23 @@ async fn exchange(requests: Requests, query: Query<'_>, url: &DohUrl) -> Result<
             let mut requests = requests.lock().await;
             requests.ready().await?;
             let response = requests.send_request(request(query, url, Form::Origin)?).await?;
-            // The next request can go only when this answer has come whole.
+            // HTTP/1.1: the next request has to wait for the complete response.
             return read(response, query).await;
         }
     };
     read(response, query).await
 }
 
-/// How the target of a request is written: HTTP/2 takes scheme and host from it, HTTP/1.1 has them elsewhere (RFC 9112 3.2).
+/// Form of the request target: absolute for HTTP/2, which derives scheme and host from it; origin form for HTTP/1.1 (RFC 9112
+/// 3.2).
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     Absolute,
     Origin,
 }
 
-/// The id is 0, so that caches on the way see the same question as the same request (RFC 8484 4.1).
-fn request(query: Query<'_>, url: &DohUrl, form: Form) -> Result<Request<Empty<Bytes>>, NoAnswer> {
+/// The id is 0, so that HTTP caches recognise equal questions (RFC 8484 4.1).
+fn request(query: Query<'_>, url: &DohUrl, form: Form) -> Result<Request<Empty<Bytes>>, ForwardError> {
     let mut target = url.as_url().clone();
     let message = URL_SAFE_NO_PAD.encode(with_id(query.bytes.to_vec(), 0));
     target.set_query(Some(&format!("dns={message}")));
@@ -242,22 +241,22 @@ fn request(query: Query<'_>, url: &DohUrl, form: Form) -> Result<Request<Empty<B
         Form::Absolute => builder,
         Form::Origin => builder.header(HOST, authority(url)),
     };
-    builder.header(ACCEPT, MEDIA_TYPE).body(Empty::new()).map_err(|_| NoAnswer::NoMessage)
+    builder.header(ACCEPT, MEDIA_TYPE).body(Empty::new()).map_err(|_| ForwardError::NotDns)
 }
 
 fn authority(url: &DohUrl) -> String {
     url.as_url()[url::Position::BeforeHost..url::Position::AfterPort].to_owned()
 }
 
-async fn read(response: Response<Incoming>, query: Query<'_>) -> Result<Answered, NoAnswer> {
+async fn read(response: Response<Incoming>, query: Query<'_>) -> Result<Answered, ForwardError> {
     if response.status() != StatusCode::OK {
-        return Err(NoAnswer::Status(response.status().as_u16()));
+        return Err(ForwardError::Status(response.status().as_u16()));
     }
     if response.headers().get(CONTENT_TYPE) != Some(&HeaderValue::from_static(MEDIA_TYPE)) {
-        return Err(NoAnswer::NoMessage);
+        return Err(ForwardError::NotDns);
     }
-    let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(|_| NoAnswer::NoMessage)?;
-    query.answered(with_id(body.to_bytes().to_vec(), id_of(query.bytes)))
+    let body = Limited::new(response.into_body(), MAX_MESSAGE).collect().await.map_err(|_| ForwardError::NotDns)?;
+    query.parse_response(with_id(body.to_bytes().to_vec(), id_of(query.bytes)))
 }
 
 #[cfg(test)]

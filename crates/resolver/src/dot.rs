@@ -1,4 +1,4 @@
-//! Asking a resolver over TLS (RFC 7858): one connection for each, many queries on it, answered in any order.
+//! Queries resolvers over TLS (RFC 7858): one connection for each resolver, with pipelined queries and responses in any order.
 
 use std::{
     collections::BTreeMap,
@@ -22,128 +22,128 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    forward::{Answered, NoAnswer, Query},
+    error::ForwardError,
     opportunistic,
-    plain::{framed, id_of, with_id},
+    query::{Answered, Query, framed, id_of, with_id},
     sockets::Sockets,
 };
 
-/// How many queries wait for their turn on one connection. More wait at their askers.
-const WAITING: usize = 64;
-/// How many queries are on their way on one connection; their ids have to differ.
-const IN_FLIGHT: usize = 1024;
-/// How long a connection is kept without work. Long enough for the next page, shorter than servers are patient.
-const IDLE: Duration = Duration::from_secs(10);
-/// How long a server may take to take what we say.
-const WRITE: Duration = Duration::from_secs(5);
-/// How long making a connection may take where TLS is only a possibility: there has to be time for the other way.
-const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long we remember that a resolver offers no TLS.
-const NOT_OFFERED: Duration = Duration::from_secs(300);
+/// Queries that wait to be sent on one connection. Further callers wait.
+const QUERY_QUEUE: usize = 64;
+/// Pending queries on one connection; their ids have to differ.
+const MAX_IN_FLIGHT: usize = 1024;
+/// How long an idle connection is kept. Shorter than the idle timeouts of common servers.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for sending a query.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for opportunistic TLS: leaves time for plain DNS.
+const OPPORTUNISTIC_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a resolver is known not to offer TLS.
+const NO_TLS_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The connections with all resolvers that are asked over TLS.
+/// The connections to all resolvers that are queried over TLS.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(super) struct DotClient {
     sockets: Sockets,
     roots: Roots,
-    open: Mutex<BTreeMap<Resolver, Connection>>,
-    /// Those that did not offer TLS, and when they may be asked about it again.
-    open_only: Mutex<BTreeMap<SocketAddr, Instant>>,
+    connections: Mutex<BTreeMap<Resolver, Connection>>,
+    /// Resolvers that did not offer TLS, and when to try again.
+    without_tls: Mutex<BTreeMap<SocketAddr, Instant>>,
 }
 
-/// A connection, or the attempt to make one. Ends when dropped.
+/// A connection, or the attempt to make one. Closed when dropped.
 #[derive(Debug)]
 struct Connection {
-    jobs: mpsc::Sender<Job>,
+    queries: mpsc::Sender<QueuedQuery>,
     task: JoinHandle<()>,
 }
 
-type Reply = oneshot::Sender<Result<Vec<u8>, NoAnswer>>;
+type Reply = oneshot::Sender<Result<Vec<u8>, ForwardError>>;
 
-/// One query.
+/// A query to be sent.
 #[derive(Debug)]
-struct Job {
+struct QueuedQuery {
     query: Vec<u8>,
-    /// Dropped if the connection ends before the answer comes.
+    /// Dropped if the connection ends before the response.
     reply: Reply,
 }
 
-/// The queries on their way, by the id that they have on the connection.
+/// The pending queries, by their id on the connection.
 #[derive(Debug, Default)]
 struct InFlight {
-    queries: BTreeMap<u16, Waiting>,
-    next: u16,
+    queries: BTreeMap<u16, PendingQuery>,
+    next_id: u16,
 }
 
-/// A query on its way.
+/// A query that has been sent.
 #[derive(Debug)]
-struct Waiting {
-    /// The id that its asker gave it.
-    asked: u16,
-    since: Instant,
+struct PendingQuery {
+    /// The id of the original query.
+    original_id: u16,
+    sent_at: Instant,
     reply: Reply,
 }
 
-impl Streams {
+impl DotClient {
     pub(super) fn new(sockets: Sockets, roots: Roots) -> Self {
-        Self { sockets, roots, open: Mutex::default(), open_only: Mutex::default() }
+        Self { sockets, roots, connections: Mutex::default(), without_tls: Mutex::default() }
     }
 
-    /// Asks. If a connection that was there before ends meanwhile, which servers may do at any time, a new one is made.
-    pub(super) async fn ask(&self, query: Query<'_>, resolver: &Resolver) -> Result<Answered, NoAnswer> {
+    /// Sends a query. Servers may close an idle connection at any time; if an existing one fails, a new one is made.
+    pub(super) async fn ask(&self, query: Query<'_>, resolver: &Resolver) -> Result<Answered, ForwardError> {
         let mut is_last = false;
         loop {
-            let (jobs, is_new) = self.connection(resolver);
+            let (queries, is_new) = self.connection(resolver);
             is_last |= is_new;
-            match send(&jobs, query).await {
-                Err(NoAnswer::Closed) if !is_last => {}
+            match send(&queries, query).await {
+                Err(ForwardError::Closed) if !is_last => {}
                 Err(error) => return Err(error),
-                Ok(bytes) => return query.answered(bytes),
+                Ok(bytes) => return query.parse_response(bytes),
             }
         }
     }
 
-    /// Asks, if the resolver offers that. `None` if it does not.
+    /// Sends a query if the resolver offers TLS; `None` if it does not.
     pub(super) async fn ask_if_offered(
         &self,
         query: Query<'_>,
         resolver: &Resolver,
-    ) -> Option<Result<Answered, NoAnswer>> {
+    ) -> Option<Result<Answered, ForwardError>> {
         let address = resolver.tls_address();
-        let not_before = lock(&self.open_only).get(&address).copied();
+        let not_before = lock(&self.without_tls).get(&address).copied();
         if not_before.is_some_and(|not_before| Instant::now() < not_before) {
             return None;
         }
-        match timeout(ATTEMPT, self.ask(query, resolver)).await {
+        match timeout(OPPORTUNISTIC_TIMEOUT, self.ask(query, resolver)).await {
             Ok(Ok(answered)) => Some(Ok(answered)),
             Ok(Err(_)) | Err(_) => {
-                lock(&self.open).remove(resolver);
-                let mut open_only = lock(&self.open_only);
+                lock(&self.connections).remove(resolver);
+                let mut without_tls = lock(&self.without_tls);
                 let now = Instant::now();
-                open_only.retain(|_, not_before| *not_before > now);
-                open_only.insert(address, now + NOT_OFFERED);
+                without_tls.retain(|_, not_before| *not_before > now);
+                without_tls.insert(address, now + NO_TLS_LIFETIME);
                 None
             }
         }
     }
 
-    /// Ends all connections: those of a network that is gone hang for as long as somebody asks on them.
+    /// Closes all connections: those of a former network hang while there are queries on them.
     pub(super) fn forget(&self) {
-        lock(&self.open).clear();
-        lock(&self.open_only).clear();
+        lock(&self.connections).clear();
+        lock(&self.without_tls).clear();
     }
 
-    /// The connection with a resolver, and whether it was not there before.
-    fn connection(&self, resolver: &Resolver) -> (mpsc::Sender<Job>, bool) {
-        let mut open = lock(&self.open);
-        open.retain(|_, connection| !connection.jobs.is_closed());
+    /// The connection to a resolver, and whether it is new.
+    fn connection(&self, resolver: &Resolver) -> (mpsc::Sender<QueuedQuery>, bool) {
+        let mut open = lock(&self.connections);
+        open.retain(|_, connection| !connection.queries.is_closed());
         if let Some(connection) = open.get(resolver) {
-            return (connection.jobs.clone(), false);
+            return (connection.queries.clone(), false);
         }
-        let (jobs, inbox) = mpsc::channel(WAITING);
-        let task = tokio::spawn(live(self.sockets, self.roots.clone(), resolver.clone(), inbox));
-        open.insert(resolver.clone(), Connection { jobs: jobs.clone(), task });
-        (jobs, true)
+        let (queries, inbox) = mpsc::channel(QUERY_QUEUE);
+        let task = tokio::spawn(run_connection(self.sockets, self.roots.clone(), resolver.clone(), inbox));
+        open.insert(resolver.clone(), Connection { queries: queries.clone(), task });
+        (queries, true)
     }
 }
 
@@ -153,37 +153,37 @@ impl Drop for Connection {
     }
 }
 
-async fn send(jobs: &mpsc::Sender<Job>, query: Query<'_>) -> Result<Vec<u8>, NoAnswer> {
+async fn send(queries: &mpsc::Sender<QueuedQuery>, query: Query<'_>) -> Result<Vec<u8>, ForwardError> {
     let (reply, answer) = oneshot::channel();
-    jobs.send(Job { query: query.bytes.to_vec(), reply }).await.map_err(|_| NoAnswer::Closed)?;
-    let bytes = answer.await.map_err(|_| NoAnswer::Closed)??;
+    queries.send(QueuedQuery { query: query.bytes.to_vec(), reply }).await.map_err(|_| ForwardError::Closed)?;
+    let bytes = answer.await.map_err(|_| ForwardError::Closed)??;
     Ok(with_id(bytes, id_of(query.bytes)))
 }
 
-/// A connection from its making to its end.
-async fn live(sockets: Sockets, roots: Roots, resolver: Resolver, mut inbox: mpsc::Receiver<Job>) {
+/// The task of a connection.
+async fn run_connection(sockets: Sockets, roots: Roots, resolver: Resolver, mut inbox: mpsc::Receiver<QueuedQuery>) {
     match connect(sockets, &roots, &resolver).await {
         Ok(stream) => {
-            if let Err(error) = converse(stream, &mut inbox).await {
-                tracing::debug!(%error, "a connection with a resolver ended");
+            if let Err(error) = exchange(stream, &mut inbox).await {
+                tracing::debug!(%error, "a connection to a resolver ended");
             }
         }
         Err(error) => {
             tracing::debug!(%error, "cannot connect to a resolver over TLS");
-            // Whoever waits hears why; who comes later makes another attempt.
+            // The first waiting query gets the reason; later queries make another attempt.
             inbox.close();
-            let mut why = Some(error);
-            while let Some(job) = inbox.recv().await {
-                let _gone = job.reply.send(Err(why.take().unwrap_or(NoAnswer::Closed)));
+            let mut reason = Some(error);
+            while let Some(queued) = inbox.recv().await {
+                let _gone = queued.reply.send(Err(reason.take().unwrap_or(ForwardError::Closed)));
             }
         }
     }
 }
 
-async fn connect(sockets: Sockets, roots: &Roots, resolver: &Resolver) -> Result<TlsStream<TcpStream>, NoAnswer> {
+async fn connect(sockets: Sockets, roots: &Roots, resolver: &Resolver) -> Result<TlsStream<TcpStream>, ForwardError> {
     let address = resolver.tls_address();
     let name = match &resolver.server_name {
-        Some(name) => ServerName::try_from(name.to_string()).map_err(|_| NoAnswer::NoServerName)?,
+        Some(name) => ServerName::try_from(name.to_string()).map_err(|_| ForwardError::NoServerName)?,
         None => ServerName::IpAddress(address.ip().into()),
     };
     let config: ClientConfig = match resolver.encryption {
@@ -194,34 +194,34 @@ async fn connect(sockets: Sockets, roots: &Roots, resolver: &Resolver) -> Result
     Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
 }
 
-/// Carries queries there and answers back. A resolver of which nothing was heard since a query, until its asker lost
-/// patience, is not asked on this connection again: the way there may be another one today. Every future here is cancel-safe: a receive from a channel, a read into a
-/// buffer that outlives it, and a timer.
-async fn converse(mut stream: TlsStream<TcpStream>, inbox: &mut mpsc::Receiver<Job>) -> io::Result<()> {
+/// Sends queries and receives responses. Ends if a query timed out and nothing was received since it was sent: the route may
+/// have changed. Every future here is cancel-safe: a receive from a channel, a read into a buffer that outlives it, and a
+/// timer.
+async fn exchange(mut stream: TlsStream<TcpStream>, inbox: &mut mpsc::Receiver<QueuedQuery>) -> io::Result<()> {
     let mut in_flight = InFlight::default();
     let mut received = Vec::new();
-    let mut heard = Instant::now();
+    let mut last_received = Instant::now();
     loop {
-        if in_flight.forget_those_who_gave_up() > Some(heard) {
+        if in_flight.remove_abandoned() > Some(last_received) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         tokio::select! {
-            job = inbox.recv(), if in_flight.queries.len() < IN_FLIGHT => {
-                let Some(job) = job else { return Ok(()) };
-                if let Some(message) = in_flight.add(job) {
-                    timeout(WRITE, async { stream.write_all(&message).await?; stream.flush().await }).await??;
+            queued = inbox.recv(), if in_flight.queries.len() < MAX_IN_FLIGHT => {
+                let Some(queued) = queued else { return Ok(()) };
+                if let Some(message) = in_flight.add(queued) {
+                    timeout(WRITE_TIMEOUT, async { stream.write_all(&message).await?; stream.flush().await }).await??;
                 }
             }
             read = stream.read_buf(&mut received) => {
                 if read? == 0 {
                     return Ok(());
                 }
-                heard = Instant::now();
+                last_received = Instant::now();
                 while let Some(message) = take_message(&mut received) {
                     in_flight.answer(message);
                 }
             }
-            () = sleep(IDLE) => {
+            () = sleep(IDLE_TIMEOUT) => {
                 if in_flight.queries.is_empty() {
                     return Ok(());
                 }
@@ -231,48 +231,47 @@ async fn converse(mut stream: TlsStream<TcpStream>, inbox: &mut mpsc::Receiver<J
 }
 
 impl InFlight {
-    /// The message to write for a query. Its id is one that no other query on this connection has: askers choose theirs
-    /// as they like.
-    fn add(&mut self, job: Job) -> Option<Vec<u8>> {
-        while self.queries.contains_key(&self.next) {
-            self.next = self.next.wrapping_add(1);
+    /// The message to send for a query. It gets an id that is unique on this connection; callers choose theirs freely.
+    fn add(&mut self, queued: QueuedQuery) -> Option<Vec<u8>> {
+        while self.queries.contains_key(&self.next_id) {
+            self.next_id = self.next_id.wrapping_add(1);
         }
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        let asked = id_of(&job.query);
-        match framed(&with_id(job.query, id)) {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let original_id = id_of(&queued.query);
+        match framed(&with_id(queued.query, id)) {
             Ok(message) => {
-                self.queries.insert(id, Waiting { asked, since: Instant::now(), reply: job.reply });
+                self.queries.insert(id, PendingQuery { original_id, sent_at: Instant::now(), reply: queued.reply });
                 Some(message)
             }
             Err(error) => {
-                let _gone = job.reply.send(Err(error));
+                let _gone = queued.reply.send(Err(error));
                 None
             }
         }
     }
 
     fn answer(&mut self, message: Vec<u8>) {
-        if let Some(Waiting { asked, reply, .. }) = self.queries.remove(&id_of(&message)) {
-            let _gone = reply.send(Ok(with_id(message, asked)));
+        if let Some(PendingQuery { original_id, reply, .. }) = self.queries.remove(&id_of(&message)) {
+            let _gone = reply.send(Ok(with_id(message, original_id)));
         }
     }
 
-    /// Returns when the latest of them was asked.
-    fn forget_those_who_gave_up(&mut self) -> Option<Instant> {
+    /// Removes queries whose callers gave up; returns when the latest of them was sent.
+    fn remove_abandoned(&mut self) -> Option<Instant> {
         let mut latest = None;
         self.queries.retain(|_, query| {
-            let gave_up = query.reply.is_closed();
-            if gave_up {
-                latest = latest.max(Some(query.since));
+            let abandoned = query.reply.is_closed();
+            if abandoned {
+                latest = latest.max(Some(query.sent_at));
             }
-            !gave_up
+            !abandoned
         });
         latest
     }
 }
 
-/// The first complete message of what was received.
+/// Removes the first complete message from the receive buffer.
 fn take_message(received: &mut Vec<u8>) -> Option<Vec<u8>> {
     let length = usize::from(u16::from_be_bytes(*received.first_chunk()?));
     if received.len() < length.saturating_add(2) {

@@ -11,39 +11,39 @@ use tokio::{
 };
 
 use super::{
-    Transport,
     forward::Forwarder,
     reply::{self, Reply},
+    transport::Transport,
 };
 use dataplane::Command;
 
-/// How many queries are worked on at a time. More are not answered.
-const CONCURRENT: usize = 1000;
-/// How long the packet thread may take: it may have to wait until the portal has named a gateway, and the portal gives
-/// up after this time.
-const DECISION: Duration = Duration::from_secs(15);
+/// Concurrent queries. Further ones are dropped.
+const MAX_CONCURRENT_QUERIES: usize = 1000;
+/// Time limit for a decision: the packet thread may have to wait until the portal has named a gateway, and the portal gives up
+/// after this time.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Turns queries into replies.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    ask: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Command>,
     forwarder: Forwarder,
     slots: Semaphore,
 }
 
 impl Exchange {
-    pub(super) fn new(ask: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
-        Self { ask, forwarder, slots: Semaphore::new(CONCURRENT) }
+    pub(super) fn new(commands: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
+        Self { commands, forwarder, slots: Semaphore::new(MAX_CONCURRENT_QUERIES) }
     }
 
-    /// The reply to a parsed query; `None` if nothing is to be said.
+    /// The reply to a parsed query; `None` if there is none.
     pub(super) async fn reply(&self, request: &Request, sentinel: IpAddr) -> Option<Vec<u8>> {
         let Ok(_slot) = self.slots.try_acquire() else {
-            tracing::debug!("too many DNS queries at a time");
+            tracing::debug!("too many concurrent DNS queries");
             return None;
         };
         let question = question(request)?;
-        if self.forwarder.is_made_up(question.name.as_str()) {
+        if self.forwarder.is_probe(question.name.as_str()) {
             return reply::encode(request, Reply::failure(ResponseCode::NXDomain));
         }
         let reply = match self.decide(question.clone(), sentinel).await {
@@ -58,11 +58,11 @@ impl Exchange {
 
     async fn decide(&self, question: Question, sentinel: IpAddr) -> Option<Decision> {
         let (reply, decision) = oneshot::channel();
-        let asked = async {
-            self.ask.send(Command::Query { question, sentinel, reply }).await.ok()?;
+        let decided = async {
+            self.commands.send(Command::Query { question, sentinel, reply }).await.ok()?;
             decision.await.ok()
         };
-        timeout(DECISION, asked).await.ok().flatten()
+        timeout(DECISION_TIMEOUT, decided).await.ok().flatten()
     }
 
     async fn forward(
@@ -76,8 +76,8 @@ impl Exchange {
         match self.exchange(request, &to, via).await {
             Some((bytes, response)) => {
                 if let Some(answer) = Cacheable::new(question, &response) {
-                    // Remembering is a favour. While the packet thread is busy, it is left out.
-                    let _ = self.ask.try_send(Command::Answer { generation, answer });
+                    // Caching is optional. It is skipped while the packet thread is busy.
+                    let _ = self.commands.try_send(Command::Answer { generation, answer });
                 }
                 Reply::Forwarded { bytes, metadata: response.metadata }
             }
@@ -94,7 +94,7 @@ impl Exchange {
         match self.forwarder.ask(request.as_slice(), query, to, via, transport).await {
             Ok(answered) => Some(answered),
             Err(error) => {
-                tracing::debug!(?to, ?via, %transport, %error, "another resolver gave no answer");
+                tracing::debug!(?to, ?via, %transport, %error, "forwarding failed");
                 None
             }
         }

@@ -1,36 +1,42 @@
-//! The resolver that the system asks: our end of DNS over UDP and TCP.
+//! The DNS server of this machine: the stub resolver's sockets, and forwarding to other resolvers.
 //!
-//! The sentinel addresses are local addresses of the tunnel's interface, so the kernel does the transport and ordinary
-//! sockets listen on them. The packet thread decides about each question ([`dns::Stub`]); here the decision is carried
-//! out:
+//! This crate owns sockets of names: those that listen on the sentinels, and those to other resolvers. It must not decide what
+//! a name means: the packet thread decides about each question ([`dns::Stub`]), reached through [`dataplane::Command`]. A query
+//! goes from a listener to the exchange, which gets the decision and executes it, if need be through the [`Forwarder`].
 //!
-//! * [`Server`] – which addresses are listened on, and what stands in the way
+//! The sentinel addresses are local addresses of the tunnel interface, so ordinary sockets listen on them. In the order of a
+//! query's way:
+//!
+//! * [`Server`] – the listeners, and [`port_owner`] for a port that is taken
 //! * [`udp`], [`tcp`] – queries in, replies out
-//! * [`exchange`] – one query from its bytes to the bytes of its reply
-//! * [`reply`] – replies that we write ourselves
-//! * [`forward`] – asking another resolver, on the host or through the tunnel, in the way it wants to be asked:
-//!   [`plain`], over TLS ([`dot`], [`opportunistic`]) or over HTTPS ([`doh`])
-//! * [`circle`] – resolvers on this host that would ask us in turn
+//! * [`exchange`] – one query from its bytes to the bytes of its reply; [`reply`] for replies of our own
+//! * [`forward`] – chooses how another resolver is queried, on the host or through the tunnel: [`plain`], over TLS ([`dot`],
+//!   [`opportunistic`]) or over HTTPS ([`doh`])
+//! * [`loop_detection`] – resolvers on this host that forward to us
 //! * [`lookup`] – names of our own connections
+//! * [`query`], [`transport`], [`error`], [`sockets`] – the shared terms
 //!
-//! hickory-server parses the queries, writes our replies and frames TCP. Its accept loop is not used: it can only send
-//! what it has encoded itself, while the reply of another resolver has to arrive byte by byte (DNSSEC and EDNS depend
-//! on it); it handles the queries of a TCP connection one after the other, so that a silent resolver would hold up all
-//! that follow; and it logs the names that are asked for.
+//! hickory-server parses queries, writes our replies and frames TCP. Its accept loop is not used, because it can only send
+//! messages that it has encoded itself, while the response of another resolver must be passed on byte by byte (DNSSEC and EDNS
+//! depend on it); because it handles the queries of a TCP connection one after the other, so that a silent resolver would
+//! delay all that follow; and because it logs the queried names.
 
-mod circle;
 mod doh;
 mod dot;
+mod error;
 mod exchange;
 mod forward;
 mod lookup;
-mod obstacle;
+mod loop_detection;
 mod opportunistic;
 mod plain;
+mod port_owner;
+mod query;
 mod reply;
 mod server;
 mod sockets;
 mod tcp;
+mod transport;
 mod udp;
 
 #[cfg(test)]
@@ -45,12 +51,14 @@ use tls::Roots;
 
 use self::sockets::Sockets;
 
-pub use forward::{Failure, Forwarder};
-pub use obstacle::Process;
+pub use error::{CannotMark, Failure};
+pub use forward::Forwarder;
+pub use port_owner::Process;
 pub use server::{ServeError, Server};
+pub use transport::Transport;
 
-/// Tells all addresses of a host that we connect to ourselves, as the host's own resolvers know them; each as soon as it is
-/// known, and possibly more than once.
+/// Resolves the name of a server that we connect to ourselves, by the host's own resolvers. Calls `on_address` for each
+/// address as soon as it is known, possibly more than once.
 ///
 /// # Errors
 /// Our sockets cannot be kept out of the tunnel.
@@ -59,29 +67,7 @@ pub async fn look_up(
     roots: &Roots,
     resolvers: &[Resolver],
     host: &str,
-    tell: &mut (dyn FnMut(IpAddr) + Send),
+    on_address: &mut (dyn FnMut(IpAddr) + Send),
 ) -> Result<(), CannotMark> {
-    lookup::look_up(Sockets { mark }, roots, resolvers, host, tell).await
-}
-
-/// Sockets cannot be kept out of the tunnel.
-#[derive(Clone, Copy, Debug)]
-pub struct CannotMark;
-
-/// How a query came, and how it is passed on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// One datagram.
-    Udp,
-    /// A message on a stream.
-    Tcp,
-}
-
-impl std::fmt::Display for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-        })
-    }
+    lookup::look_up(Sockets { mark }, roots, resolvers, host, on_address).await
 }

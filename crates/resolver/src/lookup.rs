@@ -1,8 +1,7 @@
-//! From a name to its addresses, past the tunnel: for our own connections.
+//! Resolves names of our own connections, outside the tunnel.
 //!
-//! All of the host's own resolvers are asked at once for both families, over UDP and, if that brought nothing, over TCP;
-//! those that speak TLS are asked over TLS. Nothing is asked of the system's library, which would end up at the tunnel's
-//! own resolver.
+//! All resolvers of the host are queried at once for both address families, over UDP and, without a conclusive result, over
+//! TCP; encrypted resolvers are queried over TLS. The C library is not used, because it would query the tunnel's own resolver.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -17,59 +16,59 @@ use tls::Roots;
 use tokio::time::timeout;
 
 use super::{
-    CannotMark, Transport,
-    dot::Streams,
-    forward::{self, NoAnswer},
-    plain,
+    dot::DotClient,
+    error::{CannotMark, ForwardError},
+    plain, query,
     sockets::Sockets,
+    transport::Transport,
 };
 
-/// For each question.
-const ANSWER: Duration = Duration::from_secs(2);
-/// Nobody has more resolvers than this for a reason.
-const MOST_SERVERS: usize = 8;
+/// Time limit for a query.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of resolvers that are queried.
+const MAX_RESOLVERS: usize = 8;
 
-/// What one question brought.
+/// The result of one query.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Answer {
     Addresses(Vec<IpAddr>),
-    /// There is no such name.
+    /// The name does not exist.
     NoSuchName,
-    /// Nothing usable.
-    Nothing,
+    /// No usable response.
+    None,
 }
 
-/// What all questions brought together.
+/// The result of all queries together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
-    /// Addresses, or everybody's word that there is no such name.
-    Clear,
+    /// Addresses, or agreement that the name does not exist.
+    Conclusive,
     /// Neither.
-    Unclear,
+    Inconclusive,
 }
 
-/// Who asks whom.
+/// The lookup of one name.
 struct Lookup<'a> {
     sockets: Sockets,
-    streams: Streams,
+    dot: DotClient,
     resolvers: &'a [Resolver],
 }
 
-/// Tells all addresses of `host` as soon as they are known, possibly more than once; none if nobody knows any.
+/// Calls `on_address` for each address of `host` as soon as it is known, possibly more than once.
 pub(super) async fn look_up(
     sockets: Sockets,
     roots: &Roots,
     resolvers: &[Resolver],
     host: &str,
-    tell: &mut (dyn FnMut(IpAddr) + Send),
+    on_address: &mut (dyn FnMut(IpAddr) + Send),
 ) -> Result<(), CannotMark> {
     let Ok(name) = Name::from_ascii(format!("{}.", host.trim_end_matches('.'))) else { return Ok(()) };
-    let resolvers = resolvers.get(..MOST_SERVERS).unwrap_or(resolvers);
-    // Its connections end with it: there is nothing more to ask.
-    let lookup = Lookup { sockets, streams: Streams::new(sockets, roots.clone()), resolvers };
-    // Some routers forward UDP badly; but if all agree that there is no such name, there is none.
-    if lookup.ask_all(&name, Transport::Udp, tell).await? == Outcome::Unclear {
-        lookup.ask_all(&name, Transport::Tcp, tell).await?;
+    let resolvers = resolvers.get(..MAX_RESOLVERS).unwrap_or(resolvers);
+    // Its connections end with this lookup.
+    let lookup = Lookup { sockets, dot: DotClient::new(sockets, roots.clone()), resolvers };
+    // Some routers forward UDP unreliably.
+    if lookup.ask_all(&name, Transport::Udp, on_address).await? == Outcome::Inconclusive {
+        lookup.ask_all(&name, Transport::Tcp, on_address).await?;
     }
     Ok(())
 }
@@ -79,7 +78,7 @@ impl Lookup<'_> {
         &self,
         name: &Name,
         transport: Transport,
-        tell: &mut (dyn FnMut(IpAddr) + Send),
+        on_address: &mut (dyn FnMut(IpAddr) + Send),
     ) -> Result<Outcome, CannotMark> {
         let both = |resolver| [(resolver, RecordType::A), (resolver, RecordType::AAAA)];
         let questions = self.resolvers.iter().flat_map(both);
@@ -91,10 +90,10 @@ impl Lookup<'_> {
             all_deny &= answer == Answer::NoSuchName;
             if let Answer::Addresses(addresses) = answer {
                 found_any |= !addresses.is_empty();
-                addresses.into_iter().for_each(&mut *tell);
+                addresses.into_iter().for_each(&mut *on_address);
             }
         }
-        Ok(if found_any || all_deny { Outcome::Clear } else { Outcome::Unclear })
+        Ok(if found_any || all_deny { Outcome::Conclusive } else { Outcome::Inconclusive })
     }
 
     async fn ask(
@@ -108,13 +107,13 @@ impl Lookup<'_> {
         message.metadata.recursion_desired = true;
         let question = Query::query(name.clone(), kind);
         message.add_query(question.clone());
-        let Ok(bytes) = message.to_vec() else { return Ok(Answer::Nothing) };
-        let query = forward::Query { bytes: &bytes, question: &question };
+        let Ok(bytes) = message.to_vec() else { return Ok(Answer::None) };
+        let query = query::Query { bytes: &bytes, question: &question };
         let asked = async {
             match resolver.encryption {
-                Encryption::Required => return self.streams.ask(query, resolver).await,
+                Encryption::Required => return self.dot.ask(query, resolver).await,
                 Encryption::Opportunistic => {
-                    if let Some(answered) = self.streams.ask_if_offered(query, resolver).await {
+                    if let Some(answered) = self.dot.ask_if_offered(query, resolver).await {
                         return answered;
                     }
                 }
@@ -122,16 +121,16 @@ impl Lookup<'_> {
             }
             plain::ask(self.sockets, query, resolver.address, Via::Host, transport).await
         };
-        Ok(match timeout(ANSWER, asked).await {
+        Ok(match timeout(QUERY_TIMEOUT, asked).await {
             Ok(Ok((_, response))) => match response.metadata.response_code {
                 ResponseCode::NoError => {
                     Answer::Addresses(response.answers.iter().filter_map(|record| address(&record.data)).collect())
                 }
                 ResponseCode::NXDomain => Answer::NoSuchName,
-                _ => Answer::Nothing,
+                _ => Answer::None,
             },
-            Ok(Err(NoAnswer::CannotMark)) => return Err(CannotMark),
-            Ok(Err(_)) | Err(_) => Answer::Nothing,
+            Ok(Err(ForwardError::CannotMark)) => return Err(CannotMark),
+            Ok(Err(_)) | Err(_) => Answer::None,
         })
     }
 }

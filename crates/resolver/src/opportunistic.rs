@@ -1,6 +1,6 @@
-//! TLS with whoever answers: the opportunistic profile of DNS over TLS (RFC 8310 5).
+//! TLS without authentication: the opportunistic profile of DNS over TLS (RFC 8310 5).
 //!
-//! It protects from those who only listen, and is used only where the host would otherwise ask openly.
+//! It protects from passive attackers only, and is used only where the host would otherwise use plain DNS.
 
 use std::{io, sync::Arc};
 
@@ -11,17 +11,17 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// How to connect to a resolver, whoever it is.
+/// A TLS configuration that does not verify the identity of the server.
 pub(super) fn client() -> io::Result<ClientConfig> {
-    let verifier = Anybody(ring::default_provider().signature_verification_algorithms);
+    let verifier = AcceptAnyCertificate(ring::default_provider().signature_verification_algorithms);
     Ok(tls::builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-/// Accepts every certificate whose key the server has.
+/// Accepts every certificate, provided that the server owns its key.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+struct AcceptAnyCertificate(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! The bytes of replies.
+//! Encodes replies.
 
 use dns::Answer;
 use hickory_proto::{
@@ -8,20 +8,20 @@ use hickory_proto::{
 };
 use hickory_server::{net::xfer::Protocol, server::Request, zone_handler::MessageResponseBuilder};
 
-/// What fits into a packet of 1280 bytes, which every network carries, behind the longest IP header and that of UDP.
-/// Longer replies go over TCP, whatever the asker says it could take.
-const UDP_LIMIT: u16 = 1280 - 60 - 8;
-/// What fits if the asker does not say anything (RFC 1035 4.2.1); less cannot be asked for (RFC 6891 6.2.3).
-const UDP_DEFAULT: u16 = 512;
+/// Maximum length of a reply over UDP in bytes: fits into a packet of 1280 bytes with the longest IP header. Longer replies
+/// require TCP, whatever payload size the client advertises.
+const MAX_UDP_REPLY: u16 = 1280 - 60 - 8;
+/// The limit if the client advertises none (RFC 1035 4.2.1); smaller sizes are not allowed (RFC 6891 6.2.3).
+const DEFAULT_UDP_REPLY: u16 = 512;
 
-/// What is to be said.
+/// A reply to be encoded.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// This, by ourselves.
+    /// Our own answer.
     Answer(Answer),
-    /// What another resolver said.
+    /// The response of another resolver.
     Forwarded {
-        /// Its words.
+        /// Its bytes.
         bytes: Vec<u8>,
         /// Its header.
         metadata: Metadata,
@@ -34,8 +34,8 @@ impl Reply {
     }
 }
 
-/// The message to send. What does not fit into a datagram is cut down to its header and question, so that the asker
-/// comes back over TCP.
+/// The message to send. A reply that does not fit into a datagram is truncated to its header and question, so that the client
+/// retries over TCP.
 pub(super) fn encode(request: &Request, reply: Reply) -> Option<Vec<u8>> {
     let limit = limit(request);
     match reply {
@@ -45,7 +45,7 @@ pub(super) fn encode(request: &Request, reply: Reply) -> Option<Vec<u8>> {
             let mut metadata = Metadata::response_from_request(&request.metadata);
             metadata.recursion_available = true;
             metadata.response_code = code;
-            // The encoder would keep what fits; half an answer is worse than none.
+            // The encoder would keep the records that fit; a partial answer is worse than none.
             let bytes = write(request, metadata, &records, u16::MAX)?;
             if bytes.len() <= usize::from(limit) {
                 return Some(bytes);
@@ -55,11 +55,11 @@ pub(super) fn encode(request: &Request, reply: Reply) -> Option<Vec<u8>> {
     }
 }
 
-/// Our own message: the question as it was asked, and an OPT record if there was one (RFC 6891 6.1.1).
+/// Encodes our own message: the question unchanged, and an OPT record if the query has one (RFC 6891 6.1.1).
 fn write(request: &Request, metadata: Metadata, records: &[Record], limit: u16) -> Option<Vec<u8>> {
-    let edns = request.edns.as_ref().map(|asked| {
+    let edns = request.edns.as_ref().map(|query_edns| {
         let mut edns = Edns::new();
-        edns.set_max_payload(UDP_LIMIT).set_dnssec_ok(asked.flags().dnssec_ok);
+        edns.set_max_payload(MAX_UDP_REPLY).set_dnssec_ok(query_edns.flags().dnssec_ok);
         edns
     });
     let none: &[Record] = &[];
@@ -79,7 +79,7 @@ fn truncated(mut metadata: Metadata) -> Metadata {
 
 fn limit(request: &Request) -> u16 {
     match request.protocol() {
-        Protocol::Udp => request.max_payload().clamp(UDP_DEFAULT, UDP_LIMIT),
+        Protocol::Udp => request.max_payload().clamp(DEFAULT_UDP_REPLY, MAX_UDP_REPLY),
         _ => u16::MAX,
     }
 }

@@ -1,4 +1,4 @@
-//! Which addresses are listened on.
+//! The listeners on the sentinels.
 
 use std::{
     collections::BTreeMap,
@@ -16,21 +16,22 @@ use tokio::{
 };
 
 use super::{
-    Transport,
     exchange::Exchange,
     forward::Forwarder,
-    obstacle::{self, Process},
-    tcp, udp,
+    port_owner::{self, Process},
+    tcp,
+    transport::Transport,
+    udp,
 };
 use dataplane::Command;
 
-/// An address that was just added to an interface may need a moment until it can be bound.
-const ATTEMPTS: u32 = 20;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
-/// How many TCP connections may wait to be accepted.
-const BACKLOG: i32 = 128;
+/// An address that was just added to an interface cannot always be bound at once.
+const BIND_ATTEMPTS: u32 = 20;
+const BIND_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// TCP connections that may wait to be accepted.
+const TCP_BACKLOG: i32 = 128;
 
-/// Answers queries on the sentinels. Dropping it ends everything.
+/// Answers queries on the sentinels. Dropping it closes all sockets.
 #[derive(Debug)]
 pub struct Server {
     exchange: Arc<Exchange>,
@@ -40,20 +41,20 @@ pub struct Server {
 /// Why a sentinel cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Somebody else listens there. A wildcard listener on the port takes every address of the host.
-    #[error("{}", in_the_way(*.transport, *.port, .process.as_ref()))]
-    InTheWay {
-        /// What cannot be bound.
+    /// Another program occupies the port. A wildcard listener occupies it on every address of the host.
+    #[error("{}", port_in_use(*.transport, *.port, .process.as_ref()))]
+    PortInUse {
+        /// The transport that cannot be bound.
         transport: Transport,
         /// The port of the sentinels.
         port: u16,
-        /// Who it is, if that could be found out.
+        /// The program, if it could be determined.
         process: Option<Process>,
     },
-    /// We may not use the port.
+    /// The process lacks the permission for the port.
     #[error("not permitted to listen on {transport} port {port}; CAP_NET_BIND_SERVICE is missing")]
     NotPermitted {
-        /// What cannot be bound.
+        /// The transport that cannot be bound.
         transport: Transport,
         /// The port of the sentinels.
         port: u16,
@@ -61,11 +62,11 @@ pub enum ServeError {
     /// Anything else.
     #[error("cannot listen on {transport} port {port} of a sentinel address")]
     Bind {
-        /// What cannot be bound.
+        /// The transport that cannot be bound.
         transport: Transport,
         /// The port of the sentinels.
         port: u16,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
@@ -77,17 +78,17 @@ struct Listener {
 }
 
 impl Server {
-    /// A server that asks the packet thread over `ask`, and others over `forwarder`.
+    /// A server that requests decisions over `commands`, and forwards through `forwarder`.
     #[must_use]
-    pub fn new(ask: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
-        Self { exchange: Arc::new(Exchange::new(ask, forwarder)), listeners: BTreeMap::new() }
+    pub fn new(commands: mpsc::Sender<Command>, forwarder: Forwarder) -> Self {
+        Self { exchange: Arc::new(Exchange::new(commands, forwarder)), listeners: BTreeMap::new() }
     }
 
-    /// Listens on `port` of exactly these addresses. Those that were listened on before go on undisturbed; with those
-    /// that are gone end their connections and pending queries.
+    /// Listens on `port` of exactly these addresses. Existing listeners for them continue undisturbed; others are closed with
+    /// their connections and pending queries.
     ///
     /// # Errors
-    /// An address cannot be served; all others are. The first reason is returned.
+    /// An address cannot be served; all others are. The first error is returned.
     pub async fn serve(&mut self, sentinels: &[IpAddr], port: u16) -> Result<(), ServeError> {
         let wanted: Vec<_> = sentinels.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         self.listeners.retain(|address, listener| wanted.contains(address) && listener.is_alive());
@@ -110,8 +111,8 @@ impl Server {
 
 impl Listener {
     async fn start(address: SocketAddr, exchange: &Arc<Exchange>) -> Result<Self, ServeError> {
-        let udp = patiently(Transport::Udp, address, bind_udp).await?;
-        let tcp = patiently(Transport::Tcp, address, bind_tcp).await?;
+        let udp = bind_with_retries(Transport::Udp, address, bind_udp).await?;
+        let tcp = bind_with_retries(Transport::Tcp, address, bind_tcp).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(udp::serve(udp, address.ip(), Arc::clone(exchange)));
         tasks.spawn(tcp::serve(tcp, address.ip(), Arc::clone(exchange)));
@@ -119,13 +120,13 @@ impl Listener {
         Ok(Self { tasks })
     }
 
-    /// Neither task ever returns unless its socket is broken.
+    /// The tasks return only if a socket is broken.
     fn is_alive(&mut self) -> bool {
         self.tasks.try_join_next().is_none()
     }
 }
 
-async fn patiently<S>(
+async fn bind_with_retries<S>(
     transport: Transport,
     address: SocketAddr,
     bind: impl Fn(SocketAddr) -> io::Result<S>,
@@ -135,17 +136,17 @@ async fn patiently<S>(
     let error = loop {
         match bind(address) {
             Ok(socket) => return Ok(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && attempt < ATTEMPTS => {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && attempt < BIND_ATTEMPTS => {
                 attempt += 1;
-                tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                tokio::time::sleep(BIND_RETRY_DELAY).await;
             }
             Err(error) => break error,
         }
     };
     Err(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let search = tokio::task::spawn_blocking(move || obstacle::find(transport, address));
-            ServeError::InTheWay { transport, port, process: search.await.ok().flatten() }
+            let owner = tokio::task::spawn_blocking(move || port_owner::find(transport, address));
+            ServeError::PortInUse { transport, port, process: owner.await.ok().flatten() }
         }
         io::ErrorKind::PermissionDenied => ServeError::NotPermitted { transport, port },
         _ => ServeError::Bind { transport, port, source: error },
@@ -164,11 +165,13 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(TCP_BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
-fn in_the_way(transport: Transport, port: u16, process: Option<&Process>) -> String {
-    let who = process.map_or_else(|| "another program".to_owned(), ToString::to_string);
-    format!("{who} already listens on {transport} port {port} of every address; bind it to single addresses or stop it")
+fn port_in_use(transport: Transport, port: u16, process: Option<&Process>) -> String {
+    let owner = process.map_or_else(|| "another program".to_owned(), ToString::to_string);
+    format!(
+        "{owner} already listens on {transport} port {port} of every address; bind it to single addresses or stop it"
+    )
 }

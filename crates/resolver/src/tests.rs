@@ -1,4 +1,4 @@
-//! The server on loopback addresses, with a packet thread and resolvers that do as they are told.
+//! Tests of the server on loopback addresses, with a scripted packet thread and resolvers.
 
 use std::{
     future::Future,
@@ -19,7 +19,7 @@ use tokio::{
     task::JoinSet,
 };
 
-mod circle;
+mod loop_detection;
 
 use super::{
     ServeError, Server, Transport,
@@ -28,21 +28,21 @@ use super::{
 use dataplane::Command;
 
 const BOTH: [Transport; 2] = [Transport::Udp, Transport::Tcp];
-const PATIENT: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server under test, and everything that it talks to.
-struct World {
+/// A server under test, and its peers.
+struct TestServer {
     server: Server,
     sentinel: SocketAddr,
     helpers: JoinSet<()>,
 }
 
-impl World {
-    /// A server whose packet thread decides with `decide`. What it is to remember comes out of the channel.
+impl TestServer {
+    /// A server whose packet thread decides with `decide`. Answers to be cached arrive at the channel.
     async fn new(
         decide: impl Fn(&Question, IpAddr) -> Option<Decision> + Send + 'static,
     ) -> (Self, mpsc::Receiver<dns::Cacheable>) {
-        Self::with(Limits { host: PATIENT, tunnel: PATIENT }, decide).await
+        Self::with(Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT }, decide).await
     }
 
     async fn with(
@@ -88,8 +88,8 @@ impl World {
             Transport::Udp => ask_udp(self.sentinel, query).await,
             Transport::Tcp => {
                 let mut stream = TcpStream::connect(self.sentinel).await.expect("a connection");
-                say(&mut stream, query).await;
-                hear(&mut stream).await
+                send_framed(&mut stream, query).await;
+                receive_framed(&mut stream).await
             }
         }
     }
@@ -105,13 +105,13 @@ async fn ask_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
     buffer
 }
 
-async fn say(stream: &mut TcpStream, message: &[u8]) {
+async fn send_framed(stream: &mut TcpStream, message: &[u8]) {
     let length = u16::try_from(message.len()).expect("short enough");
     stream.write_all(&length.to_be_bytes()).await.expect("written");
     stream.write_all(message).await.expect("written");
 }
 
-async fn hear(stream: &mut TcpStream) -> Vec<u8> {
+async fn receive_framed(stream: &mut TcpStream) -> Vec<u8> {
     let length = stream.read_u16().await.expect("a reply");
     let mut message = vec![0; length.into()];
     stream.read_exact(&mut message).await.expect("a whole reply");
@@ -153,7 +153,7 @@ fn address(owner: &Name, ttl: u32, last: u8) -> Record {
     Record::from_rdata(owner.clone(), ttl, RData::A(A(Ipv4Addr::new(192, 0, 2, last))))
 }
 
-/// What a good resolver says: `count` addresses, and things that we would never write ourselves.
+/// The response of a resolver: `count` addresses, and properties that our own answers never have.
 fn response_to(query: &[u8], count: usize) -> Vec<u8> {
     let query = read(query);
     let mut message = Message::response(query.metadata.id, OpCode::Query);
@@ -166,7 +166,7 @@ fn response_to(query: &[u8], count: usize) -> Vec<u8> {
     bytes(&message)
 }
 
-/// A resolver on UDP and TCP that answers with `respond`, or keeps silent.
+/// A resolver on UDP and TCP that answers with `respond`, or not at all.
 async fn resolver(
     helpers: &mut JoinSet<()>,
     respond: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + Clone + 'static,
@@ -178,9 +178,9 @@ async fn resolver(
     helpers.spawn(async move {
         let mut buffer = vec![0; 65_535];
         loop {
-            let (length, asker) = udp.recv_from(&mut buffer).await.expect("a query");
+            let (length, client) = udp.recv_from(&mut buffer).await.expect("a query");
             for response in respond(&buffer[..length]) {
-                udp.send_to(&response, asker).await.expect("sent");
+                udp.send_to(&response, client).await.expect("sent");
             }
         }
     });
@@ -188,9 +188,9 @@ async fn resolver(
         let mut silent = Vec::new();
         loop {
             let (mut stream, _) = tcp.accept().await.expect("a connection");
-            let query = hear(&mut stream).await;
+            let query = receive_framed(&mut stream).await;
             for response in by_tcp(&query) {
-                say(&mut stream, &response).await;
+                send_framed(&mut stream, &response).await;
             }
             silent.push(stream);
         }
@@ -198,15 +198,15 @@ async fn resolver(
     address
 }
 
-/// A world whose packet thread sends everything to a resolver that answers with `respond`.
+/// A server whose packet thread forwards everything to a resolver that answers with `respond`.
 async fn forwarding(
     via: Via,
     limits: Limits,
     respond: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + Clone + 'static,
-) -> (World, mpsc::Receiver<dns::Cacheable>) {
+) -> (TestServer, mpsc::Receiver<dns::Cacheable>) {
     let mut helpers = JoinSet::new();
     let to = resolver(&mut helpers, respond).await;
-    let (mut world, learns) = World::with(limits, move |_, _| Some(forward(to, via))).await;
+    let (mut world, learns) = TestServer::with(limits, move |_, _| Some(forward(to, via))).await;
     world.helpers.spawn(async move { while helpers.join_next().await.is_some() {} });
     (world, learns)
 }
@@ -218,13 +218,13 @@ fn forward(to: SocketAddr, via: Via) -> Decision {
 /// Nothing in these tests may hang.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(PATIENT, test).await.expect("no test takes that long") });
+    runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, test).await.expect("no test takes that long") });
 }
 
 #[test]
 fn own_answer_has_the_header_of_a_recursive_resolver() {
     run(async {
-        let (world, _learns) = World::new(|question, _| {
+        let (world, _learns) = TestServer::new(|question, _| {
             Some(Decision::Answer(Answer::records(
                 (1..=4).map(|last| address(&question.original_name, 1, last)).collect(),
             )))
@@ -254,7 +254,7 @@ fn own_answer_has_the_header_of_a_recursive_resolver() {
 #[test]
 fn decision_request_carries_question_and_sentinel() {
     run(async {
-        let (world, _learns) = World::new(|question, sentinel| {
+        let (world, _learns) = TestServer::new(|question, sentinel| {
             let expected = question.name.as_str() == "www.corp.test"
                 && question.qtype == RecordType::AAAA
                 && sentinel == IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -270,7 +270,7 @@ fn decision_request_carries_question_and_sentinel() {
 fn forwarded_reply_is_unchanged_and_cached() {
     run(async {
         for via in [Via::Host, Via::Tunnel] {
-            let limits = Limits { host: PATIENT, tunnel: PATIENT };
+            let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
             let (world, mut learns) = forwarding(via, limits, |query| vec![response_to(query, 2)]).await;
             for transport in BOTH {
                 let asked = bytes(&query(0xbeef, "wWw.example.test.", RecordType::A));
@@ -285,7 +285,7 @@ fn forwarded_reply_is_unchanged_and_cached() {
 fn forwarded_query_is_unchanged() {
     run(async {
         let (seen, mut queries) = mpsc::channel(4);
-        let limits = Limits { host: PATIENT, tunnel: PATIENT };
+        let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
         let (world, _learns) = forwarding(Via::Host, limits, move |query| {
             seen.try_send(query.to_vec()).expect("room");
             vec![response_to(query, 1)]
@@ -304,7 +304,7 @@ fn forwarded_query_is_unchanged() {
 #[test]
 fn long_reply_is_truncated_over_udp_and_complete_over_tcp() {
     run(async {
-        let limits = Limits { host: PATIENT, tunnel: PATIENT };
+        let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| vec![response_to(query, 1000)]).await;
         let mut asked = query(3, "lOng.test.", RecordType::A);
         asked.set_edns(Edns::new().set_max_payload(65_000).clone());
@@ -325,7 +325,7 @@ fn long_reply_is_truncated_over_udp_and_complete_over_tcp() {
 #[test]
 fn udp_reply_respects_the_advertised_payload_size() {
     run(async {
-        let (world, _learns) = World::new(|question, _| {
+        let (world, _learns) = TestServer::new(|question, _| {
             Some(Decision::Answer(Answer::records(
                 (0..40).map(|last| address(&question.original_name, 60, last)).collect(),
             )))
@@ -350,8 +350,8 @@ fn silent_resolver_yields_servfail_via_host_and_tunnel() {
         let soon = Duration::from_millis(20);
         for via in [Via::Host, Via::Tunnel] {
             let limits = match via {
-                Via::Host => Limits { host: soon, tunnel: PATIENT },
-                Via::Tunnel => Limits { host: PATIENT, tunnel: soon },
+                Via::Host => Limits { host: soon, tunnel: TEST_TIMEOUT },
+                Via::Tunnel => Limits { host: TEST_TIMEOUT, tunnel: soon },
             };
             let (world, mut learns) = forwarding(via, limits, |_| vec![]).await;
             for transport in BOTH {
@@ -367,8 +367,8 @@ fn silent_resolver_yields_servfail_via_host_and_tunnel() {
 #[test]
 fn unreachable_resolver_yields_servfail_at_once() {
     run(async {
-        let nobody = free_address();
-        let (world, _learns) = World::new(move |_, _| Some(forward(nobody, Via::Tunnel))).await;
+        let unreachable = free_address();
+        let (world, _learns) = TestServer::new(move |_, _| Some(forward(unreachable, Via::Tunnel))).await;
         for transport in BOTH {
             let reply = read(&world.ask(transport, &bytes(&query(9, "a.test.", RecordType::A))).await);
             assert_eq!(reply.metadata.response_code, ResponseCode::ServFail, "{transport}");
@@ -379,7 +379,7 @@ fn unreachable_resolver_yields_servfail_at_once() {
 #[test]
 fn mismatched_response_is_ignored() {
     run(async {
-        let limits = Limits { host: PATIENT, tunnel: PATIENT };
+        let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| {
             let good = response_to(query, 1);
             let mut other_id = good.clone();
@@ -406,7 +406,7 @@ fn mismatched_response_is_ignored() {
 #[test]
 fn malformed_response_yields_servfail() {
     run(async {
-        let limits = Limits { host: PATIENT, tunnel: PATIENT };
+        let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| {
             let mut broken = response_to(query, 0);
             broken[6..8].copy_from_slice(&[0, 9]);
@@ -429,11 +429,11 @@ fn response_from_another_address_is_ignored() {
         let to = server.local_addr().expect("an address");
         helpers.spawn(async move {
             let mut buffer = [0; 512];
-            let (length, asker) = server.recv_from(&mut buffer).await.expect("a query");
-            stranger.send_to(&response_to(&buffer[..length], 9), asker).await.expect("sent");
-            server.send_to(&response_to(&buffer[..length], 1), asker).await.expect("sent");
+            let (length, client) = server.recv_from(&mut buffer).await.expect("a query");
+            stranger.send_to(&response_to(&buffer[..length], 9), client).await.expect("sent");
+            server.send_to(&response_to(&buffer[..length], 1), client).await.expect("sent");
         });
-        let (world, _learns) = World::new(move |_, _| Some(forward(to, Via::Host))).await;
+        let (world, _learns) = TestServer::new(move |_, _| Some(forward(to, Via::Host))).await;
         let asked = bytes(&query(5, "a.test.", RecordType::A));
         assert_eq!(world.ask(Transport::Udp, &asked).await, response_to(&asked, 1));
     });
@@ -442,18 +442,18 @@ fn response_from_another_address_is_ignored() {
 #[test]
 fn tcp_queries_with_equal_ids_are_answered_independently() {
     run(async {
-        let (world, _learns) = World::new(|question, _| {
+        let (world, _learns) = TestServer::new(|question, _| {
             let known = question.name.as_str() != "slow.test";
             known.then(|| Decision::Answer(Answer::records(vec![address(&question.original_name, 1, 1)])))
         })
         .await;
         let mut stream = TcpStream::connect(world.sentinel).await.expect("a connection");
         for text in ["slow.test.", "a.test.", "b.test."] {
-            say(&mut stream, &bytes(&query(1, text, RecordType::A))).await;
+            send_framed(&mut stream, &bytes(&query(1, text, RecordType::A))).await;
         }
         let mut answered = Vec::new();
         for _ in 0..2 {
-            let reply = read(&hear(&mut stream).await);
+            let reply = read(&receive_framed(&mut stream).await);
             assert_eq!(reply.metadata.id, 1);
             answered.push(reply.queries[0].name().to_string());
         }
@@ -465,19 +465,19 @@ fn tcp_queries_with_equal_ids_are_answered_independently() {
 #[test]
 fn half_closed_connection_still_gets_its_reply() {
     run(async {
-        let limits = Limits { host: PATIENT, tunnel: PATIENT };
+        let limits = Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT };
         let (world, _learns) = forwarding(Via::Host, limits, |query| vec![response_to(query, 1000)]).await;
         let mut stream = TcpStream::connect(world.sentinel).await.expect("a connection");
-        say(&mut stream, &bytes(&query(1, "a.test.", RecordType::A))).await;
+        send_framed(&mut stream, &bytes(&query(1, "a.test.", RecordType::A))).await;
         stream.shutdown().await.expect("half closed");
-        assert_eq!(read(&hear(&mut stream).await).answers.len(), 1000);
+        assert_eq!(read(&receive_framed(&mut stream).await).answers.len(), 1000);
     });
 }
 
 #[test]
 fn non_query_gets_no_reply() {
     run(async {
-        let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
+        let (world, _learns) = TestServer::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         socket.connect(world.sentinel).await.expect("a peer");
         let mut two = query(2, "a.test.", RecordType::A);
@@ -502,7 +502,7 @@ fn non_query_gets_no_reply() {
 #[test]
 fn server_survives_corrupted_queries() {
     run(async {
-        let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
+        let (world, _learns) = TestServer::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let mut modern = query(0x5555, "a.corp.test.", RecordType::A);
         modern.set_edns(Edns::new());
         let good = bytes(&modern);
@@ -521,9 +521,9 @@ fn server_survives_corrupted_queries() {
 #[test]
 fn stream_without_dns_is_closed() {
     run(async {
-        let (world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
+        let (world, _learns) = TestServer::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let mut stream = TcpStream::connect(world.sentinel).await.expect("a connection");
-        say(&mut stream, b"GET / HTTP/1.1").await;
+        send_framed(&mut stream, b"GET / HTTP/1.1").await;
         assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0);
     });
 }
@@ -531,7 +531,7 @@ fn stream_without_dns_is_closed() {
 #[test]
 fn query_yields_servfail_without_packet_thread() {
     run(async {
-        let (mut world, _learns) = World::new(|_, _| Some(Decision::ServFail)).await;
+        let (mut world, _learns) = TestServer::new(|_, _| Some(Decision::ServFail)).await;
         for transport in BOTH {
             let reply = read(&world.ask(transport, &bytes(&query(5, "a.test.", RecordType::A))).await);
             assert_eq!(reply.metadata.response_code, ResponseCode::ServFail, "{transport}");
@@ -547,7 +547,7 @@ fn query_yields_servfail_without_packet_thread() {
 #[test]
 fn remaining_sentinels_keep_their_connections() {
     run(async {
-        let (mut world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
+        let (mut world, _learns) = TestServer::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let first = world.sentinel.ip();
         let second = IpAddr::from([127, 0, 0, 77]);
         let asked = bytes(&query(5, "a.test.", RecordType::A));
@@ -557,14 +557,14 @@ fn remaining_sentinels_keep_their_connections() {
         let port = world.sentinel.port();
         let mut goes = TcpStream::connect((second, port)).await.expect("a connection");
         for stream in [&mut stays, &mut goes] {
-            say(stream, &asked).await;
-            assert_eq!(read(&hear(stream).await).metadata.id, 5);
+            send_framed(stream, &asked).await;
+            assert_eq!(read(&receive_framed(stream).await).metadata.id, 5);
         }
 
         world.serve(&[first]).await.expect("nothing new");
         assert_eq!(goes.read(&mut [0]).await.unwrap_or_default(), 0, "it is closed");
-        say(&mut stays, &asked).await;
-        assert_eq!(read(&hear(&mut stays).await).metadata.id, 5);
+        send_framed(&mut stays, &asked).await;
+        assert_eq!(read(&receive_framed(&mut stays).await).metadata.id, 5);
 
         world.serve(&[]).await.expect("nothing to do");
         assert_eq!(stays.read(&mut [0]).await.unwrap_or_default(), 0, "it is closed");
@@ -576,14 +576,14 @@ fn remaining_sentinels_keep_their_connections() {
 #[test]
 fn port_owner_is_named_and_other_sentinels_are_served() {
     run(async {
-        let (mut world, _learns) = World::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
+        let (mut world, _learns) = TestServer::new(|_, _| Some(Decision::Answer(Answer::empty()))).await;
         let taken = IpAddr::from([127, 0, 0, 78]);
         let free = IpAddr::from([127, 0, 0, 79]);
         let port = world.sentinel.port();
         let _obstacle = std::net::UdpSocket::bind((taken, port)).expect("an obstacle");
 
         let error = world.serve(&[taken, free]).await.expect_err("it is taken");
-        let ServeError::InTheWay { transport: Transport::Udp, process: Some(process), .. } = &error else {
+        let ServeError::PortInUse { transport: Transport::Udp, process: Some(process), .. } = &error else {
             panic!("unexpected: {error:?}")
         };
         assert_eq!(process.pid, std::process::id());

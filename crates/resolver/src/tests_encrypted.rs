@@ -1,4 +1,4 @@
-//! Resolvers that are asked over TLS and HTTPS, played on loopback addresses.
+//! Tests with TLS and HTTPS resolvers on loopback addresses.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -27,16 +27,18 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Transport,
-    forward::{Answered, Failure, Forwarder, Limits, NoAnswer},
+    Failure, Transport,
+    error::ForwardError,
+    forward::{Forwarder, Limits},
+    query::Answered,
 };
 
-const PATIENT: Duration = Duration::from_secs(60);
-/// Whom the certificate of the tests is for.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// The name in the certificate of the tests.
 const NAME: &str = "portal.test";
 
-/// A server, and somebody who trusts it.
-struct World {
+/// A server, and a client that trusts it.
+struct TestServer {
     forwarder: Forwarder,
     servers: JoinSet<()>,
     /// How many connections were made.
@@ -44,9 +46,9 @@ struct World {
     acceptor: TlsAcceptor,
 }
 
-impl World {
+impl TestServer {
     fn new(protocols: &[&[u8]]) -> Self {
-        Self::with(Limits { host: PATIENT, tunnel: PATIENT }, protocols)
+        Self::with(Limits { host: TEST_TIMEOUT, tunnel: TEST_TIMEOUT }, protocols)
     }
 
     fn with(limits: Limits, protocols: &[&[u8]]) -> Self {
@@ -55,7 +57,7 @@ impl World {
         Self { forwarder, servers: JoinSet::new(), connections: Arc::default(), acceptor }
     }
 
-    /// A server that treats each connection with `serve`.
+    /// Runs `serve` for each connection.
     async fn serve<F>(&mut self, serve: impl Fn(TlsStream<TcpStream>, u32) -> F + Send + 'static) -> SocketAddr
     where
         F: Future<Output = ()> + Send + 'static,
@@ -75,8 +77,8 @@ impl World {
         address
     }
 
-    /// A plain resolver that knows where [`NAME`] is, and nothing else.
-    async fn knows_the_name(&mut self) {
+    /// Starts a plain resolver that resolves only [`NAME`].
+    async fn serve_name(&mut self) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         self.servers.spawn(async move {
@@ -96,7 +98,7 @@ impl World {
         self.forwarder.set_host_resolvers(vec![Resolver { address, ..Resolver::plain(address.ip()) }]);
     }
 
-    async fn ask(&self, id: u16, to: &Upstream) -> Result<Answered, NoAnswer> {
+    async fn ask(&self, id: u16, to: &Upstream) -> Result<Answered, ForwardError> {
         let (question, bytes) = query(id);
         self.forwarder.ask(&bytes, &question, to, Via::Host, Transport::Udp).await
     }
@@ -129,7 +131,7 @@ fn query(id: u16) -> (Query, Vec<u8>) {
     (question, message.to_vec().unwrap())
 }
 
-/// Byte by byte what a resolver says, with something that we would never write ourselves.
+/// The response of a resolver, with a property that our own answers never have.
 fn response(query: &[u8]) -> Vec<u8> {
     let mut message = Message::from_vec(query).unwrap();
     message.metadata.message_type = MessageType::Response;
@@ -163,15 +165,15 @@ async fn write_framed(stream: &mut TlsStream<TcpStream>, message: &[u8]) {
     stream.flush().await.unwrap();
 }
 
-/// A resolver that answers one query after the other.
+/// A resolver that answers queries in sequence.
 async fn dot(mut stream: TlsStream<TcpStream>, _number: u32) {
     while let Some(query) = read_framed(&mut stream).await {
         write_framed(&mut stream, &response(&query)).await;
     }
 }
 
-/// A DoH server of the old kind: HTTP/1.1. Without `stays` each connection is for one request.
-async fn http(stream: TlsStream<TcpStream>, stays: bool) {
+/// An HTTP/1.1 DoH server. Without `keep_alive` it closes each connection after one request.
+async fn http(stream: TlsStream<TcpStream>, keep_alive: bool) {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -201,7 +203,7 @@ async fn http(stream: TlsStream<TcpStream>, stays: bool) {
         );
         stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
         stream.flush().await.unwrap();
-        if !stays {
+        if !keep_alive {
             return;
         }
     }
@@ -210,13 +212,13 @@ async fn http(stream: TlsStream<TcpStream>, stays: bool) {
 /// Nothing in these tests may hang.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(PATIENT, test).await.expect("no test takes that long") });
+    runtime.block_on(async { tokio::time::timeout(TEST_TIMEOUT, test).await.expect("no test takes that long") });
 }
 
 #[test]
 fn dot_queries_share_one_connection_and_responses_are_unchanged() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = strict(world.serve(dot).await, Some(NAME));
         for id in [7, 7, 0xffff] {
             let (bytes, parsed) = world.ask(id, &server).await.unwrap();
@@ -231,7 +233,7 @@ fn dot_queries_share_one_connection_and_responses_are_unchanged() {
 #[test]
 fn concurrent_dot_queries_with_equal_ids_get_their_own_responses() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = world
             .serve(|mut stream, _| async move {
                 let (first, second) =
@@ -252,13 +254,13 @@ fn concurrent_dot_queries_with_equal_ids_get_their_own_responses() {
 #[test]
 fn closed_dot_connection_is_reopened() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = world
             .serve(|mut stream, number| async move {
                 let query = read_framed(&mut stream).await.unwrap();
                 write_framed(&mut stream, &response(&query)).await;
                 if number == 0 {
-                    // The next one is read and not answered.
+                    // The next query is read and not answered.
                     let _query = read_framed(&mut stream).await;
                 } else {
                     let _end = read_framed(&mut stream).await;
@@ -272,8 +274,8 @@ fn closed_dot_connection_is_reopened() {
     });
 }
 
-/// A resolver that is silent on its first connection after one answer, as if the way there had gone.
-async fn vanishing(mut stream: TlsStream<TcpStream>, number: u32) {
+/// A resolver that is silent on its first connection after one response, as after a route change.
+async fn silent_after_first(mut stream: TlsStream<TcpStream>, number: u32) {
     while let Some(query) = read_framed(&mut stream).await {
         write_framed(&mut stream, &response(&query)).await;
         if number == 0 {
@@ -285,17 +287,17 @@ async fn vanishing(mut stream: TlsStream<TcpStream>, number: u32) {
 #[test]
 fn connections_of_a_former_network_are_not_used() {
     run(async {
-        let mut world = World::new(&[]);
-        let server = strict(world.serve(vanishing).await, Some(NAME));
+        let mut world = TestServer::new(&[]);
+        let server = strict(world.serve(silent_after_first).await, Some(NAME));
         world.ask(1, &server).await.unwrap();
         let hangs = world.ask(2, &server);
         let changes = async { world.forwarder.forget_connections() };
         assert_eq!(tokio::join!(hangs, changes).0.unwrap().0, response(&query(2).1));
         assert_eq!(world.connections(), 2);
 
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = url(world.serve(|stream, _| http(stream, true)).await);
-        world.knows_the_name().await;
+        world.serve_name().await;
         world.ask(1, &server).await.unwrap();
         world.forwarder.forget_connections();
         world.ask(2, &server).await.unwrap();
@@ -306,10 +308,10 @@ fn connections_of_a_former_network_are_not_used() {
 #[test]
 fn dead_dot_connection_costs_one_query() {
     run(async {
-        let mut world = World::with(Limits { host: Duration::from_secs(1), tunnel: PATIENT }, &[]);
-        let server = strict(world.serve(vanishing).await, Some(NAME));
+        let mut world = TestServer::with(Limits { host: Duration::from_secs(1), tunnel: TEST_TIMEOUT }, &[]);
+        let server = strict(world.serve(silent_after_first).await, Some(NAME));
         world.ask(1, &server).await.unwrap();
-        assert!(matches!(world.ask(2, &server).await, Err(NoAnswer::TimedOut)));
+        assert!(matches!(world.ask(2, &server).await, Err(ForwardError::TimedOut)));
         world.ask(3, &server).await.unwrap();
         assert_eq!(world.connections(), 2);
     });
@@ -318,11 +320,11 @@ fn dead_dot_connection_costs_one_query() {
 #[test]
 fn resolver_with_foreign_certificate_is_not_used() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let address = world.serve(dot).await;
         for name in [Some("other.test"), None] {
             let server = strict(address, name);
-            assert!(matches!(world.ask(1, &server).await, Err(NoAnswer::Io(_))), "{name:?}");
+            assert!(matches!(world.ask(1, &server).await, Err(ForwardError::Io(_))), "{name:?}");
             assert_eq!(world.forwarder.failure(&server), Some(Failure::Certificate));
         }
         assert_eq!(world.connections(), 0);
@@ -332,7 +334,7 @@ fn resolver_with_foreign_certificate_is_not_used() {
 #[test]
 fn opportunistic_tls_accepts_any_certificate() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = perhaps(world.serve(dot).await);
         world.ask(1, &server).await.unwrap();
         assert_eq!(world.connections(), 1);
@@ -342,7 +344,7 @@ fn opportunistic_tls_accepts_any_certificate() {
 #[test]
 fn resolver_without_tls_is_queried_in_plain_and_remembered() {
     run(async {
-        let world = World::new(&[]);
+        let world = TestServer::new(&[]);
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut helpers = JoinSet::new();
@@ -356,7 +358,7 @@ fn resolver_without_tls_is_queried_in_plain_and_remembered() {
         let server = perhaps(address);
         world.ask(1, &server).await.unwrap();
 
-        // From now on somebody listens there who would never answer.
+        // From now on a silent server listens on the port.
         let listener = TcpListener::bind(address).await.unwrap();
         world.ask(2, &server).await.unwrap();
         assert!(tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_err());
@@ -367,12 +369,12 @@ fn resolver_without_tls_is_queried_in_plain_and_remembered() {
 fn silent_dot_resolver_times_out() {
     run(async {
         let soon = Duration::from_millis(50);
-        let mut world = World::with(Limits { host: soon, tunnel: PATIENT }, &[]);
+        let mut world = TestServer::with(Limits { host: soon, tunnel: TEST_TIMEOUT }, &[]);
         let server = world.serve(|stream, _| async move { drop(stream) }).await;
         assert!(world.ask(1, &strict(server, Some(NAME))).await.is_err());
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = strict(silent.local_addr().unwrap(), Some(NAME));
-        assert!(matches!(world.ask(1, &server).await, Err(NoAnswer::TimedOut)));
+        assert!(matches!(world.ask(1, &server).await, Err(ForwardError::TimedOut)));
         assert_eq!(world.forwarder.failure(&server), Some(Failure::TimedOut));
     });
 }
@@ -381,12 +383,12 @@ fn silent_dot_resolver_times_out() {
 fn doh_server_is_resolved_by_host_resolvers_and_shares_one_connection() {
     run(async {
         for protocols in [&[][..], &[b"http/1.1".as_slice()]] {
-            let mut world = World::new(protocols);
+            let mut world = TestServer::new(protocols);
             let server = url(world.serve(|stream, _| http(stream, true)).await);
-            assert!(matches!(world.ask(1, &server).await, Err(NoAnswer::NoAddress)));
+            assert!(matches!(world.ask(1, &server).await, Err(ForwardError::NoAddress)));
             assert_eq!(world.forwarder.failure(&server), Some(Failure::NoAddress));
 
-            world.knows_the_name().await;
+            world.serve_name().await;
             for id in [7, 8] {
                 assert_eq!(world.ask(id, &server).await.unwrap().0, response(&query(id).1));
             }
@@ -400,9 +402,9 @@ fn doh_server_is_resolved_by_host_resolvers_and_shares_one_connection() {
 #[test]
 fn closed_doh_connection_is_reopened() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = url(world.serve(|stream, _| http(stream, false)).await);
-        world.knows_the_name().await;
+        world.serve_name().await;
         for id in 1..=3 {
             assert_eq!(world.ask(id, &server).await.unwrap().0, response(&query(id).1));
         }
@@ -420,7 +422,7 @@ fn non_doh_response_is_a_protocol_failure() {
             "HTTP/1.1 200 OK\r\ncontent-type: application/dns-message\r\ncontent-length: 3\r\n\r\nabc",
             "EHLO\r\n\r\n",
         ] {
-            let mut world = World::new(&[]);
+            let mut world = TestServer::new(&[]);
             let server = world
                 .serve(move |mut stream, _| async move {
                     let mut buffer = [0; 4096];
@@ -429,7 +431,7 @@ fn non_doh_response_is_a_protocol_failure() {
                     let _gone = stream.write_all(&[b'x'; 70_000]).await;
                 })
                 .await;
-            world.knows_the_name().await;
+            world.serve_name().await;
             let server = url(server);
             assert!(world.ask(1, &server).await.is_err(), "{head}");
             assert_eq!(world.forwarder.failure(&server), Some(Failure::Protocol), "{head}");
@@ -440,7 +442,7 @@ fn non_doh_response_is_a_protocol_failure() {
 #[test]
 fn own_lookups_use_tls_if_the_host_requires_it() {
     run(async {
-        let mut world = World::new(&[]);
+        let mut world = TestServer::new(&[]);
         let server = world.serve(dot).await;
         let (_, roots) = certificate(&[]);
         let resolver = Resolver { address: server, ..Resolver::over_tls(server.ip(), Some(NAME)) };

@@ -1,4 +1,4 @@
-//! Queries in datagrams.
+//! Queries over UDP.
 
 use std::{io, net::IpAddr, sync::Arc};
 
@@ -7,42 +7,42 @@ use tokio::{net::UdpSocket, task::JoinSet};
 
 use super::exchange::Exchange;
 
-/// The largest query that is read; real ones fit into 512 bytes.
+/// Maximum length of a query in bytes; usual ones fit into 512.
 const MAX_QUERY: usize = 4096;
 
-/// Answers on `socket` until it breaks.
+/// Answers on `socket` until it fails.
 pub(super) async fn serve(socket: UdpSocket, sentinel: IpAddr, exchange: Arc<Exchange>) {
     let socket = Arc::new(socket);
     let mut queries = JoinSet::new();
     let mut buffer = vec![0; MAX_QUERY];
     loop {
-        let (length, asker) = tokio::select! {
+        let (length, client) = tokio::select! {
             received = socket.recv_from(&mut buffer) => match received {
                 Ok(received) => received,
-                // An asker that is gone by the time of its reply is no reason to stop.
-                Err(error) if is_of_one_asker(&error) => continue,
+                // An error of a reply to one client does not affect the others.
+                Err(error) if concerns_one_client(&error) => continue,
                 Err(error) => {
-                    tracing::warn!(%error, "a DNS listener broke");
+                    tracing::warn!(%error, "a DNS listener failed");
                     return;
                 }
             },
             Some(_) = queries.join_next(), if !queries.is_empty() => continue,
         };
-        // What cannot be parsed gets no reply.
+        // An invalid query gets no reply.
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-        let Ok(request) = Request::from_bytes(bytes, asker, Protocol::Udp) else { continue };
+        let Ok(request) = Request::from_bytes(bytes, client, Protocol::Udp) else { continue };
         let (socket, exchange) = (Arc::clone(&socket), Arc::clone(&exchange));
         queries.spawn(async move {
             if let Some(reply) = exchange.reply(&request, sentinel).await
-                && let Err(error) = socket.send_to(&reply, asker).await
+                && let Err(error) = socket.send_to(&reply, client).await
             {
-                tracing::debug!(%error, "a DNS reply was lost");
+                tracing::debug!(%error, "cannot send a DNS reply");
             }
         });
     }
 }
 
-fn is_of_one_asker(error: &io::Error) -> bool {
+fn concerns_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
     matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | Interrupted)
 }

@@ -1,7 +1,7 @@
-//! Who already listens where we want to.
+//! Finds the process that occupies a port.
 //!
-//! Best effort, for an error message: the kernel's socket tables name the socket, and the descriptors of the processes
-//! name the process. Without the right to look at other users' processes it stays unknown.
+//! Best effort, for an error message: the kernel's socket tables contain the inode of the socket, and the descriptors of the
+//! processes lead to the process. Without permission to inspect processes of other users it stays unknown.
 
 use std::{
     fmt, fs,
@@ -9,9 +9,9 @@ use std::{
     path::Path,
 };
 
-use super::Transport;
+use super::transport::Transport;
 
-/// A running program.
+/// A running process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Process {
     /// Its process id.
@@ -26,7 +26,7 @@ impl fmt::Display for Process {
     }
 }
 
-/// The process whose socket keeps us from binding `address`.
+/// The process whose socket prevents binding `address`.
 pub(super) fn find(transport: Transport, address: SocketAddr) -> Option<Process> {
     let tables = match transport {
         Transport::Udp => ["/proc/net/udp", "/proc/net/udp6"],
@@ -45,13 +45,13 @@ pub(super) fn find(transport: Transport, address: SocketAddr) -> Option<Process>
 #[derive(PartialEq, Debug)]
 struct Entry {
     local: SocketAddr,
-    /// Bound and waiting: a UDP socket without a peer, or a TCP listener.
+    /// An unconnected UDP socket or a TCP listener.
     passive: bool,
     inode: u64,
 }
 
 impl Entry {
-    /// `None` for the headline and for anything that looks different from what the kernel writes.
+    /// `None` for the header and for malformed lines.
     fn parse(line: &str) -> Option<Self> {
         const UDP_UNCONNECTED: &str = "07";
         const TCP_LISTEN: &str = "0A";
