@@ -22,7 +22,7 @@ use bus::Bus;
 use dataplane::Statistics;
 use event_loop::{Alarm, Clock};
 use host::Host;
-use logging::Logs;
+use logging::LogHandle;
 use resolver::Forwarder;
 use session::{Account, Effect, HostConfig, Input, Request, Session, Snapshot, Whose};
 use settings::{Args, Config, Settings, file::ConfigPaths};
@@ -57,7 +57,7 @@ pub struct Sources {
     /// Where tokens of this machine may be.
     pub tokens: token::Environment,
     /// What is logged.
-    pub logs: Logs,
+    pub logs: LogHandle,
 }
 
 /// Runs until a signal ends it, or something without which it makes no sense.
@@ -214,7 +214,7 @@ impl Daemon {
     /// The administrator may have changed their mind about the logs.
     fn read_log_filter_again(&self) {
         match Config::load(&self.sources.args, std::env::var_os, &ConfigPaths::default()) {
-            Ok(config) => self.sources.logs.set(&config.log_filter),
+            Ok(config) => self.sources.logs.set_filter(&config.log_filter),
             Err(error) => tracing::warn!("cannot read the configuration again, the logs stay as they are: {error}"),
         }
     }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match start(args, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            logging::last_words(&error);
+            logging::log_fatal(&error);
             if error.is::<container::Incomplete>() { ExitCode::from(INCOMPLETE) } else { ExitCode::FAILURE }
         }
     }

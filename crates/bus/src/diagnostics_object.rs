@@ -109,7 +109,11 @@ impl DiagnosticsObject {
             "" => None,
             text => Some(text.parse::<Filter>().map_err(|error| Error::InvalidArgs(format!("{text:?} {error}")))?),
         };
-        self.daemon.settings.log(filter, Duration::from_secs(seconds.into())).await.map_err(settings_object::refusal)
+        self.daemon
+            .settings
+            .set_log_filter(filter, Duration::from_secs(seconds.into()))
+            .await
+            .map_err(settings_object::refusal)
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) async fn start(connection: &Connection, daemon: Daemon) -> zbus::Result<Self> {
-        let (mut snapshot, news) = (daemon.snapshot, daemon.settings.news());
+        let (mut snapshot, news) = (daemon.snapshot, daemon.settings.subscribe());
         // What the objects say from now on is known; whatever comes after this moment is news.
         let known = snapshot.borrow_and_update().clone();
         let server = connection.object_server();

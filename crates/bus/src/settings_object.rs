@@ -10,7 +10,7 @@ use super::{
     guard::Guard,
     options::{self, Options},
 };
-use settings::{Refused, Value, stored::Unchangeable};
+use settings::{SettingsError, Value, stored::ChangeError};
 
 /// The settings, for whoever is permitted.
 #[derive(Debug)]
@@ -55,20 +55,20 @@ pub(super) fn setting(value: &Value<'_>) -> Setting {
         value: value.text.to_owned(),
         source: value.source.map(ToString::to_string).unwrap_or_default(),
         locked: value.is_locked(),
-        change: settings::word(value.setting.change).to_owned(),
+        change: value.setting.change.name().to_owned(),
         description: value.setting.doc.to_owned(),
     }
 }
 
-pub(super) fn refusal(refused: Refused) -> Error {
-    let text = refused.to_string();
-    match refused {
-        Refused::Stopping => Error::Stopping(text),
-        Refused::Invalid(_) => Error::Failed(text),
-        Refused::Unchangeable(Unchangeable::Unknown(_)) => Error::NotFound(text),
-        Refused::Unchangeable(Unchangeable::Administrators(_) | Unchangeable::Locked { .. }) => Error::Locked(text),
-        Refused::Unchangeable(Unchangeable::Invalid { .. }) => Error::InvalidArgs(text),
-        Refused::Unchangeable(Unchangeable::Io(error)) => {
+pub(super) fn refusal(error: SettingsError) -> Error {
+    let text = error.to_string();
+    match error {
+        SettingsError::Stopping => Error::Stopping(text),
+        SettingsError::Invalid(_) => Error::Failed(text),
+        SettingsError::Change(ChangeError::UnknownKey(_)) => Error::NotFound(text),
+        SettingsError::Change(ChangeError::AdministratorOnly(_) | ChangeError::Locked { .. }) => Error::Locked(text),
+        SettingsError::Change(ChangeError::Invalid { .. }) => Error::InvalidArgs(text),
+        SettingsError::Change(ChangeError::Io(error)) => {
             tracing::warn!(%error, "cannot keep the settings");
             Error::Failed(text)
         }

@@ -1,4 +1,4 @@
-//! Wakes a loop at a deadline, also one that passes while the machine sleeps.
+//! Wakes a loop at a deadline, even if it passes while the machine is suspended.
 
 use std::{
     io,
@@ -13,10 +13,10 @@ use tokio::io::Interest;
 
 use crate::{Clock, WatchedFd};
 
-/// A deadline that stays in the past would make the loop spin. It gets this much patience instead.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// Delay of a deadline in the past. Without it a deadline that stays in the past would make the loop spin.
+const MIN_DELAY: Duration = Duration::from_millis(1);
 
-/// A timer of the kernel. Runtimes' own timers stand still during suspend; this one fires on resume if it is due.
+/// A timer of the kernel. The runtime's own timers stop during suspend; this one fires on resume if it is due.
 pub struct Alarm {
     timer: WatchedFd,
     clock: Clock,
@@ -25,25 +25,31 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// To be called within the runtime of the loop.
+    /// Must be called within the runtime of the loop.
+    ///
+    /// # Errors
+    /// The kernel cannot create a timer.
     pub fn new(clock: Clock) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
 
         Ok(Self { timer: WatchedFd::new(timer, Interest::READABLE)?, clock, set_to: None })
     }
 
-    /// Makes sure that [`rings`](Self::rings) ends at the deadline, or earlier.
+    /// Makes [`rings`](Self::rings) return at the deadline or earlier.
+    ///
+    /// # Errors
+    /// The kernel cannot set the timer.
     pub fn set(&mut self, due: Option<Deadline>, now: Instant) -> io::Result<()> {
         let Some(Deadline { at, reason }) = due else {
             return Ok(());
         };
         let at = if at <= now {
             tracing::debug!(reason, "a deadline stays in the past");
-            now + PATIENCE
+            now + MIN_DELAY
         } else {
             at
         };
-        // Ringing too early is harmless and happens once; setting the timer for each packet is not.
+        // An early wake-up is cheap and happens once; setting the timer for each packet is expensive.
         if self.set_to.is_some_and(|earlier| earlier <= at) {
             return Ok(());
         }
@@ -58,11 +64,14 @@ impl Alarm {
         Ok(())
     }
 
-    /// Waits for the deadline. Cancel-safe: nothing is consumed before it has come.
+    /// Waits for the deadline. Cancel-safe: nothing is consumed before the deadline.
+    ///
+    /// # Errors
+    /// The timer cannot be read.
     pub async fn rings(&mut self) -> io::Result<()> {
         loop {
             self.timer.readable().await?;
-            // How often it rang does not matter.
+            // The number of expirations is irrelevant.
             let mut rings = [0; 8];
             match self.timer.read(&mut rings) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -118,7 +127,7 @@ mod tests {
         alarm.set(due(now), now).unwrap();
         alarm.rings().await.unwrap();
 
-        assert!(clock.now() >= now + PATIENCE);
+        assert!(clock.now() >= now + MIN_DELAY);
     }
 
     fn due(at: Instant) -> Option<Deadline> {

@@ -1,40 +1,39 @@
-//! A clock that goes on counting while the machine sleeps.
+//! A clock that includes the time of suspend.
 //!
-//! Relays and peers do not sleep with us. After a resume, what has expired out there must look expired here too, which the
-//! monotonic clock of [`Instant::now`] does not show: it stands still during suspend.
+//! Sessions with relays and peers expire during suspend, and must look expired after the resume. The monotonic clock of
+//! [`Instant::now`] does not show that: it stops during suspend.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Tells the time as an [`Instant`] that includes time spent in suspend.
+/// Returns the time as an [`Instant`] that includes suspend.
 ///
-/// Its instants must not be mixed with those of [`Instant::now`]. Two clocks agree, but for the microseconds between
-/// their creations.
+/// Its instants must not be mixed with those of [`Instant::now`]. Two clocks differ by microseconds at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// The moment at which the machine was booted.
+    /// The time of boot.
     boot: Instant,
 }
 
 impl Clock {
-    /// Starts the clock.
+    /// Creates a clock.
     #[must_use]
     pub fn new() -> Self {
         let now = Instant::now();
         let since_boot = duration(clock_gettime(ClockId::Monotonic));
 
-        // An `Instant` counts from boot on Linux. Were it otherwise, time would only start later.
+        // On Linux an `Instant` counts from boot, so the subtraction succeeds.
         Self { boot: now.checked_sub(since_boot).unwrap_or(now) }
     }
 
-    /// What time it is.
+    /// The current time.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.boot + duration(clock_gettime(ClockId::Boottime))
     }
 
-    /// How long after boot `at` is, as `CLOCK_BOOTTIME` counts.
+    /// The time from boot to `at`, in terms of `CLOCK_BOOTTIME`.
     #[must_use]
     pub fn since_boot(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.boot)

@@ -1,7 +1,7 @@
-//! What the daemon's loops wait with: a clock, an alarm and descriptors.
+//! Event sources of the daemon's loops: a clock, an alarm and descriptors.
 //!
-//! It owns the kernel's notion of time and readiness. It must not know what the loops do. [`Clock`] tells the time, also
-//! across suspend; [`Alarm`] wakes a loop at an instant of it; [`WatchedFd`] wakes it when a descriptor is ready.
+//! This crate owns the kernel's time and readiness. It must not know what the loops do. [`Clock`] returns the time, suspend
+//! included; [`Alarm`] wakes a loop at an instant of it; [`WatchedFd`] wakes it when a descriptor is ready.
 
 mod alarm;
 mod clock;

@@ -1,4 +1,7 @@
-//! Where the daemon says what it does: the journal if systemd has connected us to it, standard error otherwise.
+//! The daemon's log: to the journal if systemd has connected standard error to it, else to standard error.
+//!
+//! This crate owns the log of the process and its filter. It must not know what is logged. [`start`] installs the log, the
+//! [`LogHandle`] changes its filter, and [`recent`] returns the last lines for reports.
 
 mod recent;
 
@@ -9,19 +12,22 @@ use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt as _, reload,
 
 pub use recent::lines as recent;
 
-/// Some libraries are chatty about what is ordinary to us. Whoever wants to hear them names them.
-const QUIET: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,is=warn,rustls=warn";
+/// Levels for libraries that log ordinary events. The configured filter overrides them.
+const LIBRARY_LEVELS: &str = "zbus=warn,hickory_server=warn,hickory_proto=warn,is=warn,rustls=warn";
 
-/// What is logged, in the language of `RUST_LOG`; valid.
+/// A valid log filter, in the syntax of `RUST_LOG`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter(String);
 
-/// The logs of this process, for whoever may change what is logged.
+/// Changes the filter of the log.
 #[derive(Clone, Debug)]
-pub struct Logs(reload::Handle<EnvFilter, Registry>);
+pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
 
-/// Starts to log.
-pub fn start(filter: &Filter) -> anyhow::Result<Logs> {
+/// Installs the log of this process.
+///
+/// # Errors
+/// A log is installed already.
+pub fn start(filter: &Filter) -> anyhow::Result<LogHandle> {
     let (layer, handle) = reload::Layer::new(filter.to_env_filter());
     let registry = tracing_subscriber::registry().with(layer).with(recent::Recent);
     match journal() {
@@ -31,22 +37,22 @@ pub fn start(filter: &Filter) -> anyhow::Result<Logs> {
             .try_init(),
     }
     .context("start to log")?;
-    Ok(Logs(handle))
+    Ok(LogHandle(handle))
 }
 
-impl Logs {
-    /// From now on this is logged.
-    pub fn set(&self, filter: &Filter) {
+impl LogHandle {
+    /// Replaces the filter.
+    pub fn set_filter(&self, filter: &Filter) {
         if let Err(error) = self.0.reload(filter.to_env_filter()) {
-            tracing::warn!(%error, "cannot change what is logged");
+            tracing::warn!(%error, "cannot change the log filter");
         }
     }
 }
 
 impl Filter {
     fn to_env_filter(&self) -> EnvFilter {
-        // What comes later wins over what comes earlier about the same library.
-        EnvFilter::new(format!("{QUIET},{}", self.0))
+        // Later directives override earlier ones.
+        EnvFilter::new(format!("{LIBRARY_LEVELS},{}", self.0))
     }
 }
 
@@ -56,16 +62,16 @@ impl Default for Filter {
     }
 }
 
-/// Something that is no filter. What the library says of it would be no help: it cannot tell which part is wrong.
+/// An invalid log filter. The library's error is omitted, because it does not identify the invalid part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("is not a log filter: a level (error, warn, info, debug, trace), or a list as info,tunnel=debug")]
-pub struct NoFilter;
+pub struct InvalidFilter;
 
 impl FromStr for Filter {
-    type Err = NoFilter;
+    type Err = InvalidFilter;
 
-    fn from_str(text: &str) -> Result<Self, NoFilter> {
-        EnvFilter::try_new(text).map(|_| Self(text.to_owned())).map_err(|_| NoFilter)
+    fn from_str(text: &str) -> Result<Self, InvalidFilter> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned())).map_err(|_| InvalidFilter)
     }
 }
 
@@ -75,13 +81,13 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Says why the process ends, in one line: in the log, or on standard error if there is no log yet.
-pub fn last_words(error: &anyhow::Error) {
+/// Logs the error that ends the process, in one line; on standard error if no log is installed yet.
+pub fn log_fatal(error: &anyhow::Error) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(target: "firezoned", "{error:#}");
     } else {
-        // If this fails there is nobody left to tell.
-        let _told = writeln!(std::io::stderr(), "firezoned: {error:#}");
+        // A failure cannot be reported anywhere.
+        let _written = writeln!(std::io::stderr(), "firezoned: {error:#}");
     }
 }
 

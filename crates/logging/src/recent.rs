@@ -1,4 +1,4 @@
-//! What was logged last, for reports.
+//! The last log lines, for reports.
 
 use std::{
     collections::VecDeque,
@@ -14,16 +14,16 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-/// How many lines are kept; the oldest goes first.
-const LONGEST: usize = 200;
+/// Number of lines kept.
+const MAX_LINES: usize = 200;
 
-/// As there is one log in a process.
+/// Global, like the log of the process.
 static LINES: Mutex<VecDeque<LogLine>> = Mutex::new(VecDeque::new());
 
-/// Keeps what is not finer than INFO.
+/// Keeps lines of level INFO and above.
 pub(super) struct Recent;
 
-/// The lines that are kept, oldest first.
+/// The last lines, oldest first.
 #[must_use]
 pub fn lines() -> Vec<LogLine> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
@@ -40,7 +40,7 @@ impl<S: Subscriber> Layer<S> for Recent {
         let mut line = LogLine::new(now, about.level().as_str(), module, about.line().unwrap_or_default());
         event.record(&mut Fields(&mut line));
         let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LONGEST {
+        if lines.len() == MAX_LINES {
             lines.pop_front();
         }
         lines.push_back(line);
@@ -76,13 +76,13 @@ mod tests {
     #[test]
     fn recent_lines_are_kept_without_texts() {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(Recent), || {
-            for number in 0..LONGEST + 1 {
+            for number in 0..MAX_LINES + 1 {
                 tracing::info!(number, state = %"connected", error = "wiki.corp.example", "hello, wiki");
             }
             tracing::debug!(number = 9999, "too fine");
         });
         let lines = lines();
-        assert_eq!(lines.len(), LONGEST);
+        assert_eq!(lines.len(), MAX_LINES);
         let last = lines.last().unwrap();
         assert_eq!(
             last.fields,

@@ -1,4 +1,4 @@
-//! What was typed. A token is never among it.
+//! The command line. It never contains a token.
 
 use std::path::PathBuf;
 
@@ -100,8 +100,8 @@ pub struct Simulation {
     pub sim_calm: bool,
 }
 
-/// What unit files written for other clients say and what has no meaning here: logs go to the journal, nothing is measured
-/// or reported, and buffers are as large as the kernel allows.
+/// Arguments in unit files of the official client that have no effect here: logs go to the journal, nothing is measured or
+/// reported, and buffers are as large as the kernel allows.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Ignored {
     #[arg(short, long, global = true, hide = true)]
@@ -117,7 +117,7 @@ pub struct Ignored {
 }
 
 impl Args {
-    /// What was typed about the setting with this key.
+    /// The argument for the setting with this key.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<String> {
         match key {
@@ -135,7 +135,7 @@ impl Args {
         }
     }
 
-    /// What was typed and has no meaning.
+    /// The flags that were given and have no effect.
     #[must_use]
     pub fn ignored(&self) -> Vec<&'static str> {
         let Ignored { log_dir, metrics, otlp_grpc_endpoint, inc_buf, flow_logs } = &self.ignored;
@@ -147,12 +147,12 @@ impl Args {
             (*flow_logs, "--flow-logs"),
         ]
         .into_iter()
-        .filter_map(|(is_typed, flag)| is_typed.then_some(flag))
+        .filter_map(|(is_given, flag)| is_given.then_some(flag))
         .collect()
     }
 }
 
-/// What unit files written for other clients say.
+/// Subcommands in unit files of the official client.
 #[derive(Subcommand, Clone, Copy, Debug)]
 pub enum Compatible {
     /// The same as nothing

@@ -1,22 +1,23 @@
-//! The daemon's settings: each defined once, said in several places, and changed while the daemon runs.
+//! The daemon's settings: each defined once, configured in several places, and changeable while the daemon runs.
 //!
-//! It owns who said what and what that locks: arguments, the environment, files of the administrator, the bus, and the client
-//! that was here before, in this order. It must not know what a setting does. The parts, in the order of a setting's life:
+//! This crate owns the values, their sources and which of them are locked. It must not know the effect of a setting. The values
+//! of all sources are merged by precedence (arguments, environment, files of the administrator, the bus, the official client),
+//! and a service serves and changes them for the bus.
 //!
 //! * [`setting`] – each setting, defined once
 //! * [`args`] – the command line
-//! * [`file`], [`inherited`] – what files say
-//! * [`values`] – what was said, and by whom
-//! * [`config`] – all of it, checked and put together
-//! * [`stored`] – what is changed over the bus
+//! * [`file`], [`imported`] – settings in files
+//! * [`values`] – values and their sources
+//! * [`config`] – all values, merged and checked
+//! * [`stored`] – changes over the bus
 //! * [`service`] – the settings while the daemon runs
 //!
-//! An empty variable is one that is not set: systemd and Docker users set empty variables routinely.
+//! An empty variable is treated as unset: systemd and Docker users set empty variables routinely.
 
 pub mod args;
 mod config;
 pub mod file;
-mod inherited;
+mod imported;
 #[cfg(test)]
 mod manual;
 mod service;
@@ -28,8 +29,8 @@ mod values;
 
 pub use args::Args;
 pub use config::{Config, InvalidConfig, Value};
-pub use service::{Refused, Settings, word};
-pub use values::{Mistake, Source};
+pub use service::{Settings, SettingsError};
+pub use values::{Problem, Source};
 
-/// Where this machine's token is, unless a setting names another place.
+/// The default path of the machine's token.
 pub const TOKEN_PATH: &str = "/etc/dev.firezone.client/token";

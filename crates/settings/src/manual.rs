@@ -1,4 +1,4 @@
-//! firezoned.conf(5) is written from the settings, so that it cannot say anything else.
+//! Generates firezoned.conf(5) from the settings, so that both agree.
 
 use std::{fmt::Write as _, path::Path};
 

@@ -1,7 +1,7 @@
-//! The settings while the daemon runs: who asks gets what is the case, who changes one changes the file and what follows.
+//! The settings while the daemon runs: returns the current values, and changes the file and the running daemon.
 //!
-//! A task of its own, because files may take their time. It knows nothing that is not in the files or typed, so each
-//! question reads them anew: what an administrator has just written is what is shown.
+//! A separate task, because file access may be slow. It has no state of its own and reads the files for each request, so
+//! that it returns what an administrator has just written.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,168 +10,168 @@ use tokio::{
     time::Instant,
 };
 
-use logging::{Filter, Logs};
+use logging::{Filter, LogHandle};
 use session::{Reply, Request};
 
 use crate::{
     args::Args,
     config::Config,
     file::ConfigPaths,
-    setting::Change,
-    stored::{self, Unchangeable},
+    stored::{self, ChangeError},
 };
 
-/// How many questions may wait. More wait at their senders.
-const QUESTIONS: usize = 8;
-/// How many announcements a slow listener may miss before it is told that there were too many.
-const NEWS: usize = 16;
+/// Pending requests. Further senders wait.
+const REQUEST_QUEUE: usize = 8;
+/// Notifications that a slow receiver may leave unread before it gets a lag error.
+const NOTIFICATION_QUEUE: usize = 16;
 
-/// The way to the settings. Cloneable, and owns nothing.
+/// A handle of the task. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    questions: mpsc::Sender<Question>,
-    news: broadcast::Sender<Vec<String>>,
+    requests: mpsc::Sender<Command>,
+    notifications: broadcast::Sender<Vec<String>>,
 }
 
-/// Why a question has no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The daemon ends.
+pub enum SettingsError {
+    /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// It cannot be changed.
+    /// A setting cannot be changed.
     #[error(transparent)]
-    Unchangeable(#[from] Unchangeable),
-    /// What the files say makes no sense.
+    Change(#[from] ChangeError),
+    /// The configuration is invalid.
     #[error("the configuration makes no sense: {0}")]
     Invalid(String),
 }
 
-/// What can be asked.
+/// A request to the task.
 #[derive(Debug)]
-enum Question {
-    Get(oneshot::Sender<Result<Config, Refused>>),
-    Change(BTreeMap<String, Option<String>>, oneshot::Sender<Result<(), Refused>>),
-    /// Log by this filter for so long; `None` means as configured.
-    Log(Option<Filter>, Duration),
+enum Command {
+    Get(oneshot::Sender<Result<Config, SettingsError>>),
+    Change(BTreeMap<String, Option<String>>, oneshot::Sender<Result<(), SettingsError>>),
+    /// Sets a log filter for a limited time; `None` means as configured.
+    SetLogFilter(Option<Filter>, Duration),
 }
 
-/// What the task owns.
-struct Keeper {
+/// The state of the task.
+struct Task {
     args: Args,
     places: ConfigPaths,
-    logs: Option<Logs>,
+    logs: Option<LogHandle>,
     session: mpsc::Sender<Request>,
-    news: broadcast::Sender<Vec<String>>,
-    /// When to log as configured again.
-    log_until: Option<Instant>,
+    notifications: broadcast::Sender<Vec<String>>,
+    /// When the configured log filter takes effect again.
+    filter_expiry: Option<Instant>,
 }
 
 impl Settings {
-    /// Starts the task. It ends with the last clone of the result. `logs` and `session` are told what changes at once.
-    pub fn start(args: Args, places: ConfigPaths, logs: Option<Logs>, session: mpsc::Sender<Request>) -> Self {
-        let (questions, inbox) = mpsc::channel(QUESTIONS);
-        let (news, _) = broadcast::channel(NEWS);
-        let keeper = Keeper { args, places, logs, session, news: news.clone(), log_until: None };
-        tokio::spawn(keeper.run(inbox));
-        Self { questions, news }
+    /// Starts the task. It ends when the last clone of the handle is dropped. Settings that take effect at once are passed to
+    /// `logs` and `session`.
+    pub fn start(args: Args, places: ConfigPaths, logs: Option<LogHandle>, session: mpsc::Sender<Request>) -> Self {
+        let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
+        let (notifications, _) = broadcast::channel(NOTIFICATION_QUEUE);
+        let task = Task { args, places, logs, session, notifications: notifications.clone(), filter_expiry: None };
+        tokio::spawn(task.run(inbox));
+        Self { requests, notifications }
     }
 
-    /// What is the case.
-    pub async fn get(&self) -> Result<Config, Refused> {
+    /// Loads the current configuration.
+    ///
+    /// # Errors
+    /// The configuration is invalid, or the daemon is stopping.
+    pub async fn get(&self) -> Result<Config, SettingsError> {
         let (reply, answer) = oneshot::channel();
-        self.questions.send(Question::Get(reply)).await.map_err(|_| Refused::Stopping)?;
-        answer.await.map_err(|_| Refused::Stopping)?
+        self.requests.send(Command::Get(reply)).await.map_err(|_| SettingsError::Stopping)?;
+        answer.await.map_err(|_| SettingsError::Stopping)?
     }
 
-    /// Changes settings, all of these or none. `None` makes one as if nobody had changed it.
-    pub async fn change(&self, changes: BTreeMap<String, Option<String>>) -> Result<(), Refused> {
+    /// Changes all of these settings or none. `None` resets a setting.
+    ///
+    /// # Errors
+    /// A setting cannot be changed or stored, the configuration is invalid, or the daemon is stopping.
+    pub async fn change(&self, changes: BTreeMap<String, Option<String>>) -> Result<(), SettingsError> {
         let (reply, answer) = oneshot::channel();
-        self.questions.send(Question::Change(changes, reply)).await.map_err(|_| Refused::Stopping)?;
-        answer.await.map_err(|_| Refused::Stopping)?
+        self.requests.send(Command::Change(changes, reply)).await.map_err(|_| SettingsError::Stopping)?;
+        answer.await.map_err(|_| SettingsError::Stopping)?
     }
 
-    /// Logs by this filter for a while; without one, as configured.
-    pub async fn log(&self, filter: Option<Filter>, time: Duration) -> Result<(), Refused> {
-        self.questions.send(Question::Log(filter, time)).await.map_err(|_| Refused::Stopping)
+    /// Sets a log filter for a limited time; without one, as configured.
+    ///
+    /// # Errors
+    /// The daemon is stopping.
+    pub async fn set_log_filter(&self, filter: Option<Filter>, time: Duration) -> Result<(), SettingsError> {
+        self.requests.send(Command::SetLogFilter(filter, time)).await.map_err(|_| SettingsError::Stopping)
     }
 
-    /// The keys of what is changed from now on.
-    pub fn news(&self) -> broadcast::Receiver<Vec<String>> {
-        self.news.subscribe()
+    /// Notifications with the keys of settings that are changed from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Vec<String>> {
+        self.notifications.subscribe()
     }
 }
 
-impl Keeper {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Question>) {
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         loop {
             tokio::select! {
-                question = inbox.recv() => match question {
-                    Some(question) => self.answer(question).await,
+                request = inbox.recv() => match request {
+                    Some(request) => self.handle(request).await,
                     None => return,
                 },
-                () = until(self.log_until) => self.log_as_configured(),
+                () = until(self.filter_expiry) => self.apply_configured_filter(),
             }
         }
     }
 
-    async fn answer(&mut self, question: Question) {
-        // Whoever asked may have gone.
-        match question {
-            Question::Get(reply) => drop(reply.send(self.load())),
-            Question::Change(changes, reply) => drop(reply.send(self.change(&changes).await)),
-            Question::Log(Some(filter), time) => {
-                tracing::info!(seconds = time.as_secs(), "logging by another filter for a while");
-                self.log_until = Some(Instant::now() + time);
-                self.log(&filter);
+    async fn handle(&mut self, request: Command) {
+        // The caller may have gone.
+        match request {
+            Command::Get(reply) => drop(reply.send(self.load())),
+            Command::Change(changes, reply) => drop(reply.send(self.change(&changes).await)),
+            Command::SetLogFilter(Some(filter), time) => {
+                tracing::info!(seconds = time.as_secs(), "the log filter is overridden for a limited time");
+                self.filter_expiry = Some(Instant::now() + time);
+                self.apply_filter(&filter);
             }
-            Question::Log(None, _) => self.log_as_configured(),
+            Command::SetLogFilter(None, _) => self.apply_configured_filter(),
         }
     }
 
-    fn load(&self) -> Result<Config, Refused> {
-        Config::load(&self.args, std::env::var_os, &self.places).map_err(|error| Refused::Invalid(error.to_string()))
+    fn load(&self) -> Result<Config, SettingsError> {
+        Config::load(&self.args, std::env::var_os, &self.places)
+            .map_err(|error| SettingsError::Invalid(error.to_string()))
     }
 
-    async fn change(&mut self, changes: &BTreeMap<String, Option<String>>) -> Result<(), Refused> {
+    async fn change(&mut self, changes: &BTreeMap<String, Option<String>>) -> Result<(), SettingsError> {
         let before = self.load()?;
         stored::change(&before, &self.places.stored, changes)?;
         let after = self.load()?;
         if after.internet_resource != before.internet_resource {
             let (reply, _answer) = Reply::new();
-            // A daemon that ends has no use for it any more.
+            // The session may have ended.
             drop(self.session.send(Request::SetInternetResource(after.internet_resource, reply)).await);
         }
-        if after.log_filter != before.log_filter && self.log_until.is_none() {
-            self.log(&after.log_filter);
+        if after.log_filter != before.log_filter && self.filter_expiry.is_none() {
+            self.apply_filter(&after.log_filter);
         }
-        // Nobody may be listening.
-        drop(self.news.send(changes.keys().cloned().collect()));
+        // There may be no receiver.
+        drop(self.notifications.send(changes.keys().cloned().collect()));
         Ok(())
     }
 
-    fn log_as_configured(&mut self) {
-        self.log_until = None;
+    fn apply_configured_filter(&mut self) {
+        self.filter_expiry = None;
         match self.load() {
-            Ok(config) => self.log(&config.log_filter),
-            Err(error) => tracing::warn!("cannot find out what to log: {error}"),
+            Ok(config) => self.apply_filter(&config.log_filter),
+            Err(error) => tracing::warn!("cannot load the configured log filter: {error}"),
         }
     }
 
-    fn log(&self, filter: &Filter) {
+    fn apply_filter(&self, filter: &Filter) {
         if let Some(logs) = &self.logs {
-            logs.set(filter);
+            logs.set_filter(filter);
         }
-    }
-}
-
-/// When a change counts, in the word of the bus.
-#[must_use]
-pub fn word(change: Change) -> &'static str {
-    match change {
-        Change::Never => "never",
-        Change::NextStart => "next-start",
-        Change::AtOnce => "at-once",
     }
 }
 

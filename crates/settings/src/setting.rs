@@ -1,4 +1,4 @@
-//! Each setting, defined once: parser, `--help`, manual page and the bus follow from it.
+//! The definition of each setting, from which parser, `--help`, manual page and bus are derived.
 
 use std::{str::FromStr as _, time::Duration};
 
@@ -6,57 +6,69 @@ use portal::{ApiUrl, sign_in::AuthUrl};
 
 use session::DnsControl;
 
-/// One thing that an administrator can say.
+/// The definition of a setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// What it is called in files and on the bus.
+    /// Key in files and on the bus.
     pub key: &'static str,
-    /// What it is called on the command line.
+    /// Flag on the command line.
     pub flag: &'static str,
-    /// What it is called in the environment: the names of the official headless client, so that its unit and compose files
-    /// keep working.
+    /// Environment variable. The names are those of the official headless client, so that its unit and compose files keep
+    /// working.
     pub variable: &'static str,
-    /// What its value looks like.
+    /// Type of the value.
     pub kind: Kind,
-    /// What it is if nobody says anything; empty if that is not a fixed value.
+    /// Default value; empty if there is no fixed one.
     pub default: &'static str,
-    /// For the manual: plain sentences.
+    /// Description for the manual, in plain sentences.
     pub doc: &'static str,
-    /// Whether it can be changed over the bus, and when such a change shows.
+    /// Whether it can be changed over the bus, and when a change takes effect.
     pub change: Change,
 }
 
-/// What a value looks like.
+/// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Any text.
     Text,
-    /// Yes or no.
-    Truth,
-    /// The address of a portal.
+    /// True or false.
+    Bool,
+    /// URL of a portal.
     ApiUrl,
-    /// The address at which people sign in.
+    /// URL of the sign-in page.
     AuthUrl,
-    /// How this machine learns names.
+    /// DNS control of this host.
     DnsControl,
-    /// What is logged.
+    /// Log filter.
     LogFilter,
-    /// A file.
+    /// Absolute path.
     Path,
-    /// A length of time with its unit.
+    /// Duration with units.
     Duration,
 }
 
 /// Whether a setting can be changed over the bus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
-    /// It cannot: whoever could change it could point the next sign-in at a server of their own, or make this machine
-    /// another one.
+    /// No: a user who could change it could redirect the next sign-in to another server, or change the identity of this
+    /// machine.
     Never,
-    /// It can, and the daemon obeys from its next start on.
+    /// Yes; a change takes effect at the next start.
     NextStart,
-    /// It can, and the daemon obeys at once.
+    /// Yes; a change takes effect at once.
     AtOnce,
+}
+
+impl Change {
+    /// The name on the bus.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::NextStart => "next-start",
+            Self::AtOnce => "at-once",
+        }
+    }
 }
 
 /// All settings, in the order of the manual.
@@ -131,7 +143,7 @@ pub const SETTINGS: [Setting; 10] = [
         key: "internet-resource",
         flag: "--activate-internet-resource",
         variable: "FIREZONE_ACTIVATE_INTERNET_RESOURCE",
-        kind: Kind::Truth,
+        kind: Kind::Bool,
         default: "false",
         doc: "Whether the Internet resource is switched on at the start: if the portal grants it, all traffic goes through \
               the tunnel.",
@@ -166,7 +178,10 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 }
 
 impl Kind {
-    /// What is wrong with a text as a value of this kind, in words that follow the setting's name.
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// The text is invalid; the message follows the name of the setting in a sentence.
     pub fn check(self, text: &str) -> Result<(), String> {
         if text.chars().any(char::is_control) {
             return Err("must not have control characters".to_owned());
@@ -175,7 +190,7 @@ impl Kind {
             Self::Text => Ok(()),
             Self::Path if text.starts_with('/') => Ok(()),
             Self::Path => Err("must be a path that begins with /".to_owned()),
-            Self::Truth => truth(text).map(|_| ()).ok_or_else(|| "must be true or false".to_owned()),
+            Self::Bool => parse_bool(text).map(|_| ()).ok_or_else(|| "must be true or false".to_owned()),
             Self::ApiUrl => match ApiUrl::from_str(text) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("is not the address of a portal: {error}")),
@@ -186,15 +201,15 @@ impl Kind {
             },
             Self::DnsControl => DnsControl::from_str(text).map(|_| ()).map_err(|error| error.to_string()),
             Self::LogFilter => logging::Filter::from_str(text).map(|_| ()).map_err(|error| error.to_string()),
-            Self::Duration => {
-                duration(text).map(|_| ()).ok_or_else(|| "must be a time with a unit, as 90s, 5m, 1h or 30d".to_owned())
-            }
+            Self::Duration => parse_duration(text)
+                .map(|_| ())
+                .ok_or_else(|| "must be a time with a unit, as 90s, 5m, 1h or 30d".to_owned()),
         }
     }
 }
 
-/// The words for yes and no.
-pub(super) fn truth(text: &str) -> Option<bool> {
+/// Parses the accepted spellings of true and false.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Some(true),
         "false" | "no" | "off" | "0" => Some(false),
@@ -202,8 +217,8 @@ pub(super) fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// A sum of numbers with units, as `1h 30m`; `None` if it is none, is zero, or is more than anybody can mean.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// Parses a sum of numbers with units, such as `1h 30m`; `None` if it is invalid, zero or too long.
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds: u64 = 0;
     while !rest.is_empty() {
@@ -222,8 +237,8 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         rest = tail.trim_start();
     }
     /// Long enough for "never", short enough to be added to any clock.
-    const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
-    (1..=LONGEST).contains(&seconds).then(|| Duration::from_secs(seconds))
+    const MAX_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
+    (1..=MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -259,7 +274,7 @@ mod tests {
             ("999999999999999d", None),
             ("", None),
         ] {
-            assert_eq!(duration(text), seconds.map(Duration::from_secs), "{text:?}");
+            assert_eq!(parse_duration(text), seconds.map(Duration::from_secs), "{text:?}");
         }
     }
 }

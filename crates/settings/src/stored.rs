@@ -1,4 +1,4 @@
-//! What is changed over the bus, in a file of the daemon's own.
+//! Changes over the bus, stored in a file of the daemon.
 
 use std::{
     collections::BTreeMap,
@@ -12,73 +12,76 @@ use crate::{Config, setting, values::Source};
 
 /// Why a setting cannot be changed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unchangeable {
-    /// There is none with this key.
+pub enum ChangeError {
+    /// There is no setting with this key.
     #[error("there is no setting {0:?}")]
-    Unknown(String),
-    /// It is not for users.
+    UnknownKey(String),
+    /// The setting cannot be changed over the bus.
     #[error("{0} can only be set by the administrator, in a file")]
-    Administrators(&'static str),
+    AdministratorOnly(&'static str),
     /// The administrator has set it.
     #[error("{key} is locked: it is set by {source_of_lock}")]
     Locked {
-        /// Which setting.
+        /// The key of the setting.
         key: &'static str,
-        /// Where the administrator has set it.
+        /// The place of its value.
         source_of_lock: Source,
     },
-    /// The value is none.
+    /// The value is invalid.
     #[error("{key} {what}")]
     Invalid {
-        /// Which setting.
+        /// The key of the setting.
         key: &'static str,
-        /// What is wrong, in words that follow the key.
+        /// The problem, as the rest of a sentence that starts with the key.
         what: String,
     },
-    /// It cannot be kept.
+    /// The file cannot be written.
     #[error("cannot keep the settings")]
     Io(#[from] io::Error),
 }
 
-/// Changes settings and keeps them for the next start: all of them or none. `None` makes one as if nobody had changed it.
-/// `config` is what the daemon was told last; load it anew afterwards.
-pub fn change(config: &Config, path: &Path, changes: &BTreeMap<String, Option<String>>) -> Result<(), Unchangeable> {
-    let mut kept: BTreeMap<&str, &str> = config
+/// Changes and stores all of these settings or none. `None` resets a setting. `config` is the current configuration; load it
+/// again afterwards.
+///
+/// # Errors
+/// A setting cannot be changed, or the file cannot be written.
+pub fn change(config: &Config, path: &Path, changes: &BTreeMap<String, Option<String>>) -> Result<(), ChangeError> {
+    let mut stored: BTreeMap<&str, &str> = config
         .values
         .iter()
-        .filter(|(_, told)| matches!(told.source, Source::Stored { .. }))
-        .map(|(key, told)| (*key, told.text.as_str()))
+        .filter(|(_, value)| matches!(value.source, Source::Stored { .. }))
+        .map(|(key, value)| (*key, value.text.as_str()))
         .collect();
     for (key, text) in changes {
-        let setting = setting::find(key).ok_or_else(|| Unchangeable::Unknown(key.clone()))?;
+        let setting = setting::find(key).ok_or_else(|| ChangeError::UnknownKey(key.clone()))?;
         if setting.change == setting::Change::Never {
-            return Err(Unchangeable::Administrators(setting.key));
+            return Err(ChangeError::AdministratorOnly(setting.key));
         }
-        if let Some(told) = config.values.get(setting.key).filter(|told| told.source.locks()) {
-            return Err(Unchangeable::Locked { key: setting.key, source_of_lock: told.source.clone() });
+        if let Some(value) = config.values.get(setting.key).filter(|value| value.source.locks()) {
+            return Err(ChangeError::Locked { key: setting.key, source_of_lock: value.source.clone() });
         }
         match text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
             Some(text) => {
-                setting.kind.check(text).map_err(|what| Unchangeable::Invalid { key: setting.key, what })?;
-                kept.insert(setting.key, text);
+                setting.kind.check(text).map_err(|what| ChangeError::Invalid { key: setting.key, what })?;
+                stored.insert(setting.key, text);
             }
             None => {
-                kept.remove(setting.key);
+                stored.remove(setting.key);
             }
         }
     }
-    Ok(write(path, &kept)?)
+    Ok(write(path, &stored)?)
 }
 
-/// Replaces the file as a whole: a draft, its way to the disk, the rename, and its way to the disk.
-fn write(path: &Path, kept: &BTreeMap<&str, &str>) -> io::Result<()> {
+/// Replaces the file atomically: writes and syncs a draft, renames it, and syncs the directory.
+fn write(path: &Path, stored: &BTreeMap<&str, &str>) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(directory)?;
     let draft = path.with_extension("toml.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&draft)?;
     writeln!(file, "# What was changed over the bus. Files below /etc/dev.firezone.client win over it.")?;
-    for (key, text) in kept {
-        // Values have no control characters; for everything else JSON and TOML agree about texts.
+    for (key, text) in stored {
+        // Values have no control characters; apart from these, strings of JSON and TOML are the same.
         writeln!(file, "{key} = {}", serde_json::to_string(text)?)?;
     }
     file.sync_all()?;

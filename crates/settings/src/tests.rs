@@ -1,6 +1,6 @@
 use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _};
 
-use super::{config::*, file::ConfigPaths, stored::Unchangeable, *};
+use super::{config::*, file::ConfigPaths, stored::ChangeError, *};
 
 /// The files of one machine.
 struct Machine {
@@ -22,7 +22,7 @@ impl Machine {
         self
     }
 
-    fn says(mut self, name: &'static str, value: &'static str) -> Self {
+    fn with_variable(mut self, name: &'static str, value: &'static str) -> Self {
         self.variables.push((name, value));
         self
     }
@@ -48,13 +48,13 @@ impl Machine {
         self.load().unwrap()
     }
 
-    /// The complaint, with the directory cut off.
-    fn complaint(&self) -> String {
+    /// The problems, without the directory.
+    fn problems(&self) -> String {
         let directory = format!("{}/", self.directory.path().display());
         self.load().unwrap_err().to_string().replace(&directory, "")
     }
 
-    fn change(&self, changes: &[(&str, Option<&str>)]) -> Result<(), Unchangeable> {
+    fn change(&self, changes: &[(&str, Option<&str>)]) -> Result<(), ChangeError> {
         let changes = changes.iter().map(|(key, text)| ((*key).to_owned(), text.map(str::to_owned))).collect();
         stored::change(&self.config(), &self.places().stored, &changes)
     }
@@ -75,7 +75,7 @@ fn precedence_is_arguments_environment_drop_ins_file_bus() {
     machine =
         machine.with("firezoned.toml.d/.30.toml", "name = \"hidden\"").with("firezoned.toml.d/40.bak", "name = 7");
     assert_eq!(name(&machine).as_deref(), Some("later"));
-    machine = machine.says("FIREZONE_NAME", "said");
+    machine = machine.with_variable("FIREZONE_NAME", "said");
     assert_eq!(name(&machine).as_deref(), Some("said"));
     machine.args.firezone_name = Some("typed".to_owned());
     assert_eq!(name(&machine).as_deref(), Some("typed"));
@@ -86,7 +86,7 @@ fn sources_are_named_and_administrator_values_are_locked() {
     let mut machine = Machine::new()
         .with("settings.toml", "name = \"box\"\n")
         .with("firezoned.toml", "# comment\n\ndns-control = \"disabled\"\n")
-        .says("RUST_LOG", "debug");
+        .with_variable("RUST_LOG", "debug");
     machine.args.activate_internet_resource = true;
     let config = machine.config();
     let directory = format!("{}/", machine.directory.path().display());
@@ -112,7 +112,7 @@ fn sources_are_named_and_administrator_values_are_locked() {
     assert_eq!(
         locked,
         ["api-url", "auth-url", "account-slug", "token-path", "id"],
-        "nobody may point the daemon elsewhere over the bus"
+        "the bus cannot redirect the daemon to another portal"
     );
 }
 
@@ -129,7 +129,7 @@ fn portal_of_the_official_client_is_used_until_overridden() {
     assert_eq!(said(&machine), [&elsewhere[..], &["log-filter=debug false"]].concat());
     assert_eq!(machine.config().api_url.host(), "api.example.net");
 
-    // What is changed over the bus counts, and takes nothing along that nobody has changed.
+    // A change over the bus takes effect and stores only the changed setting.
     machine.change(&[("log-filter", Some("warn"))]).unwrap();
     assert_eq!(said(&machine), [&elsewhere[..], &["log-filter=warn false"]].concat());
     assert!(!fs::read_to_string(machine.places().stored).unwrap().contains("example.net"));
@@ -154,7 +154,7 @@ fn invalid_file_of_the_official_client_is_ignored() {
     let machine = Machine::new().with("advanced_settings.json", told);
     assert_eq!(machine.config().api_url.host(), "api.example.net");
     fs::set_permissions(machine.places().imported, fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(machine.config().api_url.host(), "api.firezone.dev", "anybody may have said that");
+    assert_eq!(machine.config().api_url.host(), "api.firezone.dev", "any user may have written the file");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn problems_name_file_line_and_key() {
         ("name = \"x\"\nname = ", "firezoned.toml:2: "),
         ("name = \"x\"\nname = \"y\"", "firezoned.toml:2: "),
     ] {
-        let seen = Machine::new().with("firezoned.toml", content).complaint();
+        let seen = Machine::new().with("firezoned.toml", content).problems();
         assert!(seen.starts_with(complaint), "{content:?}: {seen}");
         assert!(!seen.contains('\n') && !seen.contains("secret"), "{seen}");
     }
@@ -188,10 +188,10 @@ fn problems_name_file_line_and_key() {
 fn all_problems_are_reported_with_their_variables_and_arguments() {
     let mut machine = Machine::new()
         .with("firezoned.toml.d/1.toml", "x = 1")
-        .says("FIREZONE_API_URL", "ftp://example.com")
-        .says("FIREZONE_NO_TELEMETRY", "perhaps");
+        .with_variable("FIREZONE_API_URL", "ftp://example.com")
+        .with_variable("FIREZONE_NO_TELEMETRY", "perhaps");
     machine.args.dns_control = Some("magic".to_owned());
-    let complaint = machine.complaint();
+    let complaint = machine.problems();
     for part in
         ["firezoned.toml.d/1.toml:1: x: ", "; FIREZONE_API_URL: ", "; --dns-control: ", "; FIREZONE_NO_TELEMETRY: "]
     {
@@ -205,10 +205,7 @@ fn file_writable_by_others_is_rejected() {
     let path = machine.places().main;
     for mode in [0o664, 0o646, 0o666, 0o777] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!(
-            machine.complaint(),
-            format!("firezoned.toml: others can change it (mode {mode:04o}): chmod 644 it")
-        );
+        assert_eq!(machine.problems(), format!("firezoned.toml: others can change it (mode {mode:04o}): chmod 644 it"));
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(machine.load().is_ok());
@@ -221,14 +218,14 @@ fn file_writable_by_others_is_rejected() {
 fn unusual_files_are_reported() {
     let machine = Machine::new();
     fs::create_dir(machine.places().main).unwrap();
-    assert!(machine.complaint().starts_with("firezoned.toml: is not a regular file"), "{}", machine.complaint());
+    assert!(machine.problems().starts_with("firezoned.toml: is not a regular file"), "{}", machine.problems());
     let machine = Machine::new().with("firezoned.toml", &"#".repeat((1 << 20) + 1));
-    assert_eq!(machine.complaint(), "firezoned.toml: is too large");
+    assert_eq!(machine.problems(), "firezoned.toml: is too large");
     let machine = Machine::new().with("firezoned.toml.d", "not a directory");
-    assert!(machine.complaint().starts_with("firezoned.toml.d: cannot be read"), "{}", machine.complaint());
+    assert!(machine.problems().starts_with("firezoned.toml.d: cannot be read"), "{}", machine.problems());
     let machine = Machine::new();
     fs::write(machine.places().main, [0xff, 0xfe]).unwrap();
-    assert!(machine.complaint().starts_with("firezoned.toml: cannot be read"), "{}", machine.complaint());
+    assert!(machine.problems().starts_with("firezoned.toml: cannot be read"), "{}", machine.problems());
 }
 
 #[test]
@@ -236,8 +233,8 @@ fn empty_text_unsets_a_value() {
     let machine = Machine::new()
         .with("firezoned.toml", "name = \"x\"\napi-url = \"wss://api.example.net\"")
         .with("firezoned.toml.d/1.toml", "name = \"\"")
-        .says("FIREZONE_API_URL", " ")
-        .says("FIREZONE_ID", "");
+        .with_variable("FIREZONE_API_URL", " ")
+        .with_variable("FIREZONE_ID", "");
     let config = machine.config();
     assert_eq!((config.name, config.id), (None, None));
     assert_eq!(config.api_url.host(), "api.example.net");
@@ -249,7 +246,7 @@ fn booleans_have_several_spellings() {
     for (word, value) in
         [("true", true), ("YES", true), ("On", true), ("1", true), ("false", false), ("0", false), ("", false)]
     {
-        let config = Machine::new().says("FIREZONE_ACTIVATE_INTERNET_RESOURCE", word).config();
+        let config = Machine::new().with_variable("FIREZONE_ACTIVATE_INTERNET_RESOURCE", word).config();
         assert_eq!(config.internet_resource, value, "{word}");
     }
     assert!(Machine::new().with("firezoned.toml", "internet-resource = true").config().internet_resource);

@@ -1,4 +1,4 @@
-//! What was said about settings: the text, who said it and where, and what is wrong with it.
+//! Values of settings: text, source, and problems.
 
 use std::{
     collections::BTreeMap,
@@ -6,17 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What was said about each setting about which something was said.
-pub(crate) type Values = BTreeMap<&'static str, Told>;
+/// The values of all settings that have one, by key.
+pub(crate) type Values = BTreeMap<&'static str, ConfiguredValue>;
 
-/// What was said about one setting.
+/// The value of one setting.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Told {
+pub(crate) struct ConfiguredValue {
     pub(crate) text: String,
     pub(crate) source: Source,
 }
 
-/// Who said something.
+/// The source of a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
     /// The command line, with this flag.
@@ -25,25 +25,25 @@ pub enum Source {
     Variable(&'static str),
     /// A file of the administrator.
     File {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// In which line.
+        /// Line number, from 1.
         line: usize,
     },
-    /// Somebody over the bus.
+    /// The bus; stored in a file of the daemon.
     Stored {
-        /// Where it is kept.
+        /// Path of the file.
         path: PathBuf,
-        /// In which line.
+        /// Line number, from 1.
         line: usize,
     },
-    /// The client that was here before, in this file of its own.
-    Inherited(PathBuf),
+    /// This file of the official client.
+    Imported(PathBuf),
 }
 
-/// Something that makes no sense, and where it was said.
+/// An invalid value, and where it is set.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mistake {
+pub struct Problem {
     pub(crate) place: String,
     pub(crate) key: Option<String>,
     pub(crate) what: String,
@@ -58,10 +58,10 @@ impl Source {
         Self::Stored { path: path.to_owned(), line }
     }
 
-    /// Whether this is the administrator's word.
+    /// Whether the value was set by an administrator, so that it cannot be changed over the bus.
     #[must_use]
     pub fn locks(&self) -> bool {
-        !matches!(self, Self::Stored { .. } | Self::Inherited(_))
+        !matches!(self, Self::Stored { .. } | Self::Imported(_))
     }
 }
 
@@ -70,12 +70,12 @@ impl fmt::Display for Source {
         match self {
             Self::Argument(name) | Self::Variable(name) => f.write_str(name),
             Self::File { path, line } | Self::Stored { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Inherited(path) => write!(f, "{}", path.display()),
+            Self::Imported(path) => write!(f, "{}", path.display()),
         }
     }
 }
 
-impl Mistake {
+impl Problem {
     pub(crate) fn new(place: Source, key: Option<&str>, what: String) -> Self {
         Self { place: place.to_string(), key: key.map(str::to_owned), what }
     }
@@ -85,7 +85,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => write!(f, "{}: {key}: {}", self.place, self.what),

@@ -53,7 +53,7 @@ pub fn start(args: Args) -> anyhow::Result<()> {
     process::runtime()?.block_on(run(args, &config, places, logs))
 }
 
-async fn run(args: Args, config: &Config, places: ConfigPaths, logs: logging::Logs) -> anyhow::Result<()> {
+async fn run(args: Args, config: &Config, places: ConfigPaths, logs: logging::LogHandle) -> anyhow::Result<()> {
     let signals = Signals::listen().context("listen for signals")?;
     let connection = connect(args.simulation.sim_bus.as_deref()).await?;
     let clock = Clock::new();
