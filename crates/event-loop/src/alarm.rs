@@ -11,7 +11,7 @@ use rustix::time::{
 };
 use tokio::io::Interest;
 
-use crate::{Clock, WatchedFd};
+use crate::{clock::Clock, watched_fd::WatchedFd};
 
 /// Delay of a deadline in the past. Without it a deadline that stays in the past would make the loop spin.
 const MIN_DELAY: Duration = Duration::from_millis(1);

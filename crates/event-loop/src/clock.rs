@@ -34,8 +34,7 @@ impl Clock {
     }
 
     /// The time from boot to `at`, in terms of `CLOCK_BOOTTIME`.
-    #[must_use]
-    pub fn since_boot(&self, at: Instant) -> Duration {
+    pub(crate) fn since_boot(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.boot)
     }
 }

@@ -88,7 +88,7 @@ impl Etc {
 }
 
 async fn host(resolv_conf: &Path) -> Host {
-    Host::open_with_resolv_conf(INTERFACE, DnsControl::EtcResolvConf, MARK, resolv_conf).await.unwrap()
+    Host::with_dns(INTERFACE, Dns::with_file(DnsControl::EtcResolvConf, resolv_conf), MARK).unwrap()
 }
 
 fn desired(routes: &[&str]) -> HostConfig {

@@ -8,7 +8,7 @@ use super::family::Family;
 use super::routes::{self, KernelRoute, Route};
 
 /// Copies of the on-link networks of `main` for our LAN table: those of `families`, through one of the interfaces in
-/// `usable` (which must not contain ours).
+/// `usable_interfaces` (which must not contain ours).
 ///
 /// Only IPv4 routes have a link scope, so for both families the test is that a route has an interface and no gateway. A
 /// network of an interface that is down is not copied: the copy would be a black hole, while the tunnel may have a route.

@@ -31,7 +31,6 @@ mod warnings;
 pub mod watch;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::Context as _;
 use ipnet::IpNet;
@@ -68,19 +67,6 @@ impl Host {
     /// A netlink socket cannot be opened.
     pub async fn open(interface: &str, dns: DnsControl, mark: u32) -> anyhow::Result<Self> {
         Self::with_dns(interface, Dns::new(dns), mark)
-    }
-
-    /// Like [`Self::open`], with another file in place of `/etc/resolv.conf`.
-    ///
-    /// # Errors
-    /// A netlink socket cannot be opened.
-    pub async fn open_with_resolv_conf(
-        interface: &str,
-        dns: DnsControl,
-        mark: u32,
-        resolv_conf: &Path,
-    ) -> anyhow::Result<Self> {
-        Self::with_dns(interface, Dns::with_file(dns, resolv_conf), mark)
     }
 
     fn with_dns(interface: &str, dns: Dns, mark: u32) -> anyhow::Result<Self> {

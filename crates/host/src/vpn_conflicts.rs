@@ -67,13 +67,13 @@ pub(super) fn interfaces_in_tunnel_ranges(
 pub(super) fn warnings(current: &KernelState) -> impl Iterator<Item = Warning> {
     let rules = current.preceding_rules.first().map(|priority| Warning {
         code: "another-vpn-first",
-        text: format!("A routing rule of another program (priority {priority}) is asked before ours; what it leads elsewhere is not reached."),
-        remedy: "Stop the other VPN while you use this one, or have it use a priority above 100 (ip rule).".to_owned(),
+        text: format!("A routing rule of another program (priority {priority}) precedes those of Firezone and may divert traffic to resources."),
+        remedy: "Stop the other VPN while you are signed in, or configure it to use a rule priority above 100 (ip rule).".to_owned(),
     });
     let ranges = current.interfaces_in_tunnel_ranges.first().map(|interface| Warning {
         code: "tunnel-range-in-use",
-        text: format!("The interface {interface} has an address out of the tunnel's own ranges; its network is hidden while you are signed in."),
-        remedy: "Stop the other VPN while you use this one, or use a network without carrier-grade addresses (100.64.0.0/10).".to_owned(),
+        text: format!("The interface {interface} has an address in the tunnel's ranges; its network is unreachable while you are signed in."),
+        remedy: "Stop the other VPN while you are signed in, or use a network without addresses in 100.64.0.0/10.".to_owned(),
     });
     rules.into_iter().chain(ranges)
 }

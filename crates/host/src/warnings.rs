@@ -25,13 +25,13 @@ pub(super) fn refused(change: &Change, error: KernelError) -> Warning {
         (Change::DisableAddressGeneration(_) | Change::ConfigureLink(_) | Change::LinkUp(_), _) => Warning {
             code: "interface-refused",
             text: format!("The tunnel interface could not be set up: {error}."),
-            remedy: "Look for another program that manages this interface, and have it leave it alone.".to_owned(),
+            remedy: "Exclude the interface from the program that manages it.".to_owned(),
         },
         (Change::RemoveRule(_) | Change::RemoveRoute(_) | Change::RemoveAddress(..) | Change::LinkDown(_), _) => {
             Warning {
                 code: "clean-up-incomplete",
-                text: format!("Something of ours could not be removed from the kernel: {error}."),
-                remedy: "Restart firezoned; it cleans up when it starts.".to_owned(),
+                text: format!("A network setting of Firezone could not be removed: {error}."),
+                remedy: "Restart firezoned; it removes leftovers at start.".to_owned(),
             }
         }
     }
@@ -41,13 +41,13 @@ fn no_address(family: Family) -> Warning {
     match family {
         Family::V4 => Warning {
             code: "ipv4-unavailable",
-            text: "This host refuses an IPv4 address on the tunnel; resources are reached by IPv6 only.".to_owned(),
+            text: "The tunnel interface accepts no IPv4 address; resources are reachable over IPv6 only.".to_owned(),
             remedy: "Look for another program that manages the interface.".to_owned(),
         },
         Family::V6 => Warning {
             code: "ipv6-disabled",
-            text: "IPv6 is disabled on this host; resources are reached by IPv4 only.".to_owned(),
-            remedy: "Nothing, if that is on purpose; else set the sysctl net.ipv6.conf.all.disable_ipv6 to 0."
+            text: "IPv6 is disabled on this host; resources are reachable over IPv4 only.".to_owned(),
+            remedy: "None if this is intended; otherwise set the sysctl net.ipv6.conf.all.disable_ipv6 to 0."
                 .to_owned(),
         },
     }
@@ -57,7 +57,7 @@ fn no_address(family: Family) -> Warning {
 pub(super) fn no_addresses() -> Warning {
     Warning {
         code: "no-addresses",
-        text: "The tunnel interface takes no address at all; nothing is reachable.".to_owned(),
+        text: "The tunnel interface accepts no addresses; no resource is reachable.".to_owned(),
         remedy: "Look for another program that manages this interface.".to_owned(),
     }
 }
@@ -65,16 +65,16 @@ pub(super) fn no_addresses() -> Warning {
 pub(super) fn interface_missing(interface: &str) -> Warning {
     Warning {
         code: "interface-missing",
-        text: format!("The tunnel interface {interface} is gone."),
-        remedy: "Sign in again; it is created then.".to_owned(),
+        text: format!("The tunnel interface {interface} is missing."),
+        remedy: "Sign in again to create it.".to_owned(),
     }
 }
 
 pub(super) fn kernel_unreachable() -> Warning {
     Warning {
         code: "kernel-unreachable",
-        text: "The kernel does not answer questions about routes and addresses.".to_owned(),
-        remedy: "Allow firezoned netlink sockets (a sandbox may forbid them), then restart it.".to_owned(),
+        text: "The kernel does not respond to requests for routes and addresses.".to_owned(),
+        remedy: "Allow firezoned to use netlink sockets (a sandbox may forbid them), then restart it.".to_owned(),
     }
 }
 
@@ -89,8 +89,9 @@ pub(super) fn unreadable(error: KernelError) -> Warning {
 pub(super) fn strict_reverse_path() -> Warning {
     Warning {
         code: "strict-reverse-path",
-        text: "The kernel drops answers to our own packets while the Internet resource is on (strict rp_filter)."
-            .to_owned(),
+        text:
+            "The kernel drops replies to Firezone's own packets while the Internet resource is on (strict rp_filter)."
+                .to_owned(),
         remedy: "Set the sysctl net.ipv4.conf.all.rp_filter to 2.".to_owned(),
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn strict_reverse_path() -> Warning {
 fn policy_routing_missing() -> Warning {
     Warning {
         code: "policy-routing-missing",
-        text: "This kernel has no policy routing, so the tunnel's routes are not used.".to_owned(),
+        text: "This kernel does not support policy routing, so the tunnel's routes have no effect.".to_owned(),
         remedy: "Use a kernel with CONFIG_IP_MULTIPLE_TABLES and CONFIG_IPV6_MULTIPLE_TABLES.".to_owned(),
     }
 }
@@ -106,7 +107,7 @@ fn policy_routing_missing() -> Warning {
 fn not_permitted() -> Warning {
     Warning {
         code: "not-permitted",
-        text: "firezoned may not change the network of this host.".to_owned(),
+        text: "firezoned lacks the permission to change the network of this host.".to_owned(),
         remedy: "Give it the capability CAP_NET_ADMIN (in containers: --cap-add NET_ADMIN).".to_owned(),
     }
 }

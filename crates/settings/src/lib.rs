@@ -30,7 +30,5 @@ mod values;
 pub use args::Args;
 pub use config::{Config, InvalidConfig, Value};
 pub use service::{Settings, SettingsError};
+pub use setting::TOKEN_PATH;
 pub use values::{Problem, Source};
-
-/// The default path of the machine's token.
-pub const TOKEN_PATH: &str = "/etc/dev.firezone.client/token";

@@ -6,6 +6,9 @@ use portal::{ApiUrl, sign_in::AuthUrl};
 
 use session::DnsControl;
 
+/// The default path of the machine's token.
+pub const TOKEN_PATH: &str = "/etc/dev.firezone.client/token";
+
 /// The definition of a setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -105,7 +108,7 @@ pub const SETTINGS: [Setting; 10] = [
         flag: "--token-path",
         variable: "FIREZONE_TOKEN_PATH",
         kind: Kind::Path,
-        default: crate::TOKEN_PATH,
+        default: TOKEN_PATH,
         doc: "The file with the token of this machine. The token itself has no place in a configuration file.",
         change: Change::Never,
     },

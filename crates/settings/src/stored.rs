@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use crate::{Config, setting, values::Source};
+use crate::{config::Config, setting, values::Source};
 
 /// Why a setting cannot be changed.
 #[derive(Debug, thiserror::Error)]

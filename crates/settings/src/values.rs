@@ -59,8 +59,7 @@ impl Source {
     }
 
     /// Whether the value was set by an administrator, so that it cannot be changed over the bus.
-    #[must_use]
-    pub fn locks(&self) -> bool {
+    pub(crate) fn locks(&self) -> bool {
         !matches!(self, Self::Stored { .. } | Self::Imported(_))
     }
 }

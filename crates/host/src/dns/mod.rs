@@ -39,6 +39,7 @@ impl Dns {
     }
 
     /// Like [`Self::new`], with another file in place of `/etc/resolv.conf`.
+    #[cfg(test)]
     pub(super) fn with_file(control: DnsControl, live: &Path) -> Self {
         Self { control, file: ResolvConf::at(live), resolved: Resolved::default() }
     }
@@ -164,15 +165,15 @@ impl Dns {
         let file = self.file.path().display();
         let (code, text, remedy) = match obstacle {
             Obstacle::ResolvedInUse => {
-                let text = format!("systemd-resolved answers names on this host ({file} points to it).");
+                let text = format!("systemd-resolved resolves names on this host ({file} points to it).");
                 ("dns-resolved-in-charge", text, "Set the DNS control to auto or systemd-resolved.")
             }
             Obstacle::Symlink(target) => {
                 let text = format!("{file} is a symbolic link to {}, so another program owns it.", target.display());
-                ("dns-symlink", text, "Control that program's names instead, or make it a plain file.")
+                ("dns-symlink", text, "Replace the link by a plain file, or choose another DNS control.")
             }
             Obstacle::ReadOnly => {
-                let text = format!("{file} cannot be written.");
+                let text = format!("{file} is not writable.");
                 ("dns-read-only", text, "Make it writable for firezoned (it may be immutable or on a read-only mount).")
             }
             Obstacle::Missing => {
@@ -192,9 +193,10 @@ impl Dns {
         Warning {
             code: "dns-port-taken",
             text: format!(
-                "{file} cannot name the port on which names are answered. Names of resources are not resolved."
+                "{file} cannot specify the port of the tunnel's resolver. Names of resources are not resolved."
             ),
-            remedy: "Free port 53 (see the log for who has it), then disconnect and connect again.".to_owned(),
+            remedy: "Free port 53 (the log names the program that uses it), then disconnect and connect again."
+                .to_owned(),
         }
     }
 
@@ -202,50 +204,50 @@ impl Dns {
         Warning {
             code: "dns-backup-missing",
             text: format!(
-                "The original of {} is gone; only our own lines were removed from it.",
+                "The backup of {} is missing; only the lines of Firezone were removed.",
                 self.file.path().display()
             ),
-            remedy: "Reconnect your network, or write your nameservers into it.".to_owned(),
+            remedy: "Reconnect your network, or add your nameservers to the file.".to_owned(),
         }
     }
 
     fn failed(&self, error: &FileError) -> Warning {
         Warning {
             code: "dns-failed",
-            text: format!("{} could not be brought in line: {error}.", self.file.path().display()),
-            remedy: "Check the file, its directory and the free space there.".to_owned(),
+            text: format!("{} could not be updated: {error}.", self.file.path().display()),
+            remedy: "Check the file, its directory and the free disk space.".to_owned(),
         }
     }
 }
 
 fn resolved_failed(error: &ResolvedError) -> Warning {
     let (code, remedy) = match error {
-        ResolvedError::NoBus(_) => ("dns-bus-missing", "Start the system bus, or let firezoned reach it."),
+        ResolvedError::NoBus(_) => ("dns-bus-missing", "Start the system bus, or give firezoned access to it."),
         ResolvedError::NotRunning => (
             "dns-resolved-missing",
             "Start systemd-resolved, or make /etc/resolv.conf a plain file with your nameservers.",
         ),
         ResolvedError::NoReply => {
-            ("dns-resolved-silent", "Nothing, if it only starts over; else restart systemd-resolved.")
+            ("dns-resolved-silent", "None if systemd-resolved is restarting; otherwise restart it.")
         }
         ResolvedError::Denied => {
-            ("dns-resolved-denied", "Install the polkit rule 50-dev.firezone.Client.resolved.rules, and polkit.")
+            ("dns-resolved-denied", "Install polkit and the rule 50-dev.firezone.Client.resolved.rules.")
         }
         ResolvedError::LinkManaged => {
-            ("dns-link-managed", "KernelState systemd-networkd leave the tunnel alone (Unmanaged=yes for firezone0).")
+            ("dns-link-managed", "Exclude the interface from systemd-networkd (Unmanaged=yes for firezone0).")
         }
-        ResolvedError::Failed(_) => ("dns-resolved-refused", "Look at the log of systemd-resolved."),
+        ResolvedError::Failed(_) => ("dns-resolved-refused", "See the log of systemd-resolved."),
     };
     let text =
-        format!("systemd-resolved cannot be told about the tunnel: {error}. Names of resources are not resolved.");
+        format!("systemd-resolved cannot be configured for the tunnel: {error}. Names of resources are not resolved.");
     Warning { code, text, remedy: remedy.to_owned() }
 }
 
 fn no_servers() -> Warning {
     Warning {
         code: "dns-no-servers",
-        text: "There is no resolver to forward names to, so the host's DNS stays as it is.".to_owned(),
-        remedy: "Give this host a nameserver, or set one in the portal.".to_owned(),
+        text: "There is no upstream resolver, so the DNS settings of this host are unchanged.".to_owned(),
+        remedy: "Configure a nameserver on this host or in the portal.".to_owned(),
     }
 }
 

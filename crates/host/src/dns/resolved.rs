@@ -52,11 +52,11 @@ pub(super) struct Resolved {
 pub(super) enum ResolvedError {
     #[error("the system bus cannot be reached: {0}")]
     NoBus(#[source] zbus::Error),
-    #[error("it does not run, and cannot be started")]
+    #[error("it is not running and cannot be started")]
     NotRunning,
     #[error("it does not answer")]
     NoReply,
-    #[error("it does not allow it")]
+    #[error("access denied")]
     Denied,
     #[error("another program manages the link")]
     LinkManaged,

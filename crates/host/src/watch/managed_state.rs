@@ -33,8 +33,8 @@ impl ManagedState {
         }
     }
 
-    /// Whether another program has changed something. Our own changes only add settings before this is compared; settings that
-    /// disappeared may have been removed by another program.
+    /// Whether another program may have changed something. Additional settings are our own; missing ones may have been removed
+    /// by another program.
     pub(super) fn has_drifted(&self, next: &Self) -> bool {
         self.lan != next.lan
             || self.upstream_runs != next.upstream_runs
