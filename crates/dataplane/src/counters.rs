@@ -1,15 +1,15 @@
-//! What was dropped at the edge, and why.
+//! Counters of dropped packets and datagrams.
 
-/// Counts of packets that did not make it. None of them ends the session.
+/// Number of dropped packets and datagrams by reason. None of the reasons ends the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
-    /// Reads from the TUN device with a header that we do not understand.
+    /// Reads from the TUN device with an invalid header.
     pub tun_unreadable: u64,
     /// Packets from the TUN device that the tunnel does not carry, such as fragments.
     pub tun_invalid: u64,
-    /// Packets that the TUN device did not take.
+    /// Packets that the TUN device did not accept.
     pub tun_write_failed: u64,
-    /// Received datagrams of impossible length, or without the address at which they arrived.
+    /// Received datagrams of invalid length, or without local address.
     pub udp_unusable: u64,
     /// Failed receive calls.
     pub udp_receive_failed: u64,
@@ -20,7 +20,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// All reasons by their names in status output, with their numbers.
+    /// All counters with their names in status output.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         [
             ("tun_unreadable", self.tun_unreadable),

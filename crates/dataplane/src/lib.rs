@@ -1,16 +1,20 @@
 //! The data plane: one thread that owns the tunnel, its TUN device and its UDP sockets.
 //!
-//! The decisions are those of the crate `tunnel`; here are the edges, where packets come in and go out in batches.
+//! This crate owns the packet path between TUN device and sockets, in batches. It must not decide about packets: that is the
+//! crate `tunnel`. A loop reads from both edges, passes packets to the tunnel, and writes what the tunnel returns.
 //!
 //! * [`run`] – the loop
+//! * [`messages`] – the commands and events between daemon and loop; [`error`] for its failures
 //! * [`tun`], [`sockets`], [`udp`], [`send_queue`] – packets and datagrams, in and out
-//! * [`statistics`] – paths and counters, published for readers outside of the thread
+//! * [`statistics`], [`counters`] – paths and counters, published for readers outside the thread
 //! * [`syscalls`] – the only `unsafe` code
 //!
-//! The daemon sends a [`Command`] and receives an [`Event`]. Both channels are bounded. The loop always takes commands, and
-//! never waits for somebody to take its events, so the two cannot block each other.
+//! The daemon sends a [`Command`] and receives an [`Event`]. Both channels are bounded. The loop always takes commands and
+//! never waits for a receiver of its events, so the two cannot block each other.
 
 mod counters;
+mod error;
+mod messages;
 mod run;
 mod send_queue;
 mod sockets;
@@ -22,15 +26,13 @@ mod tun;
 mod udp;
 
 use std::{
-    io,
-    net::IpAddr,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use model::{FromPortal, PublicKey, Resolver};
+use model::PublicKey;
 use rand::TryRngCore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tunnel::Tunnel;
 
 use self::{
@@ -40,113 +42,34 @@ use self::{
 use event_loop::Clock;
 
 pub use counters::Counters;
+pub use error::StartError;
+pub use messages::{Command, Event};
 pub use sockets::SocketError;
 pub use statistics::Statistics;
 pub use tun::{Tun, TunError};
 
-/// Commands that may wait; more than a burst of DNS queries.
-const COMMANDS: usize = 1024;
-/// Events that may wait in the channel.
-const EVENTS: usize = 256;
+/// Pending commands; more than a burst of DNS queries.
+const COMMAND_QUEUE: usize = 1024;
+/// Unread events in the channel.
+const EVENT_QUEUE: usize = 256;
 
-/// Something that the daemon wants of the data plane.
-#[derive(Debug)]
-pub enum Command {
-    /// The portal says something.
-    Portal(FromPortal),
-    /// A program asks for a name.
-    Query {
-        /// What it asks.
-        question: dns::Question,
-        /// Which of our resolver addresses it asks.
-        sentinel: IpAddr,
-        /// Gets the decision, or is dropped if there will be none.
-        reply: oneshot::Sender<dns::Decision>,
-    },
-    /// Another resolver answered a query that we had forwarded.
-    Answer {
-        /// From the decision to forward.
-        generation: dns::CacheGeneration,
-        /// The answer, as far as it can be used again.
-        answer: dns::Cacheable,
-    },
-    /// These are the host's own resolvers.
-    SystemResolvers(Vec<Resolver>),
-    /// Switches the Internet resource.
-    InternetResource(bool),
-    /// The network changed: everything about paths starts anew, with new sockets and a new key.
-    Reset,
-    /// Whom do we ask for names?
-    Names(oneshot::Sender<tunnel::DnsView>),
-    /// Why is this name answered as it is?
-    Explain(dns::Domain, oneshot::Sender<tunnel::NameExplanation>),
-    /// Forget what other resolvers said.
-    FlushNames,
-    /// Says goodbye to all peers, and ends. [`Event::Stopped`] is the last event.
-    Stop,
-}
-
-/// Something that the daemon has to know.
-#[derive(Debug)]
-pub enum Event {
-    /// From the tunnel; never a decision about a query, which goes to whoever asked.
-    Tunnel(tunnel::Event),
-    /// The data plane cannot go on. The last event.
-    Died {
-        /// Why.
-        error: anyhow::Error,
-        /// The names that have addresses, for the next session.
-        names: dns::Assignments,
-    },
-    /// The data plane ended as told. The TUN device is gone. The last event.
-    Stopped {
-        /// The names that have addresses, for the next session.
-        names: dns::Assignments,
-    },
-}
-
-/// Why the data plane cannot go on.
-#[derive(Debug, thiserror::Error)]
-enum Death {
-    /// Somebody deleted the interface.
-    #[error("the TUN device is gone")]
-    Tun(#[source] io::Error),
-    /// New sockets could not be opened after a change of network.
-    #[error(transparent)]
-    Sockets(#[from] SocketError),
-    /// The runtime of the loop failed.
-    #[error("the data plane's event loop failed")]
-    Loop(#[source] io::Error),
-}
-
-/// Why the data plane cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No sockets.
-    #[error(transparent)]
-    Sockets(#[from] SocketError),
-    /// No randomness.
-    #[error("the system has no randomness")]
-    Randomness(#[source] rand::rand_core::OsError),
-    /// No thread or no event loop.
-    #[error("cannot start the data plane's thread")]
-    Thread(#[source] io::Error),
-}
-
-/// A running data plane. It ends when told by [`Command::Stop`], or when `commands` is dropped.
+/// A running packet thread. It ends by [`Command::Stop`], or when `commands` is dropped.
 #[derive(Debug)]
 pub struct Dataplane {
-    /// Takes commands.
+    /// Sends commands.
     pub commands: mpsc::Sender<Command>,
-    /// Gives events.
+    /// Receives events.
     pub events: mpsc::Receiver<Event>,
-    /// The key by which the portal has to know us, until an event says otherwise.
+    /// Our public key for the portal, until [`Event::Tunnel`] reports a new one.
     pub public_key: PublicKey,
 }
 
 impl Dataplane {
-    /// Starts the thread. `names` are those of the last session; `mark` goes on every datagram of the tunnel itself, so
-    /// that the host's rules do not route it into the tunnel.
+    /// Starts the thread. `names` are those of the last session. `mark` is set on every datagram of the tunnel itself, so that
+    /// the host's rules do not route it into the tunnel.
+    ///
+    /// # Errors
+    /// Sockets, randomness or the thread are unavailable.
     pub fn start(
         tun: Tun,
         names: dns::Assignments,
@@ -161,8 +84,8 @@ impl Dataplane {
         let sockets = Bound::open(mark)?;
         let tunnel = Tunnel::new(clock.now(), unix_now, seed, names);
         let public_key = tunnel.public_key();
-        let (commands, command_receiver) = mpsc::channel(COMMANDS);
-        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
         let channels = Channels { commands: command_receiver, events: event_sender, statistics };
 
         let runtime = tokio::runtime::Builder::new_current_thread()

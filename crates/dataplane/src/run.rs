@@ -1,7 +1,7 @@
 //! The loop of the data plane.
 //!
-//! One round: what is due, what goes out, then one kind of input. While a socket or the TUN device is full, nothing more is
-//! read, so a burst waits in the kernel and not in our memory.
+//! One round: due timers, output, then one kind of input. While a socket or the TUN device is full, nothing is read, so that a
+//! burst is queued by the kernel and not in our memory.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use tunnel::{QueryId, Tunnel};
 
 use super::{
-    Command, Counters, Death, Event,
+    counters::Counters,
+    error::FatalError,
+    messages::{Command, Event},
     sockets::{Bound, Sockets},
     statistics,
     tun::{Flushed, Tun, TunDevice},
@@ -25,10 +27,10 @@ use event_loop::{Alarm, Clock};
 const COMMANDS_PER_ROUND: usize = 64;
 /// Events that may wait for the daemon. Beyond that no packets are read, so that no more events arise.
 const MAX_WAITING_EVENTS: usize = 1024;
-/// How long goodbyes may take.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time limit for the goodbyes to peers.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The owner of everything on the packet path.
+/// Owner of everything on the packet path.
 pub(super) struct Worker {
     tunnel: Tunnel,
     edge: Edge,
@@ -51,7 +53,7 @@ pub(super) struct Channels {
     pub(super) statistics: statistics::Publisher,
 }
 
-/// Where packets and datagrams come in and go out.
+/// The devices through which packets and datagrams enter and leave.
 struct Edge {
     tun: TunDevice,
     sockets: Sockets,
@@ -61,7 +63,7 @@ struct Edge {
 /// Why a round began.
 enum Wake {
     Command(Option<Command>),
-    /// The daemon takes events, or will never again.
+    /// The daemon takes events (true), or has dropped the receiver (false).
     Events(bool),
     /// The statistics are read.
     Statistics,
@@ -70,14 +72,14 @@ enum Wake {
     Alarm,
 }
 
-/// How the loop goes on.
+/// How the loop continues.
 enum Next {
     Round,
     Stop,
 }
 
 impl Worker {
-    /// To be called within the runtime that will run it.
+    /// Must be called within the runtime that will run it.
     pub(super) fn new(
         tunnel: Tunnel,
         tun: Tun,
@@ -102,30 +104,30 @@ impl Worker {
         })
     }
 
-    /// Runs until told to stop, or until it cannot go on.
+    /// Runs until it is stopped or fails.
     pub(super) async fn run(mut self) {
-        let death = match self.rounds().await {
+        let failure = match self.rounds().await {
             Ok(()) => {
                 self.say_goodbye().await;
                 None
             }
-            Err(death) => Some(death),
+            Err(failure) => Some(failure),
         };
         tracing::debug!(counters = ?self.edge.counters, tunnel = ?self.tunnel.counters(), "the data plane ends");
 
         let Self { tunnel, edge, statistics, events, .. } = self;
-        // Closed before anybody hears of the end, so that the next session can open them again.
+        // Closed before the last event, so that the next session can open them again.
         drop((edge, statistics));
         let names = tunnel.into_names();
-        let last_event = match death {
-            Some(death) => Event::Died { error: death.into(), names },
+        let last_event = match failure {
+            Some(failure) => Event::Died { error: failure.into(), names },
             None => Event::Stopped { names },
         };
-        // If nobody listens any more, nobody has to know.
+        // The receiver may have been dropped.
         let _ = events.send(last_event).await;
     }
 
-    async fn rounds(&mut self) -> Result<(), Death> {
+    async fn rounds(&mut self) -> Result<(), FatalError> {
         loop {
             let now = self.clock.now();
             self.tunnel.handle_timeout(now);
@@ -134,7 +136,7 @@ impl Worker {
                 self.edge.flush(&mut self.tunnel)? == Flushed::All && self.waiting_events.len() < MAX_WAITING_EVENTS;
             self.publish_statistics(now);
             let deadline = Deadline::earliest(self.tunnel.poll_timeout(), self.statistics.poll_timeout());
-            self.alarm.set(deadline, now).map_err(Death::Loop)?;
+            self.alarm.set(deadline, now).map_err(FatalError::Loop)?;
 
             let wake = self.wait(flowing).await?;
             let now = self.clock.now();
@@ -146,13 +148,13 @@ impl Worker {
                 }
                 Wake::Events(true) | Wake::Alarm => {}
                 Wake::Statistics => self.statistics.handle_request(now),
-                // The daemon is gone.
+                // The daemon has dropped the receiver.
                 Wake::Events(false) => return Ok(()),
                 Wake::Packets => {
                     if flowing {
                         self.edge.read(&mut self.tunnel, now)?;
                     }
-                    // Lets the runtime look at the other sources, which a busy one would otherwise hide.
+                    // Lets the runtime poll the other sources, which a busy one would starve.
                     tokio::task::yield_now().await;
                 }
             }
@@ -161,7 +163,7 @@ impl Worker {
 
     /// Waits for the next reason to do something. All futures are cancel-safe: receiving from and reserving in a channel
     /// are by tokio's word, readiness is only looked at, and a ring of the alarm repeats nothing that was lost.
-    async fn wait(&mut self, flowing: bool) -> Result<Wake, Death> {
+    async fn wait(&mut self, flowing: bool) -> Result<Wake, FatalError> {
         let Edge { tun, sockets, .. } = &self.edge;
         let has_events = !self.waiting_events.is_empty();
 
@@ -171,20 +173,20 @@ impl Worker {
             command = self.commands.recv() => Ok(Wake::Command(command)),
             permit = self.events.reserve(), if has_events => Ok(Wake::Events(permit.is_ok())),
             () = self.statistics.requested() => Ok(Wake::Statistics),
-            result = sockets.writable(), if !flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
-            result = tun.writable(), if !flowing && tun.is_waiting() => result.map(|()| Wake::Packets).map_err(Death::Tun),
-            result = sockets.readable(), if flowing => result.map(|()| Wake::Packets).map_err(Death::Loop),
-            result = tun.readable(), if flowing => result.map(|()| Wake::Packets).map_err(Death::Tun),
-            result = self.alarm.rings() => result.map(|()| Wake::Alarm).map_err(Death::Loop),
+            result = sockets.writable(), if !flowing => result.map(|()| Wake::Packets).map_err(FatalError::Loop),
+            result = tun.writable(), if !flowing && tun.is_waiting() => result.map(|()| Wake::Packets).map_err(FatalError::Tun),
+            result = sockets.readable(), if flowing => result.map(|()| Wake::Packets).map_err(FatalError::Loop),
+            result = tun.readable(), if flowing => result.map(|()| Wake::Packets).map_err(FatalError::Tun),
+            result = self.alarm.rings() => result.map(|()| Wake::Alarm).map_err(FatalError::Loop),
         }
     }
 
-    /// Carries out a command, and those that wait behind it.
-    fn handle_commands(&mut self, first: Option<Command>, now: Instant) -> Result<Next, Death> {
+    /// Executes a command, and those queued behind it.
+    fn handle_commands(&mut self, first: Option<Command>, now: Instant) -> Result<Next, FatalError> {
         let mut command = first;
         for _ in 0..COMMANDS_PER_ROUND {
             match command {
-                // Without a sender there is nobody left whom this session serves.
+                // Without a sender the session has ended.
                 None | Some(Command::Stop) => return Ok(Next::Stop),
                 Some(command) => self.handle_command(command, now)?,
             }
@@ -198,13 +200,13 @@ impl Worker {
         Ok(Next::Round)
     }
 
-    fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), Death> {
+    fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), FatalError> {
         match command {
             Command::Portal(message) => self.tunnel.handle_portal(message, now),
             Command::Query { question, sentinel, reply } => {
                 let id = QueryId(self.next_query);
                 self.next_query += 1;
-                // Whoever asked may have given up; those queries would otherwise be remembered for ever.
+                // Removes queries whose senders have given up.
                 self.queries.retain(|_, reply| !reply.is_closed());
                 self.queries.insert(id, reply);
                 self.tunnel.handle_query(id, &question, sentinel, now);
@@ -235,18 +237,18 @@ impl Worker {
         });
     }
 
-    /// Paths, keys and sockets of the old network are forgotten; so is what waits to be sent through them.
-    fn reset(&mut self, now: Instant) -> Result<(), Death> {
+    /// Discards paths, keys and sockets of the old network, and datagrams that wait to be sent through them.
+    fn reset(&mut self, now: Instant) -> Result<(), FatalError> {
         tracing::debug!("the network changed; starting over");
         while self.tunnel.poll_transmit().is_some() {}
         self.edge.sockets.close();
-        self.edge.sockets = Sockets::new(Bound::open(self.mark)?).map_err(Death::Loop)?;
+        self.edge.sockets = Sockets::new(Bound::open(self.mark)?).map_err(FatalError::Loop)?;
         self.tunnel.reset(now);
 
         Ok(())
     }
 
-    /// Hands over what the tunnel says. What the daemon does not take now waits.
+    /// Delivers the events of the tunnel. Events that the daemon does not take yet are queued.
     fn deliver_events(&mut self) {
         while let Some(event) = self.tunnel.poll_event() {
             match event {
@@ -259,7 +261,7 @@ impl Worker {
             }
         }
         while !self.waiting_events.is_empty() {
-            // Nobody will ever take it: the loop learns that from the commands.
+            // The channel is full or closed; the loop learns about the latter from the commands.
             let Ok(permit) = self.events.try_reserve() else {
                 return;
             };
@@ -269,26 +271,26 @@ impl Worker {
         }
     }
 
-    /// Tells all peers that we leave, as far as that is possible quickly.
+    /// Says goodbye to all peers, within the time limit.
     async fn say_goodbye(&mut self) {
         self.tunnel.stop(self.clock.now());
         let edge = &mut self.edge;
         let tunnel = &mut self.tunnel;
-        let all_said = async {
+        let sent = async {
             while edge.send(tunnel) == Flushed::Blocked {
                 edge.sockets.writable().await?;
             }
             io::Result::Ok(())
         };
-        if !matches!(tokio::time::timeout(LAST_WORDS, all_said).await, Ok(Ok(()))) {
-            tracing::debug!("not every peer was told that we leave");
+        if !matches!(tokio::time::timeout(GOODBYE_TIMEOUT, sent).await, Ok(Ok(()))) {
+            tracing::debug!("not all goodbyes to peers were sent");
         }
     }
 }
 
 impl Edge {
-    /// Reads one round of each source. Output is sent in between, while it is hot.
-    fn read(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<(), Death> {
+    /// Reads one round of each source. Output is sent in between, while it is in the cache.
+    fn read(&mut self, tunnel: &mut Tunnel, now: Instant) -> Result<(), FatalError> {
         let Self { sockets, counters, .. } = self;
         sockets.receive(counters, |datagram| {
             tunnel.handle_inbound(datagram.local, datagram.from, datagram.ecn, datagram.payload, now);
@@ -297,16 +299,16 @@ impl Edge {
             return Ok(());
         }
         let Self { tun, counters, .. } = self;
-        tun.read(counters, |packet| tunnel.handle_outbound(packet, now)).map_err(Death::Tun)
+        tun.read(counters, |packet| tunnel.handle_outbound(packet, now)).map_err(FatalError::Tun)
     }
 
-    /// Sends and writes all that the tunnel has to give. If not all goes out, the rest stays where it is.
-    fn flush(&mut self, tunnel: &mut Tunnel) -> Result<Flushed, Death> {
+    /// Sends and writes all output of the tunnel. Output that a full edge does not take stays queued.
+    fn flush(&mut self, tunnel: &mut Tunnel) -> Result<Flushed, FatalError> {
         let sent = self.send(tunnel);
         while let Some(packet) = tunnel.poll_packet() {
             self.tun.push(packet);
         }
-        let written = self.tun.flush(&mut self.counters).map_err(Death::Tun)?;
+        let written = self.tun.flush(&mut self.counters).map_err(FatalError::Tun)?;
 
         Ok(if (sent, written) == (Flushed::All, Flushed::All) { Flushed::All } else { Flushed::Blocked })
     }

@@ -16,15 +16,15 @@ use super::{
     udp::{Datagram, Udp},
 };
 
-/// Known to people who forward a port to us; any other does as well.
+/// The port that users can forward to this machine. If it is taken, any other port works.
 const PREFERRED_PORT: u16 = 52625;
 
-/// 10 Gbit/s for 1 ms, rounded up to a power of two.
+/// Size in bytes: 10 Gbit/s for 1 ms, rounded up to a power of two.
 const SEND_BUFFER: usize = 2 << 20;
-/// 10 Gbit/s for 10 ms, rounded up to a power of two.
+/// Size in bytes: 10 Gbit/s for 10 ms, rounded up to a power of two.
 const RECEIVE_BUFFER: usize = 16 << 20;
-/// A system that refuses even this keeps its default.
-const SMALLEST_BUFFER: usize = 64 << 10;
+/// Minimum size in bytes. A system that refuses even this keeps its default.
+const MIN_BUFFER: usize = 64 << 10;
 
 /// Why there are no sockets.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,13 @@ pub enum SocketError {
     None(#[source] io::Error),
 }
 
-/// One socket for each address family that this machine has.
+/// One socket for each available address family.
 pub(super) struct Sockets {
     v4: Option<Udp>,
     v6: Option<Udp>,
 }
 
-/// The same before the loop runs.
+/// The sockets before the loop runs.
 pub(super) struct Bound {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
@@ -69,12 +69,12 @@ impl Bound {
 }
 
 impl Sockets {
-    /// To be called within the runtime of the loop.
+    /// Must be called within the runtime of the loop.
     pub(super) fn new(bound: Bound) -> io::Result<Self> {
         Ok(Self { v4: bound.v4.map(Udp::new).transpose()?, v6: bound.v6.map(Udp::new).transpose()? })
     }
 
-    /// Closes both sockets, together with what waits in them.
+    /// Closes both sockets and discards their queues.
     pub(super) fn close(&mut self) {
         self.v4 = None;
         self.v6 = None;
@@ -96,7 +96,7 @@ impl Sockets {
         }
     }
 
-    /// Sends what is queued.
+    /// Sends the queued datagrams.
     pub(super) fn flush(&mut self, counters: &mut Counters) -> Flushed {
         let mut flushed = Flushed::All;
         for socket in [&mut self.v4, &mut self.v6].into_iter().flatten() {
@@ -108,14 +108,14 @@ impl Sockets {
         flushed
     }
 
-    /// Receives what is there, one batch of each family at most.
+    /// Receives available datagrams, one batch of each family at most.
     pub(super) fn receive(&mut self, counters: &mut Counters, mut each: impl FnMut(Datagram<'_>)) {
         for socket in [&mut self.v4, &mut self.v6].into_iter().flatten() {
             socket.receive(counters, &mut each);
         }
     }
 
-    /// Waits until there is something to receive. Cancel-safe.
+    /// Waits until there are datagrams to receive. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         tokio::select! {
             result = readable(self.v4.as_ref()) => result,
@@ -123,7 +123,7 @@ impl Sockets {
         }
     }
 
-    /// Waits until a socket that was full takes datagrams again. Cancel-safe.
+    /// Waits until a full socket is writable again. Cancel-safe.
     pub(super) async fn writable(&self) -> io::Result<()> {
         tokio::select! {
             result = writable(self.v4.as_ref()) => result,
@@ -148,11 +148,11 @@ async fn writable(socket: Option<&Udp>) -> io::Result<()> {
 
 fn bind(domain: Domain, mark: u32) -> Result<UdpSocket, SocketError> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(SocketError::None)?;
-    // Before anything else: without the mark not one datagram may leave.
+    // First: no datagram may be sent without the mark.
     socket.set_mark(mark).map_err(SocketError::Mark)?;
     socket.set_nonblocking(true).map_err(SocketError::None)?;
     if domain == Domain::IPV6 {
-        // Both sockets want the same port.
+        // Both sockets use the same port.
         socket.set_only_v6(true).map_err(SocketError::None)?;
         prefer_stable_address(&socket);
     }
@@ -167,7 +167,7 @@ fn bind(domain: Domain, mark: u32) -> Result<UdpSocket, SocketError> {
     Ok(socket.into())
 }
 
-/// Temporary IPv6 addresses rotate, and each rotation costs a new path to every peer.
+/// Temporary IPv6 addresses rotate, and each rotation requires a new path to every peer.
 fn prefer_stable_address(socket: &Socket) {
     const IPV6_ADDR_PREFERENCES: libc::c_int = 72;
     const IPV6_PREFER_SRC_PUBLIC: libc::c_int = 2;
@@ -178,19 +178,19 @@ fn prefer_stable_address(socket: &Socket) {
     }
 }
 
-/// Beyond the limit of the system if we may, else up to it.
+/// Exceeds the limit of the system if permitted.
 fn force_buffers(socket: &Socket) {
     if sockopt::set_socket_send_buffer_size_force(socket, SEND_BUFFER).is_err() {
-        largest(SEND_BUFFER, |size| socket.set_send_buffer_size(size).is_ok());
+        set_largest(SEND_BUFFER, |size| socket.set_send_buffer_size(size).is_ok());
     }
     if sockopt::set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER).is_err() {
-        largest(RECEIVE_BUFFER, |size| socket.set_recv_buffer_size(size).is_ok());
+        set_largest(RECEIVE_BUFFER, |size| socket.set_recv_buffer_size(size).is_ok());
     }
 }
 
-fn largest(size: usize, mut accepts: impl FnMut(usize) -> bool) {
+fn set_largest(size: usize, mut accepts: impl FnMut(usize) -> bool) {
     let halved = std::iter::successors(Some(size), |size| Some(size / 2));
-    let _ = halved.take_while(|size| *size >= SMALLEST_BUFFER).any(&mut accepts);
+    let _ = halved.take_while(|size| *size >= MIN_BUFFER).any(&mut accepts);
 }
 
 #[cfg(test)]
@@ -198,26 +198,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_buffer_size_is_halved_until_it_is_accepted() {
-        let mut asked = Vec::new();
+    fn buffer_size_is_halved_until_accepted() {
+        let mut attempts = Vec::new();
 
-        largest(RECEIVE_BUFFER, |size| {
-            asked.push(size);
+        set_largest(RECEIVE_BUFFER, |size| {
+            attempts.push(size);
             size <= 4 << 20
         });
 
-        assert_eq!(asked, [16 << 20, 8 << 20, 4 << 20]);
+        assert_eq!(attempts, [16 << 20, 8 << 20, 4 << 20]);
     }
 
     #[test]
-    fn a_system_that_refuses_every_size_keeps_its_default() {
-        let mut asked = 0;
+    fn default_buffer_size_is_kept_if_all_sizes_are_refused() {
+        let mut attempts = 0;
 
-        largest(SEND_BUFFER, |_| {
-            asked += 1;
+        set_largest(SEND_BUFFER, |_| {
+            attempts += 1;
             false
         });
 
-        assert_eq!(asked, 6);
+        assert_eq!(attempts, 6);
     }
 }

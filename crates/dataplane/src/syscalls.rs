@@ -1,4 +1,4 @@
-//! System calls that no library offers in a safe form. Nothing else.
+//! System calls for which no library has a safe interface.
 
 #![allow(unsafe_code, reason = "each block is one system call with arguments that live as long as the call")]
 
@@ -20,7 +20,7 @@ pub(super) fn tun_attach(tun: impl AsFd, name: &str, flags: libc::c_int) -> io::
     String::from_utf8(name).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-/// Says which kinds of super packets we take from the TUN device.
+/// Sets the kinds of super packets that the kernel may deliver through the TUN device.
 pub(super) fn tun_set_offload(tun: impl AsFd, offloads: libc::c_uint) -> io::Result<()> {
     // SAFETY: the argument of `TUNSETOFFLOAD` is a number, not a pointer.
     check(unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offloads)) })
@@ -35,7 +35,7 @@ pub(super) fn set_mtu(socket: impl AsFd, interface: &str, mtu: libc::c_int) -> i
     check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFMTU, &mut request) })
 }
 
-/// Sets how many packets wait for the reader of an interface.
+/// Sets the transmit queue length of an interface in packets.
 pub(super) fn set_queue_length(socket: impl AsFd, interface: &str, packets: libc::c_int) -> io::Result<()> {
     let mut request = interface_request(interface)?;
     // The kernel's `ifr_qlen` shares its place with the metric; `libc` names only the latter.

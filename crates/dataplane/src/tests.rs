@@ -26,11 +26,11 @@ const INTERFACE: &str = "fz-pack0";
 const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 /// Routed into the interface.
 const THERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
-/// Who `HERE` is to itself, see [`reflected`].
+/// The address under which `HERE` sees itself, see [`reflected`].
 const MIRROR: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 3);
 
 #[test]
-fn an_interface_has_one_owner_at_a_time() {
+fn interface_has_one_owner() {
     in_namespace(|| {
         let first = Tun::open(INTERFACE).unwrap();
 
@@ -42,7 +42,7 @@ fn an_interface_has_one_owner_at_a_time() {
     });
 }
 
-/// The interface can be had. Another test may just be starting a program: until its process is that program, it has our
+/// Asserts that the interface can be opened. Another test may be starting a program: until `exec` its process has our
 /// descriptors too.
 fn is_free() {
     let start = Instant::now();
@@ -54,7 +54,7 @@ fn is_free() {
 }
 
 #[test]
-fn a_name_that_no_interface_can_have_is_refused() {
+fn invalid_interface_name_is_rejected() {
     in_namespace(|| {
         for name in ["", "sixteen-letters-", "a\0b"] {
             assert!(matches!(Tun::open(name), Err(TunError::Other { .. })), "{name:?}");
@@ -63,7 +63,7 @@ fn a_name_that_no_interface_can_have_is_refused() {
 }
 
 #[test]
-fn the_interface_has_the_mtu_of_the_tunnel_and_a_long_queue() {
+fn interface_has_the_tunnel_mtu_and_a_long_queue() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
 
@@ -76,7 +76,7 @@ fn the_interface_has_the_mtu_of_the_tunnel_and_a_long_queue() {
 }
 
 #[test]
-fn a_super_packet_of_the_kernel_arrives_as_the_datagrams_that_were_sent() {
+fn super_packet_of_the_kernel_is_split() {
     in_runtime(async {
         let mut tun = device();
         let sender = connected();
@@ -95,7 +95,7 @@ fn a_super_packet_of_the_kernel_arrives_as_the_datagrams_that_were_sent() {
 }
 
 #[test]
-fn joined_datagrams_arrive_one_by_one() {
+fn coalesced_datagrams_arrive_separately() {
     in_runtime(async {
         let mut tun = device();
         let receiver = UdpSocket::bind((HERE, 5000)).unwrap();
@@ -116,10 +116,10 @@ fn joined_datagrams_arrive_one_by_one() {
     });
 }
 
-/// A TCP connection of this kernel with itself, through the interface: every packet is taken apart, has addresses and
-/// ports rewritten, and is put together again. One wrong checksum, length or sequence number would stall it.
+/// A TCP connection of this kernel with itself, through the interface: every packet is split, gets new addresses and ports,
+/// and is coalesced again. One wrong checksum, length or sequence number would stall it.
 #[test]
-fn megabytes_of_tcp_survive_being_taken_apart_rewritten_and_put_together() {
+fn tcp_stream_survives_splitting_and_coalescing() {
     const BYTES: usize = 8 << 20;
 
     in_runtime(async {
@@ -156,7 +156,7 @@ fn megabytes_of_tcp_survive_being_taken_apart_rewritten_and_put_together() {
 }
 
 #[test]
-fn a_deleted_interface_is_an_error() {
+fn deleted_interface_is_an_error() {
     in_runtime(async {
         let mut tun = device();
         ip(&["link", "delete", INTERFACE]);
@@ -170,7 +170,7 @@ fn a_deleted_interface_is_an_error() {
 }
 
 #[test]
-fn a_batch_arrives_whole_with_its_source_and_its_mark() {
+fn batch_arrives_complete_with_source_and_ecn() {
     in_runtime(async {
         let mut counters = Counters::default();
         let (mut ours, mut theirs) = (sockets(), sockets());
@@ -203,7 +203,7 @@ fn a_batch_arrives_whole_with_its_source_and_its_mark() {
 }
 
 #[test]
-fn an_address_that_is_gone_costs_its_own_datagrams_only() {
+fn missing_source_address_drops_only_its_own_datagrams() {
     in_runtime(async {
         let mut counters = Counters::default();
         let (mut ours, mut theirs) = (sockets(), sockets());
@@ -233,7 +233,7 @@ fn an_address_that_is_gone_costs_its_own_datagrams_only() {
 }
 
 #[test]
-fn a_kernel_that_refuses_batches_gets_every_datagram_singly() {
+fn datagrams_are_sent_singly_if_the_kernel_refuses_batches() {
     in_runtime(async {
         let mut counters = Counters::default();
         let mut theirs = sockets();
@@ -269,7 +269,7 @@ fn a_kernel_that_refuses_batches_gets_every_datagram_singly() {
 }
 
 #[test]
-fn without_privilege_there_is_neither_an_interface_nor_a_socket_that_could_loop() {
+fn interface_and_sockets_require_privileges() {
     in_namespace(|| {
         let mut capabilities = rustix::thread::capabilities(None).unwrap();
         capabilities.effective = rustix::thread::CapabilitySet::empty();
@@ -281,7 +281,7 @@ fn without_privilege_there_is_neither_an_interface_nor_a_socket_that_could_loop(
 }
 
 #[test]
-fn the_known_port_is_used_if_it_is_free() {
+fn preferred_port_is_used_if_free() {
     in_runtime(async {
         let first = sockets();
         let second = sockets();
@@ -295,7 +295,7 @@ fn the_known_port_is_used_if_it_is_free() {
 }
 
 #[test]
-fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
+fn reset_makes_a_new_key_and_stop_releases_the_interface() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
         let statistics = Statistics::default();
@@ -321,7 +321,7 @@ fn a_data_plane_starts_over_when_told_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_data_plane_ends_when_nobody_can_command_it_any_more() {
+fn dropped_command_sender_stops_the_dataplane() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
         let publisher = Statistics::default().publisher();
@@ -335,7 +335,7 @@ fn a_data_plane_ends_when_nobody_can_command_it_any_more() {
 }
 
 #[test]
-fn a_data_plane_dies_with_its_interface() {
+fn deleted_interface_ends_the_dataplane() {
     in_namespace(|| {
         let tun = Tun::open(INTERFACE).unwrap();
         ip(&["link", "set", INTERFACE, "up"]);
@@ -348,7 +348,7 @@ fn a_data_plane_dies_with_its_interface() {
     });
 }
 
-/// Runs `test` in a thread whose network is empty but for the loopback interface, and vanishes with it.
+/// Runs `test` in a thread with a network namespace of its own, which contains only the loopback interface.
 fn in_namespace(test: impl FnOnce() + Send + 'static) {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root");
@@ -365,7 +365,7 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// The same for what needs a runtime.
+/// The same with a runtime.
 fn in_runtime<T: Future<Output = ()> + Send + 'static>(test: T) {
     in_namespace(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -407,7 +407,7 @@ async fn send(sockets: &mut Sockets, counters: &mut Counters) {
     }
 }
 
-/// Reads `count` packets that are addressed to [`THERE`]; the kernel also says things on its own.
+/// Reads `count` packets to [`THERE`]; the kernel also sends packets of its own.
 async fn read(tun: &mut TunDevice, count: usize) -> Vec<IpPacket> {
     let mut packets = Vec::new();
     while packets.len() < count {
@@ -438,8 +438,7 @@ fn send_segmented(socket: &UdpSocket, payload: &[u8], segment: u16) {
     sendmsg::<()>(socket.as_raw_fd(), &iov, &batch, MsgFlags::empty(), None).unwrap();
 }
 
-/// Sends a packet back to where it came from, as if from somebody else: what goes to `THERE` comes from `MIRROR`, and
-/// the other way round.
+/// Sends a packet back with another source: packets to `THERE` return from `MIRROR`, and vice versa.
 fn reflected(mut packet: IpPacket) -> Option<IpPacket> {
     let from = match packet.destination() {
         to if to == THERE => MIRROR,

@@ -23,57 +23,60 @@ use tokio::io::Interest;
 use super::{counters::Counters, syscalls};
 
 const NODE: &str = "/dev/net/tun";
-/// The number that is reserved for the device in Linux.
+/// Major and minor number of the device in Linux.
 const NODE_NUMBER: (u32, u32) = (10, 200);
 
-/// Bursts of split super packets overflow the default of 500.
-const QUEUE_LENGTH: i32 = 10_000;
+/// Length of the transmit queue in packets. Bursts of segmented packets overflow the default of 500.
+const TX_QUEUE_LEN: i32 = 10_000;
 
 /// Checksums, and super packets of TCP and UDP over IPv4 and IPv6. The last two need Linux 6.2.
 const OFFLOADS: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6;
 const TUN_F_USO4: u32 = 0x20;
 const TUN_F_USO6: u32 = 0x40;
 
-/// Packets after which one reading round ends, so that it is not the only thing that happens.
-const ROUND: usize = 256;
+/// Packets after which a reading round ends, so that other sources get their turn.
+const MAX_PACKETS_PER_ROUND: usize = 256;
 
-/// A TUN device that is ours alone. The interface lives as long as this value.
+/// A TUN device that only this process uses. The interface exists as long as this value.
 #[derive(Debug)]
 pub struct Tun {
     fd: OwnedFd,
     name: String,
     index: u32,
-    /// Whether the kernel gives and takes super packets.
+    /// Whether the kernel reads and writes super packets.
     offloads: bool,
 }
 
 /// Why there is no TUN device.
 #[derive(Debug, thiserror::Error)]
 pub enum TunError {
-    /// Somebody else holds an interface of this name; two readers would steal each other's packets.
+    /// Another process owns an interface of this name; two readers would steal each other's packets.
     #[error("the interface {0} is in use by another process")]
     Busy(String),
-    /// We may not.
+    /// The process lacks the permission.
     #[error("not permitted to create the interface {0}: CAP_NET_ADMIN and access to {NODE} are needed")]
     NotPermitted(String),
     /// The device node does not exist and could not be created.
     #[error("{NODE} does not exist and cannot be created")]
     NoNode(#[source] io::Error),
-    /// The device node is there, and not for us.
+    /// The device node exists and cannot be opened.
     #[error("{NODE} cannot be opened")]
     Unusable(#[source] io::Error),
     /// Anything else.
     #[error("cannot create the interface {name}")]
     Other {
-        /// Which interface.
+        /// The name of the interface.
         name: String,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
 
 impl Tun {
-    /// Creates the interface `name`. It has its MTU, and neither addresses nor routes.
+    /// Creates the interface `name`, with its MTU and without addresses and routes.
+    ///
+    /// # Errors
+    /// Another process owns it, or the device is not available.
     pub fn open(name: &str) -> Result<Self, TunError> {
         create_node(Path::new(NODE)).map_err(TunError::NoNode)?;
         let tun = Self::attach(name).map_err(|error| match error.kind() {
@@ -86,10 +89,10 @@ impl Tun {
         Ok(tun)
     }
 
-    /// Looks whether there is a device to make interfaces of, without making one.
+    /// Checks that the device for creating interfaces is available.
     ///
     /// # Errors
-    /// There is none, or it is not for us.
+    /// It does not exist, or cannot be opened.
     pub fn look_for_device() -> Result<(), TunError> {
         create_node(Path::new(NODE)).map_err(TunError::NoNode)?;
         open_node().map(drop).map_err(TunError::Unusable)
@@ -118,8 +121,8 @@ impl Tun {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
         let index = rustix::net::netdevice::name_to_index(&socket, &name)?;
         syscalls::set_mtu(&socket, &name, MAX_IP_SIZE as i32)?;
-        if let Err(error) = syscalls::set_queue_length(&socket, &name, QUEUE_LENGTH) {
-            tracing::debug!(%error, "the queue of the TUN device keeps its length");
+        if let Err(error) = syscalls::set_queue_length(&socket, &name, TX_QUEUE_LEN) {
+            tracing::debug!(%error, "cannot set the queue length of the TUN device");
         }
 
         Ok(Self { fd, name, index, offloads })
@@ -131,22 +134,22 @@ pub(super) struct TunDevice {
     fd: WatchedFd,
     buffer: Vec<u8>,
     outgoing: Coalescer,
-    /// Whether the last flush ended because the kernel took no more.
+    /// Whether the last flush ended because the device was full.
     is_full: bool,
 }
 
-/// Whether everything went out.
+/// Result of a flush.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flushed {
-    /// Nothing waits.
+    /// Everything was sent.
     All,
-    /// The kernel takes no more for now.
+    /// The kernel accepts no more at the moment.
     Blocked,
 }
 
 impl TunDevice {
-    /// To be called within the runtime of the loop.
+    /// Must be called within the runtime of the loop.
     pub(super) fn new(tun: Tun) -> io::Result<Self> {
         Ok(Self {
             outgoing: Coalescer::new(tun.offloads),
@@ -156,20 +159,20 @@ impl TunDevice {
         })
     }
 
-    /// Waits until there is something to read. Cancel-safe.
+    /// Waits until there are packets to read. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.fd.readable().await
     }
 
-    /// Waits until the kernel takes packets again. Cancel-safe.
+    /// Waits until packets can be written again. Cancel-safe.
     pub(super) async fn writable(&self) -> io::Result<()> {
         self.fd.writable().await
     }
 
-    /// Reads what is there, one round at most. An error means that the device is gone.
+    /// Reads available packets, one round at most. An error means that the device was deleted.
     pub(super) fn read(&mut self, counters: &mut Counters, mut each: impl FnMut(IpPacket)) -> io::Result<()> {
         let mut packets = 0;
-        while packets < ROUND {
+        while packets < MAX_PACKETS_PER_ROUND {
             let read = self.fd.read(&mut self.buffer);
             let length = match read {
                 Ok(length) => length,
@@ -197,7 +200,7 @@ impl TunDevice {
         Ok(())
     }
 
-    /// Whether something waits for the kernel to take it.
+    /// Whether output waits until the device is writable.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_full
     }
@@ -207,7 +210,7 @@ impl TunDevice {
         self.outgoing.push(packet);
     }
 
-    /// Writes what is queued. An error means that the device is gone.
+    /// Writes the queued packets. An error means that the device was deleted.
     pub(super) fn flush(&mut self, counters: &mut Counters) -> io::Result<Flushed> {
         self.is_full = false;
         while let Some(packet) = self.outgoing.front() {
@@ -255,7 +258,7 @@ fn create_node(node: &Path) -> io::Result<()> {
     }
     let number = rustix::fs::makedev(NODE_NUMBER.0, NODE_NUMBER.1);
     match rustix::fs::mknodat(rustix::fs::CWD, node, FileType::CharacterDevice, Mode::from_raw_mode(0o600), number) {
-        // Somebody else was faster.
+        // Another process has created it meanwhile.
         Err(rustix::io::Errno::EXIST) => Ok(()),
         result => Ok(result?),
     }

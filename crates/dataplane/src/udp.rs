@@ -1,7 +1,7 @@
 //! One UDP socket: batches in, batches out.
 //!
-//! Receiving and the options of the socket are `quinn-udp`'s. Sending is not: on the first `EINVAL`, which the kernel also
-//! answers when a pinned source address is gone, `quinn-udp` stops batching and marking congestion for good.
+//! `quinn-udp` receives and sets the options of the socket. It does not send: after the first `EINVAL`, which the kernel also
+//! returns when a pinned source address is gone, `quinn-udp` disables batches and ECN permanently.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -20,10 +20,10 @@ use tokio::io::Interest;
 
 use super::{counters::Counters, send_queue::SendQueue, syscalls, tun::Flushed};
 
-/// The largest datagram that a peer sends: a full packet, encrypted, through a relay.
+/// Maximum length of a datagram of a peer in bytes: a full packet, encrypted, through a relay.
 const MAX_DATAGRAM: usize = 1316;
-/// What the kernel joins at most; smaller buffers would cut what it delivers.
-const BUFFER: usize = 64 * MAX_DATAGRAM;
+/// Size of a receive buffer in bytes. The kernel coalesces up to 64 datagrams and truncates them to smaller buffers.
+const BUFFER_SIZE: usize = 64 * MAX_DATAGRAM;
 
 /// One socket with its queue.
 pub(super) struct Udp {
@@ -31,7 +31,7 @@ pub(super) struct Udp {
     receiver: UdpSocketState,
     port: u16,
     queue: SendQueue,
-    /// Whether the kernel and the network card take batches.
+    /// Whether kernel and network card accept batches.
     sends_batches: bool,
     /// Whether the last flush ended because the socket was full.
     is_full: bool,
@@ -42,19 +42,19 @@ pub(super) struct Udp {
 pub(super) struct Datagram<'a> {
     /// The address at which it arrived.
     pub(super) local: SocketAddr,
-    /// Who sent it.
+    /// The sender.
     pub(super) from: SocketAddr,
     /// The congestion mark of its IP header.
     pub(super) ecn: Ecn,
-    /// Its content.
+    /// The content.
     pub(super) payload: &'a mut [u8],
 }
 
 impl Udp {
-    /// To be called within the runtime of the loop.
+    /// Must be called within the runtime of the loop.
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let receiver = UdpSocketState::new((&socket).into())?;
-        // Nobody looks at the time stamps, and every packet of this machine would get one.
+        // The time stamps are unused, and the option makes the kernel stamp every packet of this machine.
         let _ = syscalls::set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 0);
 
         Ok(Self {
@@ -64,16 +64,16 @@ impl Udp {
             queue: SendQueue::default(),
             sends_batches: true,
             is_full: false,
-            memory: vec![0; BATCH_SIZE * BUFFER],
+            memory: vec![0; BATCH_SIZE * BUFFER_SIZE],
         })
     }
 
-    /// Waits until there is something to receive. Cancel-safe.
+    /// Waits until there are datagrams to receive. Cancel-safe.
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await
     }
 
-    /// Waits until the socket takes datagrams again. Cancel-safe.
+    /// Waits until datagrams can be sent again. Cancel-safe.
     pub(super) async fn writable(&self) -> io::Result<()> {
         self.socket.writable().await
     }
@@ -84,7 +84,7 @@ impl Udp {
         self.port
     }
 
-    /// Whether something waits for the socket to take it.
+    /// Whether output waits until the socket is writable.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_full
     }
@@ -94,10 +94,10 @@ impl Udp {
         self.queue.push(transmit);
     }
 
-    /// Receives one batch, if there is one. A failed call is counted: errors of a UDP socket are news about one peer.
+    /// Receives one batch, if available. Failed calls are only counted: errors of a UDP socket concern one peer.
     pub(super) fn receive(&mut self, counters: &mut Counters, each: &mut impl FnMut(Datagram<'_>)) {
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
-        let mut memory = self.memory.chunks_exact_mut(BUFFER);
+        let mut memory = self.memory.chunks_exact_mut(BUFFER_SIZE);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(memory.next().unwrap_or_default()));
         let received = self
@@ -121,7 +121,7 @@ impl Udp {
         }
     }
 
-    /// Sends what is queued.
+    /// Sends the queued datagrams.
     pub(super) fn flush(&mut self, counters: &mut Counters) -> Flushed {
         self.is_full = false;
         while let Some((transmit, rest)) = self.queue.front() {
@@ -136,15 +136,15 @@ impl Udp {
                     return Flushed::Blocked;
                 }
                 Err(error) if is_refusal(&error) && length > segment => self.send_singly(counters),
-                Err(error) => self.give_up(datagrams, &error, counters),
+                Err(error) => self.drop_batch(datagrams, &error, counters),
             }
         }
 
         Flushed::All
     }
 
-    /// The kernel refused a batch. Either it takes no batches, or it would refuse each of its datagrams too: the first
-    /// one tells.
+    /// After a refused batch: sends its first datagram alone, to find out whether the kernel accepts no batches or refuses
+    /// these datagrams.
     fn send_singly(&mut self, counters: &mut Counters) {
         let Some((transmit, rest)) = self.queue.front() else {
             return;
@@ -158,21 +158,21 @@ impl Udp {
                 self.sends_batches = false;
                 self.queue.advance(length);
             }
-            // The next round asks the same question again.
+            // The next round tries again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => self.give_up(datagrams, &error, counters),
+            Err(error) => self.drop_batch(datagrams, &error, counters),
         }
     }
 
-    /// Drops the oldest batch. That is normal while paths are probed, and while an address is going away.
-    fn give_up(&mut self, datagrams: usize, error: &io::Error, counters: &mut Counters) {
+    /// Drops the oldest batch. Expected while paths are probed, and while an address is being removed.
+    fn drop_batch(&mut self, datagrams: usize, error: &io::Error, counters: &mut Counters) {
         counters.udp_send_failed += datagrams as u64;
         tracing::trace!(%error, datagrams, "cannot send");
         self.queue.pop_front();
     }
 }
 
-/// `EIO`: the network card cannot compute checksums. `EINVAL`: the kernel is too old, or the source address is not ours.
+/// `EIO`: the network card cannot compute checksums. `EINVAL`: the kernel is too old, or the source address does not exist.
 fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
 }
@@ -232,8 +232,7 @@ fn source_v6(source: Option<IpAddr>) -> Option<libc::in6_pktinfo> {
     Some(libc::in6_pktinfo { ipi6_ifindex: 0, ipi6_addr: libc::in6_addr { s6_addr: ip.octets() } })
 }
 
-/// The datagrams that the kernel delivered in one piece. `None` if they cannot be told apart, or if their local address
-/// is not known.
+/// The datagrams of a coalesced buffer. `None` if they cannot be separated, or if their local address is unknown.
 fn datagrams<'a>(
     buffer: &'a mut [u8],
     meta: &RecvMeta,
@@ -255,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_joined_is_told_apart() {
+    fn coalesced_receive_buffer_is_split() {
         let mut buffer = [7; 100];
 
         let lengths = lengths(datagrams(&mut buffer, &meta(70, 30), 1));
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_lengths_and_unknown_local_addresses_are_refused() {
+    fn invalid_lengths_and_missing_local_addresses_are_rejected() {
         let mut buffer = [7; 4000];
         let mut without_address = meta(70, 30);
         without_address.dst_ip = None;
