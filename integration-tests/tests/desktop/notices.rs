@@ -53,7 +53,7 @@ fn notifications_are_few_and_a_click_opens_the_app() -> anyhow::Result<()> {
         let offline = "Berlin cannot be reached";
         wait_until("it is received", TIMEOUT, || titled(&shell, offline).len() == 1)?;
         let notice = titled(&shell, offline).remove(0);
-        assert_eq!(notice.body, "All gateways of the site Berlin are offline. Your administrator can help.");
+        assert_eq!(notice.body, "All gateways of the site Berlin are offline. Contact your administrator.");
         assert_eq!(notice.program, "Firezone");
         assert_eq!(notice.actions.first().map(String::as_str), Some("default"), "{notice:?}");
 
