@@ -132,7 +132,7 @@ fn hanging_keyring_does_not_block_sign_in_and_sign_out() -> anyhow::Result<()> {
         desktop.keyring()?.signal(Signal::SIGCONT)?;
         wait_until("the token is kept", TIMEOUT, || keyring_has_our_item(stand))?;
         desktop.keyring()?.signal(Signal::SIGSTOP)?;
-        screen.click(APP, "button", "Sign out")?;
+        screen.click(APP, "button", "Sign Out")?;
         wait_for_state(stand, "signed-out")?;
         screen.find(APP, "button", SIGN_IN)?;
         desktop.keyring()?.signal(Signal::SIGCONT)?;
