@@ -112,7 +112,7 @@ async fn measure(app: &adw::Application, count: usize) -> Option<String> {
 
     // An update of the daemon: one resource changes its status.
     if let Some(resource) = model.resources.first_mut() {
-        resource.status = "offline".to_owned();
+        resource.status = "offline".into();
     }
     let resources = model.resources.clone();
     let start = Instant::now();
@@ -208,7 +208,7 @@ fn model(count: usize) -> Model {
     Model {
         daemon: Daemon::Serving(Box::new(session)),
         resources: (0..count).map(resource).collect(),
-        paths: [(vec!["Berlin".to_owned()], "direct".to_owned())].into(),
+        paths: [(vec!["Berlin".to_owned()], "direct".into())].into(),
         ..Model::default()
     }
 }

@@ -208,7 +208,7 @@ fn diagnoses() -> Vec<(&'static str, Model)> {
         has_bus: true,
         has_polkit: Some(true),
         daemon: Whereabouts::Bus,
-        permissions: Some([("sign-in".to_owned(), "yes".to_owned())].into()),
+        permissions: Some([("sign-in".to_owned(), "yes".into())].into()),
         status: Some(Status { state: "connected".into(), portal: "joined".into(), ..Status::default() }),
         captive: Some(false),
         rules: Some(6),
@@ -265,7 +265,7 @@ fn models() -> Vec<(&'static str, Model)> {
         ..phase(Phase::SignedOut(None))
     };
     let mut warned = connected(resources());
-    warned.paths = [(vec!["Berlin".to_owned()], "relayed".to_owned())].into();
+    warned.paths = [(vec!["Berlin".to_owned()], "relayed".into())].into();
     if let Daemon::Serving(session) = &mut warned.daemon
         && let Some(status) = &mut session.status
     {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dbus_api::{Phase, Resource, Setting, SignOutCause, Status};
+use dbus_api::{PathKind, Phase, Resource, ResourceStatus, Setting, SignOutCause, Status};
 use doctor::Check;
 
 /// The state of the app. Views are made from it and from nothing else.
@@ -12,8 +12,8 @@ pub struct Model {
     pub daemon: Daemon,
     /// The resources, in the daemon's order.
     pub resources: Vec<Resource>,
-    /// The path to the gateways of each group of sites, as the daemon calls it.
-    pub paths: BTreeMap<Vec<String>, String>,
+    /// The path to the gateways of each group of sites.
+    pub paths: BTreeMap<Vec<String>, PathKind>,
     /// The daemon's settings, by key.
     pub settings: BTreeMap<String, Setting>,
     /// The result of the latest run of the checks.
@@ -128,7 +128,7 @@ pub enum Update {
     /// The resources.
     Resources(Vec<Resource>),
     /// The paths to the gateways of each group of sites.
-    Paths(BTreeMap<Vec<String>, String>),
+    Paths(BTreeMap<Vec<String>, PathKind>),
     /// The daemon's settings.
     Settings(BTreeMap<String, Setting>),
     /// The progress and the result of running the checks.
@@ -327,8 +327,9 @@ impl Model {
     fn apply_resources(&mut self, resources: Vec<Resource>) -> Vec<Effect> {
         // All resources of a site go offline together: show one notification.
         let mut newly_offline: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
-        for resource in resources.iter().filter(|it| it.status == "offline") {
-            let was_known = self.resources.iter().any(|it| it.id == resource.id && it.status != "offline");
+        for resource in resources.iter().filter(|it| it.status == ResourceStatus::Offline) {
+            let was_known =
+                self.resources.iter().any(|it| it.id == resource.id && it.status != ResourceStatus::Offline);
             if let Some(site) = resource.sites.first().filter(|_| was_known) {
                 newly_offline.entry(site).or_default().push(resource);
             }

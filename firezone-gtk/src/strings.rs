@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dbus_api::{Phase, Reason};
+use dbus_api::{PathKind, Phase, Reason, ResourceKind, ResourceStatus};
 use gettextrs::gettext;
 
 /// Loads the translations for the user's language, which GTK has chosen. Without translations all texts are English.
@@ -65,32 +65,32 @@ pub fn reason(reason: &Reason) -> String {
 
 /// The status of a resource's gateways.
 #[must_use]
-pub fn status(code: &str) -> String {
-    match code {
-        "online" => gettext("Gateway connected"),
-        "offline" => gettext("All gateways offline"),
-        _ => gettext("No activity"),
+pub fn status(status: &ResourceStatus) -> String {
+    match status {
+        ResourceStatus::Online => gettext("Gateway connected"),
+        ResourceStatus::Offline => gettext("All gateways offline"),
+        ResourceStatus::Unknown | ResourceStatus::Other(_) => gettext("No activity"),
     }
 }
 
 /// The path to a resource; empty if it is not known.
 #[must_use]
-pub fn path(code: &str) -> String {
-    match code {
-        "direct" => gettext("Connected directly"),
-        "relayed" => gettext("Connected through a relay"),
-        "connecting" => gettext("Connecting"),
-        _ => String::new(),
+pub fn path(path: &PathKind) -> String {
+    match path {
+        PathKind::Direct => gettext("Connected directly"),
+        PathKind::Relayed => gettext("Connected through a relay"),
+        PathKind::Connecting => gettext("Connecting"),
+        PathKind::None | PathKind::Other(_) => String::new(),
     }
 }
 
 /// The kind of a resource.
 #[must_use]
-pub fn kind(code: &str) -> String {
-    match code {
-        "internet" => gettext("All network traffic"),
-        "dns" => gettext("Name"),
-        "cidr" => gettext("Network"),
-        other => other.to_owned(),
+pub fn kind(kind: &ResourceKind) -> String {
+    match kind {
+        ResourceKind::Internet => gettext("All network traffic"),
+        ResourceKind::Dns => gettext("Name"),
+        ResourceKind::Cidr => gettext("Network"),
+        ResourceKind::Other(word) => word.clone(),
     }
 }

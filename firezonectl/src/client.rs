@@ -10,10 +10,9 @@ use std::{
 };
 
 use dbus_api::{
-    ClientProxy, DiagnosticsProxy, DnsProxy, ResourcePath, ResourcesProxy, Setting, SettingsProxy, SignInOptions,
-    State, Status, StatusFile, resources::Filter, status_file,
+    Check, ClientProxy, DiagnosticsProxy, DnsProxy, Mode, Permission, Phase, Reason, ResourcePath, ResourcesProxy,
+    Setting, SettingsProxy, SignInOptions, Status, StatusFile, resources::Filter, status_file,
 };
-use doctor::Check;
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -94,13 +93,10 @@ impl Daemon {
     }
 
     /// What is public: state and reason.
-    pub async fn state(&self) -> Result<(State, String), Failure> {
+    pub async fn phase(&self) -> Result<Phase, Failure> {
         match self {
-            Self::Serving(bus) => bus.state().await,
-            Self::Managed(_) => {
-                let file = from_file(Path::new(status_file::PATH))?;
-                Ok((State::from(file.state.as_str()), file.reason))
-            }
+            Self::Serving(bus) => bus.phase().await,
+            Self::Managed(_) => Ok(from_file(Path::new(status_file::PATH))?.status.phase()),
         }
     }
 
@@ -161,10 +157,10 @@ impl Bus {
     }
 
     /// What is public: state and reason.
-    pub async fn state(&self) -> Result<(State, String), Failure> {
+    pub async fn phase(&self) -> Result<Phase, Failure> {
         let state = read(self.client.state()).await?;
         let reason = read(self.client.reason()).await?;
-        Ok((State::from(state.as_str()), reason))
+        Ok(Phase::new(&state, Reason::published(&reason).as_ref()))
     }
 
     /// The daemon's version.
@@ -188,7 +184,7 @@ impl Bus {
     }
 
     /// What the caller may do.
-    pub async fn permissions(&self) -> Result<BTreeMap<String, String>, Failure> {
+    pub async fn permissions(&self) -> Result<BTreeMap<String, Permission>, Failure> {
         in_time(self.client.get_permissions()).await
     }
 
@@ -199,8 +195,7 @@ impl Bus {
 
     /// What the daemon sees that may be wrong on this machine.
     pub async fn checks(&self) -> Result<Vec<Check>, Failure> {
-        let checks = in_time(self.diagnostics.run_checks(&[], BTreeMap::new())).await?;
-        Ok(checks.into_iter().map(Check::from).collect())
+        in_time(self.diagnostics.run_checks(&[], BTreeMap::new())).await
     }
 
     /// The daemon's report: a JSON document without what is private.
@@ -260,17 +255,12 @@ impl Bus {
         in_time(self.dns.reapply()).await
     }
 
-    /// Waits until `decide` is satisfied with a state and its reason.
-    pub async fn wait<T>(
-        &self,
-        limit: Duration,
-        mut decide: impl FnMut(State, &str) -> Option<T>,
-    ) -> Result<T, Failure> {
+    /// Waits until `decide` is satisfied with a phase.
+    pub async fn wait<T>(&self, limit: Duration, mut decide: impl FnMut(Phase) -> Option<T>) -> Result<T, Failure> {
         let watch = async {
             let mut changes = self.changes().await?;
             loop {
-                let (state, reason) = self.state().await?;
-                if let Some(decided) = decide(state, &reason) {
+                if let Some(decided) = decide(self.phase().await?) {
                     return Ok(decided);
                 }
                 changes.next().await?;
@@ -355,7 +345,7 @@ fn from_file(path: &Path) -> Result<StatusFile, Failure> {
     })?;
     let file: StatusFile = serde_json::from_slice(&text).map_err(|error| unreadable(path, &error.into()))?;
     let is_alive = Path::new("/proc").join(file.pid.to_string()).exists();
-    if is_alive && file.mode == "service" { Ok(file) } else { Err(Failure::NotRunning) }
+    if is_alive && file.mode == Mode::Service { Ok(file) } else { Err(Failure::NotRunning) }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -415,7 +405,7 @@ mod tests {
         let pid = std::process::id();
         let (_kept, path) =
             file(&format!(r#"{{"schema":1,"mode":"service","pid":{pid},"state":"connected","new":1}}"#));
-        assert_eq!(from_file(&path).unwrap().state, "connected");
+        assert_eq!(from_file(&path).unwrap().status.state, dbus_api::State::Connected);
     }
 
     #[test]

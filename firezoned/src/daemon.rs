@@ -323,7 +323,7 @@ impl Daemon {
     /// The life of a session in the log: nothing that names anybody or anything.
     fn log_changes(&self, old: &Snapshot) {
         let new = self.publish.borrow();
-        if (&new.state, new.reason) != (&old.state, old.reason) {
+        if (&new.state, &new.reason) != (&old.state, &old.reason) {
             tracing::info!(state = %new.state, reason = new.reason_code(), "session");
         }
     }

@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use connection::PathKind;
-use dbus_api::{Error, Gateway, State, Status};
+use dbus_api::{Error, Gateway, PathKind, Permission, State, Status};
 use futures_util::future;
 use tunnel::PathView;
 use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
@@ -14,7 +13,7 @@ use super::{
     options::{self, Options},
     token_fd,
 };
-use session::{Account, Request};
+use session::{Account, Request, snapshot};
 
 /// The session and its status, for whoever is permitted.
 #[derive(Debug)]
@@ -60,12 +59,12 @@ impl ClientObject {
     }
 
     #[zbus(out_args("permissions"))]
-    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, String>, Error> {
+    async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, Permission>, Error> {
         let caller = self.guard.permit(&header).await?;
         let verdicts = Action::ALL.map(|action| self.guard.preview(&caller, &header, action));
         let verdicts = future::join_all(verdicts).await;
         let words = Action::ALL.iter().zip(verdicts);
-        Ok(words.map(|(action, verdict)| (action.word().to_owned(), verdict.word().to_owned())).collect())
+        Ok(words.map(|(action, verdict)| (action.word().to_owned(), verdict.into())).collect())
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -79,8 +78,8 @@ impl ClientObject {
     }
 
     #[zbus(property)]
-    fn reason(&self) -> &str {
-        self.daemon.snapshot.borrow().reason_code()
+    fn reason(&self) -> String {
+        self.daemon.snapshot.borrow().reason_code().to_owned()
     }
 
     #[zbus(property)]
@@ -101,7 +100,9 @@ pub(super) async fn status(daemon: &Daemon) -> Status {
         Some(uid) => Some(daemon.people.name(uid).await),
         None => None,
     };
-    Status { gateways, asked_by, ..daemon.snapshot.borrow().to_status(daemon.started) }
+    let snapshot = daemon.snapshot.borrow();
+    let devices = snapshot.devices.iter().map(snapshot::device).collect();
+    Status { gateways: Some(gateways), devices: Some(devices), asked_by, ..snapshot.to_status(daemon.started) }
 }
 
 /// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.
@@ -110,12 +111,13 @@ pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
     Gateway {
         id: view.gateway.to_string(),
         path: match path.map(|path| &path.kind) {
-            Some(PathKind::Direct) => "direct",
-            Some(PathKind::PeerRelay | PathKind::Relay(_)) => "relayed",
-            None => "connecting",
-        }
-        .to_owned(),
-        last_handshake: path.and_then(|path| path.last_handshake).map(|at| now.saturating_duration_since(at).as_secs()),
+            Some(connection::PathKind::Direct) => PathKind::Direct,
+            Some(connection::PathKind::PeerRelay | connection::PathKind::Relay(_)) => PathKind::Relayed,
+            None => PathKind::Connecting,
+        },
+        last_handshake_seconds: path
+            .and_then(|path| path.last_handshake)
+            .map(|at| now.saturating_duration_since(at).as_secs()),
         round_trip_microseconds: path
             .and_then(|path| path.round_trip)
             .map(|time| time.as_micros().try_into().unwrap_or(u64::MAX)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dbus_api::{Check, Error, ResourcePath};
+use dbus_api::{Check, Error, PathKind, ResourcePath};
 use model::ResourceView;
 use zbus::{Connection, interface, message::Header, zvariant::OwnedFd};
 
@@ -54,8 +54,7 @@ impl DiagnosticsObject {
     ) -> Result<Vec<Check>, Error> {
         let caller = self.guard.permit(&header).await?;
         options::none(options)?;
-        let checks = self.examiner.checks(&checks, &self.daemon, &self.guard, &caller, &header, connection).await?;
-        Ok(checks.into_iter().map(Check::from).collect())
+        self.examiner.checks(&checks, &self.daemon, &self.guard, &caller, &header, connection).await
     }
 
     async fn collect(
@@ -85,9 +84,9 @@ impl DiagnosticsObject {
         Ok(ResourcePath {
             id: found.id.to_string(),
             name: found.name.clone(),
-            path: gateway.as_ref().map_or_else(|| "none".to_owned(), |it| it.path.clone()),
+            path: gateway.as_ref().map_or(PathKind::None, |it| it.path.clone()),
             site: view.and_then(site).map(|it| it.name.clone()),
-            last_handshake: gateway.as_ref().and_then(|it| it.last_handshake),
+            last_handshake_seconds: gateway.as_ref().and_then(|it| it.last_handshake_seconds),
             round_trip_microseconds: gateway.as_ref().and_then(|it| it.round_trip_microseconds),
             sent_bytes: gateway.as_ref().and_then(|it| it.sent_bytes),
             received_bytes: gateway.as_ref().and_then(|it| it.received_bytes),

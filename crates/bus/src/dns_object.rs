@@ -59,13 +59,12 @@ pub(super) async fn status(daemon: &Daemon) -> dns::DnsStatus {
 
 /// Without a tunnel there is nobody to ask.
 fn describe_all(view: Option<DnsView>, forwarder: &Forwarder) -> dns::DnsStatus {
-    let Some(view) = view else { return dns::DnsStatus { origin: "nobody".to_owned(), ..dns::DnsStatus::default() } };
+    let Some(view) = view else { return dns::DnsStatus::default() };
     dns::DnsStatus {
         origin: match view.origin {
-            ::dns::Origin::Portal => "portal",
-            ::dns::Origin::Host => "host",
-        }
-        .to_owned(),
+            ::dns::Origin::Portal => dns::Origin::Portal,
+            ::dns::Origin::Host => dns::Origin::Host,
+        },
         servers: servers(&view.servers, forwarder),
         search_domain: view.search_domain,
         names: view.assigned as u64,
@@ -74,19 +73,18 @@ fn describe_all(view: Option<DnsView>, forwarder: &Forwarder) -> dns::DnsStatus 
 
 fn explanation(name: &::dns::Domain, view: Option<NameExplanation>, forwarder: &Forwarder) -> dns::Explanation {
     let Some(view) = view else {
-        let (name, answer) = (name.to_string(), "no-session".to_owned());
-        return dns::Explanation { name, answer, ..dns::Explanation::default() };
+        return dns::Explanation { name: name.to_string(), ..dns::Explanation::default() };
     };
     let (answer, reverse_of) = match view.answer {
-        NameAnswer::DevicePool => ("device-pool", None),
-        NameAnswer::Stub(::dns::AnswerSource::Resource) => ("resource", None),
-        NameAnswer::Stub(::dns::AnswerSource::Reverse(owner)) => ("reverse", Some(owner.to_string())),
-        NameAnswer::Stub(::dns::AnswerSource::Blocked) => ("blocked", None),
-        NameAnswer::Stub(::dns::AnswerSource::Forwarded) => ("forwarded", None),
+        NameAnswer::DevicePool => (dns::Answer::DevicePool, None),
+        NameAnswer::Stub(::dns::AnswerSource::Resource) => (dns::Answer::Resource, None),
+        NameAnswer::Stub(::dns::AnswerSource::Reverse(owner)) => (dns::Answer::Reverse, Some(owner.to_string())),
+        NameAnswer::Stub(::dns::AnswerSource::Blocked) => (dns::Answer::Blocked, None),
+        NameAnswer::Stub(::dns::AnswerSource::Forwarded) => (dns::Answer::Forwarded, None),
     };
     dns::Explanation {
         name: view.name.to_string(),
-        answer: answer.to_owned(),
+        answer,
         resources: view.resources.into_iter().map(resource).collect(),
         addresses: view.addresses.iter().map(ToString::to_string).collect(),
         reverse_of,
@@ -105,26 +103,39 @@ fn servers(servers: &[::dns::Server], forwarder: &Forwarder) -> Vec<dns::Server>
 
 fn describe(server: &::dns::Server, forwarder: &Forwarder) -> dns::Server {
     let (protocol, upstream, server_name) = match &server.upstream {
-        ::dns::Upstream::Do53(address) => ("plain", address.to_string(), None),
+        ::dns::Upstream::Do53(address) => (dns::Protocol::Plain, address.to_string(), None),
         ::dns::Upstream::Dot(resolver) => {
             let name = resolver.server_name.as_ref().map(ToString::to_string);
             match resolver.encryption {
-                Encryption::Required => ("tls", resolver.tls_address().to_string(), name),
-                Encryption::Opportunistic | Encryption::None => ("tls-if-offered", resolver.address.to_string(), name),
+                Encryption::Required => (dns::Protocol::Tls, resolver.tls_address().to_string(), name),
+                Encryption::Opportunistic | Encryption::None => {
+                    (dns::Protocol::TlsIfOffered, resolver.address.to_string(), name)
+                }
             }
         }
-        ::dns::Upstream::Doh(url) => ("https", url.as_url().to_string(), None),
+        ::dns::Upstream::Doh(url) => (dns::Protocol::Https, url.as_url().to_string(), None),
     };
     dns::Server {
         sentinel: server.sentinel.to_string(),
         upstream,
-        protocol: protocol.to_owned(),
+        protocol,
         server_name,
         via: match server.via {
-            ::dns::Via::Host => "host",
-            ::dns::Via::Tunnel => "tunnel",
-        }
-        .to_owned(),
-        failure: forwarder.failure(&server.upstream).map(|failure| failure.code().to_owned()),
+            ::dns::Via::Host => dns::Via::Host,
+            ::dns::Via::Tunnel => dns::Via::Tunnel,
+        },
+        failure: forwarder.failure(&server.upstream).map(failure),
+    }
+}
+
+fn failure(it: resolver::Failure) -> dns::Failure {
+    match it {
+        resolver::Failure::TimedOut => dns::Failure::TimedOut,
+        resolver::Failure::Unreachable => dns::Failure::Unreachable,
+        resolver::Failure::Certificate => dns::Failure::Certificate,
+        resolver::Failure::NoAddress => dns::Failure::NoAddress,
+        resolver::Failure::Protocol => dns::Failure::Protocol,
+        resolver::Failure::Loop => dns::Failure::Loop,
+        resolver::Failure::CannotMark => dns::Failure::CannotMark,
     }
 }

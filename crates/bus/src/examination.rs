@@ -77,7 +77,7 @@ async fn facts(daemon: &Daemon, guard: &Guard, caller: &Caller, header: &Header<
     let may_sign_in = guard.preview(caller, header, Action::SignIn).await;
     let known = Facts {
         daemon: if is_private { Whereabouts::Socket } else { Whereabouts::Bus },
-        permissions: Some([(Action::SignIn.word().to_owned(), may_sign_in.word().to_owned())].into()),
+        permissions: Some([(Action::SignIn.word().to_owned(), may_sign_in.into())].into()),
         status: Some(client_object::status(daemon).await),
         ..Facts::default()
     };

@@ -27,6 +27,7 @@
 
 use std::time::Duration;
 
+use dbus_api::Permission;
 use zbus::{
     Connection,
     fdo::DBusProxy,
@@ -271,14 +272,12 @@ fn needed(header: &Header<'_>) -> Result<Option<Action>, dbus_api::Error> {
         .ok_or_else(|| dbus_api::Error::NotAuthorized(format!("nobody may call {interface}.{method}")))
 }
 
-impl Verdict {
-    /// As in the answer of `GetPermissions`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::Challenge => "challenge",
-            Self::No => "no",
+impl From<Verdict> for Permission {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Yes => Self::Yes,
+            Verdict::Challenge => Self::Challenge,
+            Verdict::No => Self::No,
         }
     }
 }

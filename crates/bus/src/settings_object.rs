@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dbus_api::{Error, Setting};
+use dbus_api::{Error, Setting, settings::Change};
 use zbus::{interface, message::Header, object_server::SignalEmitter};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     guard::Guard,
     options::{self, Options},
 };
-use settings::{SettingsError, Value, stored::ChangeError};
+use settings::{SettingsError, Value, setting, stored::ChangeError};
 
 /// The settings, for whoever is permitted.
 #[derive(Debug)]
@@ -55,8 +55,16 @@ pub(super) fn setting(value: &Value<'_>) -> Setting {
         value: value.text.to_owned(),
         source: value.source.map(ToString::to_string).unwrap_or_default(),
         locked: value.is_locked(),
-        change: value.setting.change.name().to_owned(),
+        change: change(value.setting.change),
         description: value.setting.doc.to_owned(),
+    }
+}
+
+fn change(it: setting::Change) -> Change {
+    match it {
+        setting::Change::Never => Change::Never,
+        setting::Change::NextStart => Change::NextStart,
+        setting::Change::AtOnce => Change::AtOnce,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
 
 use dbus_api::{
-    ClientProxy, DiagnosticsProxy, DnsProxy, Error, ResourcesProxy, SettingsProxy, SignInOptions, State,
+    ClientProxy, DiagnosticsProxy, DnsProxy, Error, Permission, ResourcesProxy, SettingsProxy, SignInOptions, State,
     resources::Filter,
 };
 use futures_util::StreamExt as _;
@@ -171,7 +171,7 @@ async fn what_is_served_is_what_is_promised() {
 #[tokio::test]
 async fn a_stranger_may_look_but_not_touch() {
     let bus = TestBus::new(&[]).await;
-    assert_eq!(bus.client.state().await.unwrap(), "connected");
+    assert_eq!(bus.client.state().await.unwrap(), State::Connected);
     assert_eq!(bus.client.version().await.unwrap(), env!("CARGO_PKG_VERSION"));
     assert!(!bus.client.internet_resource_active().await.unwrap());
 
@@ -199,7 +199,7 @@ async fn a_stranger_may_look_but_not_touch() {
         assert!(matches!(refusal, Error::NotAuthorized(_)), "{refusal:?}");
     }
     let permissions = bus.client.get_permissions().await.unwrap();
-    assert!(permissions.values().all(|verdict| verdict == "no"));
+    assert!(permissions.values().all(|verdict| *verdict == Permission::No));
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn private_data_is_read_by_methods() {
     let status = bus.client.get_status(BTreeMap::new()).await.unwrap();
     assert_eq!((status.state.as_str(), status.since), ("connected", Some(1_000_005)));
     assert_eq!(status.account_slug.as_deref(), Some("acme"));
-    assert!(status.gateways.is_empty());
+    assert!(status.gateways == Some(vec![]));
 
     let (generation, all) = bus.resources.list(Filter::default()).await.unwrap();
     assert_eq!((generation, all.len()), (2, 2));
@@ -355,7 +355,7 @@ async fn names_are_explained_by_the_packet_thread() {
         (server.upstream.as_str(), server.protocol.as_str(), server.via.as_str()),
         ("9.9.9.9:853", "tls", "host")
     );
-    assert_eq!((server.server_name.as_deref(), server.failure.as_deref()), (Some("dns.quad9.net"), None));
+    assert_eq!((server.server_name.as_deref(), server.failure.as_ref()), (Some("dns.quad9.net"), None));
     assert_eq!((explained.answer.as_str(), explained.addresses), ("resource", vec!["100.96.0.1".to_owned()]));
     assert_eq!(explained.resources[0].name, "Wiki");
 }
@@ -419,7 +419,7 @@ async fn whoever_has_too_many_calls_in_the_works_is_told_so_at_once() {
         assert!(matches!(refusal, Error::LimitReached(_)), "{refusal:?}");
     }
     // What is for everybody goes on.
-    assert_eq!(bus.client.state().await.unwrap(), "connected");
+    assert_eq!(bus.client.state().await.unwrap(), State::Connected);
 }
 
 #[tokio::test]
@@ -436,7 +436,7 @@ async fn the_private_socket_has_the_same_objects() {
     let stream = UnixStream::connect(&path).await.unwrap();
     let connection = connection::Builder::unix_stream(stream).p2p().build().await.unwrap();
     let client = ClientProxy::builder(&connection).cache_properties(CacheProperties::No).build().await.unwrap();
-    assert_eq!(client.state().await.unwrap(), "connected");
+    assert_eq!(client.state().await.unwrap(), State::Connected);
     if nix::unistd::geteuid().is_root() {
         let call = tokio::spawn(async move { client.sign_out(BTreeMap::new()).await });
         let Some(Request::SignOut(reply)) = inbox.recv().await else { panic!("not a sign-out") };

@@ -4,25 +4,33 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use zbus::zvariant::{OwnedFd, OwnedValue, Type, as_value};
+use zbus::zvariant::{OwnedFd, OwnedValue};
 
-use crate::{Error, Status};
+use crate::{Error, State, Status, dictionary::dictionary, vocabulary::vocabulary};
 
-/// Options without any key: those of methods that may learn some one day.
+/// Options without any key: those of methods that may get some later.
 pub type NoOptions = BTreeMap<String, OwnedValue>;
 
-/// What may be said along with a token. For display only: the daemon decides nothing by it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct SignInOptions {
-    /// The account, as in the address of its sign-in page.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub account_slug: Option<String>,
-    /// Who signed in.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub actor_name: Option<String>,
+vocabulary! {
+    /// What polkit says about an action of the caller.
+    pub enum Permission {
+        /// Permitted.
+        Yes = "yes",
+        /// Denied.
+        No = "no",
+        /// Permitted after authentication.
+        Challenge = "challenge",
+    }
+}
+
+dictionary! {
+    /// Names that accompany a token. For display only: the daemon decides nothing by them.
+    pub struct SignInOptions {
+        /// The account, as in the address of its sign-in page.
+        account_slug["account-slug"]: Option<String>,
+        /// The actor name.
+        actor_name["actor-name"]: Option<String>,
+    }
 }
 
 /// The session and its status.
@@ -52,17 +60,17 @@ pub trait Client {
     fn get_status(&self, options: NoOptions) -> Result<Status, Error>;
 
     /// What the caller may do: for each action `yes`, `no`, or `challenge` if a password would help.
-    fn get_permissions(&self) -> Result<BTreeMap<String, String>, Error>;
+    fn get_permissions(&self) -> Result<BTreeMap<String, Permission>, Error>;
 
     /// The daemon's version.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;
 
-    /// One of [`crate::State`].
+    /// Where the session is.
     #[zbus(property)]
-    fn state(&self) -> zbus::Result<String>;
+    fn state(&self) -> zbus::Result<State>;
 
-    /// Why the state is what it is: a code for programs, or empty.
+    /// Why the state is what it is, or empty; see [`crate::Reason::published`].
     #[zbus(property)]
     fn reason(&self) -> zbus::Result<String>;
 

@@ -2,68 +2,66 @@
 
 #![allow(missing_docs, reason = "what the proxy macro makes cannot be documented; what we write is")]
 
-use serde::{Deserialize, Serialize};
-use zbus::zvariant::{OwnedFd, Type, as_value};
+use zbus::zvariant::OwnedFd;
 
-use crate::{Error, client::NoOptions};
+use crate::{Error, client::NoOptions, dictionary::dictionary, status::PathKind, vocabulary::vocabulary};
 
-/// How a resource is reached at present.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct ResourcePath {
-    /// The resource, a UUID.
-    #[serde(with = "as_value")]
-    pub id: String,
-    /// What it is called.
-    #[serde(with = "as_value")]
-    pub name: String,
-    /// `direct`, `relayed`, `connecting`, or `none` as long as nobody has used it.
-    #[serde(with = "as_value")]
-    pub path: String,
-    /// The gateway, a UUID.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<String>,
-    /// The site of that gateway.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub site: Option<String>,
-    /// Seconds since the last handshake.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub last_handshake: Option<u64>,
-    /// Microseconds that the last connectivity check of the path took there and back.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub round_trip_microseconds: Option<u64>,
-    /// Bytes sent to the gateway, for all of its resources.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub sent_bytes: Option<u64>,
-    /// Bytes received from the gateway, for all of its resources.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub received_bytes: Option<u64>,
+vocabulary! {
+    /// The result of a check.
+    #[derive(Default)]
+    pub enum Verdict {
+        /// Passed.
+        Ok = "ok",
+        /// Something may not work.
+        Warning = "warning",
+        /// Something does not work.
+        Failed = "failed",
+        /// It cannot be determined.
+        #[default]
+        Skipped = "skipped",
+    }
 }
 
-/// What a check found.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct Check {
-    /// `FZ001` and so on; never reused.
-    #[serde(with = "as_value")]
-    pub id: String,
-    /// What it is about.
-    #[serde(with = "as_value")]
-    pub name: String,
-    /// `ok`, `warning`, `failed`, or `skipped` if it cannot be told.
-    #[serde(with = "as_value")]
-    pub result: String,
-    /// What was found.
-    #[serde(with = "as_value")]
-    pub evidence: String,
-    /// What follows from it; empty if all is well.
-    #[serde(with = "as_value")]
-    pub effect: String,
-    /// What to do about it; empty if there is nothing to do.
-    #[serde(with = "as_value")]
-    pub remedy: String,
+dictionary! {
+    /// How a resource is reached at present.
+    pub struct ResourcePath {
+        /// The resource, a UUID.
+        id: String,
+        /// Its name.
+        name: String,
+        /// How it is reached.
+        path: PathKind,
+        /// The gateway, a UUID.
+        gateway: Option<String>,
+        /// The site of that gateway.
+        site: Option<String>,
+        /// Seconds since the last handshake.
+        last_handshake_seconds["last-handshake"]: Option<u64>,
+        /// Microseconds that the last connectivity check of the path took there and back.
+        round_trip_microseconds["round-trip-microseconds"]: Option<u64>,
+        /// Bytes sent to the gateway, for all of its resources.
+        sent_bytes["sent-bytes"]: Option<u64>,
+        /// Bytes received from the gateway, for all of its resources.
+        received_bytes["received-bytes"]: Option<u64>,
+    }
+}
+
+dictionary! {
+    /// A check and its result.
+    pub struct Check {
+        /// `FZ001` and so on; never reused.
+        id: String,
+        /// Its subject.
+        name: String,
+        /// Its result.
+        result: Verdict,
+        /// What was found.
+        evidence: String,
+        /// The impact; empty if there is none.
+        effect: String,
+        /// How to fix it; empty if there is nothing to do.
+        remedy: String,
+    }
 }
 
 /// A deeper look, for help with a problem.

@@ -2,103 +2,158 @@
 
 #![allow(missing_docs, reason = "what the proxy macro makes cannot be documented; what we write is")]
 
-use serde::{Deserialize, Serialize};
-use zbus::zvariant::{Type, as_value};
+use crate::{Error, dictionary::dictionary, vocabulary::vocabulary};
 
-use crate::Error;
-
-/// Whom we ask for names that are not ours to answer.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct DnsStatus {
-    /// Who chose the resolvers: `portal`, `host`, or `nobody` while there is no session.
-    #[serde(with = "as_value")]
-    pub origin: String,
-    /// The resolvers, in their order.
-    #[serde(with = "as_value")]
-    pub servers: Vec<Server>,
-    /// The domain in which single labels are looked up.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub search_domain: Option<String>,
-    /// How many names of resources have addresses.
-    #[serde(with = "as_value")]
-    pub names: u64,
+vocabulary! {
+    /// Where the list of resolvers comes from.
+    #[derive(Default)]
+    pub enum Origin {
+        /// The portal.
+        Portal = "portal",
+        /// This host's own configuration.
+        Host = "host",
+        /// There is no session, so the daemon forwards no queries.
+        #[default]
+        NoSession = "nobody",
+    }
 }
 
-/// A resolver, and how it is reached.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct Server {
-    /// The address on which the daemon stands for it.
-    #[serde(with = "as_value")]
-    pub sentinel: String,
-    /// Its address and port, or its URL.
-    #[serde(with = "as_value")]
-    pub upstream: String,
-    /// How it is asked: `plain`, `tls`, `tls-if-offered` or `https`.
-    #[serde(with = "as_value")]
-    pub protocol: String,
-    /// The name that its certificate must be for, if that is not its address or in its URL.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
-    /// On which way: `host`, past the tunnel, or `tunnel`.
-    #[serde(with = "as_value")]
-    pub via: String,
-    /// Why it gave no answer when it was asked last: `timed-out`, `unreachable`, `certificate`, `no-address`, `protocol`,
-    /// `loop` (it is on this host and asks the daemon in turn) or `cannot-mark-sockets`. Absent if it gave one, or was not
-    /// asked yet.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
+vocabulary! {
+    /// How queries are sent to a resolver.
+    pub enum Protocol {
+        /// Unencrypted, over UDP and TCP.
+        Plain = "plain",
+        /// Over TLS only.
+        Tls = "tls",
+        /// Over TLS if the resolver supports it.
+        TlsIfOffered = "tls-if-offered",
+        /// Over HTTPS.
+        Https = "https",
+    }
 }
 
-/// Why a name is answered as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct Explanation {
-    /// The name, as it is compared: lower case, letters beyond ASCII encoded.
-    #[serde(with = "as_value")]
-    pub name: String,
-    /// Who answers: `resource`, `device-pool` and `reverse` are answered by the daemon, `blocked` is said not to exist,
-    /// `forwarded` is asked of the servers; `no-session` means that nobody asks the daemon.
-    #[serde(with = "as_value")]
-    pub answer: String,
-    /// What the name belongs to, what counts most first.
-    #[serde(with = "as_value")]
-    pub resources: Vec<Match>,
-    /// Its addresses, if it has any yet: a name of a resource gets them when it is asked for the first time.
-    #[serde(with = "as_value")]
-    pub addresses: Vec<String>,
-    /// If it is the reverse name of an address of a resource's name: that name.
-    #[serde(with = "as_value::optional", skip_serializing_if = "Option::is_none")]
-    pub reverse_of: Option<String>,
-    /// Whether an answer of a server is remembered.
-    #[serde(with = "as_value")]
-    pub cached: bool,
-    /// Who is asked for what the daemon does not answer itself; which of them depends on whom the system asks.
-    #[serde(with = "as_value")]
-    pub servers: Vec<Server>,
+vocabulary! {
+    /// Which path queries to a resolver take.
+    #[derive(Default)]
+    pub enum Via {
+        /// Past the tunnel.
+        #[default]
+        Host = "host",
+        /// Through the tunnel.
+        Tunnel = "tunnel",
+    }
 }
 
-/// A resource to which a name belongs.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct Match {
-    /// Its identity, a UUID.
-    #[serde(with = "as_value")]
-    pub id: String,
-    /// What it is called.
-    #[serde(with = "as_value")]
-    pub name: String,
-    /// Its pattern.
-    #[serde(with = "as_value")]
-    pub pattern: String,
-    /// The names of its sites, where services (SRV) and texts (TXT) are asked.
-    #[serde(with = "as_value")]
-    pub sites: Vec<String>,
+vocabulary! {
+    /// Why a resolver gave no answer.
+    pub enum Failure {
+        /// It did not respond in time.
+        TimedOut = "timed-out",
+        /// It cannot be reached.
+        Unreachable = "unreachable",
+        /// Its certificate is not trusted.
+        Certificate = "certificate",
+        /// The name in its URL does not resolve.
+        NoAddress = "no-address",
+        /// Its response is malformed.
+        Protocol = "protocol",
+        /// It is on this host and forwards to the daemon in turn.
+        Loop = "loop",
+        /// The daemon may not mark its sockets.
+        CannotMark = "cannot-mark-sockets",
+    }
+}
+
+vocabulary! {
+    /// How a name is answered.
+    #[derive(Default)]
+    pub enum Answer {
+        /// The daemon answers with addresses of a resource.
+        Resource = "resource",
+        /// The portal resolves it: it belongs to a device pool.
+        DevicePool = "device-pool",
+        /// The daemon answers: it is the reverse name of an address that the daemon assigned.
+        Reverse = "reverse",
+        /// The daemon answers that it does not exist.
+        Blocked = "blocked",
+        /// The query is forwarded to the resolvers.
+        Forwarded = "forwarded",
+        /// There is no session, so the daemon receives no queries.
+        #[default]
+        NoSession = "no-session",
+    }
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+dictionary! {
+    /// The resolvers for names that the daemon does not answer itself.
+    pub struct DnsStatus {
+        /// Where the list of resolvers comes from.
+        origin: Origin,
+        /// The resolvers, in their order.
+        servers: Vec<Server>,
+        /// The domain in which single labels are looked up.
+        search_domain["search-domain"]: Option<String>,
+        /// How many names of resources have addresses.
+        names: u64,
+    }
+}
+
+dictionary! {
+    /// A resolver, and how it is reached.
+    pub struct Server {
+        /// The address on which the daemon stands for it.
+        sentinel: String,
+        /// Its address and port, or its URL.
+        upstream: String,
+        /// How queries are sent to it.
+        protocol: Protocol,
+        /// The name that its certificate must be for, unless that is its address or in its URL.
+        server_name["server-name"]: Option<String>,
+        /// Which path queries take.
+        via: Via,
+        /// Why the last query got no answer. Absent if it got one, or there was none yet.
+        failure: Option<Failure>,
+    }
+}
+
+dictionary! {
+    /// How and why a name is answered.
+    pub struct Explanation {
+        /// The name in its canonical form: lower case, letters beyond ASCII encoded.
+        name: String,
+        /// How it is answered.
+        answer: Answer,
+        /// The resources to which it belongs, the most specific first.
+        resources: Vec<Match>,
+        /// Its addresses, if it has any yet: a name of a resource gets them with the first query.
+        addresses: Vec<String>,
+        /// With [`Answer::Reverse`]: the name of the resource that has the address.
+        reverse_of["reverse-of"]: Option<String>,
+        /// Whether a resolver's answer is cached.
+        cached: bool,
+        /// The resolvers for what the daemon does not answer itself; the system's choice of sentinel decides which.
+        servers: Vec<Server>,
+    }
+}
+
+dictionary! {
+    /// A resource to which a name belongs.
+    pub struct Match {
+        /// Its identity, a UUID.
+        id: String,
+        /// Its name.
+        name: String,
+        /// Its pattern.
+        pattern: String,
+        /// The names of its sites, where SRV and TXT queries are resolved.
+        sites: Vec<String>,
+    }
 }
 
 /// Names.

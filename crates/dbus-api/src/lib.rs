@@ -5,7 +5,7 @@
 //! dictionary (`a{sv}`) here, and every key of it is optional on read.
 //!
 //! * [`client`], [`resources`], [`dns`], [`diagnostics`], [`settings`] – the interfaces
-//! * [`status`] – the private part of the state, as a dictionary
+//! * [`status`] – the private part of the state; [`warning`] – what does not work as it should
 //! * [`state`], [`reason`] – the closed sets of states and reasons; [`phase`] – the pairs of them that occur
 //! * [`error`] – the errors, one remedy each, and how a bus that is not there is told from one that refuses
 //! * [`callback`] – what front ends promise each other
@@ -17,6 +17,7 @@
 pub mod callback;
 pub mod client;
 pub mod diagnostics;
+mod dictionary;
 pub mod dns;
 pub mod error;
 pub mod phase;
@@ -27,18 +28,20 @@ pub mod state;
 pub mod status;
 pub mod status_file;
 mod vocabulary;
+pub mod warning;
 
-pub use client::{ClientProxy, SignInOptions};
-pub use diagnostics::{Check, DiagnosticsProxy, ResourcePath};
+pub use client::{ClientProxy, Permission, SignInOptions};
+pub use diagnostics::{Check, DiagnosticsProxy, ResourcePath, Verdict};
 pub use dns::DnsProxy;
 pub use error::Error;
 pub use phase::Phase;
 pub use reason::{ConnectionProblem, NetworkProblem, Reason, SignOutCause};
-pub use resources::{Resource, ResourcesProxy};
+pub use resources::{Condition, Refusal, Resource, ResourceKind, ResourceStatus, ResourcesProxy};
 pub use settings::{Setting, SettingsProxy};
 pub use state::State;
-pub use status::{Device, Gateway, Status, Warning};
-pub use status_file::StatusFile;
+pub use status::{Device, Gateway, PathKind, PortalState, Status};
+pub use status_file::{Mode, StatusFile};
+pub use warning::{Warning, WarningCode};
 
 /// The name that only the daemon may own.
 pub const BUS_NAME: &str = "dev.firezone.Client";

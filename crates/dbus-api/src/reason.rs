@@ -1,6 +1,6 @@
 //! Why a session is where it is, as codes that programs may rely on.
 
-use crate::vocabulary::vocabulary;
+use crate::{dictionary::none_if_empty, vocabulary::vocabulary};
 
 vocabulary! {
     /// One code. It may be public: it contains no personal name and no address.
@@ -86,6 +86,12 @@ vocabulary! {
 }
 
 impl Reason {
+    /// From the property or a dictionary, where the empty text means that there is none.
+    #[must_use]
+    pub fn published(code: &str) -> Option<Self> {
+        none_if_empty(code)
+    }
+
     /// Whether the portal refuses, so that an immediate retry is useless.
     #[must_use]
     pub fn is_refusal(&self) -> bool {

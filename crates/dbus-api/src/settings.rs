@@ -4,31 +4,38 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use zbus::zvariant::{OwnedValue, Type, as_value};
+use zbus::zvariant::OwnedValue;
 
-use crate::Error;
+use crate::{Error, dictionary::dictionary, vocabulary::vocabulary};
 
-/// One setting.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, Type)]
-#[serde(default, rename_all = "kebab-case")]
-#[zvariant(signature = "dict")]
-pub struct Setting {
-    /// What it is, as text; empty if nobody said anything and there is no fixed default.
-    #[serde(with = "as_value")]
-    pub value: String,
-    /// Who said so: a flag, a variable, or a file and its line; empty for the default.
-    #[serde(with = "as_value")]
-    pub source: String,
-    /// Whether it cannot be changed here: it is the administrator's, or the administrator has set it.
-    #[serde(with = "as_value")]
-    pub locked: bool,
-    /// When a change counts: `at-once`, `next-start` or `never`.
-    #[serde(with = "as_value")]
-    pub change: String,
-    /// What it is about, in a sentence.
-    #[serde(with = "as_value")]
-    pub description: String,
+vocabulary! {
+    /// When a change of a setting takes effect.
+    #[derive(Default)]
+    pub enum Change {
+        /// At once.
+        AtOnce = "at-once",
+        /// At the next start of the daemon.
+        NextStart = "next-start",
+        /// It cannot be changed over the bus.
+        #[default]
+        Never = "never",
+    }
+}
+
+dictionary! {
+    /// One setting.
+    pub struct Setting {
+        /// Its value, as text; empty if it is not set and has no fixed default.
+        value: String,
+        /// Its origin: a flag, a variable, or a file and its line; empty for the default.
+        source: String,
+        /// Whether it cannot be changed over the bus: it is reserved for the administrator, or the administrator has set it.
+        locked: bool,
+        /// When a change takes effect.
+        change: Change,
+        /// A sentence for people.
+        description: String,
+    }
 }
 
 /// What the daemon was told, by whom, and what may be changed.

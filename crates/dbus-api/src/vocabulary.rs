@@ -39,6 +39,12 @@ macro_rules! vocabulary {
             }
         }
 
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
@@ -60,6 +66,8 @@ macro_rules! vocabulary {
         impl zbus::zvariant::Type for $name {
             const SIGNATURE: &'static zbus::zvariant::Signature = <str as zbus::zvariant::Type>::SIGNATURE;
         }
+
+        $crate::dictionary::plain!($name);
 
         impl From<$name> for zbus::zvariant::Value<'static> {
             fn from(it: $name) -> Self {

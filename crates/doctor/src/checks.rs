@@ -6,7 +6,7 @@
 mod containers;
 mod portal;
 
-use dbus_api::State;
+use dbus_api::{PathKind, Permission, PortalState, Reason, State, WarningCode};
 
 use crate::{Check, Facts, Verdict, Whereabouts};
 
@@ -129,9 +129,9 @@ fn polkit(facts: &Facts) -> Finding {
 }
 
 fn group(facts: &Facts) -> Finding {
-    let may = |action: &str| facts.permissions.as_ref().and_then(|all| all.get(action)).map(String::as_str);
+    let may = |action: &str| facts.permissions.as_ref().and_then(|all| all.get(action));
     match (&facts.members, may("sign-in")) {
-        (_, Some("yes")) => ok("you may command the tunnel"),
+        (_, Some(Permission::Yes)) => ok("you may command the tunnel"),
         (None, _) => failed(
             "there is no group firezone",
             "only root may command the tunnel",
@@ -180,7 +180,7 @@ fn capability(facts: &Facts) -> Finding {
 }
 
 fn state(facts: &Facts) -> Option<State> {
-    facts.status.as_ref().map(|status| State::from(status.state.as_str()))
+    facts.status.as_ref().map(|status| status.state.clone())
 }
 
 fn routes(facts: &Facts) -> Finding {
@@ -205,15 +205,15 @@ fn routes(facts: &Facts) -> Finding {
 }
 
 fn port_53(facts: &Facts) -> Finding {
-    let code = |code: &str| facts.status.as_ref().is_some_and(|it| it.warnings.iter().any(|it| it.code == code));
+    let code = |code: WarningCode| facts.status.as_ref().is_some_and(|it| it.warnings.iter().any(|it| it.code == code));
     let taken = facts.wildcard_53.map(|table| format!("somebody listens on port 53 of all addresses ({table})"));
     match (taken, facts.names_port) {
-        _ if code("dns-not-served") || code("dns-port-taken") => failed(
+        _ if code(WarningCode::DnsNotServed) || code(WarningCode::DnsPortTaken) => failed(
             "the daemon cannot listen for names",
             "names of resources are not known",
             "stop the program that listens on port 53 of all addresses (ss -tulpn)",
         ),
-        _ if code("dns-port-not-permitted") => failed(
+        _ if code(WarningCode::DnsPortNotPermitted) => failed(
             "the daemon may not listen on port 53",
             "names of resources are not known",
             "start it by its unit, or as root; in a container: --cap-add NET_BIND_SERVICE",
@@ -277,23 +277,23 @@ fn portal(facts: &Facts) -> Finding {
     let Some(status) = &facts.status else {
         return facts.knock.as_ref().map_or_else(|| skipped("only the daemon knows"), portal::knock);
     };
-    match (status.portal.as_str(), status.portal_error.as_deref().unwrap_or_default()) {
-        ("joined", _) => ok("joined"),
-        (_, "portal_tls") => failed(
+    match (&status.portal, &status.portal_error) {
+        (PortalState::Joined, _) => ok("joined"),
+        (_, Some(Reason::PortalTls)) => failed(
             "its certificate is not trusted",
             "nobody can sign in",
             "check the clock and the certificates (ca-certificates), and whether somebody inspects TLS",
         ),
-        (_, "portal_rejected") => failed(
+        (_, Some(Reason::PortalRejected)) => failed(
             "it, or something before it, refuses us",
             "nobody can sign in",
             "a network that wants a page to be visited first looks like this",
         ),
-        ("connecting", "portal_unreachable") => {
+        (PortalState::Connecting, Some(Reason::PortalUnreachable)) => {
             failed("it does not answer", "what is connected goes on; nothing new can", "check the network")
         }
-        (portal, "") => ok(portal),
-        (portal, why) => warning(format!("{portal}: {why}"), "", ""),
+        (portal, None) => ok(portal.as_str()),
+        (portal, Some(why)) => warning(format!("{portal}: {why}"), "", ""),
     }
 }
 
@@ -311,8 +311,8 @@ fn clock(facts: &Facts) -> Finding {
 
 fn paths(facts: &Facts) -> Finding {
     let Some(status) = &facts.status else { return skipped("only the daemon knows") };
-    let count = |path: &str| status.gateways.iter().filter(|it| it.path == path).count();
-    let [direct, relayed, connecting] = ["direct", "relayed", "connecting"].map(count);
+    let count = |path: PathKind| status.gateways.iter().flatten().filter(|it| it.path == path).count();
+    let [direct, relayed, connecting] = [PathKind::Direct, PathKind::Relayed, PathKind::Connecting].map(count);
     let evidence = format!("{direct} direct, {relayed} relayed, {connecting} connecting");
     if connecting > 0 && direct + relayed == 0 {
         return warning(evidence, "resources cannot be reached yet", "let UDP out, at least to port 3478");
@@ -371,7 +371,7 @@ fn others(facts: &Facts) -> Finding {
 }
 
 fn captive(facts: &Facts) -> Finding {
-    let rejected = facts.status.as_ref().is_some_and(|it| it.portal_error.as_deref() == Some("portal_rejected"));
+    let rejected = facts.status.as_ref().is_some_and(|it| it.portal_error == Some(Reason::PortalRejected));
     match (facts.captive, rejected) {
         (Some(true), _) => failed(
             "NetworkManager says that this network wants a page to be visited",

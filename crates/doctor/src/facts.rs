@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use dbus_api::Status;
+use dbus_api::{Permission, Status};
 
 use crate::{checks::SENTINELS, containers::Bridge, portal::Knock};
 
@@ -41,7 +41,7 @@ pub struct Facts {
     /// Where the daemon was found.
     pub daemon: Whereabouts,
     /// What the caller may do.
-    pub permissions: Option<BTreeMap<String, String>>,
+    pub permissions: Option<BTreeMap<String, Permission>>,
     /// The private part of the state.
     pub status: Option<Status>,
     /// Whether NetworkManager says that a page wants to be visited first.

@@ -82,7 +82,7 @@ mod tests {
         let known = Facts { status: Some(dbus_api::Status::default()), ..Facts::default() };
         let found = checks::all(&look_from_outside(known).await);
         assert_eq!(found.len(), 18);
-        assert_eq!((found[0].id.as_str(), found[0].result), ("FZ001", Verdict::Failed));
+        assert_eq!((found[0].id.as_str(), &found[0].result), ("FZ001", &Verdict::Failed));
         // Only who has looked has a clock.
         assert_eq!(found[11].id, "FZ012");
         assert_ne!(found[11].result, Verdict::Failed);

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use dbus_api::{Resource, Setting, Status, dns::DnsStatus};
+use dbus_api::{
+    PathKind, PortalState, Reason, Resource, ResourceKind, ResourceStatus, Setting, State, Status, WarningCode,
+    dns::{DnsStatus, Failure, Origin, Protocol, Via},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Check, Facts, LogLine, checks};
@@ -110,20 +113,20 @@ pub struct System {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Session {
-    /// One of [`dbus_api::State`].
-    pub state: String,
-    /// A code, or empty.
+    /// Where it is.
+    pub state: State,
+    /// Why, or empty.
     pub reason: String,
     /// Since when, in Unix seconds.
     pub since: Option<u64>,
-    /// `away`, `connecting` or `joined`.
-    pub portal: String,
-    /// Why the portal was lost last: a code.
-    pub portal_error: Option<String>,
+    /// Whether the portal is joined.
+    pub portal: PortalState,
+    /// Why the portal was lost last.
+    pub portal_error: Option<Reason>,
     /// How many other clients are connected directly.
     pub devices: usize,
     /// The codes of what does not work as it should.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<WarningCode>,
 }
 
 /// One connection.
@@ -132,8 +135,8 @@ pub struct Session {
 pub struct Gateway {
     /// Its number.
     pub name: String,
-    /// `direct`, `relayed` or `connecting`.
-    pub path: String,
+    /// How it is reached.
+    pub path: PathKind,
     /// Seconds since the last handshake.
     pub last_handshake: Option<u64>,
     /// Microseconds that the last connectivity check of the path took there and back.
@@ -150,10 +153,10 @@ pub struct Gateway {
 pub struct Entry {
     /// Its number.
     pub name: String,
-    /// `internet`, `dns` or `cidr`.
-    pub kind: String,
-    /// `online`, `offline` or `unknown`.
-    pub status: String,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Whether its gateways are connected.
+    pub status: ResourceStatus,
     /// The numbers of its sites.
     pub sites: Vec<String>,
 }
@@ -174,8 +177,8 @@ pub struct Value {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dns {
-    /// `portal`, `host` or `nobody`.
-    pub origin: String,
+    /// Where the list of resolvers comes from.
+    pub origin: Origin,
     /// The resolvers, in their order.
     pub servers: Vec<Server>,
     /// Whether there is a domain in which single labels are looked up.
@@ -188,12 +191,12 @@ pub struct Dns {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Server {
-    /// How it is asked.
-    pub protocol: String,
-    /// On which way.
-    pub via: String,
-    /// Why it gave no answer when it was asked last.
-    pub failure: Option<String>,
+    /// How queries are sent to it.
+    pub protocol: Protocol,
+    /// Which path queries take.
+    pub via: Via,
+    /// Why the last query got no answer.
+    pub failure: Option<Failure>,
 }
 
 /// Numbers instead of names; the same name has the same number.
@@ -209,7 +212,7 @@ impl Report {
     pub fn of(material: &Material) -> Self {
         let Material { made_by, facts, status, resources, settings, dns, dropped, log, log_from } = material;
         let (mut gateways, mut sites) = (Numbers::new("gateway"), Numbers::new("site"));
-        let paths = status.iter().flat_map(|it| &it.gateways);
+        let paths = status.iter().flat_map(|it| &it.gateways).flatten();
         let facts = Facts { status: status.clone().or_else(|| facts.status.clone()), ..facts.clone() };
         Self {
             schema: SCHEMA,
@@ -266,11 +269,11 @@ fn distribution(text: &str) -> String {
 fn session(status: &Status) -> Session {
     Session {
         state: status.state.clone(),
-        reason: status.reason.clone(),
+        reason: status.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
         since: status.since,
         portal: status.portal.clone(),
         portal_error: status.portal_error.clone(),
-        devices: status.devices.len(),
+        devices: status.devices.iter().flatten().count(),
         // Their texts may name what is private.
         warnings: status.warnings.iter().map(|it| it.code.clone()).collect(),
     }
@@ -280,7 +283,7 @@ fn gateway(name: String, it: &dbus_api::Gateway) -> Gateway {
     Gateway {
         name,
         path: it.path.clone(),
-        last_handshake: it.last_handshake,
+        last_handshake: it.last_handshake_seconds,
         round_trip_microseconds: it.round_trip_microseconds,
         sent_bytes: it.sent_bytes,
         received_bytes: it.received_bytes,

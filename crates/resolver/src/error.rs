@@ -59,22 +59,6 @@ pub enum Failure {
     CannotMark,
 }
 
-impl Failure {
-    /// The code on the bus.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::TimedOut => "timed-out",
-            Self::Unreachable => "unreachable",
-            Self::Certificate => "certificate",
-            Self::NoAddress => "no-address",
-            Self::Protocol => "protocol",
-            Self::Loop => "loop",
-            Self::CannotMark => "cannot-mark-sockets",
-        }
-    }
-}
-
 impl From<&ForwardError> for Failure {
     fn from(error: &ForwardError) -> Self {
         match error {

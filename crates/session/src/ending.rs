@@ -5,8 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use dbus_api::PortalState;
+
 use super::{
-    Account, Context, Effect, Input, PortalView, Reason, Request, State, Whose,
+    Account, Context, Effect, Input, Reason, Request, State, Whose,
     signed_out::{self, SignedOut},
     waiting::Waiting,
 };
@@ -97,10 +99,10 @@ impl Ending {
 
     pub(super) fn view(&self) -> Snapshot {
         let (state, reason) = match &self.next {
-            Next::SignedOut(reason) => (dbus_api::State::SigningOut, *reason),
+            Next::SignedOut(reason) => (dbus_api::State::SigningOut, reason.clone()),
             Next::Stop => (dbus_api::State::SigningOut, None),
             Next::SignIn(_) => (dbus_api::State::Connecting, None),
-            Next::Wait(_, reason, _) => (dbus_api::State::Connecting, Some(*reason)),
+            Next::Wait(_, reason, _) => (dbus_api::State::Connecting, Some(reason.clone())),
         };
         let account = match &self.next {
             Next::SignIn(account) => account,
@@ -111,7 +113,7 @@ impl Ending {
             reason,
             account_slug: account.slug.clone(),
             actor_name: account.actor.clone(),
-            portal: PortalView::Away,
+            portal: PortalState::Away,
             ..Snapshot::default()
         }
     }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use dbus_api::{Warning, WarningCode};
 use model::{ResourceId, ResourceView, Status};
 use portal::Rejection;
-
-use crate::snapshot::Warning;
 
 /// Warnings from those who can have one, each kept until it is withdrawn.
 #[derive(Debug, Default)]
@@ -50,11 +49,11 @@ impl Health {
             resources.iter().find(|it| it.id == *id).map_or_else(|| id.to_string(), |it| it.name.clone())
         };
         let offline = self.offline.iter().map(|id| Warning {
-            code: "gateways-offline".to_owned(),
+            code: WarningCode::GatewaysOffline,
             text: format!("no gateway is online for {}", name(id)),
         });
         let mismatched = self.mismatched.iter().map(|id| Warning {
-            code: "gateway-version-mismatch".to_owned(),
+            code: WarningCode::GatewayVersionMismatch,
             text: format!("the gateways of {} do not work with this version of the client", name(id)),
         });
         self.host.iter().cloned().chain(self.portal.iter().map(refused)).chain(offline).chain(mismatched).collect()
@@ -67,5 +66,5 @@ fn refused(rejection: &Rejection) -> Warning {
         Some(detail) => format!("{rejection}: {detail}"),
         None => rejection.to_string(),
     };
-    Warning { code: "portal-refuses".to_owned(), text }
+    Warning { code: WarningCode::PortalRefuses, text }
 }

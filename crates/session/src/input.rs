@@ -1,12 +1,13 @@
 //! What can happen to a session.
 
+use dbus_api::Warning;
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
 use portal::Rejection;
 use tokio::sync::oneshot;
 use tunnel::{DnsView, InterfaceConfig, NameExplanation};
 
 use super::Reason;
-use crate::{host_config::HostConfig, snapshot::Warning};
+use crate::host_config::HostConfig;
 
 /// Something that has happened.
 #[derive(Debug)]

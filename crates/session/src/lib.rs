@@ -15,7 +15,7 @@
 //!
 //! * [`signed_out`], [`connecting`], [`connected`], [`reconnecting`], [`waiting`], [`ending`] – one state each
 //! * [`live`] – what the three states with a tunnel have in common
-//! * [`input`], [`effect`], [`reason`], [`health`] – the words
+//! * [`input`], [`effect`], [`health`] – the words
 
 mod connected;
 mod connecting;
@@ -29,7 +29,6 @@ mod live;
 #[cfg(test)]
 mod long_stories;
 pub mod portal_outcome;
-mod reason;
 mod reconnecting;
 mod signed_out;
 pub mod snapshot;
@@ -39,28 +38,16 @@ mod waiting;
 
 use std::{collections::VecDeque, time::Instant};
 
+pub use dbus_api::{Reason, Warning};
 pub use effect::Effect;
 pub use host_config::{Addresses, DnsConfig, DnsControl, HostConfig, UnknownDnsControl};
 pub use input::{Account, Input, NamesRequest, Refused, Reply, Request};
-pub use reason::Reason;
 
 use self::{
     connected::Connected, connecting::Connecting, context::Context, ending::Ending, reconnecting::Reconnecting,
     signed_out::SignedOut, waiting::Waiting,
 };
-pub use snapshot::{Snapshot, Warning};
-
-/// Whether the portal is joined, as far as anybody may know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum PortalView {
-    /// Nobody tries.
-    #[default]
-    Away,
-    /// Somebody tries.
-    Connecting,
-    /// It is.
-    Joined,
-}
+pub use snapshot::Snapshot;
 
 /// One daemon's sessions, one after the other.
 #[derive(Debug)]
@@ -240,18 +227,6 @@ impl Session {
             view.reason = Some(obstacle);
         }
         view
-    }
-}
-
-impl PortalView {
-    /// As on the bus.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Away => "away",
-            Self::Connecting => "connecting",
-            Self::Joined => "joined",
-        }
     }
 }
 

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbus_api::PortalState;
 use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceView};
 use portal::Rejection;
 use tunnel::InterfaceConfig;
 
 use super::{
-    Account, Context, Effect, Input, PortalView, Reason, Request, State,
+    Account, Context, Effect, Input, Reason, Request, State,
     ending::{Ending, Next},
     health::Health,
 };
@@ -153,11 +154,11 @@ impl Live {
     }
 
     pub(super) fn view(&self, state: dbus_api::State) -> Snapshot {
-        let reason = if self.joined { None } else { self.lost };
+        let reason = if self.joined { None } else { self.lost.clone() };
         let portal = match (self.joined, self.key) {
-            (true, _) => PortalView::Joined,
-            (false, Some(_)) => PortalView::Connecting,
-            (false, None) => PortalView::Away,
+            (true, _) => PortalState::Joined,
+            (false, Some(_)) => PortalState::Connecting,
+            (false, None) => PortalState::Away,
         };
         let addresses = self.wish.as_ref().and_then(|wish| wish.addresses.as_ref());
         Snapshot {
@@ -167,7 +168,7 @@ impl Live {
             actor_name: self.account.actor.clone(),
             tunnel: addresses.map(|it| (it.v4, it.v6)),
             portal,
-            portal_error: self.lost,
+            portal_error: self.lost.clone(),
             warnings: self.health.warnings(&self.resources),
             resources: Arc::clone(&self.resources),
             devices: Arc::clone(&self.devices),

@@ -43,7 +43,7 @@ impl SignedOut {
     }
 
     pub(super) fn view(&self) -> Snapshot {
-        Snapshot { state: dbus_api::State::SignedOut, reason: self.reason, ..Snapshot::default() }
+        Snapshot { state: dbus_api::State::SignedOut, reason: self.reason.clone(), ..Snapshot::default() }
     }
 }
 

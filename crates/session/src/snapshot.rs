@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use dbus_api::{State, status_file};
+use dbus_api::{
+    Condition, Mode, PortalState, Reason, Refusal, ResourceKind, ResourceStatus, State, StatusFile, Warning,
+    status_file,
+};
 use model::{DeviceView, ResourceView, Status, message::FailureReason, view::Kind};
-
-use crate::{PortalView, Reason};
 
 /// One moment of the session.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -35,7 +36,7 @@ pub struct Snapshot {
     /// Our addresses in the tunnel.
     pub tunnel: Option<(Ipv4Addr, Ipv6Addr)>,
     /// Whether the portal is joined.
-    pub portal: PortalView,
+    pub portal: PortalState,
     /// Why it was lost last.
     pub portal_error: Option<Reason>,
     /// What does not work as it should.
@@ -46,113 +47,87 @@ pub struct Snapshot {
     pub devices: Arc<[DeviceView]>,
 }
 
-/// Something that does not work as it should, but does not end the session.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Warning {
-    /// For programs.
-    pub code: String,
-    /// For people. May name what is private.
-    pub text: String,
-}
-
 impl Snapshot {
     /// The reason as it is published: a code, or empty.
     #[must_use]
-    pub fn reason_code(&self) -> &'static str {
-        self.reason.map_or("", Reason::code)
+    pub fn reason_code(&self) -> &str {
+        self.reason.as_ref().map_or("", Reason::as_str)
     }
 
     /// As in the status file. `started` is the daemon's start, since the epoch.
     #[must_use]
-    pub fn to_file(&self, mode: &str, started: Duration) -> status_file::StatusFile {
-        status_file::StatusFile {
+    pub fn to_file(&self, mode: Mode, started: Duration) -> StatusFile {
+        StatusFile {
             schema: status_file::SCHEMA,
-            mode: mode.to_owned(),
+            mode,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            state: self.state.to_string(),
-            reason: self.reason_code().to_owned(),
-            since: (started + self.since).as_secs(),
             internet_resource_active: self.internet_resource_active,
-            account_slug: self.account_slug.clone(),
-            actor_name: self.actor_name.clone(),
-            tunnel_ipv4: self.tunnel.map(|(ip, _)| ip.to_string()),
-            tunnel_ipv6: self.tunnel.map(|(_, ip)| ip.to_string()),
-            portal: self.portal.as_str().to_owned(),
-            portal_error: self.portal_error.map(|reason| reason.code().to_owned()),
-            warnings: self
-                .warnings
-                .iter()
-                .map(|it| status_file::Notice { code: it.code.clone(), text: it.text.clone() })
-                .collect(),
-            resources: self.resources.iter().map(|it| entry(resource(it))).collect(),
+            status: self.to_status(started),
+            resources: self.resources.iter().map(resource).collect(),
         }
     }
 
-    /// As in the answer of `GetStatus`; the gateways and the name of who asked are added by who knows them.
+    /// As in the status file and in the answer of `GetStatus`, which adds connections and the name of the user who asked.
     #[must_use]
     pub fn to_status(&self, started: Duration) -> dbus_api::Status {
         dbus_api::Status {
             generation: self.generation,
-            state: self.state.to_string(),
-            reason: self.reason_code().to_owned(),
+            state: self.state.clone(),
+            reason: self.reason.clone(),
             since: Some((started + self.since).as_secs()),
             account_slug: self.account_slug.clone(),
             actor_name: self.actor_name.clone(),
+            asked_by: None,
             tunnel_ipv4: self.tunnel.map(|(ip, _)| ip.to_string()),
             tunnel_ipv6: self.tunnel.map(|(_, ip)| ip.to_string()),
-            portal: self.portal.as_str().to_owned(),
-            portal_error: self.portal_error.map(|reason| reason.code().to_owned()),
-            asked_by: None,
-            gateways: Vec::new(),
-            devices: self.devices.iter().map(device).collect(),
-            warnings: self
-                .warnings
-                .iter()
-                .map(|it| dbus_api::Warning { code: it.code.clone(), text: it.text.clone() })
-                .collect(),
+            portal: self.portal.clone(),
+            portal_error: self.portal_error.clone(),
+            gateways: None,
+            devices: None,
+            warnings: self.warnings.clone(),
         }
     }
 }
 
-/// One resource in the words of the bus.
+/// One resource as on the bus.
 #[must_use]
 pub fn resource(view: &ResourceView) -> dbus_api::Resource {
+    let violated = view.refusal.iter().flat_map(|it| &it.violated);
     dbus_api::Resource {
         id: view.id.to_string(),
         kind: match view.kind {
-            Kind::Internet => "internet",
-            Kind::Dns => "dns",
-            Kind::Cidr => "cidr",
-        }
-        .to_owned(),
+            Kind::Internet => ResourceKind::Internet,
+            Kind::Dns => ResourceKind::Dns,
+            Kind::Cidr => ResourceKind::Cidr,
+        },
         name: view.name.clone(),
         address: view.address.clone(),
         address_description: view.address_description.clone(),
         sites: view.sites.iter().map(|site| site.name.clone()).collect(),
         status: match view.status {
-            Status::Unknown => "unknown",
-            Status::Online => "online",
-            Status::Offline => "offline",
-        }
-        .to_owned(),
-        refusal: view.refusal.as_ref().map(|it| why(it.reason).to_owned()),
-        violated: view.refusal.as_ref().map(|it| it.violated.clone()).filter(|violated| !violated.is_empty()),
+            Status::Unknown => ResourceStatus::Unknown,
+            Status::Online => ResourceStatus::Online,
+            Status::Offline => ResourceStatus::Offline,
+        },
+        refusal: view.refusal.as_ref().map(|it| refusal(it.reason)),
+        violated: violated.map(|word| Condition::from(word.as_str())).collect(),
     }
 }
 
-/// Why the portal does not let us use something.
-fn why(reason: FailureReason) -> &'static str {
+fn refusal(reason: FailureReason) -> Refusal {
     match reason {
-        FailureReason::Forbidden => "forbidden",
-        FailureReason::VersionMismatch => "version-mismatch",
-        FailureReason::NotFound => "not-found",
-        FailureReason::Offline => "offline",
-        FailureReason::Other => "other",
+        FailureReason::Forbidden => Refusal::Forbidden,
+        FailureReason::VersionMismatch => Refusal::VersionMismatch,
+        FailureReason::NotFound => Refusal::NotFound,
+        FailureReason::Offline => Refusal::Offline,
+        FailureReason::Other => Refusal::Unspecified,
     }
 }
 
-fn device(view: &DeviceView) -> dbus_api::Device {
+/// One device as on the bus.
+#[must_use]
+pub fn device(view: &DeviceView) -> dbus_api::Device {
     dbus_api::Device {
         id: view.id.to_string(),
         name: view.name.clone(),
@@ -162,14 +137,9 @@ fn device(view: &DeviceView) -> dbus_api::Device {
     }
 }
 
-fn entry(it: dbus_api::Resource) -> status_file::Entry {
-    let dbus_api::Resource { id, kind, name, address, address_description, sites, status, refusal, violated } = it;
-    status_file::Entry { id, kind, name, address, address_description, sites, status, refusal, violated }
-}
-
 #[cfg(test)]
 mod tests {
-    use model::{Refusal, ResourceId};
+    use model::ResourceId;
 
     use super::*;
 
@@ -185,16 +155,14 @@ mod tests {
             status: Status::Unknown,
             refusal: None,
         };
-        assert_eq!((resource(&view).refusal, resource(&view).violated), (None, None));
+        assert_eq!((resource(&view).refusal, resource(&view).violated), (None, vec![]));
 
         let violated = vec!["remote_ip".to_owned()];
-        view.refusal = Some(Refusal { reason: FailureReason::Forbidden, violated: violated.clone() });
+        view.refusal = Some(model::Refusal { reason: FailureReason::Forbidden, violated: violated.clone() });
         let told = resource(&view);
-        assert_eq!((told.refusal.as_deref(), told.violated.clone()), (Some("forbidden"), Some(violated)));
-        let entry = entry(told);
-        assert_eq!(entry.refusal.as_deref(), Some("forbidden"));
+        assert_eq!((told.refusal, told.violated), (Some(Refusal::Forbidden), vec![Condition::RemoteIp]));
 
-        view.refusal = Some(Refusal { reason: FailureReason::NotFound, violated: vec![] });
-        assert_eq!((resource(&view).refusal.as_deref(), resource(&view).violated), (Some("not-found"), None));
+        view.refusal = Some(model::Refusal { reason: FailureReason::NotFound, violated: vec![] });
+        assert_eq!((resource(&view).refusal, resource(&view).violated), (Some(Refusal::NotFound), vec![]));
     }
 }

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dbus_api::State;
+use dbus_api::{State, Warning, WarningCode};
 use model::{FromPortal, PublicKey, Resolver, ResourceId, ToPortal};
 use tokio::sync::oneshot;
 use tunnel::InterfaceConfig;
 
 use super::{Account, Effect, Input, Mode, Reason, Refused, Reply, Request, Session, Whose};
-use crate::{host_config::HostConfig, snapshot::Warning};
+use crate::host_config::HostConfig;
 
 /// A session, and a clock that the story moves.
 struct World {
@@ -498,11 +498,11 @@ fn whoever_asks_a_daemon_that_stops_is_told() {
 fn warnings_come_and_go() {
     let mut world = World::connected();
     let wish = world.wish.clone();
-    let warning = Warning { code: "dns-not-served".to_owned(), text: "port 53 is taken".to_owned() };
+    let warning = Warning { code: WarningCode::DnsNotServed, text: "port 53 is taken".to_owned() };
     world.feed(Input::HostApplied { wish, warnings: vec![warning.clone()] });
     world.feed(Input::GatewaysOffline(ResourceId::from_u128(7)));
     let codes: Vec<_> = world.session.snapshot().warnings.iter().map(|it| it.code.clone()).collect();
-    assert_eq!(codes, ["dns-not-served", "gateways-offline"]);
+    assert_eq!(codes, [WarningCode::DnsNotServed, WarningCode::GatewaysOffline]);
     assert_eq!(world.state(), State::Connected);
 
     world.feed(Input::Resources(Vec::new()));

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Account, Context, Input, PortalView, Reason, Request, State, ending::Next, signed_out};
+use dbus_api::PortalState;
+
+use super::{Account, Context, Input, Reason, Request, State, ending::Next, signed_out};
 use crate::snapshot::Snapshot;
 
 /// The first pause after a fault of this machine.
@@ -27,7 +29,8 @@ impl Waiting {
     /// `failures` is how often in a row this has happened before.
     pub(super) fn new(account: Account, why: Reason, failures: u32, cx: &Context) -> Self {
         let failures = failures.saturating_add(1);
-        Self { account, why, failures, until: cx.now + pause(why, failures) }
+        let until = cx.now + pause(&why, failures);
+        Self { account, why, failures, until }
     }
 
     pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
@@ -68,18 +71,18 @@ impl Waiting {
     pub(super) fn view(&self) -> Snapshot {
         Snapshot {
             state: dbus_api::State::Connecting,
-            reason: Some(self.why),
+            reason: Some(self.why.clone()),
             account_slug: self.account.slug.clone(),
             actor_name: self.account.actor.clone(),
-            portal: PortalView::Away,
-            portal_error: Some(self.why),
+            portal: PortalState::Away,
+            portal_error: Some(self.why.clone()),
             ..Snapshot::default()
         }
     }
 }
 
 /// The pause before the attempt after the `failures`-th failure in a row: doubled each time, within limits.
-fn pause(why: Reason, failures: u32) -> Duration {
+fn pause(why: &Reason, failures: u32) -> Duration {
     let (shortest, longest) = if why.is_refusal() {
         (SHORTEST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL)
     } else {
@@ -95,8 +98,8 @@ mod tests {
 
     #[test]
     fn faults_are_retried_soon_and_refusals_slowly() {
-        let seconds = |why| [1, 2, 3, 5, 6, 40].map(|failures| pause(why, failures).as_secs());
-        assert_eq!(seconds(Reason::TunBusy), [2, 4, 8, 32, 60, 60]);
-        assert_eq!(seconds(Reason::InvalidToken), [60, 120, 240, 900, 900, 900]);
+        let seconds = |why: &Reason| [1, 2, 3, 5, 6, 40].map(|failures| pause(why, failures).as_secs());
+        assert_eq!(seconds(&Reason::TunBusy), [2, 4, 8, 32, 60, 60]);
+        assert_eq!(seconds(&Reason::InvalidToken), [60, 120, 240, 900, 900, 900]);
     }
 }

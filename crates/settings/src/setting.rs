@@ -62,18 +62,6 @@ pub enum Change {
     AtOnce,
 }
 
-impl Change {
-    /// The name on the bus.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Never => "never",
-            Self::NextStart => "next-start",
-            Self::AtOnce => "at-once",
-        }
-    }
-}
-
 /// All settings, in the order of the manual.
 pub const SETTINGS: [Setting; 10] = [
     Setting {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use dbus_api::{DiagnosticsProxy, Error, Phase, Reason, State, StatusFile, status_file};
+use dbus_api::{DiagnosticsProxy, Error, Mode, Phase, Reason, State, StatusFile, status_file};
 use rustix::{fs::MemfdFlags, pipe::PipeFlags};
 
 use super::message::Failure;
@@ -72,17 +72,16 @@ fn failed(error: io::Error) -> Failure {
 }
 
 /// The phase that the properties `State` and `Reason` stand for.
-pub(super) fn phase(state: &str, reason: &str) -> Phase {
-    let reason = (!reason.is_empty()).then(|| Reason::from(reason));
-    Phase::new(&State::from(state), reason.as_ref())
+pub(super) fn phase(state: &State, reason: &str) -> Phase {
+    Phase::new(state, Reason::published(reason).as_ref())
 }
 
 /// The state of a daemon that is not on the bus: in service mode it writes a status file.
 pub(super) fn read_status_file() -> Update {
     match fs::read(status_file::PATH) {
         Ok(text) => match serde_json::from_slice::<StatusFile>(&text) {
-            Ok(file) if file.mode == "service" && Path::new("/proc").join(file.pid.to_string()).exists() => {
-                Update::ServiceMode(phase(&file.state, &file.reason))
+            Ok(file) if file.mode == Mode::Service && Path::new("/proc").join(file.pid.to_string()).exists() => {
+                Update::ServiceMode(file.status.phase())
             }
             _ => Update::NotRunning,
         },

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_channel::Sender;
 use dbus_api::{
-    ClientProxy, DiagnosticsProxy, Error, Phase, Resource, ResourcesProxy, SettingsProxy, SignInOptions,
-    resources::Filter,
+    ClientProxy, DiagnosticsProxy, Error, Permission, Phase, Resource, ResourceStatus, ResourcesProxy, SettingsProxy,
+    SignInOptions, resources::Filter,
 };
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
@@ -309,15 +309,16 @@ impl Daemon<'_> {
 
 /// One online resource for each group of sites: all resources of a group share a gateway connection.
 fn path_queries(resources: &[Resource]) -> BTreeMap<Vec<String>, String> {
-    let online = resources.iter().filter(|resource| resource.status == "online");
+    let online = resources.iter().filter(|resource| resource.status == ResourceStatus::Online);
     online.map(|resource| (resource.sites.clone(), resource.id.clone())).collect()
 }
 
 /// Whether polkit allows this without a password. `challenge` is not enough: a button must not unexpectedly ask for an
 /// administrator's password, and an administrator can join the group instead.
-fn may(permissions: &BTreeMap<String, String>, action: &str) -> bool {
+fn may(permissions: &BTreeMap<String, Permission>, action: &str) -> bool {
     permissions.iter().any(|(name, answer)| {
-        (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.'))) && answer == "yes"
+        (name == action || name.strip_suffix(action).is_some_and(|prefix| prefix.ends_with('.')))
+            && *answer == Permission::Yes
     })
 }
 
@@ -327,7 +328,7 @@ mod tests {
 
     #[test]
     fn permissions_are_read_with_and_without_prefix() {
-        let of = |name: &str, answer: &str| BTreeMap::from([(name.to_owned(), answer.to_owned())]);
+        let of = |name: &str, answer: &str| BTreeMap::from([(name.to_owned(), answer.into())]);
         for (permissions, expected) in [
             (of("sign-in", "yes"), true),
             (of("dev.firezone.Client.sign-in", "yes"), true),

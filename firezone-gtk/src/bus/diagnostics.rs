@@ -26,7 +26,7 @@ pub(super) fn start(daemon: Option<DiagnosticsProxy<'static>>, events: &Sender<E
 
 async fn run_in_daemon(daemon: &DiagnosticsProxy<'_>) -> Diagnosis {
     match with_timeout(daemon.run_checks(&[], BTreeMap::new())).await {
-        Ok(checks) => Diagnosis::Done { checks: checks.into_iter().map(Into::into).collect(), is_local: false },
+        Ok(checks) => Diagnosis::Done { checks, is_local: false },
         Err(Failure::NotRunning) => run_locally().await,
         Err(failure) => {
             tracing::info!("the checks could not run: {failure}");

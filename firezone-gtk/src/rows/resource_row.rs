@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 
 use adw::subclass::prelude::*;
+use dbus_api::ResourceStatus;
 use gettextrs::gettext;
 use gtk::{glib, prelude::*};
 
@@ -122,10 +123,10 @@ impl ResourceRow {
         let detail = detail.join(" · ");
         imp.detail.set_label(&detail);
 
-        let (icon, class) = match row.status.as_str() {
-            "online" => ("firezone-online-symbolic", "state-connected"),
-            "offline" => ("firezone-offline-symbolic", "state-offline"),
-            _ => ("firezone-unknown-symbolic", "dim-label"),
+        let (icon, class) = match row.status {
+            ResourceStatus::Online => ("firezone-online-symbolic", "state-connected"),
+            ResourceStatus::Offline => ("firezone-offline-symbolic", "state-offline"),
+            ResourceStatus::Unknown | ResourceStatus::Other(_) => ("firezone-unknown-symbolic", "dim-label"),
         };
         imp.status_icon.set_icon_name(Some(icon));
         imp.status_icon.set_css_classes(&[class]);

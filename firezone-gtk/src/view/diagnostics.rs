@@ -91,7 +91,11 @@ pub fn view(model: &Model) -> DiagnosticsView {
         can_collect: can_collect && !is_local,
         findings,
         passed: of(Verdict::Ok).collect(),
-        skipped: of(Verdict::Skipped).collect(),
+        skipped: checks
+            .iter()
+            .filter(|it| matches!(it.result, Verdict::Skipped | Verdict::Other(_)))
+            .map(row)
+            .collect(),
     }
 }
 
@@ -100,7 +104,7 @@ fn row(check: &Check) -> CheckRow {
         Verdict::Ok => ("firezone-online-symbolic", "state-connected", gettext("Passed")),
         Verdict::Warning => ("firezone-problem-symbolic", "state-warning", gettext("Warning")),
         Verdict::Failed => ("firezone-offline-symbolic", "state-offline", gettext("Failed")),
-        Verdict::Skipped => ("firezone-unknown-symbolic", "dim-label", gettext("Skipped")),
+        Verdict::Skipped | Verdict::Other(_) => ("firezone-unknown-symbolic", "dim-label", gettext("Skipped")),
     };
     let evidence = translated(&check.evidence);
     CheckRow {

@@ -1,13 +1,10 @@
 //! Rows of the resource list.
 
-use dbus_api::Resource;
+use dbus_api::{Resource, ResourceKind, ResourceStatus};
 use gettextrs::gettext;
 use url::Url;
 
 use crate::{model::Model, strings};
-
-/// The kind of the Internet resource.
-const INTERNET: &str = "internet";
 
 /// One resource, as displayed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,8 +23,8 @@ pub struct Row {
     pub link: String,
     /// Its site, or empty.
     pub site: String,
-    /// Its status: the daemon's code, for icon and style.
-    pub status: String,
+    /// Its status, for icon and style.
+    pub status: ResourceStatus,
     /// Its status, in words.
     pub status_text: String,
     /// Its path, direct or through a relay, in words; empty if not known.
@@ -54,13 +51,14 @@ pub fn needle(typed: &str) -> String {
 /// The Internet resource, if there is one.
 #[must_use]
 pub fn internet(model: &Model) -> Option<Row> {
-    model.resources.iter().find(|it| it.kind == INTERNET).map(|it| row(model, it))
+    model.resources.iter().find(|it| it.kind == ResourceKind::Internet).map(|it| row(model, it))
 }
 
 /// All other resources: favourites first, otherwise in the daemon's order.
 #[must_use]
 pub fn rows(model: &Model) -> Vec<Row> {
-    let mut rows: Vec<Row> = model.resources.iter().filter(|it| it.kind != INTERNET).map(|it| row(model, it)).collect();
+    let mut rows: Vec<Row> =
+        model.resources.iter().filter(|it| it.kind != ResourceKind::Internet).map(|it| row(model, it)).collect();
     rows.sort_by_key(|row| !row.is_favourite);
     rows
 }
@@ -70,7 +68,7 @@ fn row(model: &Model, resource: &Resource) -> Row {
     let link = link(description).unwrap_or_default();
     Row {
         id: resource.id.clone(),
-        name: if resource.kind == INTERNET { gettext("Internet") } else { resource.name.clone() },
+        name: if resource.kind == ResourceKind::Internet { gettext("Internet") } else { resource.name.clone() },
         address: resource.address.clone().unwrap_or_default(),
         kind: strings::kind(&resource.kind),
         description: if link.is_empty() { description.to_owned() } else { String::new() },
@@ -79,7 +77,7 @@ fn row(model: &Model, resource: &Resource) -> Row {
         status: resource.status.clone(),
         status_text: strings::status(&resource.status),
         path: match model.paths.get(&resource.sites) {
-            Some(path) if resource.status == "online" => strings::path(path),
+            Some(path) if resource.status == ResourceStatus::Online => strings::path(path),
             _ => String::new(),
         },
         is_favourite: model.favourites.contains(&resource.id),
@@ -123,7 +121,7 @@ pub(crate) mod tests {
 
     #[test]
     fn internet_resource_is_not_a_row() {
-        let internet_resource = Resource { kind: INTERNET.into(), id: "i".into(), ..Resource::default() };
+        let internet_resource = Resource { kind: ResourceKind::Internet, id: "i".into(), ..Resource::default() };
         let model = model(vec![internet_resource, dns("1", "a")]);
         assert_eq!(rows(&model).len(), 1);
         assert_eq!(internet(&model).unwrap().name, "Internet");
@@ -156,7 +154,7 @@ pub(crate) mod tests {
             ("offline", "direct", ""),
         ] {
             let resource = Resource { status: status.into(), ..dns("1", "a") };
-            let model = Model { paths: [(berlin(), path.to_owned())].into(), ..model(vec![resource]) };
+            let model = Model { paths: [(berlin(), path.into())].into(), ..model(vec![resource]) };
             assert_eq!(rows(&model).remove(0).path, expected, "{status} {path}");
         }
     }

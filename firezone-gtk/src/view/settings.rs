@@ -1,6 +1,6 @@
 //! The daemon's settings: their values, their source, and whether they can be changed.
 
-use dbus_api::Setting;
+use dbus_api::{Setting, settings::Change};
 use gettextrs::gettext;
 
 use crate::model::Model;
@@ -118,7 +118,7 @@ fn note(setting: &Setting, may_configure: bool) -> String {
     let lock = match (setting.locked, may_configure) {
         (true, _) => gettext("Locked"),
         (false, false) => gettext("You don't have permission to change this"),
-        (false, true) if setting.change == "next-start" => gettext("Takes effect after the service restarts"),
+        (false, true) if setting.change == Change::NextStart => gettext("Takes effect after the service restarts"),
         (false, true) => String::new(),
     };
     if lock.is_empty() { source } else { format!("{source} · {lock}") }

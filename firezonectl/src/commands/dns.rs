@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap::Subcommand;
+use dbus_api::dns::{self, Answer as Kind, DnsStatus, Explanation, Origin, Protocol, Server, Via};
 use serde::Serialize;
 
 use crate::{
@@ -36,49 +37,12 @@ enum What {
     Reapply,
 }
 
-/// Whom the daemon asks.
+/// An answer of the daemon.
 #[derive(Debug, Serialize)]
-struct Status {
+struct Answer<T> {
     schema: u32,
-    /// `portal`, `host` or `nobody`.
-    origin: String,
-    search_domain: Option<String>,
-    servers: Vec<Server>,
-    names: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Server {
-    sentinel: String,
-    upstream: String,
-    /// `plain`, `tls`, `tls-if-offered` or `https`.
-    protocol: String,
-    server_name: Option<String>,
-    /// `host` or `tunnel`.
-    via: String,
-    failure: Option<String>,
-}
-
-/// Why a name is answered as it is.
-#[derive(Debug, Serialize)]
-struct Explanation {
-    schema: u32,
-    name: String,
-    /// `resource`, `device-pool`, `reverse`, `blocked`, `forwarded` or `no-session`.
-    answer: String,
-    resources: Vec<Match>,
-    addresses: Vec<String>,
-    reverse_of: Option<String>,
-    cached: bool,
-    servers: Vec<Server>,
-}
-
-#[derive(Debug, Serialize)]
-struct Match {
-    id: String,
-    name: String,
-    pattern: String,
-    sites: Vec<String>,
+    #[serde(flatten)]
+    answer: T,
 }
 
 /// Something was done.
@@ -89,29 +53,8 @@ struct Done {
 
 pub(super) async fn run(args: &Args, bus: &Bus) -> Result<Box<dyn Show>, Failure> {
     Ok(match &args.what {
-        None | Some(What::Status) => {
-            let status = bus.dns_status().await?;
-            Box::new(Status {
-                schema: SCHEMA,
-                origin: status.origin,
-                search_domain: status.search_domain,
-                servers: status.servers.into_iter().map(Server::from).collect(),
-                names: status.names,
-            })
-        }
-        Some(What::Explain { name }) => {
-            let told = bus.explain(name).await?;
-            Box::new(Explanation {
-                schema: SCHEMA,
-                name: told.name,
-                answer: told.answer,
-                resources: told.resources.into_iter().map(Match::from).collect(),
-                addresses: told.addresses,
-                reverse_of: told.reverse_of,
-                cached: told.cached,
-                servers: told.servers.into_iter().map(Server::from).collect(),
-            })
-        }
+        None | Some(What::Status) => Box::new(Answer { schema: SCHEMA, answer: bus.dns_status().await? }),
+        Some(What::Explain { name }) => Box::new(Answer { schema: SCHEMA, answer: bus.explain(name).await? }),
         Some(What::Flush) => {
             bus.flush_names().await?;
             Box::new(Done { schema: SCHEMA })
@@ -123,62 +66,44 @@ pub(super) async fn run(args: &Args, bus: &Bus) -> Result<Box<dyn Show>, Failure
     })
 }
 
-impl From<dbus_api::dns::Server> for Server {
-    fn from(it: dbus_api::dns::Server) -> Self {
-        Self {
-            sentinel: it.sentinel,
-            upstream: it.upstream,
-            protocol: it.protocol,
-            server_name: it.server_name,
-            via: it.via,
-            failure: it.failure,
-        }
-    }
+/// In one line, without the address on which the daemon stands for it.
+fn describe(it: &Server) -> String {
+    let protocol = match &it.protocol {
+        Protocol::Plain => "not encrypted",
+        Protocol::Tls => "over TLS",
+        Protocol::TlsIfOffered => "over TLS if it offers that",
+        Protocol::Https => "over HTTPS",
+        Protocol::Other(other) => other,
+    };
+    let via = match &it.via {
+        Via::Tunnel => "through the tunnel",
+        Via::Host | Via::Other(_) => "past the tunnel",
+    };
+    let name = it.server_name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+    let failure = match &it.failure {
+        None => "",
+        Some(dns::Failure::TimedOut) => "; it gave no answer in time",
+        Some(dns::Failure::Unreachable) => "; it cannot be reached",
+        Some(dns::Failure::Certificate) => "; its certificate is not trusted",
+        Some(dns::Failure::NoAddress) => "; its address cannot be found",
+        Some(dns::Failure::Loop) => "; it is on this machine and asks the daemon in turn",
+        Some(dns::Failure::CannotMark) => "; the daemon lacks the capability CAP_NET_ADMIN",
+        Some(dns::Failure::Protocol | dns::Failure::Other(_)) => "; what it says is no answer",
+    };
+    format!("{}{name}, {protocol}, {via}{failure}", it.upstream)
 }
 
-impl From<dbus_api::dns::Match> for Match {
-    fn from(it: dbus_api::dns::Match) -> Self {
-        Self { id: it.id, name: it.name, pattern: it.pattern, sites: it.sites }
-    }
-}
-
-impl Server {
-    /// In one line, without the address on which the daemon stands for it.
-    fn describe(&self) -> String {
-        let protocol = match self.protocol.as_str() {
-            "plain" => "not encrypted",
-            "tls" => "over TLS",
-            "tls-if-offered" => "over TLS if it offers that",
-            "https" => "over HTTPS",
-            other => other,
-        };
-        let via = match self.via.as_str() {
-            "tunnel" => "through the tunnel",
-            _ => "past the tunnel",
-        };
-        let name = self.server_name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
-        let failure = match self.failure.as_deref() {
-            None => "",
-            Some("timed-out") => "; it gave no answer in time",
-            Some("unreachable") => "; it cannot be reached",
-            Some("certificate") => "; its certificate is not trusted",
-            Some("no-address") => "; its address cannot be found",
-            Some("loop") => "; it is on this machine and asks the daemon in turn",
-            Some("cannot-mark-sockets") => "; the daemon lacks the capability CAP_NET_ADMIN",
-            Some(_) => "; what it says is no answer",
-        };
-        format!("{}{name}, {protocol}, {via}{failure}", self.upstream)
-    }
-}
-
-impl Show for Status {
+impl Show for Answer<DnsStatus> {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        let who = match self.origin.as_str() {
-            "portal" => "The portal chose these resolvers",
-            "host" => "These are this machine's own resolvers",
-            _ => return writeln!(out, "Nobody asks the daemon for names: there is no session"),
+        let it = &self.answer;
+        let who = match it.origin {
+            Origin::Portal => "The portal chose these resolvers",
+            Origin::Host => "These are this machine's own resolvers",
+            Origin::NoSession | Origin::Other(_) => {
+                return writeln!(out, "Nobody asks the daemon for names: there is no session");
+            }
         };
-        if self.servers.is_empty() {
+        if it.servers.is_empty() {
             return writeln!(
                 out,
                 "{}",
@@ -186,12 +111,12 @@ impl Show for Status {
             );
         }
         writeln!(out, "{who}")?;
-        let rows: Vec<_> = self.servers.iter().map(|it| [it.sentinel.clone(), it.describe()]).collect();
+        let rows: Vec<_> = it.servers.iter().map(|it| [it.sentinel.clone(), describe(it)]).collect();
         style.table(out, ["ASKED AT", "STANDS FOR"], &rows)?;
-        if let Some(domain) = &self.search_domain {
+        if let Some(domain) = &it.search_domain {
             style.line(out, &format!("Single words are looked up in {domain}"))?;
         }
-        writeln!(out, "Names of resources with addresses: {}", self.names)
+        writeln!(out, "Names of resources with addresses: {}", it.names)
     }
 
     fn json(&self) -> serde_json::Result<serde_json::Value> {
@@ -199,41 +124,44 @@ impl Show for Status {
     }
 }
 
-impl Show for Explanation {
+impl Show for Answer<Explanation> {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        let name = &self.name;
-        let resource = self.resources.first().map(|it| it.name.as_str()).unwrap_or_default();
-        let sentence = match self.answer.as_str() {
-            "resource" => format!("{name} belongs to the resource {resource}; the daemon answers for its addresses"),
-            "device-pool" => format!("{name} belongs to the devices {resource}; the portal says which one it is"),
-            "reverse" => {
-                let owner = self.reverse_of.as_deref().unwrap_or_default();
+        let it = &self.answer;
+        let name = &it.name;
+        let resource = it.resources.first().map(|it| it.name.as_str()).unwrap_or_default();
+        let sentence = match &it.answer {
+            Kind::Resource => {
+                format!("{name} belongs to the resource {resource}; the daemon answers for its addresses")
+            }
+            Kind::DevicePool => format!("{name} belongs to the devices {resource}; the portal says which one it is"),
+            Kind::Reverse => {
+                let owner = it.reverse_of.as_deref().unwrap_or_default();
                 format!("{name} is an address that the daemon gave to {owner}")
             }
-            "blocked" => format!("{name} is said not to exist, so that browsers ask this machine and nobody else"),
-            "no-session" => format!("{name} is not asked of the daemon: there is no session"),
-            _ => format!("{name} belongs to no resource; others are asked"),
+            Kind::Blocked => format!("{name} is said not to exist, so that browsers ask this machine and nobody else"),
+            Kind::NoSession => format!("{name} is not asked of the daemon: there is no session"),
+            Kind::Forwarded | Kind::Other(_) => format!("{name} belongs to no resource; others are asked"),
         };
         style.line(out, &sentence)?;
-        for (number, it) in self.resources.iter().enumerate() {
+        for (number, it) in it.resources.iter().enumerate() {
             let rank = if number == 0 { "matches" } else { "also" };
             style.line(out, &format!("  {rank:<9}  {} by {} ({})", it.name, it.pattern, it.id))?;
         }
-        if self.answer == "resource" && self.addresses.is_empty() {
+        if it.answer == Kind::Resource && it.addresses.is_empty() {
             writeln!(out, "  addresses  none yet; it gets some when it is asked for")?;
-        } else if !self.addresses.is_empty() {
-            style.line(out, &format!("  addresses  {}", self.addresses.join(", ")))?;
+        } else if !it.addresses.is_empty() {
+            style.line(out, &format!("  addresses  {}", it.addresses.join(", ")))?;
         }
-        if let (true, Some(it)) = (self.answer == "resource", self.resources.first()) {
+        if let (Kind::Resource, Some(it)) = (&it.answer, it.resources.first()) {
             style.line(out, &format!("  SRV, TXT   asked at {}", it.sites.join(", ")))?;
         }
-        let others = if self.answer == "resource" { "others" } else { "asked" };
-        if matches!(self.answer.as_str(), "resource" | "forwarded") {
-            for server in &self.servers {
-                style.line(out, &format!("  {others:<9}  {}", server.describe()))?;
+        let others = if it.answer == Kind::Resource { "others" } else { "asked" };
+        if matches!(it.answer, Kind::Resource | Kind::Forwarded) {
+            for server in &it.servers {
+                style.line(out, &format!("  {others:<9}  {}", describe(server)))?;
             }
         }
-        if self.cached {
+        if it.cached {
             writeln!(out, "  remembered an answer is remembered (firezonectl dns flush)")?;
         }
         Ok(())

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use doctor::{Check, Facts, Verdict, Whereabouts, checks};
+use dbus_api::{Check, Verdict};
+use doctor::{Facts, Whereabouts, checks};
 use serde::Serialize;
 
 use super::Surroundings;
@@ -67,13 +68,7 @@ pub(super) async fn facts(around: &Surroundings<'_>) -> Facts {
         }
         Ok(Daemon::Managed(file)) => {
             known.daemon = Whereabouts::File;
-            known.status = Some(dbus_api::Status {
-                state: file.state.clone(),
-                reason: file.reason.clone(),
-                portal: file.portal.clone(),
-                portal_error: file.portal_error.clone(),
-                ..dbus_api::Status::default()
-            });
+            known.status = Some(file.status.clone());
         }
         Err(Failure::NotPermitted) => known.daemon = Whereabouts::Forbidden,
         Err(_) => {}
@@ -88,7 +83,7 @@ impl Show for Examination {
         {
             let word = match check.result {
                 Verdict::Ok => "ok     ".to_owned(),
-                Verdict::Skipped => "skipped".to_owned(),
+                Verdict::Skipped | Verdict::Other(_) => "skipped".to_owned(),
                 Verdict::Warning => style.warning("warning"),
                 Verdict::Failed => style.failure("failed "),
             };

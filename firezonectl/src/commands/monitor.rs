@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dbus_api::State;
+use dbus_api::{Reason, State};
 use serde::Serialize;
 
 use super::{Surroundings, resources};
@@ -33,6 +33,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 struct Moment {
     /// Whether there is a daemon.
     running: bool,
+    /// Empty without a daemon.
     state: String,
     reason: String,
     internet_resource_active: bool,
@@ -81,14 +82,15 @@ async fn follow(daemon: &Daemon, told: &mut Option<Moment>, out: &mut dyn Out) -
 }
 
 async fn look(daemon: &Daemon) -> Result<Moment, Failure> {
-    let (state, reason) = daemon.state().await?;
+    let phase = daemon.phase().await?;
     let resources = match resources::all(daemon, None).await {
         Ok(all) => Some(all.len()),
         Err(Failure::NotPermitted) => None,
         Err(failure) => return Err(failure),
     };
     let internet_resource_active = daemon.internet_resource_active().await?;
-    Ok(Moment { running: true, state: state.to_string(), reason, internet_resource_active, resources })
+    let reason = phase.reason().map(|it| it.to_string()).unwrap_or_default();
+    Ok(Moment { running: true, state: phase.state().to_string(), reason, internet_resource_active, resources })
 }
 
 fn tell(told: &mut Option<Moment>, now: Moment, out: &mut dyn Out) -> Result<(), Failure> {
@@ -110,8 +112,10 @@ impl Show for Change {
         let mut news = Vec::new();
         if before.is_none_or(|it| (&it.state, &it.reason) != (&now.state, &now.reason)) {
             let state = style.state(&State::from(now.state.as_str()));
-            let reason = Some(words::reason(&now.reason)).filter(|it| !it.is_empty());
-            news.push(reason.map_or_else(|| state.clone(), |reason| format!("{state} ({reason})")));
+            news.push(match Reason::published(&now.reason) {
+                Some(reason) => format!("{state} ({})", words::reason(&reason)),
+                None => state,
+            });
         }
         if let Some(count) = now.resources
             && before.is_none_or(|it| it.resources != now.resources)

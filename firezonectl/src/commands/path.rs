@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap_complete::ArgValueCandidates;
+use dbus_api::{PathKind, ResourcePath};
 use serde::Serialize;
 
 use super::{Surroundings, completions, resource};
@@ -27,58 +28,39 @@ pub struct Args {
 
 /// How it is reached.
 #[derive(Debug, Serialize)]
-pub(super) struct Path {
+pub(super) struct Answer {
     schema: u32,
-    id: String,
-    name: String,
-    /// `direct`, `relayed`, `connecting` or `none`.
-    path: String,
-    gateway: Option<String>,
-    site: Option<String>,
-    last_handshake_seconds: Option<u64>,
-    round_trip_microseconds: Option<u64>,
-    sent_bytes: Option<u64>,
-    received_bytes: Option<u64>,
+    #[serde(flatten)]
+    path: ResourcePath,
 }
 
-pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Path, Failure> {
-    let it = around.commanding()?.path(&args.resource).await.map_err(|failure| match failure {
+pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Answer, Failure> {
+    let path = around.commanding()?.path(&args.resource).await.map_err(|failure| match failure {
         Failure::NotFound(_) => resource::unknown(&args.resource),
         other => other,
     })?;
-    Ok(Path {
-        schema: SCHEMA,
-        id: it.id,
-        name: it.name,
-        path: it.path,
-        gateway: it.gateway,
-        site: it.site,
-        last_handshake_seconds: it.last_handshake,
-        round_trip_microseconds: it.round_trip_microseconds,
-        sent_bytes: it.sent_bytes,
-        received_bytes: it.received_bytes,
-    })
+    Ok(Answer { schema: SCHEMA, path })
 }
 
-impl Show for Path {
+impl Show for Answer {
     fn human(&self, out: &mut dyn fmt::Write, _style: &Style) -> fmt::Result {
-        let how = match self.path.as_str() {
-            "none" => "not connected; it will be when it is used",
-            "connecting" => "connecting",
-            other => other,
+        let it = &self.path;
+        let how = match &it.path {
+            PathKind::None => "not connected; it will be when it is used",
+            PathKind::Connecting | PathKind::Direct | PathKind::Relayed | PathKind::Other(_) => it.path.as_str(),
         };
-        writeln!(out, "{}: {how}", printable(&self.name))?;
-        if let Some(gateway) = &self.gateway {
-            let site = self.site.as_deref().map(|site| format!(" in {}", printable(site))).unwrap_or_default();
+        writeln!(out, "{}: {how}", printable(&it.name))?;
+        if let Some(gateway) = &it.gateway {
+            let site = it.site.as_deref().map(|site| format!(" in {}", printable(site))).unwrap_or_default();
             writeln!(out, "  gateway         {gateway}{site}")?;
         }
-        if let Some(time) = self.round_trip_microseconds {
+        if let Some(time) = it.round_trip_microseconds {
             writeln!(out, "  round trip      {}", words::short_time(time))?;
         }
-        if let Some(seconds) = self.last_handshake_seconds {
+        if let Some(seconds) = it.last_handshake_seconds {
             writeln!(out, "  last handshake  {} ago", words::duration(seconds))?;
         }
-        if let (Some(sent), Some(received)) = (self.sent_bytes, self.received_bytes) {
+        if let (Some(sent), Some(received)) = (it.sent_bytes, it.received_bytes) {
             writeln!(out, "  traffic         {} sent, {} received", words::size(sent), words::size(received))?;
         }
         Ok(())

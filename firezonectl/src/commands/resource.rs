@@ -3,6 +3,7 @@
 use std::fmt;
 
 use clap_complete::ArgValueCandidates;
+use dbus_api::Resource;
 use serde::Serialize;
 
 use super::{completions, resources};
@@ -25,18 +26,18 @@ pub struct Args {
 
 /// All that is known about it.
 #[derive(Debug, Serialize)]
-pub(super) struct Resource {
+pub(super) struct Answer {
     schema: u32,
     #[serde(flatten)]
-    resource: resources::Resource,
+    resource: Resource,
 }
 
-pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resource, Failure> {
-    Ok(Resource { schema: SCHEMA, resource: find(daemon, &args.name).await? })
+pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Answer, Failure> {
+    Ok(Answer { schema: SCHEMA, resource: find(daemon, &args.name).await? })
 }
 
 /// The resource of this name or id. A name that several have is that of the first.
-pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<resources::Resource, Failure> {
+pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<Resource, Failure> {
     let wanted = name.to_lowercase();
     let all = resources::all(daemon, None).await?;
     let found = all.into_iter().find(|it| it.name.to_lowercase() == wanted || it.id == wanted);
@@ -48,7 +49,7 @@ pub(super) fn unknown(name: &str) -> Failure {
     Failure::NotFound(format!("there is no resource {name:?} (see: firezonectl resources)"))
 }
 
-impl Show for Resource {
+impl Show for Answer {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
         let it = &self.resource;
         writeln!(out, "{}", printable(&it.name))?;
@@ -58,13 +59,13 @@ impl Show for Resource {
         if let Some(description) = &it.address_description {
             writeln!(out, "  description  {}", printable(description))?;
         }
-        writeln!(out, "  kind         {}", printable(&it.kind))?;
+        writeln!(out, "  kind         {}", printable(it.kind.as_str()))?;
         writeln!(out, "  sites        {}", printable(&it.sites.join(", ")))?;
-        writeln!(out, "  status       {}", printable(&it.status))?;
-        if let Some(code) = &it.refusal {
-            let violated: Vec<&str> = it.violated.iter().map(|it| words::condition(it)).collect();
+        writeln!(out, "  status       {}", printable(it.status.as_str()))?;
+        if let Some(refusal) = &it.refusal {
+            let violated: Vec<&str> = it.violated.iter().map(words::condition).collect();
             let violated = if violated.is_empty() { String::new() } else { format!(": {}", violated.join(", ")) };
-            let why = format!("{}{violated}", words::refusal(code));
+            let why = format!("{}{violated}", words::refusal(refusal));
             writeln!(out, "  {}      {}", style.warning("refused"), printable(&why))?;
         }
         writeln!(out, "  id           {}", printable(&it.id))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dbus_api::Resource;
 use serde::Serialize;
 
 use crate::{
@@ -30,24 +31,6 @@ pub(super) struct Resources {
     filter: Option<String>,
 }
 
-/// One line of it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Resource {
-    pub(super) id: String,
-    /// `internet`, `dns` or `cidr`.
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) address: Option<String>,
-    pub(super) address_description: Option<String>,
-    pub(super) sites: Vec<String>,
-    /// `online`, `offline` or `unknown`.
-    pub(super) status: String,
-    /// Why the portal did not let us use it when it was asked last: `forbidden`, `version-mismatch`, `not-found`, `other`.
-    pub(super) refusal: Option<String>,
-    /// Which conditions are violated, in the portal's words.
-    pub(super) violated: Vec<String>,
-}
-
 pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failure> {
     let wanted = args.filter.as_deref().unwrap_or_default().to_lowercase();
     let mut resources = all(daemon, args.filter.clone()).await?;
@@ -57,26 +40,9 @@ pub(super) async fn run(args: &Args, daemon: &Daemon) -> Result<Resources, Failu
 
 /// What can be reached; a daemon that serves need not send what does not pass the filter.
 pub(super) async fn all(daemon: &Daemon, filter: Option<String>) -> Result<Vec<Resource>, Failure> {
-    let resources = match daemon {
-        Daemon::Serving(bus) => bus.resources(filter).await?,
-        Daemon::Managed(file) => file.resources.iter().cloned().map(dbus_api::Resource::from).collect(),
-    };
-    Ok(resources.into_iter().map(Resource::from).collect())
-}
-
-impl From<dbus_api::Resource> for Resource {
-    fn from(it: dbus_api::Resource) -> Self {
-        Self {
-            id: it.id,
-            kind: it.kind,
-            name: it.name,
-            address: it.address,
-            address_description: it.address_description,
-            sites: it.sites,
-            status: it.status,
-            refusal: it.refusal,
-            violated: it.violated.unwrap_or_default(),
-        }
+    match daemon {
+        Daemon::Serving(bus) => bus.resources(filter).await,
+        Daemon::Managed(file) => Ok(file.resources.clone()),
     }
 }
 
@@ -92,9 +58,9 @@ impl Show for Resources {
             .resources
             .iter()
             .map(|it| {
-                let address = it.address.clone().unwrap_or_else(|| it.kind.clone());
-                let status =
-                    it.refusal.as_ref().map_or_else(|| it.status.clone(), |_| format!("{}, refused", it.status));
+                let address = it.address.clone().unwrap_or_else(|| it.kind.to_string());
+                let refused = if it.refusal.is_some() { ", refused" } else { "" };
+                let status = format!("{}{refused}", it.status);
                 [it.name.clone(), address, it.sites.join(", "), status]
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use dbus_api::State;
+use dbus_api::{Phase, Reason, State};
 use serde::Serialize;
 
 use crate::{
@@ -32,28 +32,34 @@ impl Session {
     pub(super) async fn beginning(bus: &Bus, limit: Option<Duration>) -> Result<Self, Failure> {
         Ok(Self::is(match limit {
             Some(limit) => bus.wait(limit, decide).await??,
-            None => bus.state().await?.0,
+            None => bus.phase().await?.state(),
         }))
     }
 
     /// A session whose end has been asked for; if somebody wants to wait, once it is over.
     pub(super) async fn ending(bus: &Bus, limit: Option<Duration>) -> Result<Self, Failure> {
         Ok(Self::is(match limit {
-            Some(limit) => bus.wait(limit, |state, _| (state == State::SignedOut).then_some(state)).await?,
-            None => bus.state().await?.0,
+            Some(limit) => {
+                bus.wait(limit, |phase| matches!(phase, Phase::SignedOut(_)).then_some(State::SignedOut)).await?
+            }
+            None => bus.phase().await?.state(),
         }))
     }
 }
 
 /// Whether the sign-in is over, and how.
-fn decide(state: State, reason: &str) -> Option<Result<State, Failure>> {
-    match (&state, reason) {
-        (State::Connected, _) => Some(Ok(state)),
-        (State::SignedOut, "invalid_token" | "missing_token" | "token_expired") => {
-            Some(Err(Failure::TokenRejected(words::reason(reason).to_owned())))
+fn decide(phase: Phase) -> Option<Result<State, Failure>> {
+    match phase {
+        Phase::Connected => Some(Ok(State::Connected)),
+        Phase::SignedOut(Some(cause)) if cause.condemns_token() => {
+            Some(Err(Failure::TokenRejected(words::reason(&Reason::from(cause.as_str())).to_owned())))
         }
-        (State::SignedOut, _) => Some(Err(Failure::NotConnected)),
-        _ => None,
+        Phase::SignedOut(_) => Some(Err(Failure::NotConnected)),
+        Phase::WaitingForNetwork(_)
+        | Phase::Connecting(_)
+        | Phase::Reconnecting(_)
+        | Phase::SigningOut
+        | Phase::Other { .. } => None,
     }
 }
 
@@ -69,15 +75,18 @@ impl Show for Session {
 
 #[cfg(test)]
 mod tests {
+    use dbus_api::SignOutCause;
+
     use super::*;
 
     #[test]
     fn only_an_end_ends_the_waiting() {
         for state in [State::Connecting, State::WaitingForNetwork, State::Reconnecting, State::SigningOut] {
-            assert!(decide(state.clone(), "").is_none(), "{state}");
+            assert!(decide(Phase::new(&state, None)).is_none(), "{state}");
         }
-        assert!(matches!(decide(State::Connected, ""), Some(Ok(State::Connected))));
-        assert!(matches!(decide(State::SignedOut, "invalid_token"), Some(Err(Failure::TokenRejected(_)))));
-        assert!(matches!(decide(State::SignedOut, ""), Some(Err(Failure::NotConnected))));
+        assert!(matches!(decide(Phase::Connected), Some(Ok(State::Connected))));
+        let rejected = decide(Phase::SignedOut(Some(SignOutCause::InvalidToken)));
+        assert!(matches!(rejected, Some(Err(Failure::TokenRejected(_)))));
+        assert!(matches!(decide(Phase::SignedOut(None)), Some(Err(Failure::NotConnected))));
     }
 }

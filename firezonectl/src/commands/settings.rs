@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dbus_api::Setting;
 use serde::Serialize;
 
 use super::Surroundings;
@@ -50,19 +51,14 @@ enum What {
 #[derive(Debug, Serialize)]
 pub(super) struct Settings {
     schema: u32,
-    settings: Vec<Setting>,
+    settings: Vec<Entry>,
 }
 
 #[derive(Debug, Serialize)]
-struct Setting {
+struct Entry {
     key: String,
-    value: String,
-    /// Who said so; empty for the default.
-    source: String,
-    locked: bool,
-    /// When a change counts: `at-once`, `next-start` or `never`.
-    change: String,
-    description: String,
+    #[serde(flatten)]
+    setting: Setting,
 }
 
 pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Settings, Failure> {
@@ -89,23 +85,16 @@ pub(super) async fn run(args: &Args, around: &Surroundings<'_>) -> Result<Settin
 
 async fn all(bus: &Bus, wanted: impl Fn(&str) -> bool) -> Result<Settings, Failure> {
     let settings = bus.settings().await?.into_iter().filter(|(key, _)| wanted(key));
-    let settings = settings.map(|(key, it)| Setting {
-        key,
-        value: it.value,
-        source: it.source,
-        locked: it.locked,
-        change: it.change,
-        description: it.description,
-    });
+    let settings = settings.map(|(key, setting)| Entry { key, setting });
     Ok(Settings { schema: SCHEMA, settings: settings.collect() })
 }
 
 impl Show for Settings {
     fn human(&self, out: &mut dyn fmt::Write, style: &Style) -> fmt::Result {
-        let row = |it: &Setting| {
+        let row = |Entry { key, setting: it }: &Entry| {
             let source = if it.source.is_empty() { "default" } else { &it.source };
             let lock = if it.locked { "locked" } else { "" };
-            [it.key.clone(), it.value.clone(), source.to_owned(), lock.to_owned()]
+            [key.clone(), it.value.clone(), source.to_owned(), lock.to_owned()]
         };
         let rows: Vec<[String; 4]> = self.settings.iter().map(row).collect();
         style.table(out, ["KEY", "VALUE", "FROM", ""], &rows)

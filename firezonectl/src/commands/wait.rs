@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use dbus_api::State;
+use dbus_api::{ResourceStatus, State};
 use serde::Serialize;
 
 use super::{Surroundings, resources};
@@ -100,14 +100,15 @@ async fn follow(goal: &Goal, daemon: Result<&Daemon, Failure>) -> Result<Reached
 }
 
 async fn look(goal: &Goal, daemon: &Daemon) -> Result<Option<Reached>, Failure> {
-    let (state, _reason) = daemon.state().await?;
+    let state = daemon.phase().await?.state();
     Ok(match goal {
         Goal::State(wanted) => (*wanted == state).then(|| Reached::state(state)),
         Goal::Offline => (!matches!(state, State::Connected | State::Reconnecting)).then(|| Reached::state(state)),
         Goal::Resource(name) => {
             let wanted = name.to_lowercase();
             let all = resources::all(daemon, Some(name.clone())).await?;
-            let found = all.into_iter().find(|it| it.name.to_lowercase() == wanted && it.status != "offline");
+            let found =
+                all.into_iter().find(|it| it.name.to_lowercase() == wanted && it.status != ResourceStatus::Offline);
             found.map(|it| Reached { resource: Some(it.name), ..Reached::state(state) })
         }
     })

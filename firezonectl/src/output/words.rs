@@ -1,69 +1,79 @@
 //! Codes, sizes and times, as people say them.
 
-use dbus_api::State;
+use dbus_api::{Condition, Mode, Phase, Reason, Refusal};
 
-/// What a reason code means. Codes of a newer daemon are shown as they are.
+/// What a reason means. Codes of a newer daemon are shown as they are.
 #[must_use]
-pub fn reason(code: &str) -> &str {
-    match code {
-        "invalid_token" => "the portal does not accept the token",
-        "missing_token" => "the portal saw no token",
-        "token_expired" => "the session has expired, or another device with the same identity has connected",
-        "portal_rejected" => "the portal, or something before it, refuses the connection",
-        "portal_tls" => "the portal's certificate is not trusted",
-        "portal_unreachable" => "the portal does not answer",
-        "no_network" => "this machine has no network",
-        "captive_portal" => "this network wants somebody to sign in first",
-        "suspended" => "this machine sleeps, or has just woken up",
-        "tun_busy" => "another program holds the network interface",
-        "tun_unavailable" => "the network interface cannot be made",
-        "tunnel_failed" => "the tunnel broke",
-        "cannot_mark_sockets" => "the daemon lacks the capability CAP_NET_ADMIN",
-        other => other,
+pub fn reason(reason: &Reason) -> &str {
+    match reason {
+        Reason::InvalidToken => "the portal does not accept the token",
+        Reason::MissingToken => "the portal saw no token",
+        Reason::TokenExpired => "the session has expired, or another device with the same identity has connected",
+        Reason::PortalRejected => "the portal, or something before it, refuses the connection",
+        Reason::PortalTls => "the portal's certificate is not trusted",
+        Reason::PortalUnreachable => "the portal does not answer",
+        Reason::NoNetwork => "this machine has no network",
+        Reason::CaptivePortal => "this network wants somebody to sign in first",
+        Reason::Suspended => "this machine sleeps, or has just woken up",
+        Reason::TunBusy => "another program holds the network interface",
+        Reason::TunUnavailable => "the network interface cannot be made",
+        Reason::TunnelFailed => "the tunnel broke",
+        Reason::CannotMark => "the daemon lacks the capability CAP_NET_ADMIN",
+        Reason::Other(code) => code,
     }
 }
 
 /// What to do about it, if there is something to do.
 #[must_use]
-pub fn remedy(state: &State, reason: &str, mode: &str) -> Option<&'static str> {
-    match (state, reason, mode) {
-        (_, "invalid_token" | "missing_token" | "token_expired", "service") => {
-            Some("ask an administrator for a new token, then: systemctl restart firezone-client")
-        }
-        (State::SignedOut, ..) => Some("firezonectl sign-in"),
-        (_, "portal_tls", _) => Some("check this machine's clock and certificates (ca-certificates)"),
-        (_, "portal_rejected", _) => Some("a network that asks to sign in in a browser looks like this"),
-        (_, "captive_portal", _) => Some("open any page in a browser, and sign in to the network there"),
-        (_, "tun_busy", _) => Some("stop the other program"),
-        (_, "tun_unavailable" | "tunnel_failed" | "cannot_mark_sockets", _) => {
+pub fn remedy(phase: &Phase, mode: &Mode) -> Option<&'static str> {
+    let reason = phase.reason();
+    if *mode == Mode::Service && reason.as_ref().is_some_and(Reason::condemns_token) {
+        return Some("ask an administrator for a new token, then: systemctl restart firezone-client");
+    }
+    if matches!(phase, Phase::SignedOut(_)) {
+        return Some("firezonectl sign-in");
+    }
+    match reason? {
+        Reason::PortalTls => Some("check this machine's clock and certificates (ca-certificates)"),
+        Reason::PortalRejected => Some("a network that asks to sign in in a browser looks like this"),
+        Reason::CaptivePortal => Some("open any page in a browser, and sign in to the network there"),
+        Reason::TunBusy => Some("stop the other program"),
+        Reason::TunUnavailable | Reason::TunnelFailed | Reason::CannotMark => {
             Some("look why: journalctl --unit firezone-client")
         }
-        _ => None,
+        Reason::InvalidToken
+        | Reason::MissingToken
+        | Reason::TokenExpired
+        | Reason::PortalUnreachable
+        | Reason::NoNetwork
+        | Reason::Suspended
+        | Reason::Other(_) => None,
     }
 }
 
-/// Why the portal does not let us use a resource. Codes of a newer daemon are shown as they are.
+/// Why the portal refused access to a resource. Codes of a newer daemon are shown as they are.
 #[must_use]
-pub fn refusal(code: &str) -> &str {
-    match code {
-        "forbidden" => "no policy permits it now",
-        "version-mismatch" => "its gateways and this client are of versions that do not go together",
-        "not-found" => "the portal does not know it any more",
-        "other" => "the portal does not say why",
-        other => other,
+pub fn refusal(refusal: &Refusal) -> &str {
+    match refusal {
+        Refusal::Forbidden => "no policy permits it now",
+        Refusal::VersionMismatch => "its gateways and this client are of versions that do not go together",
+        Refusal::NotFound => "the portal does not know it any more",
+        Refusal::Offline => "offline",
+        Refusal::Unspecified => "the portal does not say why",
+        Refusal::Other(code) => code,
     }
 }
 
-/// A condition of a policy that is not met, in the portal's word for it. Others are shown as they are.
+/// A condition of a policy that is not met. Words of a newer portal are shown as they are.
 #[must_use]
-pub fn condition(code: &str) -> &str {
-    match code {
-        "remote_ip" => "the address that you come from",
-        "remote_ip_location_region" => "the region that you are in",
-        "auth_provider_id" | "provider_id" => "the way that you signed in",
-        "current_utc_datetime" => "the time",
-        "client_verified" => "this device is not verified",
-        other => other,
+pub fn condition(condition: &Condition) -> &str {
+    match condition {
+        Condition::RemoteIp => "the address that you come from",
+        Condition::Region => "the region that you are in",
+        Condition::AuthProvider | Condition::Provider => "the way that you signed in",
+        Condition::Time => "the time",
+        Condition::ClientVerified => "this device is not verified",
+        Condition::Other(word) => word,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `dns`.
 
-use dbus_api::dns::{DnsStatus, Explanation, Match, Server};
+use dbus_api::dns::{Answer, DnsStatus, Explanation, Failure, Match, Origin, Server};
 
 use crate::{connected, played::Played};
 
@@ -8,25 +8,20 @@ fn servers() -> Vec<Server> {
     let server = |sentinel: &str, upstream: &str, protocol: &str, via: &str| Server {
         sentinel: sentinel.to_owned(),
         upstream: upstream.to_owned(),
-        protocol: protocol.to_owned(),
-        via: via.to_owned(),
+        protocol: protocol.into(),
+        via: via.into(),
         ..Server::default()
     };
     let strict = Server {
         server_name: Some("dns.quad9.net".to_owned()),
-        failure: Some("certificate".to_owned()),
+        failure: Some(Failure::Certificate),
         ..server("100.100.111.2", "9.9.9.9:853", "tls", "host")
     };
     vec![server("100.100.111.1", "10.0.0.53:53", "plain", "tunnel"), strict]
 }
 
 pub(crate) fn status() -> DnsStatus {
-    DnsStatus {
-        origin: "portal".to_owned(),
-        servers: servers(),
-        search_domain: Some("corp.example".to_owned()),
-        names: 7,
-    }
+    DnsStatus { origin: Origin::Portal, servers: servers(), search_domain: Some("corp.example".to_owned()), names: 7 }
 }
 
 pub(crate) fn explanation() -> Explanation {
@@ -38,7 +33,7 @@ pub(crate) fn explanation() -> Explanation {
         sites: vec!["Berlin".to_owned()],
     };
     Explanation {
-        answer: "resource".to_owned(),
+        answer: Answer::Resource,
         resources: vec![one("Wiki\x1b[2J", "a.wiki.example"), one("All", "**.example")],
         addresses: vec!["100.96.0.1".to_owned(), "100.96.0.2".to_owned()],
         servers: servers()[..1].to_vec(),
@@ -49,7 +44,7 @@ pub(crate) fn explanation() -> Explanation {
 #[tokio::test]
 async fn dns_says_whom_the_daemon_asks_and_how() {
     let played = Played::new(connected()).await;
-    let nobody = DnsStatus { origin: "nobody".to_owned(), ..DnsStatus::default() };
+    let nobody = DnsStatus { origin: Origin::NoSession, ..DnsStatus::default() };
     played.mind.0.lock().unwrap().dns = nobody;
     assert_eq!(played.run("dns").await.unwrap(), "Nobody asks the daemon for names: there is no session\n");
     played.mind.0.lock().unwrap().dns = status();
@@ -90,7 +85,7 @@ a.wiki.example belongs to the resource Wiki\u{fffd}[2J; the daemon answers for i
     assert_eq!((&json["name"], &json["answer"]), (&"a.wiki.example".into(), &"resource".into()));
 
     let forwarded =
-        Explanation { answer: "forwarded".to_owned(), servers: servers(), cached: true, ..Explanation::default() };
+        Explanation { answer: Answer::Forwarded, servers: servers(), cached: true, ..Explanation::default() };
     played.mind.0.lock().unwrap().explanation = forwarded;
     assert_eq!(played.run("dns explain www.example").await.unwrap().lines().count(), 4);
     assert_eq!(played.run("dns explain a..b").await.unwrap_err().code(), 2);

@@ -16,7 +16,7 @@ mod settings;
 mod status;
 
 use clap::Parser as _;
-use dbus_api::{Device, Gateway, Resource, Status, Warning};
+use dbus_api::{Device, Gateway, PathKind, PortalState, Resource, State, Status, Warning};
 use firezonectl::{
     args::Args,
     client::Daemon,
@@ -58,30 +58,30 @@ async fn run(line: &str, daemon: Daemon) -> Result<String, Failure> {
 fn connected() -> Status {
     Status {
         generation: 1,
-        state: "connected".to_owned(),
+        state: State::Connected,
         since: Some(1_700_000_000),
         account_slug: Some("acme".to_owned()),
         actor_name: Some("Anna".to_owned()),
         asked_by: Some("anna".to_owned()),
         tunnel_ipv4: Some("100.64.0.1".to_owned()),
         tunnel_ipv6: Some("fd00:2021:1111::1".to_owned()),
-        portal: "joined".to_owned(),
-        gateways: vec![Gateway {
+        portal: PortalState::Joined,
+        gateways: Some(vec![Gateway {
             id: "9f0c1d2e-0000-4000-8000-000000000001".to_owned(),
-            path: "direct".to_owned(),
-            last_handshake: Some(75),
+            path: PathKind::Direct,
+            last_handshake_seconds: Some(75),
             sent_bytes: Some(2048),
             received_bytes: Some(3_500_000),
             ..Gateway::default()
-        }],
-        devices: vec![Device {
+        }]),
+        devices: Some(vec![Device {
             id: "c11e0000-0000-4000-8000-000000000001".to_owned(),
             name: Some("build-7".to_owned()),
             tunnel_ipv4: "100.64.3.8".to_owned(),
             tunnel_ipv6: "fd00:2021:1111::2a".to_owned(),
             pools: vec!["Build farm".to_owned()],
-        }],
-        warnings: vec![Warning { code: "x".to_owned(), text: "port 53 is taken".to_owned() }],
+        }]),
+        warnings: vec![Warning { code: "x".into(), text: "port 53 is taken".to_owned() }],
         ..Status::default()
     }
 }
@@ -89,12 +89,12 @@ fn connected() -> Status {
 fn resources() -> Vec<Resource> {
     let resource = |kind: &str, name: &str, address: Option<&str>, status: &str| Resource {
         id: "5b0c1d2e-0000-4000-8000-000000000001".to_owned(),
-        kind: kind.to_owned(),
+        kind: kind.into(),
         name: name.to_owned(),
         address: address.map(ToOwned::to_owned),
         address_description: None,
         sites: vec!["Berlin".to_owned()],
-        status: status.to_owned(),
+        status: status.into(),
         ..Resource::default()
     };
     vec![

@@ -26,7 +26,7 @@ async fn a_monitor_tells_what_changes_and_ends_when_nobody_reads() {
             if self.0.len() == 2 {
                 return Err(Failure::NobodyReads);
             }
-            self.1.0.lock().unwrap().status.state = "reconnecting".to_owned();
+            self.1.0.lock().unwrap().status.state = "reconnecting".into();
             let emitter = self.2.take().unwrap();
             tokio::spawn(async move { FakeClient::status_changed(&emitter, 2).await });
             Ok(())

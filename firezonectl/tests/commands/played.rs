@@ -8,7 +8,7 @@ use std::{
 };
 
 use dbus_api::{
-    Error, Resource, ResourcePath, Setting, Status,
+    Error, PathKind, Resource, ResourcePath, Setting, State, Status,
     dns::{DnsStatus, Explanation},
     resources::Filter,
 };
@@ -121,7 +121,7 @@ impl FakeClient {
         let (mind, emitter) = (self.0.clone(), emitter.to_owned());
         tokio::spawn(async move {
             tokio::task::yield_now().await;
-            mind.0.lock().unwrap().status.state = next.to_owned();
+            mind.0.lock().unwrap().status.state = next.into();
             Self::status_changed(&emitter, 2).await
         });
     }
@@ -136,7 +136,7 @@ impl FakeClient {
     ) -> Result<(), Answer> {
         self.0.ask("sign out").await?;
         let next = self.0.0.lock().unwrap().next;
-        self.0.0.lock().unwrap().status.state = "signing-out".to_owned();
+        self.0.0.lock().unwrap().status.state = State::SigningOut;
         self.later(next, &emitter);
         Ok(())
     }
@@ -156,7 +156,7 @@ impl FakeClient {
         let next = {
             let mut thoughts = self.0.0.lock().unwrap();
             thoughts.tokens.push(text);
-            thoughts.status.state = "connecting".to_owned();
+            thoughts.status.state = State::Connecting;
             thoughts.next
         };
         self.later(next, &emitter);
@@ -182,13 +182,13 @@ impl FakeClient {
     }
 
     #[zbus(property)]
-    fn state(&self) -> String {
+    fn state(&self) -> State {
         self.0.0.lock().unwrap().status.state.clone()
     }
 
     #[zbus(property)]
     fn reason(&self) -> String {
-        self.0.0.lock().unwrap().status.reason.clone()
+        self.0.0.lock().unwrap().status.reason.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     #[zbus(property)]
@@ -253,10 +253,10 @@ impl FakeDiagnostics {
         Ok(ResourcePath {
             id: found.id,
             name: found.name,
-            path: "relayed".to_owned(),
+            path: PathKind::Relayed,
             gateway: Some("9f0c1d2e-0000-4000-8000-000000000001".to_owned()),
             site: Some("Berlin".to_owned()),
-            last_handshake: Some(75),
+            last_handshake_seconds: Some(75),
             round_trip_microseconds: Some(12_345),
             sent_bytes: Some(2048),
             received_bytes: Some(4096),

@@ -246,7 +246,7 @@ async fn a_monitor_prints_one_line_a_change_and_survives_a_restart() {
     assert_eq!(next().await, (true, "connected".to_owned()));
     daemon.close().await.unwrap();
     assert_eq!(next().await, (false, String::new()));
-    machine.mind.0.lock().unwrap().status.state = "connecting".to_owned();
+    machine.mind.0.lock().unwrap().status.state = "connecting".into();
     let daemon = machine.daemon().await;
     assert_eq!(next().await, (true, "connecting".to_owned()));
     drop(lines);
@@ -348,7 +348,7 @@ async fn what_the_desktop_app_hands_over_need_not_be_pasted() {
 #[tokio::test]
 #[ignore = "needs dbus-daemon and gnome-keyring: make integration"]
 async fn the_keyring_keeps_what_connect_needs_until_sign_out() {
-    let (machine, _daemon) = Machine::new(Status { state: "signed-out".to_owned(), ..Status::default() }).await;
+    let (machine, _daemon) = Machine::new(Status { state: "signed-out".into(), ..Status::default() }).await;
     let _keyring = machine.keyring().await;
     machine.mind.0.lock().unwrap().next = Some("connected");
     let ctl = async |line: &str, input: &str| {

@@ -1,5 +1,7 @@
 //! `resources`, `resource`, `internet`, `path`.
 
+use dbus_api::Condition;
+
 use crate::{connected, played::Played, resources};
 
 #[tokio::test]
@@ -36,8 +38,8 @@ async fn a_resource_says_why_it_was_refused() {
     let played = Played::new(connected()).await;
     let refused = |refusal: &str, violated: &[&str]| {
         let mut all = resources();
-        all[1].refusal = Some(refusal.to_owned());
-        all[1].violated = Some(violated.iter().map(ToString::to_string).collect()).filter(|it: &Vec<_>| !it.is_empty());
+        all[1].refusal = Some(refusal.into());
+        all[1].violated = violated.iter().map(|word| Condition::from(*word)).collect();
         played.mind.0.lock().unwrap().resources = all;
     };
     for (refusal, violated, told) in [

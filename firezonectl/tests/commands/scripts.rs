@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
-use dbus_api::{StatusFile, status_file::Entry};
+use dbus_api::{Condition, Refusal, Resource, StatusFile};
 use firezonectl::{args::Args, client::Daemon};
 
 use crate::{connected, played::Played, resources, run, schemas::described};
@@ -105,15 +105,15 @@ fn each_verb_has_an_answer_that_is_held_against_its_schema() {
 async fn the_json_of_every_verb_is_as_described() {
     let played = Played::new(connected()).await;
     played.mind.0.lock().unwrap().resources = resources();
-    played.mind.0.lock().unwrap().resources[1].refusal = Some("forbidden".to_owned());
-    played.mind.0.lock().unwrap().resources[1].violated = Some(vec!["remote_ip".to_owned()]);
+    played.mind.0.lock().unwrap().resources[1].refusal = Some(Refusal::Forbidden);
+    played.mind.0.lock().unwrap().resources[1].violated = vec![Condition::RemoteIp];
     played.mind.0.lock().unwrap().dns = crate::dns::status();
     played.mind.0.lock().unwrap().explanation = crate::dns::explanation();
     for (line, schema) in ANSWERS {
         described(line, schema, &played.run(&format!("--json {line}")).await.unwrap());
     }
     for (line, schema) in [("status", "status"), ("resources", "resources"), ("internet", "internet")] {
-        let file = StatusFile { schema: 1, resources: vec![Entry::default()], ..StatusFile::default() };
+        let file = StatusFile { schema: 1, resources: vec![Resource::default()], ..StatusFile::default() };
         let daemon = Daemon::Managed(Box::new(file));
         described(line, schema, &run(&format!("--json {line}"), daemon).await.unwrap());
     }

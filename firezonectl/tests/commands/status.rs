@@ -1,6 +1,6 @@
 //! `status`, and what holds for every verb.
 
-use dbus_api::{Resource, Status, StatusFile, status_file::Entry};
+use dbus_api::{Mode, Reason, Resource, State, Status, StatusFile};
 use firezonectl::client::Daemon;
 
 use crate::{connected, played::Played, resources, run};
@@ -62,7 +62,7 @@ async fn status_for_programs() {
 
 #[tokio::test]
 async fn whoever_is_not_connected_is_told_what_to_do() {
-    let rejected = Status { state: "signed-out".to_owned(), reason: "invalid_token".to_owned(), ..Status::default() };
+    let rejected = Status { state: State::SignedOut, reason: Some(Reason::InvalidToken), ..Status::default() };
     let played = Played::new(rejected).await;
     assert_eq!(
         played.run("status").await.unwrap(),
@@ -91,15 +91,14 @@ async fn in_service_mode_one_may_look_but_not_command() {
     let daemon = || {
         Daemon::Managed(Box::new(StatusFile {
             schema: 1,
-            mode: "service".to_owned(),
-            state: "connecting".to_owned(),
-            reason: "invalid_token".to_owned(),
-            resources: vec![Entry {
+            mode: Mode::Service,
+            status: Status { state: State::Connecting, reason: Some(Reason::InvalidToken), ..Status::default() },
+            resources: vec![Resource {
                 name: wiki.name.clone(),
                 address: wiki.address.clone(),
                 sites: wiki.sites.clone(),
                 status: wiki.status.clone(),
-                ..Entry::default()
+                ..Resource::default()
             }],
             ..StatusFile::default()
         }))

@@ -5,6 +5,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use dbus_api::{Warning, WarningCode};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -12,7 +13,7 @@ use tokio::{
 
 use host::{Applied, Host, Watch, watch::Event};
 use resolver::{Forwarder, ServeError, Server};
-use session::{DnsConfig, HostConfig, Input, Warning};
+use session::{DnsConfig, HostConfig, Input};
 
 /// Until we try again what is refused now and may be granted later, without anybody telling us when.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -246,11 +247,11 @@ impl Worker {
         outcome.map_err(|error| {
             tracing::warn!(%error, "cannot serve names");
             let code = match error {
-                ServeError::PortInUse { .. } => "dns-port-taken",
-                ServeError::NotPermitted { .. } => "dns-port-not-permitted",
-                ServeError::Bind { .. } => "dns-not-served",
+                ServeError::PortInUse { .. } => WarningCode::DnsPortTaken,
+                ServeError::NotPermitted { .. } => WarningCode::DnsPortNotPermitted,
+                ServeError::Bind { .. } => WarningCode::DnsNotServed,
             };
-            Warning { code: code.to_owned(), text: error.to_string() }
+            Warning { code, text: error.to_string() }
         })
     }
 
@@ -289,5 +290,5 @@ fn report(applied: &Applied) {
 }
 
 fn warning(warning: host::Warning) -> Warning {
-    Warning { code: warning.code.to_owned(), text: format!("{} {}", warning.text, warning.remedy) }
+    Warning { code: warning.code.into(), text: format!("{} {}", warning.text, warning.remedy) }
 }

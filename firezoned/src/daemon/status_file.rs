@@ -14,7 +14,7 @@ use session::{Mode, Snapshot};
 #[derive(Debug)]
 pub(super) struct StatusFile {
     path: PathBuf,
-    mode: &'static str,
+    mode: dbus_api::Mode,
     started: Duration,
     group: Option<u32>,
 }
@@ -22,8 +22,8 @@ pub(super) struct StatusFile {
 impl StatusFile {
     pub(super) fn new(mode: Mode, started: Duration) -> Self {
         let mode = match mode {
-            Mode::User => "user",
-            Mode::Service => "service",
+            Mode::User => dbus_api::Mode::User,
+            Mode::Service => dbus_api::Mode::Service,
         };
         Self { path: PathBuf::from(dbus_api::status_file::PATH), mode, started, group: group_id(dbus_api::GROUP) }
     }
@@ -41,7 +41,7 @@ impl StatusFile {
     }
 
     fn try_write(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(&snapshot.to_file(self.mode, self.started))?;
+        let mut text = serde_json::to_vec_pretty(&snapshot.to_file(self.mode.clone(), self.started))?;
         text.push(b'\n');
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
@@ -120,13 +120,18 @@ mod tests {
     fn the_file_is_replaced_and_not_for_everybody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/status.json");
-        let mut file = StatusFile { path: path.clone(), mode: "service", started: Duration::from_secs(7), group: None };
+        let mut file = StatusFile {
+            path: path.clone(),
+            mode: dbus_api::Mode::Service,
+            started: Duration::from_secs(7),
+            group: None,
+        };
 
         file.write(&Snapshot::default());
         file.write(&Snapshot { state: dbus_api::State::Connected, ..Snapshot::default() });
 
         let written: dbus_api::StatusFile = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        assert_eq!((written.schema, written.mode.as_str(), written.state.as_str()), (1, "service", "connected"));
+        assert_eq!((written.schema, written.mode.as_str(), written.status.state.as_str()), (1, "service", "connected"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         fs::write(draft_of(&path), "half").unwrap();
         file.remove();

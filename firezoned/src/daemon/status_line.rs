@@ -14,8 +14,8 @@ pub(super) fn of(snapshot: &Snapshot) -> String {
         State::SigningOut => "Signing out",
         State::Other(state) => state,
     };
-    match snapshot.reason {
-        Some(reason) => format!("{state} ({})", reason.code()),
+    match &snapshot.reason {
+        Some(reason) => format!("{state} ({reason})"),
         None => state.to_owned(),
     }
 }

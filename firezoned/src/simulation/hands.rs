@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dbus_api::{Warning, WarningCode};
 use model::PublicKey;
-use session::{Account, Effect, Input, NamesRequest, Reason, Warning};
+use session::{Account, Effect, Input, NamesRequest, Reason};
 
 use super::{scenario::Scenario, world::World};
 
@@ -168,7 +169,7 @@ impl Hands {
             }
             50 => {
                 self.enter(now, Scene::Link, Input::NetworkLost);
-                self.enter(now, Scene::Link, Input::Lost(Reason::NoNetwork));
+                self.enter(now, Scene::Link, Input::Lost(Reason::PortalUnreachable));
                 self.enter(now + OUTAGE, Scene::Host, Input::NetworkChanged);
             }
             beat => {
@@ -199,7 +200,7 @@ impl Hands {
 /// So that nobody takes it for what it is not.
 fn warning() -> Warning {
     Warning {
-        code: "simulation".to_owned(),
+        code: WarningCode::Simulation,
         text: "This is a simulation: nothing is connected, and nothing on this machine changes.".to_owned(),
     }
 }

@@ -275,7 +275,7 @@ mod tests {
         stage.advance(Duration::from_secs(10));
         let snapshot = stage.session.snapshot();
         assert_eq!((snapshot.state.clone(), snapshot.resources.len()), (State::Connected, 12));
-        assert!(snapshot.warnings.iter().any(|warning| warning.code == "simulation"));
+        assert!(snapshot.warnings.iter().any(|warning| warning.code == dbus_api::WarningCode::Simulation));
         let before = stage.seen.len();
         stage.advance(Duration::from_secs(3600));
         assert_eq!(stage.seen.len(), before, "nothing happens unasked");

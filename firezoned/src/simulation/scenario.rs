@@ -18,7 +18,7 @@ const WORDS: [(&str, Scenario); 11] = [
 ];
 
 /// The course of a simulated session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Scenario {
     /// The session connects.
     Connects,
@@ -42,15 +42,15 @@ pub(super) enum Scenario {
 
 impl Scenario {
     pub(super) fn of(token: &str) -> Self {
-        WORDS.iter().find(|(word, _)| token.contains(word)).map_or(Self::Connects, |(_, scenario)| *scenario)
+        WORDS.iter().find(|(word, _)| token.contains(word)).map_or(Self::Connects, |(_, scenario)| scenario.clone())
     }
 
     /// What is reported instead of joining the portal; nothing if the portal is joined.
-    pub(super) fn instead_of_joining(self) -> Vec<Input> {
+    pub(super) fn instead_of_joining(&self) -> Vec<Input> {
         match self {
             Self::Connects | Self::Revoked | Self::Lost(_) | Self::InterfaceBusy => Vec::new(),
-            Self::Rejected(reason) => vec![Input::Ended(reason)],
-            Self::NotJoined(reason) => vec![Input::Lost(reason)],
+            Self::Rejected(reason) => vec![Input::Ended(reason.clone())],
+            Self::NotJoined(reason) => vec![Input::Lost(reason.clone())],
             Self::NoNetwork => vec![Input::NetworkLost, Input::Lost(Reason::NoNetwork)],
             // The captive portal answers in the portal's place, with a certificate of its own.
             Self::CaptivePortal => vec![Input::CaptivePortal(true), Input::Lost(Reason::PortalTls)],
@@ -59,10 +59,10 @@ impl Scenario {
     }
 
     /// What is reported some time after joining the portal.
-    pub(super) fn after_joining(self) -> Option<Input> {
+    pub(super) fn after_joining(&self) -> Option<Input> {
         match self {
             Self::Revoked => Some(Input::Ended(Reason::TokenExpired)),
-            Self::Lost(reason) => Some(Input::Lost(reason)),
+            Self::Lost(reason) => Some(Input::Lost(reason.clone())),
             Self::Connects
             | Self::Rejected(_)
             | Self::NotJoined(_)
@@ -74,7 +74,7 @@ impl Scenario {
     }
 
     /// What is reported before the next session, because the session machine remembers it beyond the end of this one.
-    pub(super) fn end(self) -> Option<Input> {
+    pub(super) fn end(&self) -> Option<Input> {
         match self {
             Self::NoNetwork => Some(Input::NetworkChanged),
             Self::CaptivePortal => Some(Input::CaptivePortal(false)),

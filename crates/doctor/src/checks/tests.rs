@@ -1,4 +1,4 @@
-use dbus_api::{Gateway, Status};
+use dbus_api::{Gateway, Permission, Status};
 
 use super::*;
 use crate::{
@@ -11,11 +11,11 @@ fn healthy() -> Facts {
         has_bus: true,
         has_polkit: Some(true),
         daemon: Whereabouts::Bus,
-        permissions: Some([("sign-in".to_owned(), "yes".to_owned())].into()),
+        permissions: Some([("sign-in".to_owned(), Permission::Yes)].into()),
         status: Some(Status {
-            state: "connected".to_owned(),
-            portal: "joined".to_owned(),
-            gateways: vec![Gateway { path: "direct".to_owned(), ..Gateway::default() }],
+            state: State::Connected,
+            portal: PortalState::Joined,
+            gateways: Some(vec![Gateway { path: PathKind::Direct, ..Gateway::default() }]),
             ..Status::default()
         }),
         captive: Some(false),
@@ -59,7 +59,7 @@ fn each_trouble_has_its_check() {
         (|it| it.daemon = Whereabouts::Nowhere, &[("FZ001", Failed)]),
         (|it| it.daemon = Whereabouts::Forbidden, &[("FZ001", Failed)]),
         (|it| it.has_polkit = Some(false), &[("FZ002", Failed)]),
-        (|it| it.permissions = Some([("sign-in".to_owned(), "no".to_owned())].into()), &[("FZ003", Warning)]),
+        (|it| it.permissions = Some([("sign-in".to_owned(), Permission::No)].into()), &[("FZ003", Warning)]),
         (|it| (it.permissions, it.members) = (None, None), &[("FZ003", Failed)]),
         (|it| it.has_token_file = true, &[("FZ004", Warning)]),
         (|it| it.has_tun = false, &[("FZ005", Failed)]),
@@ -73,15 +73,15 @@ fn each_trouble_has_its_check() {
             },
             &[("FZ008", Warning)],
         ),
-        (|it| warned(it, "dns-port-taken"), &[("FZ008", Failed)]),
-        (|it| warned(it, "dns-port-not-permitted"), &[("FZ008", Failed)]),
-        (|it| warned(it, "dns-not-served"), &[("FZ008", Failed)]),
+        (|it| warned(it, WarningCode::DnsPortTaken), &[("FZ008", Failed)]),
+        (|it| warned(it, WarningCode::DnsPortNotPermitted), &[("FZ008", Failed)]),
+        (|it| warned(it, WarningCode::DnsNotServed), &[("FZ008", Failed)]),
         (|it| it.nameservers = vec!["192.0.2.1".to_owned()], &[("FZ009", Warning)]),
         (|it| (it.nameservers, it.upstream) = (vec![], vec![]), &[("FZ009", Warning), ("FZ010", Failed)]),
-        (|it| (status(it).portal, status(it).portal_error) = refused("portal_tls"), &[("FZ011", Failed)]),
-        (|it| (status(it).portal, status(it).portal_error) = refused("portal_unreachable"), &[("FZ011", Failed)]),
+        (|it| (status(it).portal, status(it).portal_error) = refused(Reason::PortalTls), &[("FZ011", Failed)]),
+        (|it| (status(it).portal, status(it).portal_error) = refused(Reason::PortalUnreachable), &[("FZ011", Failed)]),
         (|it| it.now = 0, &[("FZ012", Failed)]),
-        (|it| status(it).gateways[0].path = "connecting".to_owned(), &[("FZ013", Warning)]),
+        (|it| status(it).gateways.as_mut().unwrap()[0].path = PathKind::Connecting, &[("FZ013", Warning)]),
         (|it| it.ipv6 = None, &[("FZ014", Warning)]),
         (|it| it.way_out = Some(("ppp0".to_owned(), 1280)), &[("FZ015", Warning)]),
         (|it| it.way_out = None, &[("FZ015", Failed)]),
@@ -120,13 +120,13 @@ fn what_containers_may_ask_is_said_only_if_it_is_known() {
     assert_eq!(found(&[Questions::Answered, refused]), Verdict::Warning);
 }
 
-fn warned(facts: &mut Facts, code: &str) {
-    let warning = dbus_api::Warning { code: code.to_owned(), ..Default::default() };
+fn warned(facts: &mut Facts, code: WarningCode) {
+    let warning = dbus_api::Warning { code, ..Default::default() };
     facts.status.as_mut().unwrap().warnings = vec![warning];
 }
 
-fn refused(why: &str) -> (String, Option<String>) {
-    ("connecting".to_owned(), Some(why.to_owned()))
+fn refused(why: Reason) -> (PortalState, Option<Reason>) {
+    (PortalState::Connecting, Some(why))
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn somebody_on_port_53_is_no_trouble_where_systemd_resolved_asks_on_another_port
     assert!(evidence(&facts).ends_with("on port 5053"));
 
     facts.names_port = None;
-    facts.status.as_mut().unwrap().state = "signed-out".to_owned();
+    facts.status.as_mut().unwrap().state = State::SignedOut;
     assert!(evidence(&facts).ends_with("on another"));
 }
 

@@ -83,37 +83,38 @@ impl Secrets {
 
     fn status(&mut self) -> Status {
         Status {
-            state: self.pick(&["connected", "connecting", "signed-out"]).to_owned(),
-            reason: self.pick(&["", "token_rejected"]).to_owned(),
+            state: self.pick(&["connected", "connecting", "signed-out"]).into(),
+            reason: Reason::published(self.pick(&["", "token_rejected"])),
             since: Some(self.number()),
             account_slug: self.maybe(),
             actor_name: self.maybe(),
             tunnel_ipv4: self.maybe(),
             tunnel_ipv6: self.maybe(),
-            portal: self.pick(&["joined", "away"]).to_owned(),
-            portal_error: self.chance().then(|| "portal_tls".to_owned()),
-            gateways: (0..self.rng.random_range(0..3))
-                .map(|_| dbus_api::Gateway {
-                    id: self.text(),
-                    path: self.pick(&["direct", "relayed", "connecting"]).to_owned(),
-                    last_handshake: Some(self.number()),
-                    ..dbus_api::Gateway::default()
-                })
-                .collect(),
-            devices: (0..self.rng.random_range(0..3))
-                .map(|_| Device {
-                    id: self.text(),
-                    name: self.maybe(),
-                    tunnel_ipv4: self.text(),
-                    tunnel_ipv6: self.text(),
-                    pools: self.some(),
-                })
-                .collect(),
+            portal: self.pick(&["joined", "away"]).into(),
+            portal_error: self.chance().then_some(Reason::PortalTls),
+            gateways: Some(
+                (0..self.rng.random_range(0..3))
+                    .map(|_| dbus_api::Gateway {
+                        id: self.text(),
+                        path: self.pick(&["direct", "relayed", "connecting"]).into(),
+                        last_handshake_seconds: Some(self.number()),
+                        ..dbus_api::Gateway::default()
+                    })
+                    .collect(),
+            ),
+            devices: Some(
+                (0..self.rng.random_range(0..3))
+                    .map(|_| Device {
+                        id: self.text(),
+                        name: self.maybe(),
+                        tunnel_ipv4: self.text(),
+                        tunnel_ipv6: self.text(),
+                        pools: self.some(),
+                    })
+                    .collect(),
+            ),
             warnings: (0..self.rng.random_range(0..3))
-                .map(|_| Warning {
-                    code: self.pick(&["dns-not-served", "gateways-offline"]).to_owned(),
-                    text: self.text(),
-                })
+                .map(|_| Warning { code: self.pick(&["dns-not-served", "gateways-offline"]).into(), text: self.text() })
                 .collect(),
             ..Status::default()
         }
@@ -122,12 +123,12 @@ impl Secrets {
     fn resource(&mut self, sites: &[String]) -> Resource {
         Resource {
             id: self.text(),
-            kind: self.pick(&["dns", "cidr", "internet"]).to_owned(),
+            kind: self.pick(&["dns", "cidr", "internet"]).into(),
             name: self.text(),
             address: self.maybe(),
             address_description: self.maybe(),
             sites: sites.iter().take(2).cloned().collect(),
-            status: self.pick(&["online", "offline", "unknown"]).to_owned(),
+            status: self.pick(&["online", "offline", "unknown"]).into(),
             ..Resource::default()
         }
     }
@@ -143,15 +144,15 @@ impl Secrets {
 
     fn dns(&mut self) -> DnsStatus {
         DnsStatus {
-            origin: "host".to_owned(),
+            origin: Origin::Host,
             servers: (0..self.rng.random_range(0..3))
                 .map(|_| dns::Server {
                     sentinel: self.text(),
                     upstream: self.text(),
-                    protocol: self.pick(&["plain", "tls"]).to_owned(),
+                    protocol: self.pick(&["plain", "tls"]).into(),
                     server_name: self.maybe(),
-                    via: "host".to_owned(),
-                    failure: Some("timed-out".to_owned()),
+                    via: Via::Host,
+                    failure: Some(Failure::TimedOut),
                 })
                 .collect(),
             search_domain: self.maybe(),
@@ -208,10 +209,10 @@ fn nothing_private_is_in_a_report() {
 #[test]
 fn what_helps_is_in_a_report() {
     let site = || vec!["Berlin".to_owned()];
-    let resource = |kind: &str, sites| Resource { kind: kind.to_owned(), sites, ..Resource::default() };
-    let gateway = dbus_api::Gateway { path: "relayed".to_owned(), sent_bytes: Some(7), ..dbus_api::Gateway::default() };
+    let resource = |kind: &str, sites| Resource { kind: kind.into(), sites, ..Resource::default() };
+    let gateway = dbus_api::Gateway { path: PathKind::Relayed, sent_bytes: Some(7), ..dbus_api::Gateway::default() };
     let material = Material {
-        status: Some(Status { state: "connected".to_owned(), gateways: vec![gateway], ..Status::default() }),
+        status: Some(Status { state: State::Connected, gateways: Some(vec![gateway]), ..Status::default() }),
         resources: vec![resource("dns", site()), resource("cidr", vec!["Paris".to_owned(), "Berlin".to_owned()])],
         settings: [
             ("dns-control".to_owned(), Setting { value: "auto".to_owned(), ..Setting::default() }),
@@ -225,7 +226,7 @@ fn what_helps_is_in_a_report() {
         ..Material::default()
     };
     let report = Report::of(&material);
-    assert_eq!(report.session.as_ref().unwrap().state, "connected");
+    assert_eq!(report.session.as_ref().unwrap().state, State::Connected);
     assert_eq!((report.gateways[0].name.as_str(), report.gateways[0].sent_bytes), ("gateway-1", Some(7)));
     assert_eq!(report.resources[1].sites, ["site-2", "site-1"]);
     assert_eq!(report.settings["internet-resource"].value.as_deref(), Some("true"));
