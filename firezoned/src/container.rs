@@ -1,4 +1,4 @@
-//! In a container that nobody but us lives in: what has to be given to it, and the duties of its first process.
+//! The daemon as the main process of a container: the required privileges, and the duties of the first process.
 
 use std::{env, fmt, path::Path};
 
@@ -9,41 +9,44 @@ use rustix::{
 
 use dataplane::{Tun, TunError};
 
-/// Whether a container runtime has started us, and no service manager that would give us what we need.
+/// Whether a container runtime has started this process, rather than a service manager that grants the privileges.
 #[must_use]
-pub fn is_around_us() -> bool {
+pub fn is_present() -> bool {
     env::var_os("container").is_some_and(|value| !value.is_empty())
         || env::var_os("KUBERNETES_SERVICE_HOST").is_some()
         || ["/.dockerenv", "/run/.containerenv"].iter().any(|marker| Path::new(marker).exists())
 }
 
-/// What this container was not given. Only another start of it can mend that.
+/// The missing privileges of this container. It has to be started with them.
 #[derive(Debug)]
-pub struct Incomplete {
-    /// `CAP_NET_ADMIN` is missing.
-    is_powerless: bool,
-    /// The device for tunnels is missing, or not for us.
+pub struct IncompleteContainer {
+    is_net_admin_missing: bool,
+    /// The error of the TUN device.
     device: Option<TunError>,
 }
 
-/// Looks whether everything is there without which there is no tunnel.
+/// Checks the privileges that a tunnel needs.
 ///
 /// # Errors
-/// Something is missing.
-pub fn inspect() -> Result<(), Incomplete> {
-    let is_powerless = !capabilities(None).is_ok_and(|have| have.effective.contains(CapabilitySet::NET_ADMIN));
+/// A privilege is missing.
+pub fn check() -> Result<(), IncompleteContainer> {
+    let is_net_admin_missing = !capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN));
     let device = Tun::look_for_device().err();
-    if is_powerless || device.is_some() { Err(Incomplete { is_powerless, device }) } else { Ok(()) }
+    if is_net_admin_missing || device.is_some() {
+        Err(IncompleteContainer { is_net_admin_missing, device })
+    } else {
+        Ok(())
+    }
 }
 
-impl fmt::Display for Incomplete {
+impl fmt::Display for IncompleteContainer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this container cannot have a tunnel: ")?;
-        if self.is_powerless {
+        if self.is_net_admin_missing {
             f.write_str("CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN)")?;
         }
         if let Some(error) = &self.device {
-            if self.is_powerless {
+            if self.is_net_admin_missing {
                 f.write_str(", and ")?;
             }
             write!(f, "{error} (docker run --device /dev/net/tun)")?;
@@ -52,16 +55,16 @@ impl fmt::Display for Incomplete {
     }
 }
 
-impl std::error::Error for Incomplete {}
+impl std::error::Error for IncompleteContainer {}
 
-/// Whether we are the first process, to which all others are left whose parents end.
+/// Whether this is the first process, which inherits processes whose parents have ended.
 #[must_use]
 pub(crate) fn is_first_process() -> bool {
     getpid().is_init()
 }
 
-/// Lets those go that have ended. We have no children of our own that somebody else would wait for.
-pub(crate) fn let_go() {
+/// Reaps the processes that have ended. This process starts none whose exit status is needed.
+pub(crate) fn reap_children() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
@@ -72,20 +75,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_is_missing_is_named_with_its_remedy() {
-        let told = |is_powerless, device| Incomplete { is_powerless, device }.to_string();
+    fn missing_privileges_are_named_with_their_remedy() {
+        let text = |is_net_admin_missing, device| IncompleteContainer { is_net_admin_missing, device }.to_string();
         assert_eq!(
-            told(true, None),
+            text(true, None),
             "this container cannot have a tunnel: CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN)"
         );
         let gone = TunError::NoNode(io::ErrorKind::PermissionDenied.into());
         assert_eq!(
-            told(true, Some(gone)),
+            text(true, Some(gone)),
             "this container cannot have a tunnel: CAP_NET_ADMIN is missing (docker run --cap-add NET_ADMIN), and \
              /dev/net/tun does not exist and cannot be created (docker run --device /dev/net/tun)"
         );
         assert_eq!(
-            told(false, Some(TunError::Unusable(io::ErrorKind::PermissionDenied.into()))),
+            text(false, Some(TunError::Unusable(io::ErrorKind::PermissionDenied.into()))),
             "this container cannot have a tunnel: /dev/net/tun cannot be opened (docker run --device /dev/net/tun)"
         );
     }

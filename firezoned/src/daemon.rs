@@ -183,8 +183,8 @@ impl Daemon {
             let input = tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
-                    Signal::End => return Ok(()),
-                    Signal::Reset => {
+                    Signal::Stop => return Ok(()),
+                    Signal::Reload => {
                         self.reload();
                         continue;
                     }

@@ -1,8 +1,8 @@
-//! Who are we? The device's id and name, and what is known about the machine.
+//! The identity of this device: its id and name, and facts about the machine.
 //!
-//! The id is found where the official client finds it, so that a machine that changes over stays the same device, with the
-//! same addresses in the tunnel and whatever an administrator verified about it. For the same reason the two must not run at
-//! the same time: the portal lets only one of them in.
+//! The id is read where the official client stores it, so that a machine that switches to this client remains the same
+//! device, with the same addresses in the tunnel and the same verification by an administrator. For the same reason, only
+//! one of the two clients can be connected at a time.
 
 use std::{
     fs,
@@ -18,20 +18,20 @@ use portal::{ApiUrl, Login, UserAgent, user_agent::SystemInfo};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// The application's key for deriving an id from the machine's. The text itself is the key, not the bytes it spells.
-const APPLICATION: &[u8] = b"e1e465ce763e4759945c650ac334501f";
+/// The application's key for deriving an id from the machine id. The key is the text itself, not the bytes that it encodes.
+const APPLICATION_KEY: &[u8] = b"e1e465ce763e4759945c650ac334501f";
 
-/// Nobody's id is longer.
-const LARGEST: usize = 64 << 10;
+/// The maximum size of the file with the id in bytes.
+const MAX_ID_FILE_SIZE: usize = 64 << 10;
 
-/// What the portal learns about this device.
+/// The identity that is sent to the portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// What identifies the device to the portal.
+    /// The id of the device at the portal.
     pub external_id: String,
-    /// What it is called.
+    /// The name of the device.
     pub name: String,
-    /// What we call ourselves.
+    /// The user agent.
     pub user_agent: UserAgent,
     /// The machine's serial number, if it can be read.
     pub device_serial: Option<String>,
@@ -40,9 +40,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Finds out, with the configured id (`FIREZONE_ID`) and name (`FIREZONE_NAME`) before everything else.
+    /// Determines the identity. A configured id (`FIREZONE_ID`) and name (`FIREZONE_NAME`) take precedence.
+    ///
+    /// # Errors
+    /// No id exists and none can be stored.
     pub fn discover(id: Option<&str>, name: Option<&str>) -> anyhow::Result<Self> {
-        ConfigPaths::default().identity(id, name)
+        IdentityPaths::default().identity(id, name)
     }
 
     /// The login for a session with this token.
@@ -60,15 +63,15 @@ impl Identity {
     }
 }
 
-/// Where the facts are.
-struct ConfigPaths {
+/// The sources of the facts.
+struct IdentityPaths {
     id_file: PathBuf,
     machine_id: PathBuf,
     os_release: [PathBuf; 2],
     firmware: PathBuf,
 }
 
-impl Default for ConfigPaths {
+impl Default for IdentityPaths {
     fn default() -> Self {
         Self {
             id_file: PathBuf::from("/var/lib/dev.firezone.client/config/firezone-id.json"),
@@ -79,7 +82,7 @@ impl Default for ConfigPaths {
     }
 }
 
-impl ConfigPaths {
+impl IdentityPaths {
     fn identity(&self, id: Option<&str>, name: Option<&str>) -> anyhow::Result<Identity> {
         let id = match id.map(str::trim).filter(|id| !id.is_empty()) {
             Some(id) => id.to_owned(),
@@ -89,15 +92,15 @@ impl ConfigPaths {
             external_id: portal::external_id(&id),
             name: device_name(name),
             user_agent: self.user_agent(),
-            device_serial: self.firmware_fact("product_serial"),
-            device_uuid: self.firmware_fact("product_uuid"),
+            device_serial: self.firmware_value("product_serial"),
+            device_uuid: self.firmware_value("product_uuid"),
         })
     }
 
-    /// The stored id, else one derived from the machine's, else a new one that is stored.
+    /// The stored id, else an id derived from the machine id, else a new one that is stored.
     fn device_id(&self) -> anyhow::Result<String> {
         if let Some(id) = stored_id(&self.id_file) {
-            // Files of older versions may be open to everybody. If this fails, the file is not ours, which is fine.
+            // Files of older versions may be world-readable. The result is ignored, because another user may own the file.
             let _ = fs::set_permissions(&self.id_file, fs::Permissions::from_mode(0o640));
             return Ok(id);
         }
@@ -124,31 +127,31 @@ impl ConfigPaths {
         UserAgent::new(&facts, env!("CARGO_PKG_VERSION"))
     }
 
-    /// Readable only by root, and absent on many machines.
-    fn firmware_fact(&self, name: &str) -> Option<String> {
+    /// A value that only root can read, and that many machines do not have.
+    fn firmware_value(&self, name: &str) -> Option<String> {
         let text = fs::read_to_string(self.firmware.join(name)).ok()?;
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
 }
 
-/// The id in the file, as it is. A file that cannot be understood counts as absent.
+/// The id in the file, unchanged. An invalid file is ignored.
 fn stored_id(path: &Path) -> Option<String> {
-    let content = fs::read(path).ok().filter(|content| content.len() <= LARGEST)?;
+    let content = fs::read(path).ok().filter(|content| content.len() <= MAX_ID_FILE_SIZE)?;
     let content: serde_json::Value = serde_json::from_slice(&content)
-        .inspect_err(|_| tracing::warn!("ignoring the file with the device's id, which is not what it should be"))
+        .inspect_err(|_| tracing::warn!("ignoring the invalid file with the id of the device"))
         .ok()?;
     content.get("id")?.as_str().filter(|id| !id.trim().is_empty()).map(str::to_owned)
 }
 
-/// `machine_id` is the whole file with its line break.
+/// `machine_id` is the whole file, including its line break.
 fn derived_id(machine_id: &[u8]) -> Option<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(APPLICATION).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(APPLICATION_KEY).ok()?;
     mac.update(machine_id);
     Some(hex(&mac.finalize().into_bytes()))
 }
 
-/// Makes an id and stores it whole or not at all, and never over another one.
+/// Creates an id and stores it atomically, without replacing another one.
 fn store_new_id(path: &Path) -> anyhow::Result<String> {
     let directory = path.parent().context("the file for the id has no directory")?;
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
@@ -161,9 +164,9 @@ fn store_new_id(path: &Path) -> anyhow::Result<String> {
     let _ = fs::remove_file(&draft);
     match stored {
         Ok(()) => Ok(id),
-        // Another process was faster.
+        // Another process has stored an id first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            stored_id(path).with_context(|| format!("{} is not what it should be", path.display()))
+            stored_id(path).with_context(|| format!("{} is not valid", path.display()))
         }
         Err(error) => Err(error).with_context(|| format!("write {}", path.display())),
     }
@@ -175,7 +178,7 @@ fn write_durably(path: &Path, content: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The configured name, else the host's, else something that is at least not the same everywhere.
+/// The configured name, else the host name, else a random one.
 fn device_name(configured: Option<&str>) -> String {
     let host = rustix::system::uname().nodename().to_str().map(str::to_owned).unwrap_or_default();
     [configured.unwrap_or_default(), &host]
@@ -191,11 +194,11 @@ fn device_name(configured: Option<&str>) -> String {
 fn random() -> anyhow::Result<u128> {
     use rand::TryRngCore as _;
     let mut bytes = [0; 16];
-    rand::rngs::OsRng.try_fill_bytes(&mut bytes).context("the kernel gives no random bytes")?;
+    rand::rngs::OsRng.try_fill_bytes(&mut bytes).context("read random bytes from the kernel")?;
     Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().as_u128())
 }
 
-/// What the official clients call the distribution.
+/// The name of the distribution, as the official clients send it.
 fn distribution(release: &str) -> Option<String> {
     let name = match os_release_value(release, "ID")? {
         "debian" => "Debian",
@@ -208,7 +211,7 @@ fn distribution(release: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// os-release(5): shell-like assignments. Escapes do not occur in the values that we want.
+/// os-release(5): shell-like assignments. The values that are read here contain no escapes.
 fn os_release_value<'a>(release: &'a str, key: &str) -> Option<&'a str> {
     let value = release.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?.trim();
     let value = value.trim_matches(['"', '\'']);
@@ -248,8 +251,8 @@ mod tests {
             self
         }
 
-        fn places(&self) -> ConfigPaths {
-            ConfigPaths {
+        fn paths(&self) -> IdentityPaths {
+            IdentityPaths {
                 id_file: self.0.join("config/firezone-id.json"),
                 machine_id: self.0.join("machine-id"),
                 os_release: [self.0.join("os-release"), self.0.join("os-release-of-usr")],
@@ -258,11 +261,11 @@ mod tests {
         }
 
         fn id(&self) -> String {
-            self.places().device_id().unwrap()
+            self.paths().device_id().unwrap()
         }
 
         fn has_id_file(&self) -> bool {
-            self.places().id_file.exists()
+            self.paths().id_file.exists()
         }
     }
 
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_derived_from_the_whole_machine_id_with_its_line_break() {
+    fn id_is_derived_from_the_machine_id_including_its_line_break() {
         assert_eq!(derived_id(b"0123456789abcdef0123456789abcdef\n").unwrap(), DERIVED);
         assert_eq!(
             derived_id(b"0123456789abcdef0123456789abcdef").unwrap(),
@@ -286,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_id_is_not_stored_so_that_var_may_be_read_only() {
+    fn derived_id_is_not_stored() {
         let machine = machine();
         assert_eq!(machine.id(), DERIVED);
         assert!(!machine.has_id_file());
     }
 
     #[test]
-    fn a_stored_id_comes_first_and_verbatim() {
+    fn stored_id_takes_precedence_and_is_used_unchanged() {
         for (content, id) in [
             (r#"{"id":"6d2a3f60-3c0b-4c5e-9d0e-0a1b2c3d4e5f"}"#, "6d2a3f60-3c0b-4c5e-9d0e-0a1b2c3d4e5f"),
             (r#"{ "more": [1], "id": "my laptop" }"#, "my laptop"),
@@ -303,23 +306,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_understood_counts_as_absent() {
+    fn invalid_id_file_is_ignored() {
         for content in ["", "{", "null", r#"{"id":7}"#, r#"{"id":""}"#, r#"{"name":"x"}"#] {
             assert_eq!(machine().with("config/firezone-id.json", content).id(), DERIVED, "{content}");
         }
     }
 
     #[test]
-    fn an_open_file_is_closed_to_others() {
+    fn world_readable_id_file_is_restricted() {
         let machine = machine().with("config/firezone-id.json", r#"{"id":"x"}"#);
-        let path = machine.places().id_file;
+        let path = machine.paths().id_file;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         machine.id();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
     #[test]
-    fn without_any_id_one_is_made_and_kept() {
+    fn new_id_is_created_and_stored() {
         for machine in [Machine::new(), Machine::new().with("machine-id", "\n")] {
             let id = machine.id();
             assert_eq!(id.len(), 64);
@@ -330,29 +333,29 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_never_stored_over_another_one() {
+    fn existing_id_is_never_replaced() {
         let machine = Machine::new().with("config/firezone-id.json", r#"{"id":"first"}"#);
-        assert_eq!(store_new_id(&machine.places().id_file).unwrap(), "first");
+        assert_eq!(store_new_id(&machine.paths().id_file).unwrap(), "first");
     }
 
     #[test]
-    fn a_configured_id_and_name_come_before_everything() {
+    fn configured_id_and_name_take_precedence() {
         let machine = machine().with("config/firezone-id.json", r#"{"id":"stored"}"#);
-        let identity = machine.places().identity(Some("chosen"), Some("Kim's box")).unwrap();
+        let identity = machine.paths().identity(Some("chosen"), Some("Kim's box")).unwrap();
         assert_eq!((identity.external_id.as_str(), identity.name.as_str()), ("chosen", "Kim's box"));
-        let identity = machine.places().identity(Some("  "), Some("")).unwrap();
+        let identity = machine.paths().identity(Some("  "), Some("")).unwrap();
         assert_eq!(identity.external_id, "stored");
         assert!(!identity.name.is_empty());
     }
 
     #[test]
-    fn an_id_that_is_a_uuid_is_hashed_for_the_portal() {
-        let identity = machine().places().identity(Some("6d2a3f60-3c0b-4c5e-9d0e-0a1b2c3d4e5f"), None).unwrap();
+    fn uuid_is_hashed_for_the_portal() {
+        let identity = machine().paths().identity(Some("6d2a3f60-3c0b-4c5e-9d0e-0a1b2c3d4e5f"), None).unwrap();
         assert_eq!(identity.external_id, "4454ebcacd79d2dd45eb15d06f40ea7ad6517a2f1caff2f32553c8132ce07f53");
     }
 
     #[test]
-    fn the_distribution_is_called_as_usual() {
+    fn distribution_has_the_name_of_the_official_client() {
         for (release, name, version) in [
             ("ID=debian\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n", Some("Debian"), Some("12")),
             ("NAME='Arch Linux'\nID=arch\n", Some("Arch Linux"), None),
@@ -366,9 +369,9 @@ mod tests {
     }
 
     #[test]
-    fn firmware_facts_are_sent_where_they_can_be_read() {
+    fn firmware_values_are_sent_if_readable() {
         let machine = machine().with("product_serial", "PF2ABCDE\n").with("product_uuid", "\n");
-        let identity = machine.places().identity(None, None).unwrap();
+        let identity = machine.paths().identity(None, None).unwrap();
         assert_eq!(identity.device_serial.as_deref(), Some("PF2ABCDE"));
         assert_eq!(identity.device_uuid, None);
     }

@@ -1,4 +1,4 @@
-//! The door of the daemon: arguments, token, logs, run, exit code.
+//! The entry point: arguments, token, logs, the daemon, exit code.
 
 use std::process::ExitCode;
 
@@ -13,24 +13,28 @@ use firezoned::{
 };
 use settings::{Args, Config, file::ConfigPaths};
 
-/// The exit code that says that this container was not given what it needs. The man page knows it too.
-const INCOMPLETE: u8 = 3;
+/// The exit code for a container without the required privileges, as in the manual page.
+const INCOMPLETE_CONTAINER: u8 = 3;
 
 fn main() -> ExitCode {
-    let args = Args::parse(); // usage errors exit 2, before anything happened
-    let environment = token::take_from_env(); // while there is only one thread
+    let args = Args::parse(); // Usage errors exit with code 2.
+    let environment = token::take_from_env(); // While there is only one thread.
 
     match start(args, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             logging::log_fatal(&error);
-            if error.is::<container::Incomplete>() { ExitCode::from(INCOMPLETE) } else { ExitCode::FAILURE }
+            if error.is::<container::IncompleteContainer>() {
+                ExitCode::from(INCOMPLETE_CONTAINER)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
 fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
-    process::keep_secrets().context("keep secrets out of core dumps")?;
+    process::disable_core_dumps().context("disable core dumps")?;
     if args.simulation.sim {
         return simulation::start(args);
     }
@@ -47,14 +51,15 @@ fn start(args: Args, tokens: token::Environment) -> anyhow::Result<()> {
         tokens.path().display()
     );
     if args.check {
-        Identity::discover(config.id.as_deref(), config.name.as_deref()).context("find out who we are")?;
+        Identity::discover(config.id.as_deref(), config.name.as_deref())
+            .context("determine the identity of this device")?;
         return Ok(());
     }
     if tokens.is_container() {
-        container::inspect()?;
+        container::check()?;
     }
     for flag in args.ignored() {
-        tracing::warn!("{flag} has no meaning here and is ignored");
+        tracing::warn!("{flag} is ignored");
     }
     process::runtime()?.block_on(daemon::run(config, mode, Sources { args, tokens, logs }))
 }

@@ -1,17 +1,23 @@
-//! What the process is, before it is a daemon.
+//! Attributes of the process.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Nobody may look into our memory: neither a core dump nor another process of the same user.
-pub fn keep_secrets() -> io::Result<()> {
+/// Protects the memory from core dumps and from other processes of the same user.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn disable_core_dumps() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(())
 }
 
-/// One thread for the daemon; the packets have their own.
+/// A runtime with one thread. The data plane has a thread of its own.
+///
+/// # Errors
+/// The runtime cannot be created.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -26,16 +32,16 @@ mod tests {
 
     #[test]
     #[ignore = "is run by the test below in a process of its own"]
-    fn kept() {
-        keep_secrets().unwrap();
+    fn print_attributes() {
+        disable_core_dumps().unwrap();
         let limit = getrlimit(Resource::Core);
         println!("dumpable={:?} core={:?}/{:?}", dumpable_behavior().unwrap(), limit.current, limit.maximum);
     }
 
     #[test]
-    fn nobody_can_look_into_the_process_and_no_core_is_written() {
+    fn process_is_not_dumpable_and_writes_no_core() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "process::tests::kept", "--nocapture", "--test-threads=1", "--ignored"])
+            .args(["--exact", "process::tests::print_attributes", "--nocapture", "--test-threads=1", "--ignored"])
             .output()
             .unwrap();
         let output = String::from_utf8_lossy(&output.stdout);

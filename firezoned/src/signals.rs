@@ -1,4 +1,4 @@
-//! What the administrator can say with `kill`.
+//! Signals of the administrator and the service manager.
 
 use std::io;
 
@@ -6,45 +6,45 @@ use tokio::signal::unix::{self, SignalKind};
 
 use crate::container;
 
-/// A signal that means something to us.
+/// A handled signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Signal {
-    /// TERM or INT: end.
-    End,
-    /// HUP: start all connections over.
-    Reset,
+    /// TERM or INT: stop.
+    Stop,
+    /// HUP: reload and rebuild all connections.
+    Reload,
 }
 
-/// All signals that mean something to us, any number of times.
+/// Receives the handled signals.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hang_up: unix::Signal,
-    /// Others have ended. Only the first process of a container is told of those that are not its own.
-    ended: Option<unix::Signal>,
+    /// CHLD: a process has ended. Only the first process of a container receives it for processes that it did not start.
+    child: Option<unix::Signal>,
 }
 
 impl Signals {
-    /// Starts to listen. From now on these signals do not end the process by themselves.
+    /// Installs the handlers. From now on, these signals do not end the process by themselves.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
             terminate: unix::signal(SignalKind::terminate())?,
             hang_up: unix::signal(SignalKind::hangup())?,
-            ended: container::is_first_process().then(|| unix::signal(SignalKind::child())).transpose()?,
+            child: container::is_first_process().then(|| unix::signal(SignalKind::child())).transpose()?,
         })
     }
 
-    /// The next one. Cancel-safe.
+    /// The next signal. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
         loop {
             tokio::select! {
                 biased;
-                _ = self.interrupt.recv() => return Signal::End,
-                _ = self.terminate.recv() => return Signal::End,
-                _ = self.hang_up.recv() => return Signal::Reset,
-                () = received(&mut self.ended) => container::let_go(),
+                _ = self.interrupt.recv() => return Signal::Stop,
+                _ = self.terminate.recv() => return Signal::Stop,
+                _ = self.hang_up.recv() => return Signal::Reload,
+                () = received(&mut self.child) => container::reap_children(),
             }
         }
     }

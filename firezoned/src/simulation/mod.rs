@@ -133,8 +133,8 @@ impl Play {
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
-                    Signal::End => break,
-                    Signal::Reset => self.feed(Input::Reset),
+                    Signal::Stop => break,
+                    Signal::Reload => self.feed(Input::Reset),
                 },
                 Some(request) = self.inbox.recv() => self.feed(Input::Request(request)),
                 () = bus.closed() => anyhow::bail!("the bus is gone"),

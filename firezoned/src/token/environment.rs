@@ -1,4 +1,4 @@
-//! What the environment says about tokens, and its removal from there.
+//! Reads the token from the environment and removes it there.
 
 #![allow(unsafe_code, reason = "the environment is process-wide memory that only unsafe functions may change")]
 
@@ -15,16 +15,16 @@ use crate::container;
 /// The variable with the token.
 const TOKEN: &CStr = c"FIREZONE_TOKEN";
 
-/// What the environment said.
+/// What the environment contains about tokens.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// `FIREZONE_TOKEN`.
     pub(super) token: Variable,
-    /// The file that was configured.
+    /// The configured file.
     pub(super) path: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`.
     pub(super) credentials: Option<PathBuf>,
-    /// Whether this is the inside of a container.
+    /// Whether this process runs in a container.
     pub(super) is_container: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Environment {
 pub(super) enum Variable {
     #[default]
     Absent,
-    /// Nothing but whitespace. Docker and systemd set such variables routinely.
+    /// Only whitespace, as Docker and systemd often set.
     Empty,
     /// Not UTF-8.
     NotText,
@@ -41,30 +41,30 @@ pub(super) enum Variable {
     Text(Secret),
 }
 
-/// Takes the token out of the environment, so that neither child processes nor `/proc` show it.
+/// Removes the token from the environment, so that neither child processes nor `/proc` expose it.
 ///
-/// To be called first in `main`, before any thread exists: the environment belongs to all threads at once.
+/// Must be called first in `main`, before any thread is started, because all threads share the environment.
 #[must_use]
 pub fn take_from_env() -> Environment {
     let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let is_container = container::is_around_us();
+    let is_container = container::is_present();
     Environment { token: take(), path: None, credentials: path("CREDENTIALS_DIRECTORY"), is_container }
 }
 
 impl Environment {
-    /// Whether this is the inside of a container.
+    /// Whether this process runs in a container.
     #[must_use]
     pub fn is_container(&self) -> bool {
         self.is_container
     }
 
-    /// The file that would be read.
+    /// The file that contains the token.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(settings::TOKEN_PATH))
     }
 
-    /// With the file that was configured, if one was.
+    /// With the configured file, if there is one.
     #[must_use]
     pub fn with_path(self, path: Option<PathBuf>) -> Self {
         Self { path, ..self }
@@ -74,9 +74,9 @@ impl Environment {
 fn take() -> Variable {
     let Ok(name) = TOKEN.to_str() else { return Variable::Absent };
     let Some(value) = env::var_os(name) else { return Variable::Absent };
-    // SAFETY: our caller guarantees that there is no other thread, so nobody reads or changes the environment meanwhile.
-    // `getenv` returns null or a string that lives until the variable is changed, which happens below; it is our own
-    // process's writable memory, and we write only up to its terminating zero.
+    // SAFETY: the caller guarantees that there is no other thread which could read or change the environment. `getenv` returns
+    // null or a string that is valid until the variable is changed, which happens below. It is writable memory of this
+    // process, and only the bytes up to its terminating zero are written.
     unsafe {
         let value = libc::getenv(TOKEN.as_ptr());
         if !value.is_null() {
@@ -111,8 +111,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs this test binary again with only the test below, because the environment of a test process has many threads.
-    fn again(token: &str) -> String {
+    /// Runs only the test below in another process of this test binary, because this process has many threads.
+    fn run_in_own_process(token: &str) -> String {
         let output = Command::new(env::current_exe().unwrap())
             .args(["--exact", "token::environment::tests::taken", "--nocapture", "--test-threads=1", "--ignored"])
             .env("FIREZONE_TOKEN", token)
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_token_is_gone_from_the_environment_from_proc_and_for_children() {
-        let output = again(" s3cr3t! ");
+    fn token_is_removed_from_the_environment_proc_and_children() {
+        let output = run_in_own_process(" s3cr3t! ");
         assert!(output.contains("got=true environ=false child=false std=false"), "{output}");
     }
 
     #[test]
-    fn blank_variables_are_empty() {
+    fn blank_variable_is_empty() {
         assert!(matches!(Variable::from(""), Variable::Empty));
         assert!(matches!(Variable::from(" \r\n\t"), Variable::Empty));
     }

@@ -1,4 +1,4 @@
-//! A token in a file that only the right people can read.
+//! A token in a file that other users cannot read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,47 +10,47 @@ use std::{
 use model::Secret;
 use zeroize::Zeroizing;
 
-/// No token is longer.
-const LARGEST: u64 = 64 << 10;
+/// The maximum size of the file in bytes.
+const MAX_SIZE: u64 = 64 << 10;
 
-/// Whom we trust with a file.
+/// The conditions that the owner and mode of the file have to satisfy.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trust {
-    /// Only this user may own it, read it, or be able to put another in its place.
+    /// Only this user may own, read or replace it.
     Owner(u32),
-    /// Handed over by systemd in a directory of our own; its group bits are the mask of an access list.
+    /// A credential from systemd in a private directory; its group bits are the mask of an access list.
     Systemd(u32),
-    /// Whoever built the container decided.
-    Everyone,
+    /// None: the image of the container is trusted.
+    Unchecked,
 }
 
-/// What is wrong with a token, and what to do about it.
+/// The problem of a token, and its remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// It is there but cannot be read.
+    /// It exists but cannot be read.
     #[error("the token cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     /// A directory, a pipe, a device.
     #[error("the token is not in a regular file")]
     NotAFile,
-    /// Somebody else's.
+    /// Another user owns it.
     #[error(
         "the file belongs to user {uid}, who may know the token: make it root's (chown root:root) and regenerate the token"
     )]
     Owner { uid: u32 },
-    /// Readable by others.
+    /// Other users can read it.
     #[error("others may read the file (mode {mode:04o}): chmod 600 it and regenerate the token, which may have leaked")]
     Exposed { mode: u32 },
-    /// Others can put another file in its place.
+    /// Other users can replace it.
     #[error("others may write to {}: make it root's, mode 755, and regenerate the token", .0.display())]
     Directory(PathBuf),
-    /// Nobody's token.
+    /// Longer than any token.
     #[error("the file is larger than 64 KiB")]
     TooLarge,
     /// Not UTF-8.
     #[error("the token is not text")]
     NotText,
-    /// Nothing but whitespace.
+    /// Only whitespace.
     #[error("the file is empty")]
     Empty,
 }
@@ -60,31 +60,31 @@ impl Trust {
         Self::Owner(0)
     }
 
-    /// For a file that systemd hands over to whoever this trusts.
-    pub(super) fn of_systemd(self) -> Self {
+    /// The conditions for a credential from systemd.
+    pub(super) fn for_credential(self) -> Self {
         match self {
             Self::Owner(uid) => Self::Systemd(uid),
-            other @ (Self::Systemd(_) | Self::Everyone) => other,
+            other @ (Self::Systemd(_) | Self::Unchecked) => other,
         }
     }
 }
 
 /// The token in the file, `None` if there is no file.
 ///
-/// Looks and reads through one descriptor, so that nothing can change in between. Symbolic links are followed: that is how
-/// Kubernetes mounts secrets.
+/// The checks and the read use one descriptor, so that the file cannot be replaced in between. Symbolic links are followed,
+/// because Kubernetes mounts secrets as links.
 pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Secret>, Problem> {
-    // O_NONBLOCK, or a pipe in its place would stop us here.
+    // Without O_NONBLOCK, opening a pipe would block.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !leads_nowhere(path) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_dangling_link(path) => return Ok(None),
         Err(error) => return Err(Problem::Unreadable(error)),
     };
     check(&file, trust)?;
     check_directories(path, trust)?;
     let mut bytes = Zeroizing::new(Vec::new());
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Problem::Unreadable)?;
-    if bytes.len() as u64 > LARGEST {
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(Problem::Unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
         return Err(Problem::TooLarge);
     }
     match std::str::from_utf8(&bytes).map_err(|_| Problem::NotText)?.trim() {
@@ -93,24 +93,24 @@ pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Secret>, Problem>
     }
 }
 
-/// Whether there is a file, which must be one that this trusts. Does not read it, so that we need not be its owner.
-pub(super) fn judge(path: &Path, trust: Trust) -> Result<bool, Problem> {
-    // The standard library insists on reading or writing; O_PATH does neither.
+/// Whether the file exists. If so, it must satisfy `trust`. It is not read, so the daemon need not be its owner.
+pub(super) fn check_path(path: &Path, trust: Trust) -> Result<bool, Problem> {
+    // The standard library requires a mode; O_PATH opens the file without access.
     match OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path) {
         Ok(file) => {
             check(&file, trust)?;
             check_directories(path, trust)?;
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !leads_nowhere(path) => Ok(false),
-        // A directory that is closed to us is closed to others.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_dangling_link(path) => Ok(false),
+        // A directory that the daemon cannot search is closed to others, too.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         Err(error) => Err(Problem::Unreadable(error)),
     }
 }
 
-/// A link without a target is somebody's intention to have a token here, not its absence.
-fn leads_nowhere(path: &Path) -> bool {
+/// A link without a target is a misconfigured token, not a missing one.
+fn is_dangling_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
@@ -123,7 +123,7 @@ fn check(file: &File, trust: Trust) -> Result<(), Problem> {
     let (is_owner_trusted, forbidden) = match trust {
         Trust::Owner(owner) => (uid == owner, 0o077),
         Trust::Systemd(owner) => (uid == owner || uid == rustix::process::geteuid().as_raw(), 0o007),
-        Trust::Everyone => (true, 0),
+        Trust::Unchecked => (true, 0),
     };
     if !is_owner_trusted {
         return Err(Problem::Owner { uid });
@@ -134,7 +134,7 @@ fn check(file: &File, trust: Trust) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Looks at the directory that holds the name and, if that is a link, also at the one that holds the file.
+/// Checks the directory of the path and, if that is a link, the directory of its target.
 fn check_directories(path: &Path, trust: Trust) -> Result<(), Problem> {
     let Trust::Owner(owner) = trust else { return Ok(()) };
     let target = fs::canonicalize(path).map_err(Problem::Unreadable)?;
@@ -158,7 +158,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A directory of a test's own; gone when dropped.
+    /// A temporary directory, removed on drop.
     pub(in crate::token) struct Directory(PathBuf);
 
     impl Directory {
@@ -182,7 +182,7 @@ pub(super) mod tests {
             path
         }
 
-        /// Trusts whoever runs the tests, as we trust root otherwise.
+        /// Trusts the user of the tests in the place of root.
         pub(in crate::token) fn trust(&self) -> Trust {
             Trust::Owner(rustix::process::geteuid().as_raw())
         }
@@ -214,7 +214,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_the_owner_may_have_any_access() {
+    fn only_the_owner_may_have_access() {
         let directory = Directory::new();
         let unreadable = if is_root() { "tok" } else { "unreadable" };
         for (mode, expected) in [
@@ -238,15 +238,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_of_another_user_is_refused() {
+    fn file_of_another_user_is_rejected() {
         let directory = Directory::new();
         let path = directory.file("token", "tok", 0o600);
-        let somebody_else = Trust::Owner(rustix::process::geteuid().as_raw() + 1);
-        assert_eq!(outcome(read(&path, somebody_else)), "owner");
+        let another_user = Trust::Owner(rustix::process::geteuid().as_raw() + 1);
+        assert_eq!(outcome(read(&path, another_user)), "owner");
     }
 
     #[test]
-    fn another_group_does_not_matter_while_it_has_no_access() {
+    fn other_group_without_access_is_accepted() {
         if !is_root() {
             return;
         }
@@ -259,7 +259,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_content_is_trimmed_and_must_be_a_token() {
+    fn content_is_trimmed_and_validated() {
         let directory = Directory::new();
         for (content, expected) in [
             (b"tok\n".to_vec(), "tok"),
@@ -277,7 +277,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn links_are_followed_and_judged_by_their_target() {
+    fn links_are_followed_and_their_target_is_checked() {
         let directory = Directory::new();
         directory.file("good", "tok", 0o600);
         directory.file("bad", "tok", 0o644);
@@ -291,7 +291,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn only_regular_files_will_do() {
+    fn only_regular_files_are_accepted() {
         let directory = Directory::new();
         let pipe = directory.path("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -302,7 +302,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nobody_else_may_be_able_to_replace_it() {
+    fn file_that_others_can_replace_is_rejected() {
         let directory = Directory::new();
         let path = directory.file("token", "tok", 0o600);
         for (mode, expected) in [(0o700, "tok"), (0o755, "tok"), (0o777, "directory"), (0o1777, "directory")] {
@@ -315,7 +315,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn errors_say_what_to_do_and_nothing_about_the_content() {
+    fn errors_name_the_remedy_and_hide_the_content() {
         let directory = Directory::new();
         let path = directory.file("token", "s3cr3t", 0o644);
         let text = read(&path, directory.trust()).unwrap_err().to_string();

@@ -1,8 +1,7 @@
-//! What may we be? A token in the environment or in a file makes this a service; otherwise people sign in.
+//! The service token. A token in the environment or in a file selects service mode; otherwise users sign in.
 //!
-//! The order: `FIREZONE_TOKEN`; the credential `token` that systemd passed; the file that is configured, else
-//! `/etc/dev.firezone.client/token`. Whatever exists must be good: a token that cannot be used is an error and never a reason
-//! to let people sign in instead. Tokens are read here, never written.
+//! Precedence: `FIREZONE_TOKEN`; the credential `token` from systemd; the configured file, else
+//! `/etc/dev.firezone.client/token`. An unusable token is an error, and never selects user mode. Tokens are only read here.
 
 mod environment;
 mod file;
@@ -20,29 +19,29 @@ pub use self::{
     file::Problem,
 };
 
-/// What systemd calls the token that it passes by `LoadCredential=token:…`.
+/// The name of the credential in `LoadCredential=token:…`.
 const CREDENTIAL: &str = "token";
 
-/// Whose token it is that we use.
+/// Who controls the session.
 #[derive(Debug)]
 pub enum Mode {
-    /// The machine's own: nobody may sign in or out, even if the portal refuses it.
+    /// The administrator, with this service token. No user may sign in or out, even if the portal rejects the token.
     Service(Secret),
-    /// None yet: people bring theirs.
+    /// Users, who sign in with their own tokens.
     User,
 }
 
-/// There is a token, but it must not or cannot be used.
+/// A token that must not or cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct TokenError {
-    /// Where it is.
+    /// The place of the token.
     pub place: Place,
-    /// What is wrong with it, and what to do.
+    /// The problem and its remedy.
     pub problem: Problem,
 }
 
-/// Where a token can be.
+/// A place of a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
     /// In the variable `FIREZONE_TOKEN`.
@@ -51,7 +50,10 @@ pub enum Place {
     File(PathBuf),
 }
 
-/// Looks for a token. Called again on SIGHUP, when the file may be another one.
+/// Looks for a token. Called again on SIGHUP, when the file may have changed.
+///
+/// # Errors
+/// A token exists, but it is unusable.
 pub fn find(environment: &Environment) -> Result<Mode, TokenError> {
     find_with(environment, Path::new(settings::TOKEN_PATH), Trust::root())
 }
@@ -59,23 +61,23 @@ pub fn find(environment: &Environment) -> Result<Mode, TokenError> {
 fn find_with(environment: &Environment, default: &Path, trust: Trust) -> Result<Mode, TokenError> {
     match &environment.token {
         Variable::Absent => {}
-        Variable::Empty => tracing::warn!("FIREZONE_TOKEN is empty and counts as not set"),
+        Variable::Empty => tracing::warn!("FIREZONE_TOKEN is empty and ignored"),
         Variable::NotText => return Err(TokenError { place: Place::Environment, problem: Problem::NotText }),
         Variable::Text(token) => {
             return Ok(Mode::Service(match token_file(token, environment.is_container) {
-                Some(path) => read(&path, Trust::Everyone)?.ok_or_else(|| vanished(path))?,
+                Some(path) => read(&path, Trust::Unchecked)?.ok_or_else(|| missing_file(path))?,
                 None => token.clone(),
             }));
         }
     }
     let path = environment.path.as_deref().unwrap_or(default);
     if let Some(directory) = &environment.credentials {
-        match read(&directory.join(CREDENTIAL), trust.of_systemd()) {
-            // Systemd, which may read anything, has read it for us: from a file that has to be as good as if we had.
-            Ok(Some(token)) => return judge(path, trust).map(|_| Mode::Service(token)),
-            // What our unit passes when there is no file, or an empty one.
+        match read(&directory.join(CREDENTIAL), trust.for_credential()) {
+            // systemd has read the file with its own privileges. The file must satisfy the same conditions as without systemd.
+            Ok(Some(token)) => return check(path, trust).map(|_| Mode::Service(token)),
+            // The unit passes this if the file is missing or empty.
             Err(TokenError { problem: Problem::Empty, place }) => {
-                if judge(path, trust)? {
+                if check(path, trust)? {
                     return Err(TokenError { problem: Problem::Empty, place });
                 }
             }
@@ -86,8 +88,7 @@ fn find_with(environment: &Environment, default: &Path, trust: Trust) -> Result<
     Ok(read(path, trust)?.map_or(Mode::User, Mode::Service))
 }
 
-/// Compose files written for the upstream image name a file in the variable. Outside containers that would only be a
-/// surprising way to read files.
+/// Compose files for the official image set the variable to the path of a file. This is supported in containers only.
 fn token_file(token: &Secret, is_container: bool) -> Option<PathBuf> {
     let path = Path::new(token.expose());
     (is_container && path.is_absolute() && path.is_file()).then(|| path.to_owned())
@@ -97,12 +98,12 @@ fn read(path: &Path, trust: Trust) -> Result<Option<Secret>, TokenError> {
     file::read(path, trust).map_err(|problem| TokenError { place: Place::File(path.to_owned()), problem })
 }
 
-/// Whether there is a file, which must be one that others cannot read.
-fn judge(path: &Path, trust: Trust) -> Result<bool, TokenError> {
-    file::judge(path, trust).map_err(|problem| TokenError { place: Place::File(path.to_owned()), problem })
+/// Whether the file exists. If so, other users must not be able to read it.
+fn check(path: &Path, trust: Trust) -> Result<bool, TokenError> {
+    file::check_path(path, trust).map_err(|problem| TokenError { place: Place::File(path.to_owned()), problem })
 }
 
-fn vanished(path: PathBuf) -> TokenError {
+fn missing_file(path: PathBuf) -> TokenError {
     TokenError { place: Place::File(path), problem: Problem::Unreadable(std::io::ErrorKind::NotFound.into()) }
 }
 
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_before_the_file() {
+    fn environment_takes_precedence_over_the_file() {
         let directory = Directory::new();
         let path = directory.file("token", "from-file", 0o600);
         let find = |environment: &Environment| token(find_with(environment, &path, directory.trust()));
@@ -144,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn without_any_token_people_sign_in() {
+    fn missing_token_selects_user_mode() {
         let directory = Directory::new();
         assert_eq!(token(find_with(&Environment::default(), &directory.path("token"), directory.trust())), "none");
     }
 
     #[test]
-    fn a_variable_that_is_not_text_is_an_error() {
+    fn variable_that_is_not_utf_8_is_an_error() {
         let environment = Environment { token: Variable::NotText, ..Environment::default() };
         let directory = Directory::new();
         let error = find_with(&environment, &directory.path("token"), directory.trust()).unwrap_err();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_may_be_another_and_a_bad_file_there_is_an_error() {
+    fn configured_path_is_used_and_its_problems_are_errors() {
         let directory = Directory::new();
         let default = directory.file("token", "default", 0o600);
         let other = directory.file("other", "other", 0o600);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_passes_comes_before_the_file_and_may_be_readable_by_its_group() {
+    fn credential_takes_precedence_and_may_be_group_readable() {
         let directory = Directory::new();
         let default = directory.file("default", "default", 0o600);
         let environment = Environment { credentials: Some(directory.path("")), ..Environment::default() };
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_passes_must_not_come_from_a_file_that_others_can_read() {
+    fn credential_from_an_exposed_file_is_an_error() {
         let directory = Directory::new();
         let default = directory.file("default", "default", 0o640);
         let environment = Environment { credentials: Some(directory.path("")), ..Environment::default() };
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_credential_means_that_there_was_no_file() {
+    fn empty_credential_stands_for_a_missing_file() {
         let directory = Directory::new();
         let default = directory.path("default");
         let environment = Environment { credentials: Some(directory.path("")), ..Environment::default() };
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_in_a_container_the_variable_may_name_a_file() {
+    fn variable_may_name_a_file_only_in_a_container() {
         let directory = Directory::new();
         let path = directory.file("secret", "from-secret\n", 0o444);
         let text = path.to_str().unwrap();
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_here_prints_a_token() {
+    fn token_debug_output_hides_the_token() {
         let environment = set("abc123");
         let mode = find_with(&environment, Path::new("/nonexistent"), Trust::root());
         assert!(!format!("{environment:?} {mode:?}").contains("abc123"));
