@@ -121,7 +121,7 @@ fn anna_loses(stand: &Stand) -> anyhow::Result<Duration> {
 #[ignore = "needs root: make integration"]
 #[allow(clippy::print_stdout, reason = "output of the test run")]
 fn polkit_rule_of_the_administrator_takes_effect() -> anyhow::Result<()> {
-    // For so long a permission to read would be good if polkit announced nothing, see `crates/bus/src/callers.rs`.
+    // For so long a permission to read would be good if polkit announced nothing, see `crates/bus/src/caller_cache.rs`.
     const CACHE_LIFETIME: Duration = Duration::from_secs(1);
     // A slow machine needs longer to notice the file.
     const ATTEMPTS: usize = 10;

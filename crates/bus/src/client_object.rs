@@ -7,64 +7,64 @@ use futures_util::future;
 use tunnel::PathView;
 use zbus::{interface, message::Header, object_server::SignalEmitter, zvariant::OwnedFd};
 
-use super::{
-    Daemon,
-    guard::{Action, Guard},
+use crate::{
+    authorizer::{Action, Authorizer},
+    daemon_handle::DaemonHandle,
     options::{self, Options},
     token_fd,
 };
 use session::{Account, Request, snapshot};
 
-/// The session and its status, for whoever is permitted.
+/// The interface, for authorized callers.
 #[derive(Debug)]
 pub(super) struct ClientObject {
-    daemon: Daemon,
-    guard: Guard,
+    daemon: DaemonHandle,
+    authorizer: Authorizer,
 }
 
 impl ClientObject {
-    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard }
+    pub(super) fn new(daemon: DaemonHandle, authorizer: Authorizer) -> Self {
+        Self { daemon, authorizer }
     }
 }
 
 #[interface(name = "dev.firezone.Client1")]
 impl ClientObject {
     async fn sign_in(&self, #[zbus(header)] header: Header<'_>, token: OwnedFd, options: Options) -> Result<(), Error> {
-        let caller = Arc::new(self.guard.permit(&header).await?);
+        let caller = Arc::new(self.authorizer.authorize(&header).await?);
         let options = options::sign_in(options)?;
         let token = token_fd::read(token.into(), Arc::clone(&caller)).await;
         let token = token.map_err(|error| Error::InvalidToken(error.to_string()))?;
         let account = Account { token, slug: options.account_slug, actor: options.actor_name };
-        self.daemon.ask(|reply| Request::SignIn(account, reply.by(caller.uid))).await
+        self.daemon.request(Request::SignIn { account, uid: caller.uid }).await
     }
 
     async fn sign_out(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
-        let caller = self.guard.permit(&header).await?;
+        let caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
-        self.daemon.ask(|reply| Request::SignOut(reply.by(caller.uid))).await
+        self.daemon.request(Request::SignOut { uid: caller.uid }).await
     }
 
     async fn reset(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
-        self.daemon.ask(Request::Reset).await
+        self.daemon.request(Request::Reset).await
     }
 
     #[zbus(out_args("status"))]
     async fn get_status(&self, #[zbus(header)] header: Header<'_>, options: Options) -> Result<Status, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
         Ok(status(&self.daemon).await)
     }
 
     #[zbus(out_args("permissions"))]
     async fn get_permissions(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, Permission>, Error> {
-        let caller = self.guard.permit(&header).await?;
-        let verdicts = Action::ALL.map(|action| self.guard.preview(&caller, &header, action));
+        let caller = self.authorizer.authorize(&header).await?;
+        let verdicts = Action::ALL.map(|action| self.authorizer.preview(&caller, &header, action));
         let verdicts = future::join_all(verdicts).await;
-        let words = Action::ALL.iter().zip(verdicts);
-        Ok(words.map(|(action, verdict)| (action.word().to_owned(), verdict.into())).collect())
+        let permissions = Action::ALL.iter().zip(verdicts);
+        Ok(permissions.map(|(action, verdict)| (action.word().to_owned(), verdict.into())).collect())
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -91,13 +91,13 @@ impl ClientObject {
     pub(super) async fn status_changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
 }
 
-/// The private part of the state, as of now.
-pub(super) async fn status(daemon: &Daemon) -> Status {
+/// The reply of `GetStatus`, with private data.
+pub(super) async fn status(daemon: &DaemonHandle) -> Status {
     let now = daemon.clock.now();
     let gateways = daemon.statistics.read().await.paths.iter().map(|path| gateway(path, now)).collect();
     let asked_by = daemon.snapshot.borrow().asked_by;
     let asked_by = match asked_by {
-        Some(uid) => Some(daemon.people.name(uid).await),
+        Some(uid) => Some(daemon.users.name(uid).await),
         None => None,
     };
     let snapshot = daemon.snapshot.borrow();
@@ -105,7 +105,7 @@ pub(super) async fn status(daemon: &Daemon) -> Status {
     Status { gateways: Some(gateways), devices: Some(devices), asked_by, ..snapshot.to_status(daemon.started) }
 }
 
-/// One connection in the words of the bus. Addresses stay here: the path's kind is what helps.
+/// One connection as on the bus. Addresses are private; the kind of the path is sufficient.
 pub(super) fn gateway(view: &PathView, now: Instant) -> Gateway {
     let path = view.path.as_ref();
     Gateway {

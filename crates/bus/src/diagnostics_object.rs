@@ -1,4 +1,4 @@
-//! `dev.firezone.Client1.Diagnostics`: a deeper look, for help with a problem.
+//! `dev.firezone.Client1.Diagnostics`: checks, reports, paths and the log filter.
 
 use std::time::Duration;
 
@@ -6,35 +6,45 @@ use dbus_api::{Check, Error, PathKind, ResourcePath};
 use model::ResourceView;
 use zbus::{Connection, interface, message::Header, zvariant::OwnedFd};
 
-use super::{
-    Daemon, client_object,
-    examination::Examiner,
-    guard::Guard,
+use crate::{
+    authorizer::{Authorizer, Caller},
+    client_object,
+    daemon_handle::DaemonHandle,
+    diagnostics_collector::{DiagnosticsCollector, DiagnosticsContext},
     options::{self, Options},
-    report_fd::{Memory, Unusable},
+    report_fd::{ReportFdError, ReportMemory},
     settings_object,
 };
 use logging::Filter;
 
-/// The longest filter. Nobody writes more by hand.
-const LONGEST_FILTER: usize = 1024;
-/// Nobody looks longer at a log.
-const LONGEST_TIME: u32 = 24 * 60 * 60;
+/// The maximum length of a filter in bytes.
+const MAX_FILTER_LENGTH: usize = 1024;
+/// The longest duration of a filter in seconds.
+const MAX_FILTER_SECONDS: u32 = 24 * 60 * 60;
 
-/// A deeper look, for whoever is permitted.
+/// The interface, for authorized callers.
 #[derive(Debug)]
 pub(super) struct DiagnosticsObject {
-    daemon: Daemon,
-    guard: Guard,
-    examiner: Examiner,
+    daemon: DaemonHandle,
+    authorizer: Authorizer,
+    collector: DiagnosticsCollector,
 }
 
 impl DiagnosticsObject {
-    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard, examiner: Examiner::default() }
+    pub(super) fn new(daemon: DaemonHandle, authorizer: Authorizer) -> Self {
+        Self { daemon, authorizer, collector: DiagnosticsCollector::default() }
     }
 
-    /// The resource of this id or name, in whatever case. A name that several have is that of the first.
+    fn context<'a>(
+        &'a self,
+        caller: &'a Caller,
+        header: &'a Header<'a>,
+        connection: &'a Connection,
+    ) -> DiagnosticsContext<'a> {
+        DiagnosticsContext { daemon: &self.daemon, authorizer: &self.authorizer, caller, header, connection }
+    }
+
+    /// The first resource with this id or name, case-insensitively.
     fn resource(&self, name: &str) -> Option<ResourceView> {
         let wanted = name.to_lowercase();
         let snapshot = self.daemon.snapshot.borrow();
@@ -52,9 +62,10 @@ impl DiagnosticsObject {
         checks: Vec<String>,
         options: Options,
     ) -> Result<Vec<Check>, Error> {
-        let caller = self.guard.permit(&header).await?;
+        let caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
-        self.examiner.checks(&checks, &self.daemon, &self.guard, &caller, &header, connection).await
+        let context = self.context(&caller, &header, connection);
+        self.collector.run_checks(&checks, context).await
     }
 
     async fn collect(
@@ -64,20 +75,20 @@ impl DiagnosticsObject {
         report: OwnedFd,
         options: Options,
     ) -> Result<(), Error> {
-        let caller = self.guard.permit(&header).await?;
+        let caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
-        let memory = Memory::new(report.into()).map_err(unusable)?;
-        let report = self.examiner.report(&self.daemon, &self.guard, &caller, &header, connection).await?;
+        let memory = ReportMemory::new(report.into()).map_err(unusable)?;
+        let report = self.collector.report(self.context(&caller, &header, connection)).await?;
         memory.write(&report).map_err(unusable)
     }
 
     #[zbus(out_args("path"))]
     async fn path(&self, #[zbus(header)] header: Header<'_>, resource: String) -> Result<ResourcePath, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let found = self.resource(&resource).ok_or_else(|| Error::NotFound("there is no such resource".to_owned()))?;
         let now = self.daemon.clock.now();
         let statistics = self.daemon.statistics.read().await;
-        // The site decides which gateway serves it; a path that works tells more than one that is being made.
+        // The gateways of the site serve the resource. An established path is preferred to one that is being established.
         let site = |view: &tunnel::PathView| found.sites.iter().find(|it| Some(it.id) == view.site);
         let view = statistics.paths.iter().filter(|it| site(it).is_some()).min_by_key(|it| it.path.is_none());
         let gateway = view.map(|view| client_object::gateway(view, now));
@@ -100,9 +111,9 @@ impl DiagnosticsObject {
         filter: String,
         seconds: u32,
     ) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
-        if filter.len() > LONGEST_FILTER || seconds > LONGEST_TIME {
-            return Err(Error::InvalidArgs("the filter is too long, or shall last longer than a day".to_owned()));
+        let _caller = self.authorizer.authorize(&header).await?;
+        if filter.len() > MAX_FILTER_LENGTH || seconds > MAX_FILTER_SECONDS {
+            return Err(Error::InvalidArgs("the filter is too long, or its duration exceeds a day".to_owned()));
         }
         let filter = match filter.trim() {
             "" => None,
@@ -116,12 +127,12 @@ impl DiagnosticsObject {
     }
 }
 
-fn unusable(error: Unusable) -> Error {
+fn unusable(error: ReportFdError) -> Error {
     let text = error.to_string();
     match error {
-        Unusable::Kind | Unusable::ReadOnly => Error::InvalidArgs(text),
-        Unusable::Broken(error) => {
-            tracing::debug!(%error, "a caller's memory does not take a report");
+        ReportFdError::NotAMemfd | ReportFdError::NotWritable => Error::InvalidArgs(text),
+        ReportFdError::Io(error) => {
+            tracing::debug!(%error, "cannot write a report to the memfd of a caller");
             Error::Failed(text)
         }
     }

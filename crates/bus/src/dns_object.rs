@@ -1,24 +1,26 @@
-//! `dev.firezone.Client1.Dns`: names.
+//! `dev.firezone.Client1.Dns`: DNS servers and names.
 
 use dbus_api::{Error, dns};
 use model::Encryption;
 use tunnel::{DnsView, MatchView, NameAnswer, NameExplanation};
 use zbus::{interface, message::Header};
 
-use super::{Daemon, guard::Guard};
+use crate::{
+    authorizer::Authorizer,
+    daemon_handle::{DaemonHandle, DnsRequest},
+};
 use resolver::Forwarder;
-use session::{NamesRequest, Request};
 
-/// Names, for whoever is permitted.
+/// The interface, for authorized callers.
 #[derive(Debug)]
 pub(super) struct DnsObject {
-    daemon: Daemon,
-    guard: Guard,
+    daemon: DaemonHandle,
+    authorizer: Authorizer,
 }
 
 impl DnsObject {
-    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard }
+    pub(super) fn new(daemon: DaemonHandle, authorizer: Authorizer) -> Self {
+        Self { daemon, authorizer }
     }
 }
 
@@ -26,38 +28,38 @@ impl DnsObject {
 impl DnsObject {
     #[zbus(out_args("status"))]
     async fn get_status(&self, #[zbus(header)] header: Header<'_>) -> Result<dns::DnsStatus, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         Ok(status(&self.daemon).await)
     }
 
     #[zbus(out_args("explanation"))]
     async fn explain(&self, #[zbus(header)] header: Header<'_>, name: String) -> Result<dns::Explanation, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let name =
             ::dns::Domain::from_user_input(&name).ok_or_else(|| Error::InvalidArgs("that is not a name".to_owned()))?;
-        let asked = name.clone();
-        let view = self.daemon.question(|reply| Request::Names(NamesRequest::Explain(asked, reply))).await;
+        let query = name.clone();
+        let view = self.daemon.dns_question(|reply| DnsRequest::Explain(query, reply)).await;
         Ok(explanation(&name, view, &self.daemon.forwarder))
     }
 
     async fn flush(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
-        self.daemon.ask(|reply| Request::Names(NamesRequest::Flush(reply))).await
+        let _caller = self.authorizer.authorize(&header).await?;
+        self.daemon.dns_command(DnsRequest::Flush).await
     }
 
     async fn reapply(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
-        self.daemon.ask(|reply| Request::Names(NamesRequest::Reapply(reply))).await
+        let _caller = self.authorizer.authorize(&header).await?;
+        self.daemon.dns_command(DnsRequest::Reapply).await
     }
 }
 
-/// Whom we ask for names, as of now.
-pub(super) async fn status(daemon: &Daemon) -> dns::DnsStatus {
-    let view = daemon.question(|reply| Request::Names(NamesRequest::Status(reply))).await;
+/// The DNS servers in use.
+pub(super) async fn status(daemon: &DaemonHandle) -> dns::DnsStatus {
+    let view = daemon.dns_question(DnsRequest::GetStatus).await;
     describe_all(view, &daemon.forwarder)
 }
 
-/// Without a tunnel there is nobody to ask.
+/// Without a tunnel, the list of servers is empty.
 fn describe_all(view: Option<DnsView>, forwarder: &Forwarder) -> dns::DnsStatus {
     let Some(view) = view else { return dns::DnsStatus::default() };
     dns::DnsStatus {

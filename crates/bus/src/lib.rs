@@ -1,87 +1,56 @@
-//! The border to other processes: who may ask for what, and what everybody is told.
+//! The daemon on D-Bus: the objects, the authorization of their callers, and the signals.
 //!
-//! Objects here own nothing. They have a sender for requests and a receiver for snapshots, so they cannot block the
-//! daemon or disagree with it. Each method permits, then asks.
+//! The crate owns the connections to the bus and decides which caller may call which method. It must not own or decide
+//! anything else: objects hold a sender for requests and a receiver for snapshots ([`DaemonHandle`]), so they can neither
+//! block the daemon nor disagree with it. Each method is authorized first, then sends a request or reads a snapshot.
 //!
-//! * [`guard`] – caller and method → yes or no; the permission table
-//! * [`polkit`], [`callers`] – how polkit is asked, and for how long what is known of a caller counts
-//! * [`limits`], [`turns`] – how many calls of one caller may be in the works, and how many of them with polkit
-//! * [`people`] – who is a member of the group that may command, and what users are called
-//! * [`private`], [`peer`] – the same objects on a private socket, and who is at its other end
-//! * [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – the
-//!   interfaces
-//! * [`examination`] – what the daemon sees that may be wrong, and its report
-//! * [`token_fd`], [`report_fd`] – a token that was handed over, and memory for a report
+//! * [`authorizer`] – the permission table, and who decides: polkit, or the peer's user on the private socket
+//! * [`user_db`] – names of users, and the members of the group `firezone`
+//! * [`call_limiter`], [`polkit_queue`] – pending calls per caller, and polkit queries per user
+//! * [`caller_cache`] – the user of each sender, and recent permissions to read
+//! * [`objects`]: [`client_object`], [`resources_object`], [`dns_object`], [`diagnostics_object`], [`settings_object`] – one
+//!   interface each
+//! * [`diagnostics_collector`] – the checks and the report of the daemon
+//! * [`token_fd`], [`report_fd`] – descriptors with a token, and for a report
 //! * [`options`] – dictionaries of options
-//! * [`publish`] – what is broadcast
+//! * [`publisher`] – signals for changes
+//! * [`private_socket`] – the same objects without a bus
 
-mod callers;
+mod authorizer;
+mod call_limiter;
+mod caller_cache;
 mod client_object;
+mod daemon_handle;
+mod diagnostics_collector;
 mod diagnostics_object;
 mod dns_object;
-mod examination;
-pub mod guard;
-mod limits;
+mod objects;
 mod options;
-mod peer;
-mod people;
-mod polkit;
-mod private;
-mod publish;
+mod polkit_queue;
+mod private_socket;
+mod publisher;
 mod report_fd;
 mod resources_object;
 mod settings_object;
-mod token_fd;
-mod turns;
-
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_diagnostics;
-#[cfg(test)]
-mod tests_polkit;
+mod token_fd;
+mod user_db;
 
 use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, oneshot, watch};
 use zbus::{Connection, connection};
 
-pub use guard::{Action, Caller, Guard};
-pub use people::People;
+pub use daemon_handle::{DaemonHandle, DaemonRequest, DnsRequest};
+pub use user_db::UserDatabase;
 
-use self::{
-    client_object::ClientObject, diagnostics_object::DiagnosticsObject, dns_object::DnsObject, private::PrivateSocket,
-    publish::Publisher, resources_object::ResourcesObject, settings_object::SettingsObject,
-};
-use dataplane::Statistics;
-use event_loop::Clock;
-use resolver::Forwarder;
-use session::{Refused, Reply, Request, snapshot::Snapshot};
-use settings::Settings;
+use self::{authorizer::Authorizer, objects::Objects, private_socket::PrivateSocket, publisher::Publisher};
 
-/// What the objects need of the daemon.
-#[derive(Clone, Debug)]
-pub struct Daemon {
-    /// Requests go here; the daemon answers each.
-    pub requests: mpsc::Sender<Request>,
-    /// What is known.
-    pub snapshot: watch::Receiver<Snapshot>,
-    /// When the daemon started, since the epoch.
-    pub started: Duration,
-    /// The clock of the packet thread's instants.
-    pub clock: Clock,
-    /// Knows how other resolvers fare.
-    pub forwarder: Forwarder,
-    /// What the daemon was told.
-    pub settings: Settings,
-    /// Who is who on this machine.
-    pub people: People,
-    /// Paths and counters of the packet thread.
-    pub statistics: Statistics,
-}
+/// How long the bus may take to release the name.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The bus as we serve it: the system's, or where there is none, a private socket. Dropping it leaves the bus.
+/// The served bus: the system bus, or a private socket without one. Dropping it disconnects.
 #[derive(Debug)]
 pub enum Bus {
     /// The system bus.
@@ -90,13 +59,14 @@ pub enum Bus {
     Private(Private),
 }
 
-/// The system bus, with our name on it.
+/// The system bus, on which the daemon owns its name.
 #[derive(Debug)]
 pub struct System {
     connection: Connection,
     publisher: Publisher,
-    /// Where we ask others. The answers would wait behind everybody's calls on the connection that has our name.
-    questions: Connection,
+    /// The connection for the daemon's own calls. On the connection with the name, their replies would queue behind incoming
+    /// calls.
+    client_connection: Connection,
 }
 
 /// The private socket.
@@ -105,17 +75,21 @@ pub struct Private(PrivateSocket);
 
 impl Bus {
     /// Serves the system bus; on a machine without one, the private socket.
-    pub async fn serve(daemon: Daemon) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// The bus or polkit cannot be reached, or another daemon owns the name or the socket.
+    pub async fn serve(daemon: DaemonHandle) -> anyhow::Result<Self> {
         let connection = connection::Builder::system().context("find the system bus")?.build().await;
         match connection {
             Ok(connection) => {
-                let questions = connection::Builder::system().context("find the system bus")?.build().await;
-                let questions = questions.context("connect to the system bus once more")?;
-                let guard = Guard::polkit(&questions, daemon.people.clone()).await.context("prepare to ask polkit")?;
-                System::serve(connection, questions, daemon, guard).await.map(Self::System)
+                let client_connection = connection::Builder::system().context("find the system bus")?.build().await;
+                let client_connection = client_connection.context("connect to the system bus once more")?;
+                let authorizer = Authorizer::polkit(&client_connection, daemon.users.clone()).await;
+                let authorizer = authorizer.context("prepare queries to polkit")?;
+                System::serve(connection, client_connection, daemon, authorizer).await.map(Self::System)
             }
             Err(error) if dbus_api::error::is_no_bus(&error) => {
-                tracing::info!("there is no system bus: serving the private socket");
+                tracing::info!("no system bus: serving the private socket");
                 let path = Path::new(dbus_api::PRIVATE_SOCKET);
                 Ok(Self::Private(Private(PrivateSocket::serve(path, daemon).await?)))
             }
@@ -123,27 +97,30 @@ impl Bus {
         }
     }
 
-    /// Serves a bus of developers with a made-up daemon. Everybody on it may everything, so it must not be the system's.
-    pub async fn serve_simulated(connection: Connection, daemon: Daemon) -> anyhow::Result<Self> {
-        let guard = Guard::simulated(&connection).await.context("prepare to serve")?;
-        System::serve(connection.clone(), connection, daemon, guard).await.map(Self::System)
+    /// Serves a simulated daemon on a developer's bus. Each caller may call everything, so it must not be the system bus.
+    ///
+    /// # Errors
+    /// The bus cannot be reached, or another daemon owns the name.
+    pub async fn serve_simulated(connection: Connection, daemon: DaemonHandle) -> anyhow::Result<Self> {
+        let authorizer = Authorizer::simulated(&connection).await.context("prepare queries to the bus")?;
+        System::serve(connection.clone(), connection, daemon, authorizer).await.map(Self::System)
     }
 
-    /// Returns once the bus is gone.
+    /// Returns once a connection to the bus is lost.
     pub async fn closed(&mut self) {
         match self {
             Self::System(bus) => {
                 tokio::select! {
                     () = bus.publisher.ended() => {}
-                    () = publish::closed(&bus.questions) => {}
+                    () = publisher::closed(&bus.client_connection) => {}
                 }
             }
-            // It is ours, and lives as long as we do.
+            // The socket exists as long as this process.
             Self::Private(_) => std::future::pending().await,
         }
     }
 
-    /// Gives the name back, so that whoever asks from now on hears at once that there is nobody.
+    /// Releases the name, so that later callers learn at once that the daemon does not run.
     pub async fn leave(self) {
         match self {
             Self::System(bus) => bus.leave().await,
@@ -153,89 +130,29 @@ impl Bus {
 }
 
 impl System {
-    /// The objects first, then the name, so that nobody finds the one without the other.
+    /// Serves the objects first and then requests the name, so that a caller never finds the name without the objects.
     async fn serve(
         connection: Connection,
-        questions: Connection,
-        daemon: Daemon,
-        guard: Guard,
+        client_connection: Connection,
+        daemon: DaemonHandle,
+        authorizer: Authorizer,
     ) -> anyhow::Result<Self> {
-        Objects::new(&daemon, &guard).put_on(&connection).await.context("serve our objects")?;
-        let publisher = Publisher::start(&connection, daemon).await.context("publish")?;
+        Objects::new(&daemon, &authorizer).serve_on(&connection).await.context("serve the objects")?;
+        let publisher = Publisher::start(&connection, daemon).await.context("start publishing")?;
         let flags = zbus::fdo::RequestNameFlags::DoNotQueue;
         connection
             .request_name_with_flags(dbus_api::BUS_NAME, flags.into())
             .await
             .with_context(|| format!("own the bus name {}", dbus_api::BUS_NAME))?;
-        Ok(Self { connection, publisher, questions })
+        Ok(Self { connection, publisher, client_connection })
     }
 
     async fn leave(self) {
-        let leave = self.connection.release_name(dbus_api::BUS_NAME);
-        match tokio::time::timeout(Duration::from_secs(1), leave).await {
+        let release = self.connection.release_name(dbus_api::BUS_NAME);
+        match tokio::time::timeout(RELEASE_TIMEOUT, release).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "cannot give the bus name back"),
-            Err(_) => tracing::debug!("the bus does not take its name back in time"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot release the bus name"),
+            Err(_) => tracing::debug!("the bus did not release the name in time"),
         }
-    }
-}
-
-/// One of each interface.
-struct Objects {
-    client: ClientObject,
-    resources: ResourcesObject,
-    dns: DnsObject,
-    diagnostics: DiagnosticsObject,
-    settings: SettingsObject,
-}
-
-impl Objects {
-    fn new(daemon: &Daemon, guard: &Guard) -> Self {
-        Self {
-            client: ClientObject::new(daemon.clone(), guard.clone()),
-            resources: ResourcesObject::new(daemon.clone(), guard.clone()),
-            dns: DnsObject::new(daemon.clone(), guard.clone()),
-            diagnostics: DiagnosticsObject::new(daemon.clone(), guard.clone()),
-            settings: SettingsObject::new(daemon.clone(), guard.clone()),
-        }
-    }
-
-    /// Puts them on a connection on which nobody can call us yet, because we have no name there.
-    async fn put_on(self, connection: &Connection) -> zbus::Result<()> {
-        let server = connection.object_server();
-        server.at(dbus_api::PATH, self.client).await?;
-        server.at(dbus_api::PATH, self.resources).await?;
-        server.at(dbus_api::PATH, self.dns).await?;
-        server.at(dbus_api::PATH, self.diagnostics).await?;
-        server.at(dbus_api::PATH, self.settings).await?;
-        Ok(())
-    }
-
-    /// Puts them on a connection that is still to be made: the other end may call at once.
-    fn put_before<'a>(self, connection: connection::Builder<'a>) -> zbus::Result<connection::Builder<'a>> {
-        connection
-            .serve_at(dbus_api::PATH, self.client)?
-            .serve_at(dbus_api::PATH, self.resources)?
-            .serve_at(dbus_api::PATH, self.dns)?
-            .serve_at(dbus_api::PATH, self.diagnostics)?
-            .serve_at(dbus_api::PATH, self.settings)
-    }
-}
-
-impl Daemon {
-    /// Asks, and waits until the daemon has accepted.
-    async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), dbus_api::Error> {
-        let (reply, answer) = Reply::new();
-        let stopping = || dbus_api::Error::Stopping(Refused::Stopping.to_string());
-        self.requests.send(request(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?.map_err(|Refused::Stopping| stopping())
-    }
-
-    /// What the packet thread knows; nothing without a tunnel, or if it has no time to answer.
-    async fn question<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.ok()?;
-        tokio::time::timeout(REPLY_TIMEOUT, answer).await.ok()?.ok()
     }
 }

@@ -1,15 +1,15 @@
-//! Dictionaries of options, strictly: a key that we do not know is an error, because whoever sent it relies on it.
+//! Dictionaries of options. An unknown key is an error, because the caller relies on it.
 
 use std::collections::BTreeMap;
 
 use dbus_api::{Error, SignInOptions, resources::Filter};
 use zbus::zvariant::OwnedValue;
 
-/// As they arrive.
+/// The options of a message.
 pub(super) type Options = BTreeMap<String, OwnedValue>;
 
-/// A name or a filter need not be longer.
-const LONGEST_TEXT: usize = 1024;
+/// The maximum length of a text in bytes.
+const MAX_TEXT_LENGTH: usize = 1024;
 
 pub(super) fn none(options: Options) -> Result<(), Error> {
     finish(options)
@@ -33,11 +33,10 @@ pub(super) fn settings(options: Options) -> Result<BTreeMap<String, String>, Err
     let text = |(key, value): (String, OwnedValue)| {
         let text = match bool::try_from(&value) {
             Ok(truth) => truth.to_string(),
-            Err(_) => {
-                String::try_from(value).map_err(|_| Error::InvalidArgs(format!("{} is no text", key.escape_debug())))?
-            }
+            Err(_) => String::try_from(value)
+                .map_err(|_| Error::InvalidArgs(format!("{} is not a string", key.escape_debug())))?,
         };
-        if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
+        if text.len() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
             return Err(Error::InvalidArgs(format!("{} is too long or has control characters", key.escape_debug())));
         }
         Ok((key, text))
@@ -48,7 +47,7 @@ pub(super) fn settings(options: Options) -> Result<BTreeMap<String, String>, Err
 fn text(options: &mut Options, key: &'static str) -> Result<Option<String>, Error> {
     let Some(value) = options.remove(key) else { return Ok(None) };
     let text = String::try_from(value).map_err(|_| Error::InvalidArgs(format!("option {key} is not a string")))?;
-    if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
+    if text.len() > MAX_TEXT_LENGTH || text.chars().any(char::is_control) {
         return Err(Error::InvalidArgs(format!("option {key} is too long or has control characters")));
     }
     Ok((!text.is_empty()).then_some(text))

@@ -1,7 +1,7 @@
-//! A descriptor into which a report is written.
+//! A descriptor to which a report is written.
 //!
-//! A descriptor from a stranger can be anything, and writing into most of it may block: a pipe that nobody reads, a file
-//! on a server that is gone, or one that the caller serves itself. Memory cannot, so a memfd is all that is taken.
+//! A descriptor from a caller can be anything, and writing to most kinds may block: a pipe without a reader, a file on an
+//! unreachable server, or a file system that the caller serves itself. Memory does not block, so only a memfd is accepted.
 
 use std::{
     io,
@@ -10,35 +10,35 @@ use std::{
 
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, ftruncate};
 
-/// Why the descriptor is of no use.
+/// The reason why a descriptor is rejected.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unusable {
-    #[error("the descriptor is no memfd")]
-    Kind,
+pub(super) enum ReportFdError {
+    #[error("the descriptor is not a memfd")]
+    NotAMemfd,
     #[error("the memfd cannot be written")]
-    ReadOnly,
+    NotWritable,
     #[error("cannot write the report")]
-    Broken(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
-/// Memory that takes a report.
+/// Memory for a report.
 #[derive(Debug)]
-pub(super) struct Memory(OwnedFd);
+pub(super) struct ReportMemory(OwnedFd);
 
-impl Memory {
-    /// Looks at the descriptor, without touching what it stands for.
-    pub(super) fn new(fd: OwnedFd) -> Result<Self, Unusable> {
-        // Only memory has seals (fcntl(2)), and files on a tmpfs, which are memory too. The kernel knows it without asking
-        // a file system, which might be the caller's.
-        let Ok(seals) = fcntl_get_seals(&fd) else { return Err(Unusable::Kind) };
+impl ReportMemory {
+    /// Checks the descriptor without reading or writing.
+    pub(super) fn new(fd: OwnedFd) -> Result<Self, ReportFdError> {
+        // Only memfds and files on a tmpfs have seals (fcntl(2)). The kernel checks this without the file system, which might
+        // be the caller's.
+        let Ok(seals) = fcntl_get_seals(&fd) else { return Err(ReportFdError::NotAMemfd) };
         let flags = fcntl_getfl(&fd).map_err(io::Error::from)?;
         let is_open = matches!(flags & OFlags::RWMODE, OFlags::WRONLY | OFlags::RDWR) && !flags.contains(OFlags::PATH);
         let forbidden = SealFlags::WRITE | SealFlags::FUTURE_WRITE | SealFlags::GROW | SealFlags::SHRINK;
-        if is_open && !seals.intersects(forbidden) { Ok(Self(fd)) } else { Err(Unusable::ReadOnly) }
+        if is_open && !seals.intersects(forbidden) { Ok(Self(fd)) } else { Err(ReportFdError::NotWritable) }
     }
 
-    /// Replaces what is in it.
-    pub(super) fn write(&self, text: &str) -> Result<(), Unusable> {
+    /// Replaces the content.
+    pub(super) fn write(&self, text: &str) -> Result<(), ReportFdError> {
         let mut rest = text.as_bytes();
         ftruncate(&self.0, 0).map_err(io::Error::from)?;
         while !rest.is_empty() {
@@ -65,20 +65,20 @@ mod tests {
     }
 
     #[test]
-    fn a_report_replaces_what_was_there() {
+    fn report_replaces_the_previous_content() {
         let fd = memory();
         let mut file = File::from(fd.try_clone().unwrap());
         std::io::Write::write_all(&mut file, &[b'x'; 100_000]).unwrap();
         let text = "y".repeat(70_000);
-        Memory::new(fd.try_clone().unwrap()).unwrap().write(&text).unwrap();
+        ReportMemory::new(fd.try_clone().unwrap()).unwrap().write(&text).unwrap();
         let mut read = String::new();
-        // A description of its own, so that the offset is not where we wrote.
+        // A separate open file, so that its offset is 0.
         File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap().read_to_string(&mut read).unwrap();
         assert_eq!(read, text);
     }
 
     #[test]
-    fn other_descriptors_are_refused_untouched() {
+    fn descriptors_other_than_memfds_are_rejected_for_reports() {
         let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let (reader, writer) = io::pipe().unwrap();
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -93,19 +93,19 @@ mod tests {
             socket.into(),
             file.into(),
         ] {
-            assert!(matches!(Memory::new(fd), Err(Unusable::Kind)));
+            assert!(matches!(ReportMemory::new(fd), Err(ReportFdError::NotAMemfd)));
         }
     }
 
     #[test]
-    fn memory_that_cannot_be_written_is_refused() {
+    fn memfd_that_is_not_writable_is_rejected() {
         for seal in [SealFlags::WRITE, SealFlags::GROW, SealFlags::SHRINK] {
             let fd = memory();
             fcntl_add_seals(&fd, seal).unwrap();
-            assert!(matches!(Memory::new(fd), Err(Unusable::ReadOnly)));
+            assert!(matches!(ReportMemory::new(fd), Err(ReportFdError::NotWritable)));
         }
         let fd = memory();
         let read_only = File::open(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
-        assert!(matches!(Memory::new(read_only.into()), Err(Unusable::ReadOnly)));
+        assert!(matches!(ReportMemory::new(read_only.into()), Err(ReportFdError::NotWritable)));
     }
 }

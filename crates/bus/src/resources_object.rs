@@ -1,25 +1,25 @@
-//! `dev.firezone.Client1.Resources`: what the session lets us reach.
+//! `dev.firezone.Client1.Resources`: the resources of the session.
 
 use dbus_api::{Error, Resource};
 use zbus::{interface, message::Header, object_server::SignalEmitter};
 
-use super::{
-    Daemon,
-    guard::Guard,
+use crate::{
+    authorizer::Authorizer,
+    daemon_handle::DaemonHandle,
     options::{self, Options},
 };
 use session::{Request, snapshot};
 
-/// What the session lets us reach, for whoever is permitted.
+/// The interface, for authorized callers.
 #[derive(Debug)]
 pub(super) struct ResourcesObject {
-    daemon: Daemon,
-    guard: Guard,
+    daemon: DaemonHandle,
+    authorizer: Authorizer,
 }
 
 impl ResourcesObject {
-    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard }
+    pub(super) fn new(daemon: DaemonHandle, authorizer: Authorizer) -> Self {
+        Self { daemon, authorizer }
     }
 }
 
@@ -27,7 +27,7 @@ impl ResourcesObject {
 impl ResourcesObject {
     #[zbus(out_args("generation", "resources"))]
     async fn list(&self, #[zbus(header)] header: Header<'_>, filter: Options) -> Result<(u64, Vec<Resource>), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let wanted = options::filter(filter)?.name.unwrap_or_default().to_lowercase();
         let snapshot = self.daemon.snapshot.borrow();
         let resources = snapshot.resources.iter().filter(|it| it.name.to_lowercase().contains(&wanted));
@@ -40,9 +40,9 @@ impl ResourcesObject {
         active: bool,
         options: Options,
     ) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         options::none(options)?;
-        self.daemon.ask(|reply| Request::SetInternetResource(active, reply)).await
+        self.daemon.request(Request::SetInternetResource(active)).await
     }
 
     #[zbus(signal)]

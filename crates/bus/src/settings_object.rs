@@ -1,27 +1,27 @@
-//! `dev.firezone.Client1.Settings`: what the daemon was told, by whom, and what may be changed.
+//! `dev.firezone.Client1.Settings`: the settings, their sources, and changes.
 
 use std::collections::BTreeMap;
 
 use dbus_api::{Error, Setting, settings::Change};
 use zbus::{interface, message::Header, object_server::SignalEmitter};
 
-use super::{
-    Daemon,
-    guard::Guard,
+use crate::{
+    authorizer::Authorizer,
+    daemon_handle::DaemonHandle,
     options::{self, Options},
 };
 use settings::{SettingsError, Value, setting, stored::ChangeError};
 
-/// The settings, for whoever is permitted.
+/// The interface, for authorized callers.
 #[derive(Debug)]
 pub(super) struct SettingsObject {
-    daemon: Daemon,
-    guard: Guard,
+    daemon: DaemonHandle,
+    authorizer: Authorizer,
 }
 
 impl SettingsObject {
-    pub(super) fn new(daemon: Daemon, guard: Guard) -> Self {
-        Self { daemon, guard }
+    pub(super) fn new(daemon: DaemonHandle, authorizer: Authorizer) -> Self {
+        Self { daemon, authorizer }
     }
 }
 
@@ -29,19 +29,19 @@ impl SettingsObject {
 impl SettingsObject {
     #[zbus(out_args("settings"))]
     async fn get(&self, #[zbus(header)] header: Header<'_>) -> Result<BTreeMap<String, Setting>, Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let config = self.daemon.settings.get().await.map_err(refusal)?;
         Ok(config.values().map(|value| (value.setting.key.to_owned(), setting(&value))).collect())
     }
 
     async fn set(&self, #[zbus(header)] header: Header<'_>, settings: Options) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let changes = options::settings(settings)?.into_iter().map(|(key, text)| (key, Some(text))).collect();
         self.daemon.settings.change(changes).await.map_err(refusal)
     }
 
     async fn reset(&self, #[zbus(header)] header: Header<'_>, keys: Vec<String>) -> Result<(), Error> {
-        let _caller = self.guard.permit(&header).await?;
+        let _caller = self.authorizer.authorize(&header).await?;
         let changes = keys.into_iter().map(|key| (key, None)).collect();
         self.daemon.settings.change(changes).await.map_err(refusal)
     }
@@ -77,7 +77,7 @@ pub(super) fn refusal(error: SettingsError) -> Error {
         SettingsError::Change(ChangeError::AdministratorOnly(_) | ChangeError::Locked { .. }) => Error::Locked(text),
         SettingsError::Change(ChangeError::Invalid { .. }) => Error::InvalidArgs(text),
         SettingsError::Change(ChangeError::Io(error)) => {
-            tracing::warn!(%error, "cannot keep the settings");
+            tracing::warn!(%error, "cannot store the settings");
             Error::Failed(text)
         }
     }

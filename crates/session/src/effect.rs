@@ -1,52 +1,60 @@
-//! What a session wants done.
+//! Effects of the session, grouped by their destination.
 
 use model::{FromPortal, PublicKey, Resolver, Secret, ToPortal};
 
-use super::Account;
-use super::NamesRequest;
-use crate::{host_config::HostConfig, snapshot::Snapshot};
+use crate::{Account, HostConfig, Refused, RequestId, Snapshot};
 
-/// Something to be done. Effects are carried out in order.
+/// Something that the daemon has to do. Effects are executed in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Make the network interface and start the packet thread for this account. Comes back as `TunnelOpened` or
-    /// `TunnelFailed`.
-    OpenTunnel(Account),
-    /// Say goodbye to the gateways and end the packet thread. Comes back as `TunnelClosed`.
-    CloseTunnel,
-    /// Drop all connections and sockets, and make them anew. Comes back as `NewPublicKey`.
-    ResetTunnel,
-    /// The tunnel must hear this.
-    ToTunnel(FromPortal),
-    /// The tunnel may forward questions to these.
-    TunnelResolvers(Vec<Resolver>),
-    /// The tunnel may use the Internet resource, or not.
-    TunnelInternetResource(bool),
-    /// Somebody wants something about names.
-    Names(NamesRequest),
+    /// For the packet thread.
+    Tunnel(TunnelCommand),
+    /// For the connection to the portal.
+    Portal(PortalCommand),
+    /// The configuration that the host should have, including the addresses of the stub resolver. Results in
+    /// [`HostEvent::Applied`](crate::HostEvent::Applied); a newer configuration may supersede an older one.
+    Host(HostConfig),
+    /// The answer to a request.
+    Reply(RequestId, Result<(), Refused>),
+    /// The state that is published from now on.
+    Publish(Box<Snapshot>),
+}
 
-    /// Connect to the portal, and stay connected.
-    OpenLink {
-        /// Who we are.
+/// A command for the packet thread.
+#[derive(Debug)]
+pub enum TunnelCommand {
+    /// Create the network interface and start the packet thread for this account. Results in `Opened` or `OpenFailed`.
+    Open(Account),
+    /// Close the connections to the gateways and end the packet thread. Results in `Closed`.
+    Close,
+    /// Replace all connections, sockets and the key. Results in `NewPublicKey`.
+    Reset,
+    /// Pass a message of the portal on.
+    Portal(FromPortal),
+    /// Forward queries to these resolvers of the host.
+    SetResolvers(Vec<Resolver>),
+    /// Switch the Internet resource on or off.
+    SetInternetResource(bool),
+}
+
+/// A command for the connection to the portal.
+#[derive(Debug)]
+pub enum PortalCommand {
+    /// Connect, and stay connected.
+    Open {
+        /// The token of the account.
         token: Secret,
         /// The tunnel's key.
         public_key: PublicKey,
-        /// Who knows the portal's address.
+        /// The host's resolvers, which resolve the portal's name.
         resolvers: Vec<Resolver>,
     },
-    /// Leave the portal.
-    CloseLink,
-    /// Connect anew, at once.
+    /// Close the connection.
+    Close,
+    /// Reconnect at once, with this key.
     Reconnect(PublicKey),
-    /// These know the portal's address now.
-    LinkResolvers(Vec<Resolver>),
-    /// The portal must hear this.
-    ToPortal(ToPortal),
-
-    /// The host shall look like this, and the stub resolver listen where it says. Comes back as `HostApplied`; a newer
-    /// wish may overtake an older one.
-    Host(HostConfig),
-
-    /// The world may know this.
-    Publish(Box<Snapshot>),
+    /// Resolve the portal's name by these resolvers.
+    SetResolvers(Vec<Resolver>),
+    /// Send a message.
+    Send(ToPortal),
 }

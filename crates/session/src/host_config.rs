@@ -1,4 +1,4 @@
-//! What we want the host to look like.
+//! The configuration that the host should have.
 
 use std::{
     collections::BTreeSet,
@@ -9,63 +9,63 @@ use std::{
 
 use ipnet::IpNet;
 
-/// One wish for the whole host. The default value is "as if we had never been here" and therefore also the clean-up.
+/// The whole configuration of the host. The default value leaves the host unchanged, and therefore also removes everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostConfig {
     /// Local addresses of the tunnel interface.
     pub addresses: Option<Addresses>,
-    /// Networks that belong into the tunnel. `0.0.0.0/0` and `::/0` mean "everything but the local networks".
+    /// Networks that are routed into the tunnel. `0.0.0.0/0` and `::/0` mean everything but the local networks.
     pub routes: BTreeSet<IpNet>,
-    /// Who answers names.
+    /// The DNS servers of programs on the host; `None` leaves them unchanged.
     pub dns: Option<DnsConfig>,
 }
 
 impl HostConfig {
-    /// Whether this is the clean-up.
+    /// Whether the host is left unchanged.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// The interface's own addresses. Each becomes a /32 or /128, so that none brings a route of its own.
+/// Addresses of the interface. Each is added as a /32 or /128, so that none brings a route of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
     pub v4: Ipv4Addr,
     pub v6: Ipv6Addr,
-    /// Where the stub resolver listens. They are local addresses, so the kernel itself speaks UDP and TCP for us.
+    /// Where the stub resolver listens. They are local addresses, so the kernel handles UDP and TCP.
     pub sentinels: Vec<IpAddr>,
 }
 
 impl Addresses {
-    /// All of them.
+    /// All addresses.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         [IpAddr::V4(self.v4), IpAddr::V6(self.v6)].into_iter().chain(self.sentinels.iter().copied())
     }
 }
 
-/// The resolvers that programs on this host shall ask.
+/// The DNS servers of programs on this host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnsConfig {
-    /// Sentinels, in the order in which they should be asked.
+    /// Sentinels, in the order of preference.
     pub servers: Vec<IpAddr>,
-    /// Their port, if it is not the usual one. Only systemd-resolved can be told about another.
+    /// Their port, if it is not 53. Only systemd-resolved supports another one.
     pub port: Option<u16>,
-    /// The domain in which single-label names are looked up.
+    /// The search domain for single-label names.
     pub search_domain: Option<String>,
 }
 
-/// How the host is told to ask us for names. The words are those of `FIREZONE_DNS_CONTROL`.
+/// How the host is configured to use the sentinels. The words are those of `FIREZONE_DNS_CONTROL`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DnsControl {
-    /// Whatever fits this host.
+    /// Detected from the host.
     #[default]
     Auto,
     /// Per-link settings of systemd-resolved.
     SystemdResolved,
     /// Nameservers in `/etc/resolv.conf`.
     EtcResolvConf,
-    /// Hands off: only programs that ask the sentinels themselves resolve names of resources.
+    /// No change: only programs that query the sentinels themselves resolve names of resources.
     Disabled,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for DnsControl {
     }
 }
 
-/// A word that is none of these.
+/// An unknown word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of auto, systemd-resolved, etc-resolv-conf, disabled")]
 pub struct UnknownDnsControl;
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_the_environment_round_trip() {
+    fn dns_control_words_round_trip() {
         for (control, word) in DnsControl::WORDS {
             assert_eq!(word.parse(), Ok(control));
             assert_eq!(control.to_string(), word);

@@ -1,180 +1,127 @@
-//! What can happen to a session.
+//! Inputs of the session, grouped by their source.
 
 use dbus_api::Warning;
-use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, Secret, ToPortal};
+use model::{DeviceView, FromPortal, PublicKey, Resolver, ResourceId, ResourceView, ToPortal};
 use portal::Rejection;
-use tokio::sync::oneshot;
-use tunnel::{DnsView, InterfaceConfig, NameExplanation};
+use tunnel::InterfaceConfig;
 
-use super::Reason;
-use crate::host_config::HostConfig;
+use crate::{Account, HostConfig, Reason, Request, RequestId};
 
-/// Something that has happened.
+/// Something that the session has to react to.
 #[derive(Debug)]
 pub enum Input {
-    /// There is a session to be had without anybody asking, or with another token than before: service mode.
-    Begin(Account),
-    /// Somebody asks for something.
-    Request(Request),
-    /// The administrator asks for a rebuild.
-    Reset,
-    /// The daemon must end.
-    Stop,
-    /// The deadline of [`super::Session::poll_timeout`] has passed.
-    TimeIsUp,
+    /// From the daemon's own process.
+    Daemon(DaemonEvent),
+    /// From a user.
+    Request(RequestId, Request),
+    /// From the packet thread.
+    Tunnel(TunnelEvent),
+    /// From the connection to the portal.
+    Portal(PortalEvent),
+    /// From the host.
+    Host(HostEvent),
+    /// The deadline of [`Session::poll_timeout`](crate::Session::poll_timeout) has passed.
+    Timeout,
+}
 
-    /// The network interface and the packet thread are there.
-    TunnelOpened(PublicKey),
-    /// They cannot be had.
-    TunnelFailed(Reason),
-    /// The packet thread said its goodbyes and is gone, as asked.
-    TunnelClosed,
-    /// The packet thread is gone, unasked.
-    TunnelDied,
-    /// A gateway cannot be reached again and again; what is left to be tried is a new key and new sockets.
+/// An event of the daemon's own process.
+#[derive(Debug)]
+pub enum DaemonEvent {
+    /// The daemon has an account without a request from a user: a service token, or the account that an earlier process
+    /// used. A session with another token is replaced.
+    Start(Account),
+    /// The administrator wants all connections rebuilt.
+    Reset,
+    /// The daemon must stop.
+    Stop,
+}
+
+/// An event of the packet thread.
+#[derive(Debug)]
+pub enum TunnelEvent {
+    /// The interface and the packet thread exist. The tunnel has this key.
+    Opened(PublicKey),
+    /// They cannot be created.
+    OpenFailed(Reason),
+    /// The packet thread has closed all connections and ended, as requested.
+    Closed,
+    /// The packet thread ended without a request.
+    Died,
+    /// A gateway stays unreachable. The remaining remedy is a new key with new sockets.
     NewKeyNeeded,
-    /// The packet thread has a new key; the portal must know.
+    /// The tunnel has a new key, which the portal must learn.
     NewPublicKey(PublicKey),
-    /// Our end of the tunnel is different now.
-    Interface(InterfaceConfig),
-    /// The resources are different now.
-    Resources(Vec<ResourceView>),
-    /// These other clients are connected directly now.
-    Devices(Vec<DeviceView>),
+    /// The local end of the tunnel changed.
+    InterfaceChanged(InterfaceConfig),
+    /// The resources changed.
+    ResourcesChanged(Vec<ResourceView>),
+    /// The directly connected clients changed.
+    DevicesChanged(Vec<DeviceView>),
     /// No gateway serves this resource.
     GatewaysOffline(ResourceId),
-    /// The gateways of this resource are of a version that does not work with ours.
+    /// The gateways of this resource have an incompatible version.
     GatewayVersionMismatch(ResourceId),
-    /// The tunnel wants this said to the portal.
+    /// A message for the portal.
     ToPortal(ToPortal),
+}
 
-    /// The portal let us in.
+/// An event of the connection to the portal.
+#[derive(Debug)]
+pub enum PortalEvent {
+    /// The portal has accepted the client.
     Joined,
-    /// The portal is away; the link tries again by itself.
+    /// The connection failed. The link retries by itself.
     Lost(Reason),
-    /// The portal, or something before it, does not let us in; the link tries again by itself.
+    /// The portal, or a proxy before it, rejected the connection. The link retries by itself.
     Rejected(Rejection),
-    /// The portal says this to the tunnel.
-    FromPortal(FromPortal),
+    /// A message for the tunnel.
+    Message(FromPortal),
     /// The link has given up.
     Ended(Reason),
+}
 
-    /// The host was brought in line with this wish.
-    HostApplied {
-        /// Which wish.
-        wish: HostConfig,
-        /// What could not be had.
+/// An event of the host.
+#[derive(Debug)]
+pub enum HostEvent {
+    /// The host was brought in line with this configuration.
+    Applied {
+        /// The configuration.
+        config: HostConfig,
+        /// What could not be applied.
         warnings: Vec<Warning>,
     },
     /// The machine has another network, or woke up.
     NetworkChanged,
-    /// The machine has no way to the outside any more. `NetworkChanged` follows once it has.
+    /// The machine has no uplink any more. `NetworkChanged` follows once it has one.
     NetworkLost,
-    /// Whether this network wants somebody to sign in first, with a browser.
+    /// Whether the network requires a sign-in with a browser first.
     CaptivePortal(bool),
-    /// Whether this machine sleeps. `NetworkChanged` or `NetworkLost` follow once it has woken up.
-    Asleep(bool),
-    /// The host's own resolvers are these.
+    /// Whether the machine sleeps. `NetworkChanged` or `NetworkLost` follows after it woke up.
+    Sleeping(bool),
+    /// The host's own resolvers changed.
     ResolversChanged(Vec<Resolver>),
 }
 
-/// What somebody asks for. Permission has been granted already.
-#[derive(Debug)]
-pub enum Request {
-    /// A session with this account.
-    SignIn(Account, Reply),
-    /// The end of the session.
-    SignOut(Reply),
-    /// A rebuild of all connections.
-    Reset(Reply),
-    /// The Internet resource, on or off.
-    SetInternetResource(bool, Reply),
-    /// Something about names.
-    Names(NamesRequest),
-}
-
-/// What somebody asks about names. No state of a session changes by it. Without a tunnel a question is never answered: the
-/// sender is dropped.
-#[derive(Debug)]
-pub enum NamesRequest {
-    /// Whom do we ask?
-    Status(oneshot::Sender<DnsView>),
-    /// Why is this name answered as it is?
-    Explain(dns::Domain, oneshot::Sender<NameExplanation>),
-    /// Forget what was remembered.
-    Flush(Reply),
-    /// Look anew whether this host asks us, and make it so.
-    Reapply(Reply),
-}
-
-/// Whose session it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Account {
-    /// What the portal knows us by.
-    pub token: Secret,
-    /// For display.
-    pub slug: Option<String>,
-    /// For display.
-    pub actor: Option<String>,
-}
-
-/// Where the answer to a request goes, and who asked.
-#[derive(Debug)]
-pub struct Reply {
-    answer: oneshot::Sender<Result<(), Refused>>,
-    asker: Option<u32>,
-}
-
-/// Why a request was not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
-    /// The daemon ends.
-    #[error("the daemon is stopping")]
-    Stopping,
-}
-
-impl Reply {
-    /// A reply, and where it will arrive.
-    #[must_use]
-    pub fn new() -> (Self, oneshot::Receiver<Result<(), Refused>>) {
-        let (answer, receiver) = oneshot::channel();
-        (Self { answer, asker: None }, receiver)
-    }
-
-    /// The same, on behalf of this user.
-    #[must_use]
-    pub fn by(self, uid: u32) -> Self {
-        Self { asker: Some(uid), ..self }
-    }
-
-    /// Which user asked, if it was one.
-    pub(super) fn asker(&self) -> Option<u32> {
-        self.asker
-    }
-
-    /// The request is accepted.
-    pub fn accept(self) {
-        // Whoever asked may have gone; the request counts all the same.
-        let _gone = self.answer.send(Ok(()));
-    }
-
-    fn refuse(self, why: Refused) {
-        let _gone = self.answer.send(Err(why));
+impl From<DaemonEvent> for Input {
+    fn from(event: DaemonEvent) -> Self {
+        Self::Daemon(event)
     }
 }
 
-impl Input {
-    /// Answers whoever asks something of a daemon that ends.
-    pub(super) fn refuse(self) {
-        if let Self::Request(
-            Request::SignIn(_, reply)
-            | Request::SignOut(reply)
-            | Request::Reset(reply)
-            | Request::SetInternetResource(_, reply)
-            | Request::Names(NamesRequest::Flush(reply) | NamesRequest::Reapply(reply)),
-        ) = self
-        {
-            reply.refuse(Refused::Stopping);
-        }
+impl From<TunnelEvent> for Input {
+    fn from(event: TunnelEvent) -> Self {
+        Self::Tunnel(event)
+    }
+}
+
+impl From<PortalEvent> for Input {
+    fn from(event: PortalEvent) -> Self {
+        Self::Portal(event)
+    }
+}
+
+impl From<HostEvent> for Input {
+    fn from(event: HostEvent) -> Self {
+        Self::Host(event)
     }
 }

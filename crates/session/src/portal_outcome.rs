@@ -1,14 +1,14 @@
-//! Why the portal was lost, or the session ended, in the words of a session.
+//! Errors of the connection to the portal, as inputs of the session.
 
 use portal::{ConnectionError, DialError, SessionEnd, TokenRejection};
 
-use crate::{Input, Reason};
+use crate::{PortalEvent, Reason};
 
-/// What it means for a session that the portal was lost.
+/// The event for a connection that failed.
 #[must_use]
-pub fn lost(error: ConnectionError) -> Input {
-    Input::Lost(match error {
-        ConnectionError::Rejected(rejection) => return Input::Rejected(rejection),
+pub fn disconnected(error: ConnectionError) -> PortalEvent {
+    PortalEvent::Lost(match error {
+        ConnectionError::Rejected(rejection) => return PortalEvent::Rejected(rejection),
         ConnectionError::Dial(DialError::Certificate | DialError::Tls) => Reason::PortalTls,
         ConnectionError::Dial(DialError::SocketMarkDenied) => Reason::CannotMark,
         ConnectionError::Dial(DialError::NameNotResolved | DialError::Unreachable | DialError::NotAPortal)
@@ -24,14 +24,14 @@ pub fn lost(error: ConnectionError) -> Input {
     })
 }
 
-/// Why the session ends, if the link to the portal has given up.
+/// The event for a link that has given up.
 #[must_use]
-pub fn end(end: SessionEnd) -> Reason {
-    match end {
+pub fn ended(end: SessionEnd) -> PortalEvent {
+    PortalEvent::Ended(match end {
         SessionEnd::TokenRejected(TokenRejection::InvalidToken) => Reason::InvalidToken,
         SessionEnd::TokenRejected(TokenRejection::MissingToken) => Reason::MissingToken,
         SessionEnd::TokenRejected(TokenRejection::TokenExpired) => Reason::TokenExpired,
         SessionEnd::SocketMarkDenied => Reason::CannotMark,
         SessionEnd::PortalUnreachable => Reason::PortalUnreachable,
-    }
+    })
 }

@@ -1,59 +1,33 @@
-//! There is no session.
+//! The state without a session.
 
-use super::{Account, Context, Effect, Input, Reason, Request, State, connecting::Connecting};
-use crate::snapshot::Snapshot;
+use dbus_api::State;
 
-/// Nobody is signed in, and the host is as we found it.
+use crate::{
+    DaemonEvent, Input, Reason, Request, Snapshot,
+    next::{Attempt, Next},
+};
+
+/// No user is signed in, and the host is unchanged.
 #[derive(Debug)]
 pub(super) struct SignedOut {
-    /// Why the last session ended, if not because somebody asked.
+    /// Why the last session ended, unless a user asked for it.
     pub(super) reason: Option<Reason>,
 }
 
 impl SignedOut {
-    pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
+    pub(super) fn handle(&mut self, input: Input) -> Option<Next> {
         match input {
-            Input::Begin(account) => begin(account, cx),
-            Input::Request(Request::SignIn(account, reply)) => {
-                cx.asked_by = reply.asker();
-                reply.accept();
-                begin(account, cx)
+            Input::Daemon(DaemonEvent::Start(account)) | Input::Request(_, Request::SignIn { account, .. }) => {
+                Some(Next::Connect(Attempt::first(account)))
             }
-            Input::Request(Request::SignOut(reply)) => {
-                reply.accept();
-                State::SignedOut(Self { reason: None })
-            }
-            Input::Request(Request::Reset(reply)) => {
-                reply.accept();
-                State::SignedOut(self)
-            }
-            Input::Request(Request::SetInternetResource(on, reply)) => {
-                cx.internet_resource = on;
-                reply.accept();
-                State::SignedOut(self)
-            }
-            Input::ResolversChanged(resolvers) => {
-                cx.learn_resolvers(resolvers);
-                State::SignedOut(self)
-            }
-            Input::Stop => State::Stopped,
-            // Late news of a session that is over, and things that need one.
-            _ => State::SignedOut(self),
+            Input::Request(_, Request::SignOut { .. }) => Some(Next::SignedOut(None)),
+            Input::Daemon(DaemonEvent::Stop) => Some(Next::Stop),
+            // Late events of the last session, and requests that need one.
+            _ => None,
         }
     }
 
-    pub(super) fn view(&self) -> Snapshot {
-        Snapshot { state: dbus_api::State::SignedOut, reason: self.reason.clone(), ..Snapshot::default() }
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { state: State::SignedOut, reason: self.reason.clone(), ..Snapshot::default() }
     }
-}
-
-/// Starts a session.
-pub(super) fn begin(account: Account, cx: &mut Context) -> State {
-    begin_again(account, 0, None, cx)
-}
-
-/// Starts a session that could not be kept `failures` times in a row, the last time because of this.
-pub(super) fn begin_again(account: Account, failures: u32, because: Option<Reason>, cx: &mut Context) -> State {
-    cx.emit(Effect::OpenTunnel(account.clone()));
-    State::Connecting(Connecting::new(account, failures, because))
 }

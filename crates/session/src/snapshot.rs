@@ -1,4 +1,4 @@
-//! What the world may know about the session. Built by the session only; everybody else reads.
+//! The published state of the session. Only the session builds it.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -12,36 +12,36 @@ use dbus_api::{
 };
 use model::{DeviceView, ResourceView, Status, message::FailureReason, view::Kind};
 
-/// One moment of the session.
+/// The state of the session at one time.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Snapshot {
-    /// Grows whenever anything but the resources changes.
+    /// Increases with each change.
     pub generation: u64,
-    /// Grows whenever the resources change.
+    /// Increases with each change of the resources.
     pub resources_generation: u64,
-    /// Where the session is.
+    /// The state of the session.
     pub state: State,
-    /// Why it is there, if that needs a reason.
+    /// Why it has this state, if that needs a reason.
     pub reason: Option<Reason>,
-    /// When it got there, since the daemon's start.
+    /// When it entered the state, counted from the start of the daemon.
     pub since: Duration,
     /// Whether the Internet resource is switched on.
     pub internet_resource_active: bool,
-    /// The account, as told at sign-in.
+    /// The account's short name, as given at sign-in.
     pub account_slug: Option<String>,
-    /// Who signed in, as told at sign-in.
+    /// The name of the user who signed in, as given at sign-in.
     pub actor_name: Option<String>,
-    /// Which user of this machine asked for the session, or for its end.
+    /// The user of this machine who asked for the session, or for its end.
     pub asked_by: Option<u32>,
-    /// Our addresses in the tunnel.
+    /// The addresses of this client in the tunnel.
     pub tunnel: Option<(Ipv4Addr, Ipv6Addr)>,
-    /// Whether the portal is joined.
+    /// The state of the connection to the portal.
     pub portal: PortalState,
     /// Why it was lost last.
     pub portal_error: Option<Reason>,
-    /// What does not work as it should.
+    /// Problems that do not end the session.
     pub warnings: Vec<Warning>,
-    /// What can be reached.
+    /// The resources of the account.
     pub resources: Arc<[ResourceView]>,
     /// Other clients that are connected directly.
     pub devices: Arc<[DeviceView]>,
@@ -54,7 +54,7 @@ impl Snapshot {
         self.reason.as_ref().map_or("", Reason::as_str)
     }
 
-    /// As in the status file. `started` is the daemon's start, since the epoch.
+    /// The content of the status file. `started` is the start of the daemon, counted from the epoch.
     #[must_use]
     pub fn to_file(&self, mode: Mode, started: Duration) -> StatusFile {
         StatusFile {
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_told_in_the_words_of_the_contract() {
+    fn refusal_is_published_with_its_code_and_violated_conditions() {
         let mut view = ResourceView {
             id: ResourceId::from_u128(1),
             kind: Kind::Dns,
@@ -159,8 +159,8 @@ mod tests {
 
         let violated = vec!["remote_ip".to_owned()];
         view.refusal = Some(model::Refusal { reason: FailureReason::Forbidden, violated: violated.clone() });
-        let told = resource(&view);
-        assert_eq!((told.refusal, told.violated), (Some(Refusal::Forbidden), vec![Condition::RemoteIp]));
+        let published = resource(&view);
+        assert_eq!((published.refusal, published.violated), (Some(Refusal::Forbidden), vec![Condition::RemoteIp]));
 
         view.refusal = Some(model::Refusal { reason: FailureReason::NotFound, violated: vec![] });
         assert_eq!((resource(&view).refusal, resource(&view).violated), (Some(Refusal::NotFound), vec![]));

@@ -1,95 +1,79 @@
-//! The session cannot be had just now.
+//! The state between two attempts to connect.
 
 use std::time::{Duration, Instant};
 
-use dbus_api::PortalState;
+use dbus_api::{PortalState, State};
 
-use super::{Account, Context, Input, Reason, Request, State, ending::Next, signed_out};
-use crate::snapshot::Snapshot;
+use crate::{
+    Account, DaemonEvent, HostEvent, Input, Reason, Request, Snapshot,
+    next::{Attempt, Next},
+};
 
-/// The first pause after a fault of this machine.
-const SHORTEST_AFTER_FAULT: Duration = Duration::from_secs(2);
-/// The longest pause after a fault of this machine.
-const LONGEST_AFTER_FAULT: Duration = Duration::from_secs(60);
-/// The first pause after a refusal of the portal. It has said no; asking again at once is no help.
-const SHORTEST_AFTER_REFUSAL: Duration = Duration::from_secs(60);
-/// The longest pause after a refusal of the portal.
-const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(15 * 60);
+/// The delay after the first fault of this machine.
+const MIN_FAULT_DELAY: Duration = Duration::from_secs(2);
+/// The longest delay after a fault of this machine.
+const MAX_FAULT_DELAY: Duration = Duration::from_secs(60);
+/// The delay after the first refusal of the portal. An immediate retry would be refused, too.
+const MIN_REFUSAL_DELAY: Duration = Duration::from_secs(60);
+/// The longest delay after a refusal of the portal.
+const MAX_REFUSAL_DELAY: Duration = Duration::from_secs(15 * 60);
 
-/// Nothing is open and nothing is tried until a time, or until something changes that could help. The token is kept.
+/// Nothing is open until the delay ends, or until a change may have removed the cause. The token is kept.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) account: Account,
-    why: Reason,
+    reason: Reason,
     failures: u32,
     pub(super) until: Instant,
 }
 
 impl Waiting {
-    /// `failures` is how often in a row this has happened before.
-    pub(super) fn new(account: Account, why: Reason, failures: u32, cx: &Context) -> Self {
-        let failures = failures.saturating_add(1);
-        let until = cx.now + pause(&why, failures);
-        Self { account, why, failures, until }
+    /// `earlier_failures` is the number of failures in a row before this one.
+    pub(super) fn new(account: Account, reason: Reason, earlier_failures: u32, now: Instant) -> Self {
+        let failures = earlier_failures.saturating_add(1);
+        let until = now + delay(&reason, failures);
+        Self { account, reason, failures, until }
     }
 
-    pub(super) fn handle(self, input: Input, cx: &mut Context) -> State {
+    pub(super) fn handle(&mut self, input: Input) -> Option<Next> {
         match input {
-            Input::Begin(account) => signed_out::begin(account, cx),
-            Input::TimeIsUp => signed_out::begin_again(self.account, self.failures, Some(self.why), cx),
-            Input::Reset | Input::NetworkChanged | Input::CaptivePortal(false) => {
-                signed_out::begin_again(self.account, 0, Some(self.why), cx)
+            // A user who signs in does not have to wait, even with the same token.
+            Input::Daemon(DaemonEvent::Start(account)) | Input::Request(_, Request::SignIn { account, .. }) => {
+                Some(Next::Connect(Attempt::first(account)))
             }
-            Input::Request(Request::Reset(reply)) => {
-                reply.accept();
-                signed_out::begin_again(self.account, 0, Some(self.why), cx)
-            }
-            // Whoever signs in does not want to wait, be it with the same token.
-            Input::Request(Request::SignIn(account, reply)) => {
-                cx.asked_by = reply.asker();
-                reply.accept();
-                signed_out::begin(account, cx)
-            }
-            Input::Request(Request::SignOut(reply)) => {
-                reply.accept();
-                Next::SignedOut(None).state(cx)
-            }
-            Input::Request(Request::SetInternetResource(on, reply)) => {
-                cx.internet_resource = on;
-                reply.accept();
-                State::Waiting(self)
-            }
-            Input::ResolversChanged(resolvers) => {
-                cx.learn_resolvers(resolvers);
-                State::Waiting(self)
-            }
-            Input::Stop => State::Stopped,
-            _ => State::Waiting(self),
+            Input::Timeout => Some(self.retry(self.failures)),
+            Input::Daemon(DaemonEvent::Reset)
+            | Input::Request(_, Request::Reset)
+            | Input::Host(HostEvent::NetworkChanged | HostEvent::CaptivePortal(false)) => Some(self.retry(0)),
+            Input::Request(_, Request::SignOut { .. }) => Some(Next::SignedOut(None)),
+            Input::Daemon(DaemonEvent::Stop) => Some(Next::Stop),
+            _ => None,
         }
     }
 
-    pub(super) fn view(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot {
-            state: dbus_api::State::Connecting,
-            reason: Some(self.why.clone()),
+            state: State::Connecting,
+            reason: Some(self.reason.clone()),
             account_slug: self.account.slug.clone(),
             actor_name: self.account.actor.clone(),
             portal: PortalState::Away,
-            portal_error: Some(self.why.clone()),
+            portal_error: Some(self.reason.clone()),
             ..Snapshot::default()
         }
     }
+
+    fn retry(&self, failures: u32) -> Next {
+        Next::Connect(Attempt { account: self.account.clone(), failures, last_failure: Some(self.reason.clone()) })
+    }
 }
 
-/// The pause before the attempt after the `failures`-th failure in a row: doubled each time, within limits.
-fn pause(why: &Reason, failures: u32) -> Duration {
-    let (shortest, longest) = if why.is_refusal() {
-        (SHORTEST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL)
-    } else {
-        (SHORTEST_AFTER_FAULT, LONGEST_AFTER_FAULT)
-    };
+/// The delay after the `failures`-th failure in a row: doubled each time, within limits.
+fn delay(reason: &Reason, failures: u32) -> Duration {
+    let (min, max) =
+        if reason.is_refusal() { (MIN_REFUSAL_DELAY, MAX_REFUSAL_DELAY) } else { (MIN_FAULT_DELAY, MAX_FAULT_DELAY) };
     let doublings = failures.saturating_sub(1).min(16);
-    shortest.saturating_mul(1 << doublings).min(longest)
+    min.saturating_mul(1 << doublings).min(max)
 }
 
 #[cfg(test)]
@@ -98,7 +82,7 @@ mod tests {
 
     #[test]
     fn faults_are_retried_soon_and_refusals_slowly() {
-        let seconds = |why: &Reason| [1, 2, 3, 5, 6, 40].map(|failures| pause(why, failures).as_secs());
+        let seconds = |reason: &Reason| [1, 2, 3, 5, 6, 40].map(|failures| delay(reason, failures).as_secs());
         assert_eq!(seconds(&Reason::TunBusy), [2, 4, 8, 32, 60, 60]);
         assert_eq!(seconds(&Reason::InvalidToken), [60, 120, 240, 900, 900, 900]);
     }

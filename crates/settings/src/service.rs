@@ -11,7 +11,6 @@ use tokio::{
 };
 
 use logging::{Filter, LogHandle};
-use session::{Reply, Request};
 
 use crate::{
     args::Args,
@@ -60,19 +59,25 @@ struct Task {
     args: Args,
     places: ConfigPaths,
     logs: Option<LogHandle>,
-    session: mpsc::Sender<Request>,
+    internet_resource: mpsc::Sender<bool>,
     notifications: broadcast::Sender<Vec<String>>,
     /// When the configured log filter takes effect again.
     filter_expiry: Option<Instant>,
 }
 
 impl Settings {
-    /// Starts the task. It ends when the last clone of the handle is dropped. Settings that take effect at once are passed to
-    /// `logs` and `session`.
-    pub fn start(args: Args, places: ConfigPaths, logs: Option<LogHandle>, session: mpsc::Sender<Request>) -> Self {
+    /// Starts the task. It ends when the last clone of the handle is dropped. Changes of the log filter are
+    /// applied to `logs`, those of the Internet resource are sent to `internet_resource`.
+    pub fn start(
+        args: Args,
+        places: ConfigPaths,
+        logs: Option<LogHandle>,
+        internet_resource: mpsc::Sender<bool>,
+    ) -> Self {
         let (requests, inbox) = mpsc::channel(REQUEST_QUEUE);
         let (notifications, _) = broadcast::channel(NOTIFICATION_QUEUE);
-        let task = Task { args, places, logs, session, notifications: notifications.clone(), filter_expiry: None };
+        let task =
+            Task { args, places, logs, internet_resource, notifications: notifications.clone(), filter_expiry: None };
         tokio::spawn(task.run(inbox));
         Self { requests, notifications }
     }
@@ -148,9 +153,8 @@ impl Task {
         stored::change(&before, &self.places.stored, changes)?;
         let after = self.load()?;
         if after.internet_resource != before.internet_resource {
-            let (reply, _answer) = Reply::new();
-            // The session may have ended.
-            drop(self.session.send(Request::SetInternetResource(after.internet_resource, reply)).await);
+            // A daemon that stops does not receive it.
+            let _stopped = self.internet_resource.send(after.internet_resource).await;
         }
         if after.log_filter != before.log_filter && self.filter_expiry.is_none() {
             self.apply_filter(&after.log_filter);

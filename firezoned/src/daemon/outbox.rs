@@ -1,4 +1,4 @@
-//! Commands that wait until their receiver has room.
+//! Commands that wait for a full channel.
 
 use std::collections::VecDeque;
 
@@ -6,16 +6,15 @@ use tokio::sync::mpsc;
 
 /// A queue in front of a bounded channel, so that the loop never waits for a receiver that may be waiting for the loop.
 ///
-/// What goes in is mostly what came out of another queue; whoever feeds it stops reading that one while
-/// [`Self::is_crowded`], which bounds this one.
+/// The queue is bounded by its callers: while [`Self::is_full`], they do not read the channel whose events cause commands.
 #[derive(Debug)]
 pub(super) struct Outbox<T> {
     queue: VecDeque<T>,
     sender: mpsc::Sender<T>,
 }
 
-/// From here on nothing is read that would make the queue longer.
-const CROWDED: usize = 256;
+/// The length at which the queue is full.
+const CAPACITY: usize = 256;
 
 impl<T> Outbox<T> {
     pub(super) fn new(sender: mpsc::Sender<T>) -> Self {
@@ -27,15 +26,15 @@ impl<T> Outbox<T> {
         self.send_now();
     }
 
-    pub(super) fn is_crowded(&self) -> bool {
-        self.queue.len() >= CROWDED
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= CAPACITY
     }
 
     pub(super) fn sender(&self) -> &mpsc::Sender<T> {
         &self.sender
     }
 
-    /// Sends as much as there is room for; returns once there is room for more, never if nothing waits. Cancel-safe.
+    /// Waits until the channel has room and sends as much as possible; never returns if the queue is empty. Cancel-safe.
     pub(super) async fn flush(&mut self) {
         if self.queue.is_empty() {
             return std::future::pending().await;
@@ -46,7 +45,7 @@ impl<T> Outbox<T> {
                     permit.send(item);
                 }
             }
-            // Its end is noticed elsewhere.
+            // The end of the receiver is handled where its events are read.
             Err(_) => self.queue.clear(),
         }
         self.send_now();
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn order_is_kept_when_the_receiver_is_slow() {
+    async fn order_is_kept_with_a_slow_receiver() {
         let (sender, mut receiver) = mpsc::channel(2);
         let mut outbox = Outbox::new(sender);
         (0..5).for_each(|number| outbox.push(number));
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_receiver_that_is_gone_takes_the_queue_along() {
+    async fn queue_is_cleared_when_the_receiver_is_dropped() {
         let (sender, receiver) = mpsc::channel(1);
         let mut outbox = Outbox::new(sender);
         (0..5).for_each(|number| outbox.push(number));

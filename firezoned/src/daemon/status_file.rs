@@ -1,4 +1,4 @@
-//! Keeps the file for those who cannot ask over the bus.
+//! Writes the status file, for programs that cannot use the bus.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 
 use session::{Mode, Snapshot};
 
-/// The file, and what it says now.
+/// The status file.
 #[derive(Debug)]
 pub(super) struct StatusFile {
     path: PathBuf,
@@ -28,14 +28,14 @@ impl StatusFile {
         Self { path: PathBuf::from(dbus_api::status_file::PATH), mode, started, group: group_id(dbus_api::GROUP) }
     }
 
-    /// Replaces the file as a whole, so that nobody reads half of it.
+    /// Replaces the file atomically.
     pub(super) fn write(&mut self, snapshot: &Snapshot) {
         if let Err(error) = self.try_write(snapshot) {
             tracing::warn!(%error, path = %self.path.display(), "cannot write the status file");
         }
     }
 
-    /// A daemon that is gone has no status.
+    /// Removes the file, because a stopped daemon has no status.
     pub(super) fn remove(&self) {
         remove(&self.path);
     }
@@ -47,23 +47,23 @@ impl StatusFile {
             fs::create_dir_all(directory)?;
         }
         let draft = draft_of(&self.path);
-        let mut file = create_anew(&draft)?;
-        // The directory may have passed the right group on.
+        let mut file = create_new(&draft)?;
+        // A setgid directory has already set the group.
         if let Some(group) = self.group.filter(|group| file.metadata().is_ok_and(|facts| facts.gid() != *group)) {
-            // A daemon that is not root may only give files to its own groups; then only root reads it.
+            // A daemon without root may use its own groups only. Then only root can read the file.
             if let Err(error) = fchown(&file, None, Some(group)) {
-                tracing::debug!(%error, "cannot give the status file to the group");
+                tracing::debug!(%error, "cannot set the group of the status file");
                 self.group = None;
             }
         }
-        // Whatever the umask says.
+        // Independent of the umask.
         file.set_permissions(fs::Permissions::from_mode(0o640))?;
         file.write_all(&text)?;
         fs::rename(&draft, &self.path)
     }
 }
 
-/// Removes the file that a daemon has left which was killed.
+/// Removes the file of a daemon that was killed.
 pub(super) fn clean_up() {
     remove(Path::new(dbus_api::status_file::PATH));
 }
@@ -83,8 +83,8 @@ fn draft_of(path: &Path) -> PathBuf {
     path.with_extension("json.new")
 }
 
-/// A file that nobody else has opened already: what is left of a draft is removed, not reused.
-fn create_anew(path: &Path) -> io::Result<File> {
+/// Creates a file that no other process has open: an existing draft is removed, not reused.
+fn create_new(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -92,7 +92,7 @@ fn create_anew(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Looks the group up in `/etc/group`; without it the file is for root's group only.
+/// Looks the group up in `/etc/group`. Without it, the file keeps the group of root.
 fn group_id(name: &str) -> Option<u32> {
     let groups = fs::read_to_string("/etc/group").ok()?;
     find_group(&groups, name)
@@ -110,14 +110,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_found_by_name() {
+    fn group_is_found_by_name() {
         let groups = "root:x:0:\nfirezone-client:x:7:\nfirezone:x:995:anna,ben\n";
         assert_eq!(find_group(groups, "firezone"), Some(995));
         assert_eq!(find_group(groups, "nobody"), None);
     }
 
     #[test]
-    fn the_file_is_replaced_and_not_for_everybody() {
+    fn status_file_is_replaced_and_not_world_readable() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run/status.json");
         let mut file = StatusFile {

@@ -1,9 +1,9 @@
-//! The session in a line for people.
+//! The state of the session in one line.
 
 use dbus_api::State;
 use session::Snapshot;
 
-/// What the service manager shows.
+/// The status line for the service manager.
 pub(super) fn of(snapshot: &Snapshot) -> String {
     let state = match &snapshot.state {
         State::SignedOut => "Signed out",

@@ -1,6 +1,6 @@
 //! What happens to a simulated session: the token says it with a word.
 
-use session::{Input, Reason};
+use session::{HostEvent, Input, PortalEvent, Reason};
 
 /// The words, and what they stand for. A token without any of them connects and stays connected.
 const WORDS: [(&str, Scenario); 11] = [
@@ -49,20 +49,24 @@ impl Scenario {
     pub(super) fn instead_of_joining(&self) -> Vec<Input> {
         match self {
             Self::Connects | Self::Revoked | Self::Lost(_) | Self::InterfaceBusy => Vec::new(),
-            Self::Rejected(reason) => vec![Input::Ended(reason.clone())],
-            Self::NotJoined(reason) => vec![Input::Lost(reason.clone())],
-            Self::NoNetwork => vec![Input::NetworkLost, Input::Lost(Reason::NoNetwork)],
+            Self::Rejected(reason) => vec![PortalEvent::Ended(reason.clone()).into()],
+            Self::NotJoined(reason) => vec![PortalEvent::Lost(reason.clone()).into()],
+            Self::NoNetwork => vec![HostEvent::NetworkLost.into(), PortalEvent::Lost(Reason::NoNetwork).into()],
             // The captive portal answers in the portal's place, with a certificate of its own.
-            Self::CaptivePortal => vec![Input::CaptivePortal(true), Input::Lost(Reason::PortalTls)],
-            Self::Suspended => vec![Input::Asleep(true), Input::Lost(Reason::PortalUnreachable)],
+            Self::CaptivePortal => {
+                vec![HostEvent::CaptivePortal(true).into(), PortalEvent::Lost(Reason::PortalTls).into()]
+            }
+            Self::Suspended => {
+                vec![HostEvent::Sleeping(true).into(), PortalEvent::Lost(Reason::PortalUnreachable).into()]
+            }
         }
     }
 
     /// What is reported some time after joining the portal.
     pub(super) fn after_joining(&self) -> Option<Input> {
         match self {
-            Self::Revoked => Some(Input::Ended(Reason::TokenExpired)),
-            Self::Lost(reason) => Some(Input::Lost(reason.clone())),
+            Self::Revoked => Some(PortalEvent::Ended(Reason::TokenExpired).into()),
+            Self::Lost(reason) => Some(PortalEvent::Lost(reason.clone()).into()),
             Self::Connects
             | Self::Rejected(_)
             | Self::NotJoined(_)
@@ -76,9 +80,9 @@ impl Scenario {
     /// What is reported before the next session, because the session machine remembers it beyond the end of this one.
     pub(super) fn end(&self) -> Option<Input> {
         match self {
-            Self::NoNetwork => Some(Input::NetworkChanged),
-            Self::CaptivePortal => Some(Input::CaptivePortal(false)),
-            Self::Suspended => Some(Input::Asleep(false)),
+            Self::NoNetwork => Some(HostEvent::NetworkChanged.into()),
+            Self::CaptivePortal => Some(HostEvent::CaptivePortal(false).into()),
+            Self::Suspended => Some(HostEvent::Sleeping(false).into()),
             Self::Connects
             | Self::Rejected(_)
             | Self::Revoked

@@ -1,4 +1,4 @@
-//! What can be reached in the made-up account.
+//! The resources of the simulated account and the paths to them.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -9,9 +9,9 @@ use connection::{PathInfo, PathKind};
 use model::{ClientId, DeviceView, GatewayId, RelayId, ResourceId, ResourceView, Site, SiteId, Status, view::Kind};
 use tunnel::{InterfaceConfig, PathView};
 
-/// Where gateways stand.
+/// The sites of the gateways.
 const SITES: [&str; 5] = ["Berlin", "Hamburg", "Montréal", "Singapore", "Lab (old building)"];
-/// What runs there, and what an administrator says about it.
+/// Services and their descriptions.
 const SERVICES: [(&str, &str); 14] = [
     ("Wiki", "https://wiki.corp.example/"),
     ("git_lab", "https://gitlab.corp.example/"),
@@ -29,53 +29,53 @@ const SERVICES: [(&str, &str); 14] = [
     ("SSH jump host", ""),
 ];
 
-/// The account: its sites, and how each is reached.
+/// The account: its sites with the state of their paths, and its resources.
 #[derive(Debug)]
 pub(super) struct World {
-    sites: Vec<Place>,
+    sites: Vec<SiteState>,
     resources: Vec<ResourceView>,
     uses_internet: bool,
     born: Instant,
 }
 
 #[derive(Debug)]
-struct Place {
+struct SiteState {
     site: Site,
-    reach: Reach,
+    path: PathState,
 }
 
-/// How the gateway of a site is reached.
+/// The path to the gateway of a site.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reach {
-    /// Nobody has used it.
+enum PathState {
+    /// No resource of the site has been used.
     Unused,
     Connecting,
     Relayed,
     Direct,
-    /// There is no gateway.
+    /// No gateway is online.
     Offline,
 }
 
 impl World {
-    /// An account with so many resources, the one for the Internet among them.
+    /// An account with `count` resources, including the Internet resource.
     pub(super) fn new(count: u16, now: Instant) -> Self {
         let site = |number: usize, name: &str| Site { id: SiteId::from_u128(id(1, number)), name: name.to_owned() };
-        let sites: Vec<Place> = (0..)
+        let sites: Vec<SiteState> = (0..)
             .zip(SITES)
-            .map(|(number, name)| Place { site: site(number, name), reach: beginning(number) })
+            .map(|(number, name)| SiteState { site: site(number, name), path: initial_path(number) })
             .collect();
         let mut resources: Vec<ResourceView> = (0..usize::from(count))
-            .map(|number| resource(number, sites.get(number % sites.len()).map(|place| place.site.clone())))
+            .map(|number| resource(number, sites.get(number % sites.len()).map(|it| it.site.clone())))
             .collect();
         resources
             .sort_by(|a, b| (a.kind != Kind::Internet, &a.name, a.id).cmp(&(b.kind != Kind::Internet, &b.name, b.id)));
         Self { sites, resources, uses_internet: false, born: now }
     }
 
-    /// As it was at the beginning.
+    /// Restores the initial state of the paths.
     pub(super) fn reset(&mut self) {
-        for (number, place) in self.sites.iter_mut().enumerate() {
-            place.reach = beginning(number);
+        for (number, site) in self.sites.iter_mut().enumerate() {
+            site.path = initial_path(number);
         }
     }
 
@@ -83,29 +83,29 @@ impl World {
         self.uses_internet = is_on;
     }
 
-    /// One gateway is used, comes nearer, or goes away.
-    pub(super) fn move_on(&mut self, beat: u64) {
-        let index = usize::try_from(beat).unwrap_or_default() % self.sites.len();
-        let Some(place) = self.sites.get_mut(index) else { return };
-        place.reach = match place.reach {
-            Reach::Unused | Reach::Offline => Reach::Connecting,
-            Reach::Connecting => Reach::Relayed,
-            Reach::Relayed => Reach::Direct,
-            Reach::Direct if beat.is_multiple_of(4) => Reach::Offline,
-            Reach::Direct => Reach::Relayed,
+    /// Changes the path to one gateway.
+    pub(super) fn change_path(&mut self, number: u64) {
+        let index = usize::try_from(number).unwrap_or_default() % self.sites.len();
+        let Some(site) = self.sites.get_mut(index) else { return };
+        site.path = match site.path {
+            PathState::Unused | PathState::Offline => PathState::Connecting,
+            PathState::Connecting => PathState::Relayed,
+            PathState::Relayed => PathState::Direct,
+            PathState::Direct if number.is_multiple_of(4) => PathState::Offline,
+            PathState::Direct => PathState::Relayed,
         };
     }
 
-    /// In the order of the tunnel.
+    /// The resources in the order of the tunnel.
     pub(super) fn resources(&self) -> Vec<ResourceView> {
         let status = |view: &ResourceView| {
             let is_unused = view.kind == Kind::Internet && !self.uses_internet;
-            let at = view.sites.first().and_then(|site| self.sites.iter().find(|place| place.site.id == site.id));
-            match at.map(|place| place.reach) {
+            let site = view.sites.first().and_then(|site| self.sites.iter().find(|it| it.site.id == site.id));
+            match site.map(|site| site.path) {
                 _ if is_unused => Status::Unknown,
-                Some(Reach::Direct | Reach::Relayed) => Status::Online,
-                Some(Reach::Offline) => Status::Offline,
-                Some(Reach::Unused | Reach::Connecting) | None => Status::Unknown,
+                Some(PathState::Direct | PathState::Relayed) => Status::Online,
+                Some(PathState::Offline) => Status::Offline,
+                Some(PathState::Unused | PathState::Connecting) | None => Status::Unknown,
             }
         };
         self.resources.iter().map(|view| ResourceView { status: status(view), ..view.clone() }).collect()
@@ -123,15 +123,15 @@ impl World {
             received: 900_000 + age * 21_000 * (number as u64 + 1),
         };
         let mut paths = Vec::new();
-        for (number, place) in self.sites.iter().enumerate() {
-            let path = match place.reach {
-                Reach::Unused | Reach::Offline => continue,
-                Reach::Connecting => None,
-                Reach::Relayed => Some(path(number, PathKind::Relay(RelayId::from_u128(id(4, number))))),
-                Reach::Direct => Some(path(number, PathKind::Direct)),
+        for (number, site) in self.sites.iter().enumerate() {
+            let path = match site.path {
+                PathState::Unused | PathState::Offline => continue,
+                PathState::Connecting => None,
+                PathState::Relayed => Some(path(number, PathKind::Relay(RelayId::from_u128(id(4, number))))),
+                PathState::Direct => Some(path(number, PathKind::Direct)),
             };
             let gateway = GatewayId::from_u128(id(2, number));
-            paths.push(PathView { gateway, site: Some(place.site.id), path });
+            paths.push(PathView { gateway, site: Some(site.site.id), path });
         }
         paths
     }
@@ -160,12 +160,12 @@ impl World {
     }
 }
 
-fn beginning(number: usize) -> Reach {
+fn initial_path(number: usize) -> PathState {
     match number {
-        0 => Reach::Direct,
-        1 => Reach::Relayed,
-        2 => Reach::Offline,
-        _ => Reach::Unused,
+        0 => PathState::Direct,
+        1 => PathState::Relayed,
+        2 => PathState::Offline,
+        _ => PathState::Unused,
     }
 }
 
@@ -193,7 +193,7 @@ fn resource(number: usize, site: Option<Site>) -> ResourceView {
     }
 }
 
-/// An identity that looks like one.
+/// An id in the format of a UUID.
 fn id(kind: u128, number: usize) -> u128 {
     0x5117_0000_0000_4000_8000_0000_0000_0000 | (kind << 32) | number as u128
 }

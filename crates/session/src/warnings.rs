@@ -1,4 +1,4 @@
-//! What does not work as it should, although the session goes on.
+//! Warnings: problems that do not end the session.
 
 use std::collections::BTreeSet;
 
@@ -6,45 +6,45 @@ use dbus_api::{Warning, WarningCode};
 use model::{ResourceId, ResourceView, Status};
 use portal::Rejection;
 
-/// Warnings from those who can have one, each kept until it is withdrawn.
+/// Warnings by their source, each kept until the source withdraws it.
 #[derive(Debug, Default)]
-pub(super) struct Health {
-    /// The host's, as of the last wish.
+pub(super) struct Warnings {
+    /// From the host, about the last configuration.
     host: Vec<Warning>,
-    /// What the portal answered instead of letting us in, if that is how it is.
-    portal: Option<Rejection>,
-    /// Resources without a gateway. Bounded by the resources that exist.
+    /// The portal's answer, if it has rejected the connection.
+    rejection: Option<Rejection>,
+    /// Resources without a gateway. Bounded by the number of resources.
     offline: BTreeSet<ResourceId>,
-    /// Resources with a gateway that is too old or too new. Bounded likewise.
+    /// Resources with a gateway of an incompatible version. Bounded likewise.
     mismatched: BTreeSet<ResourceId>,
 }
 
-impl Health {
-    pub(super) fn host(&mut self, warnings: Vec<Warning>) {
+impl Warnings {
+    pub(super) fn set_host(&mut self, warnings: Vec<Warning>) {
         self.host = warnings;
     }
 
-    pub(super) fn portal(&mut self, rejection: Option<Rejection>) {
-        self.portal = rejection;
+    pub(super) fn set_rejection(&mut self, rejection: Option<Rejection>) {
+        self.rejection = rejection;
     }
 
-    pub(super) fn offline(&mut self, resource: ResourceId) {
+    pub(super) fn add_offline(&mut self, resource: ResourceId) {
         self.offline.insert(resource);
     }
 
-    pub(super) fn mismatched(&mut self, resource: ResourceId) {
+    pub(super) fn add_version_mismatch(&mut self, resource: ResourceId) {
         self.mismatched.insert(resource);
     }
 
-    /// The resources are these now: those that work, or are gone, need no warning.
-    pub(super) fn resources(&mut self, resources: &[ResourceView]) {
+    /// Withdraws the warnings of resources that are online or removed.
+    pub(super) fn update_resources(&mut self, resources: &[ResourceView]) {
         let may_stay = |id: &ResourceId| resources.iter().any(|it| it.id == *id && it.status != Status::Online);
         self.offline.retain(may_stay);
         self.mismatched.retain(may_stay);
     }
 
-    /// All warnings, with names that people know.
-    pub(super) fn warnings(&self, resources: &[ResourceView]) -> Vec<Warning> {
+    /// All warnings, with the names of the resources.
+    pub(super) fn list(&self, resources: &[ResourceView]) -> Vec<Warning> {
         let name = |id: &ResourceId| {
             resources.iter().find(|it| it.id == *id).map_or_else(|| id.to_string(), |it| it.name.clone())
         };
@@ -56,12 +56,13 @@ impl Health {
             code: WarningCode::GatewayVersionMismatch,
             text: format!("the gateways of {} do not work with this version of the client", name(id)),
         });
-        self.host.iter().cloned().chain(self.portal.iter().map(refused)).chain(offline).chain(mismatched).collect()
+        let rejection = self.rejection.iter().map(rejected);
+        self.host.iter().cloned().chain(rejection).chain(offline).chain(mismatched).collect()
     }
 }
 
-/// Status, code and the portal's own sentence: only a person can make something of them.
-fn refused(rejection: &Rejection) -> Warning {
+/// The status, the code and the portal's own sentence, which only a person can act on.
+fn rejected(rejection: &Rejection) -> Warning {
     let text = match rejection.detail.as_deref().filter(|detail| !detail.is_empty()) {
         Some(detail) => format!("{rejection}: {detail}"),
         None => rejection.to_string(),

@@ -1,4 +1,4 @@
-//! `.Diagnostics`, as [`super::tests`] does with the rest.
+//! The interface `.Diagnostics`.
 
 use std::{collections::BTreeMap, fs::File, io::Read as _};
 
@@ -7,11 +7,11 @@ use dbus_api::Error;
 use model::SiteId;
 use zbus::zvariant::{OwnedFd, Value};
 
-use super::tests::{EVERYTHING, TestBus, memory};
-use session::{NamesRequest, Request};
+use super::{EVERYTHING, TestBus, memory};
+use crate::{DaemonRequest, DnsRequest};
 
 #[tokio::test]
-async fn a_path_is_that_of_a_gateway_of_the_site() {
+async fn path_of_a_resource_is_that_of_a_gateway_of_its_site() {
     let bus = TestBus::new(EVERYTHING).await;
     assert!(matches!(bus.diagnostics.path("nothing").await, Err(Error::NotFound(_))));
     let view = |gateway, site| tunnel::PathView {
@@ -29,7 +29,7 @@ async fn a_path_is_that_of_a_gateway_of_the_site() {
 }
 
 #[tokio::test]
-async fn a_filter_that_makes_no_sense_is_refused() {
+async fn invalid_log_filter_is_rejected() {
     let bus = TestBus::new(EVERYTHING).await;
     bus.diagnostics.set_log_filter("debug,tunnel=trace", 60).await.unwrap();
     bus.diagnostics.set_log_filter("", 0).await.unwrap();
@@ -48,7 +48,7 @@ async fn without_a_tunnel<T>(bus: &mut TestBus, call: impl Future<Output = T>) -
         tokio::select! {
             answer = &mut call => return answer,
             request = bus.accept() => assert!(
-                matches!(request, Request::Names(NamesRequest::Status(_))),
+                matches!(request, DaemonRequest::Dns(DnsRequest::GetStatus(_))),
                 "{request:?}"
             ),
         }
@@ -56,7 +56,7 @@ async fn without_a_tunnel<T>(bus: &mut TestBus, call: impl Future<Output = T>) -
 }
 
 #[tokio::test]
-async fn all_checks_are_run_or_those_that_are_named() {
+async fn all_or_the_named_checks_are_run() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let diagnostics = bus.diagnostics.clone();
     let all = without_a_tunnel(&mut bus, diagnostics.run_checks(&[], BTreeMap::new())).await.unwrap();
@@ -76,7 +76,7 @@ async fn all_checks_are_run_or_those_that_are_named() {
 }
 
 #[tokio::test]
-async fn a_report_goes_into_memory_and_names_nobody() {
+async fn report_is_written_to_a_memfd_without_private_data() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let diagnostics = bus.diagnostics.clone();
     let fd = std::os::fd::OwnedFd::from(memory());
@@ -96,7 +96,7 @@ async fn a_report_goes_into_memory_and_names_nobody() {
 }
 
 #[tokio::test]
-async fn a_report_goes_nowhere_else() {
+async fn report_is_written_to_memfds_only() {
     let bus = TestBus::new(EVERYTHING).await;
     let (_reader, pipe) = std::io::pipe().unwrap();
     for fd in [

@@ -1,46 +1,46 @@
-//! The addresses that names were given, from one session to the next.
+//! The addresses of names, from one session to the next.
 //!
-//! Programs remember addresses for longer than sessions last, so a name keeps its addresses for as long as the daemon
-//! lives, and no address ever means another name. Which resources a name belonged to is only true for one person: when
-//! somebody else signs in, that is forgotten.
+//! Programs cache addresses for longer than a session, so a name keeps its addresses for the lifetime of the daemon, and no
+//! address is ever reused for another name. The resources that a name belongs to depend on the user: they are forgotten
+//! when another user signs in.
 
 use dns::Assignments;
 use sha2::{Digest as _, Sha256};
 
 use session::Account;
 
-/// Names and whose they are.
+/// Addresses of names, and the user of the last session.
 #[derive(Debug, Default)]
-pub(super) struct PinnedNames {
+pub(super) struct NameAddresses {
     names: Assignments,
-    of: Option<Person>,
+    user: Option<User>,
 }
 
-/// Whom names belong to. The token itself is not kept for longer than its session.
+/// Identifies a user. The token itself is not kept for longer than its session.
 #[derive(Debug, PartialEq, Eq)]
-struct Person {
+struct User {
     token: [u8; 32],
     account_and_name: Option<(String, String)>,
 }
 
-impl PinnedNames {
-    /// The names for a session of `account`.
-    pub(super) fn lend(&mut self, account: &Account) -> Assignments {
-        let person = Person::of(account);
-        if self.of.as_ref().is_some_and(|last| !last.is_same(&person)) {
+impl NameAddresses {
+    /// The addresses for a session of `account`.
+    pub(super) fn for_session(&mut self, account: &Account) -> Assignments {
+        let user = User::of(account);
+        if self.user.as_ref().is_some_and(|last| !last.is_same(&user)) {
             self.names.forget_matches();
         }
-        self.of = Some(person);
+        self.user = Some(user);
         self.names.clone()
     }
 
-    /// What has become of them when the session ended.
-    pub(super) fn keep(&mut self, names: Assignments) {
+    /// Keeps the addresses of the session that has ended.
+    pub(super) fn store(&mut self, names: Assignments) {
         self.names = names;
     }
 }
 
-impl Person {
+impl User {
     fn of(account: &Account) -> Self {
         Self {
             token: Sha256::digest(account.token.expose()).into(),
@@ -48,7 +48,7 @@ impl Person {
         }
     }
 
-    /// Each sign-in brings a new token, so the account and the name count if both are known.
+    /// Each sign-in brings a new token, so the account and the name identify the user if both are known.
     fn is_same(&self, other: &Self) -> bool {
         self.token == other.token || self.account_and_name.is_some() && self.account_and_name == other.account_and_name
     }
@@ -63,8 +63,8 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_known_by_the_token_or_by_account_and_name() {
-        let anna = account("1", Some("acme"), Some("Anna"));
+    fn user_is_identified_by_the_token_or_by_account_and_name() {
+        let first = account("1", Some("acme"), Some("Anna"));
         for (other, is_same) in [
             (account("1", None, None), true),
             (account("2", Some("acme"), Some("Anna")), true),
@@ -73,7 +73,7 @@ mod tests {
             (account("2", Some("acme"), None), false),
             (account("2", None, None), false),
         ] {
-            assert_eq!(Person::of(&anna).is_same(&Person::of(&other)), is_same, "{other:?}");
+            assert_eq!(User::of(&first).is_same(&User::of(&other)), is_same, "{other:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Snapshot changes → signals. Nobody else emits anything, so nothing is forgotten and nothing is sent twice.
+//! Emits a signal for each change. It is the only emitter, so no change is missed or published twice.
 //!
-//! Signals are heard by everybody, so they carry numbers and what the public properties say, nothing else.
+//! Every process on the bus receives signals, so they contain only generations and public properties.
 
 use tokio::{
     sync::{broadcast, watch},
@@ -8,20 +8,23 @@ use tokio::{
 };
 use zbus::{Connection, object_server::InterfaceRef};
 
-use super::{Daemon, client_object::ClientObject, resources_object::ResourcesObject, settings_object::SettingsObject};
-use session::snapshot::Snapshot;
+use crate::{
+    client_object::ClientObject, daemon_handle::DaemonHandle, resources_object::ResourcesObject,
+    settings_object::SettingsObject,
+};
+use session::Snapshot;
 
-/// Publishes for as long as it lives.
+/// Publishes until it is dropped.
 #[derive(Debug)]
 pub(super) struct Publisher {
     task: JoinHandle<()>,
 }
 
 impl Publisher {
-    pub(super) async fn start(connection: &Connection, daemon: Daemon) -> zbus::Result<Self> {
-        let (mut snapshot, news) = (daemon.snapshot, daemon.settings.subscribe());
-        // What the objects say from now on is known; whatever comes after this moment is news.
-        let known = snapshot.borrow_and_update().clone();
+    pub(super) async fn start(connection: &Connection, daemon: DaemonHandle) -> zbus::Result<Self> {
+        let (mut snapshot, settings_changes) = (daemon.snapshot, daemon.settings.subscribe());
+        // The objects serve this snapshot; each later one is a change.
+        let current = snapshot.borrow_and_update().clone();
         let server = connection.object_server();
         let client = server.interface::<_, ClientObject>(dbus_api::PATH).await?;
         let resources = server.interface::<_, ResourcesObject>(dbus_api::PATH).await?;
@@ -29,22 +32,22 @@ impl Publisher {
         let connection = connection.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
-                error = publish(known, snapshot, &client, &resources) => {
-                    if let Err(error) = error { tracing::warn!(%error, "cannot publish any more") }
+                error = publish(current, snapshot, &client, &resources) => {
+                    if let Err(error) = error { tracing::warn!(%error, "cannot publish any longer") }
                 }
-                error = publish_settings(news, &settings) => {
-                    if let Err(error) = error { tracing::warn!(%error, "cannot publish any more") }
+                error = publish_settings(settings_changes, &settings) => {
+                    if let Err(error) = error { tracing::warn!(%error, "cannot publish any longer") }
                 }
-                () = closed(&connection) => tracing::debug!("the bus is gone"),
+                () = closed(&connection) => tracing::debug!("the connection to the bus is lost"),
             }
         });
         Ok(Self { task })
     }
 
-    /// Returns when nothing is published any more: the bus is gone. Cancel-safe.
+    /// Returns once publishing has ended, because the connection is lost. Cancel-safe.
     pub(super) async fn ended(&mut self) {
         if (&mut self.task).await.is_err() {
-            tracing::error!("the publisher died");
+            tracing::error!("the publisher task failed");
         }
     }
 }
@@ -85,15 +88,15 @@ async fn publish(
     Ok(())
 }
 
-/// Keys of settings name nothing that is private; what they are set to is read by who may.
+/// Publishes the keys of changed settings. Their values are private and not published.
 async fn publish_settings(
-    mut news: broadcast::Receiver<Vec<String>>,
+    mut changes: broadcast::Receiver<Vec<String>>,
     settings: &InterfaceRef<SettingsObject>,
 ) -> zbus::Result<()> {
     loop {
-        let keys = match news.recv().await {
+        let keys = match changes.recv().await {
             Ok(keys) => keys,
-            // Too many to say which.
+            // Too many changes to list their keys.
             Err(broadcast::error::RecvError::Lagged(_)) => Vec::new(),
             Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         };

@@ -1,4 +1,4 @@
-//! The objects on one end of a socket pair, the proxies on the other, and a daemon that a test plays itself.
+//! The objects on one end of a socket pair, the proxies on the other, and a daemon that the test simulates.
 
 use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
 
@@ -21,12 +21,19 @@ use zbus::{
 };
 
 use super::*;
-use session::{NamesRequest, Reason};
-use settings::file::ConfigPaths;
+use crate::authorizer::Action;
+use dataplane::Statistics;
+use event_loop::Clock;
+use resolver::Forwarder;
+use session::{Reason, Request, Snapshot};
+use settings::{Settings, file::ConfigPaths};
+
+mod diagnostics;
+mod polkit;
 
 pub(super) const EVERYTHING: &[Action] = &Action::ALL;
 
-/// Both ends.
+/// The proxies, and the daemon's ends of its channels.
 pub(super) struct TestBus {
     connection: Connection,
     client: ClientProxy<'static>,
@@ -34,7 +41,8 @@ pub(super) struct TestBus {
     dns: DnsProxy<'static>,
     pub(super) diagnostics: DiagnosticsProxy<'static>,
     settings: SettingsProxy<'static>,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<DaemonRequest>,
+    internet_resource_settings: mpsc::Receiver<bool>,
     publish: watch::Sender<Snapshot>,
     pub(super) statistics: Statistics,
     _server: Connection,
@@ -48,10 +56,14 @@ impl TestBus {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (publish, snapshot) = watch::channel(connected());
         let (sender, requests) = mpsc::channel(4);
-        let daemon = Daemon { started: Duration::from_secs(1_000_000), ..daemon(&files, sender, snapshot) };
+        let (internet_resource, internet_resource_settings) = mpsc::channel(4);
+        let daemon = DaemonHandle {
+            started: Duration::from_secs(1_000_000),
+            ..daemon(&files, sender, internet_resource, snapshot)
+        };
         let statistics = daemon.statistics.clone();
         let server = connection::Builder::unix_stream(ours).server(Guid::generate()).unwrap().p2p();
-        let server = Objects::new(&daemon, &Guard::only(permitted)).put_before(server).unwrap().build();
+        let server = Objects::new(&daemon, &Authorizer::fixed(permitted)).serve_with(server).unwrap().build();
         let client = connection::Builder::unix_stream(theirs).p2p().build();
         let (server, connection) = tokio::try_join!(server, client).unwrap();
         let publisher = Publisher::start(&server, daemon).await.unwrap();
@@ -68,6 +80,7 @@ impl TestBus {
             diagnostics,
             settings,
             requests,
+            internet_resource_settings,
             publish,
             statistics,
             _server: server,
@@ -76,14 +89,19 @@ impl TestBus {
         }
     }
 
-    /// The daemon accepts one request.
-    pub(super) async fn accept(&mut self) -> Request {
+    /// The next request to the daemon.
+    pub(super) async fn accept(&mut self) -> DaemonRequest {
         self.requests.recv().await.unwrap()
     }
 }
 
 /// A daemon whose settings are in `files`.
-fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Receiver<Snapshot>) -> Daemon {
+fn daemon(
+    files: &TempDir,
+    requests: mpsc::Sender<DaemonRequest>,
+    internet_resource: mpsc::Sender<bool>,
+    snapshot: watch::Receiver<Snapshot>,
+) -> DaemonHandle {
     let places = ConfigPaths {
         main: files.path().join("none.toml"),
         drop_ins: files.path().join("none.d"),
@@ -91,15 +109,15 @@ fn daemon(files: &TempDir, requests: mpsc::Sender<Request>, snapshot: watch::Rec
         imported: files.path().join("none.json"),
         owner: nix::unistd::geteuid().as_raw(),
     };
-    let settings = Settings::start(settings::Args::default(), places, None, requests.clone());
-    Daemon {
+    let settings = Settings::start(settings::Args::default(), places, None, internet_resource);
+    DaemonHandle {
         requests,
         snapshot,
         started: Duration::from_secs(1),
         clock: Clock::new(),
         forwarder: Forwarder::new(0),
         settings,
-        people: People::default(),
+        users: UserDatabase::default(),
         statistics: Statistics::default(),
     }
 }
@@ -151,7 +169,7 @@ fn interface(introspection: &str, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_served_is_what_is_promised() {
+async fn served_introspection_matches_the_contract() {
     let bus = TestBus::new(EVERYTHING).await;
     let object = IntrospectableProxy::builder(&bus.connection)
         .destination(dbus_api::BUS_NAME)
@@ -169,7 +187,7 @@ async fn what_is_served_is_what_is_promised() {
 }
 
 #[tokio::test]
-async fn a_stranger_may_look_but_not_touch() {
+async fn unauthorized_caller_reads_properties_only() {
     let bus = TestBus::new(&[]).await;
     assert_eq!(bus.client.state().await.unwrap(), State::Connected);
     assert_eq!(bus.client.version().await.unwrap(), env!("CARGO_PKG_VERSION"));
@@ -249,20 +267,22 @@ async fn each_method_needs_its_own_action() {
 }
 
 #[tokio::test]
-async fn a_token_reaches_the_session() {
+async fn token_is_passed_to_the_session() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let client = bus.client.clone();
     let options = SignInOptions { account_slug: Some("acme".to_owned()), actor_name: None };
     let call = tokio::spawn(async move { client.sign_in(token(), options).await });
-    let Request::SignIn(account, reply) = bus.accept().await else { panic!("not a sign-in") };
+    let DaemonRequest::Session(Request::SignIn { account, .. }, reply) = bus.accept().await else {
+        panic!("not a sign-in")
+    };
     assert_eq!(account.token.expose(), "n.fragment");
     assert_eq!(account.slug.as_deref(), Some("acme"));
-    reply.accept();
+    reply.send(Ok(())).unwrap();
     call.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_descriptor_that_is_no_token_is_refused() {
+async fn sign_in_rejects_an_invalid_descriptor() {
     let bus = TestBus::new(EVERYTHING).await;
     let directory = std::fs::File::open("/").unwrap();
     let fd = OwnedFd::from(std::os::fd::OwnedFd::from(directory));
@@ -271,7 +291,7 @@ async fn a_descriptor_that_is_no_token_is_refused() {
 }
 
 #[tokio::test]
-async fn options_that_nobody_knows_are_refused() {
+async fn unknown_options_are_rejected() {
     let bus = TestBus::new(EVERYTHING).await;
     let unknown = || BTreeMap::from([("force", Value::from(true))]);
     for refusal in [
@@ -287,7 +307,7 @@ async fn options_that_nobody_knows_are_refused() {
 }
 
 #[tokio::test]
-async fn a_daemon_that_stops_says_so() {
+async fn calls_fail_while_the_daemon_stops() {
     let bus = TestBus::new(EVERYTHING).await;
     drop(bus.requests);
     let refusal = bus.client.sign_out(BTreeMap::new()).await.unwrap_err();
@@ -295,7 +315,7 @@ async fn a_daemon_that_stops_says_so() {
 }
 
 #[tokio::test]
-async fn private_data_is_read_by_methods() {
+async fn private_data_is_returned_by_methods() {
     let bus = TestBus::new(EVERYTHING).await;
     let status = bus.client.get_status(BTreeMap::new()).await.unwrap();
     assert_eq!((status.state.as_str(), status.since), ("connected", Some(1_000_005)));
@@ -315,7 +335,7 @@ async fn private_data_is_read_by_methods() {
 }
 
 #[tokio::test]
-async fn names_are_explained_by_the_packet_thread() {
+async fn dns_status_and_explanations_come_from_the_packet_thread() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let server = dns::Server {
         sentinel: "100.100.111.1".parse().unwrap(),
@@ -324,10 +344,12 @@ async fn names_are_explained_by_the_packet_thread() {
     };
     let proxy = bus.dns.clone();
     let call = tokio::spawn(async move { (proxy.get_status().await, proxy.explain("Wiki.Bücher.example.").await) });
-    let Request::Names(NamesRequest::Status(reply)) = bus.accept().await else { panic!("not a question about names") };
+    let DaemonRequest::Dns(DnsRequest::GetStatus(reply)) = bus.accept().await else {
+        panic!("not a question about names")
+    };
     let (origin, servers) = (dns::Origin::Host, vec![server.clone()]);
     reply.send(tunnel::DnsView { origin, servers, search_domain: None, assigned: 2 }).unwrap();
-    let Request::Names(NamesRequest::Explain(name, reply)) = bus.accept().await else { panic!("not about a name") };
+    let DaemonRequest::Dns(DnsRequest::Explain(name, reply)) = bus.accept().await else { panic!("not about a name") };
     assert_eq!(name.as_str(), "wiki.xn--bcher-kva.example");
     let resource = tunnel::MatchView {
         resource: model::ResourceId::from_u128(1),
@@ -361,7 +383,7 @@ async fn names_are_explained_by_the_packet_thread() {
 }
 
 #[tokio::test]
-async fn without_a_tunnel_nobody_answers_names() {
+async fn dns_status_without_a_tunnel_is_empty() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let proxy = bus.dns.clone();
     let call = tokio::spawn(async move { (proxy.get_status().await, proxy.explain("a.example").await) });
@@ -376,7 +398,7 @@ async fn without_a_tunnel_nobody_answers_names() {
 }
 
 #[tokio::test]
-async fn changes_are_announced_once_and_without_content() {
+async fn changes_are_signalled_once_without_private_data() {
     let bus = TestBus::new(EVERYTHING).await;
     let mut messages = zbus::MessageStream::from(&bus.connection);
 
@@ -406,9 +428,9 @@ async fn changes_are_announced_once_and_without_content() {
 }
 
 #[tokio::test]
-async fn whoever_has_too_many_calls_in_the_works_is_told_so_at_once() {
+async fn calls_beyond_the_limit_are_refused_at_once() {
     let bus = TestBus::new(EVERYTHING).await;
-    // Nobody answers these.
+    // These calls get no reply.
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..40 {
         let client = bus.client.clone();
@@ -418,17 +440,17 @@ async fn whoever_has_too_many_calls_in_the_works_is_told_so_at_once() {
         let refusal = calls.join_next().await.unwrap().unwrap().unwrap_err();
         assert!(matches!(refusal, Error::LimitReached(_)), "{refusal:?}");
     }
-    // What is for everybody goes on.
+    // Public properties are still served.
     assert_eq!(bus.client.state().await.unwrap(), State::Connected);
 }
 
 #[tokio::test]
-async fn the_private_socket_has_the_same_objects() {
+async fn private_socket_serves_the_same_objects() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run/bus");
     let (_publish, snapshot) = watch::channel(connected());
     let (requests, mut inbox) = mpsc::channel(4);
-    let daemon = daemon(&directory, requests, snapshot);
+    let daemon = daemon(&directory, requests, mpsc::channel(1).0, snapshot);
     let socket = PrivateSocket::serve(&path, daemon.clone()).await.unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);
@@ -439,8 +461,10 @@ async fn the_private_socket_has_the_same_objects() {
     assert_eq!(client.state().await.unwrap(), State::Connected);
     if nix::unistd::geteuid().is_root() {
         let call = tokio::spawn(async move { client.sign_out(BTreeMap::new()).await });
-        let Some(Request::SignOut(reply)) = inbox.recv().await else { panic!("not a sign-out") };
-        reply.accept();
+        let Some(DaemonRequest::Session(Request::SignOut { .. }, reply)) = inbox.recv().await else {
+            panic!("not a sign-out")
+        };
+        reply.send(Ok(())).unwrap();
         call.await.unwrap().unwrap();
     }
 
@@ -448,7 +472,7 @@ async fn the_private_socket_has_the_same_objects() {
     assert!(format!("{second:#}").contains("another firezoned"), "{second:#}");
     drop(socket);
     drop(connection);
-    // What a daemon leaves that was killed is in nobody's way.
+    // The socket of a killed daemon is replaced.
     let socket = loop {
         match PrivateSocket::serve(&path, daemon.clone()).await {
             Ok(socket) => break socket,
@@ -460,18 +484,18 @@ async fn the_private_socket_has_the_same_objects() {
 }
 
 #[tokio::test]
-async fn settings_are_changed_kept_announced_and_reset() {
+async fn settings_are_changed_stored_signalled_and_reset() {
     let mut bus = TestBus::new(EVERYTHING).await;
     let mut announced = bus.settings.receive_changed().await.unwrap();
     let before = bus.settings.get().await.unwrap();
     let internet = &before["internet-resource"];
     assert_eq!((internet.value.as_str(), internet.source.as_str(), internet.locked), ("false", "", false));
-    assert!(before["api-url"].locked, "nobody may point us at another portal");
+    assert!(before["api-url"].locked, "the address of the portal cannot be changed over the bus");
 
     let value = |value: Value<'static>| zbus::zvariant::OwnedValue::try_from(value).unwrap();
     let set = |key: &str, to: Value<'static>| bus.settings.set(BTreeMap::from([(key.to_owned(), value(to))]));
     set("internet-resource", Value::from(true)).await.unwrap();
-    let Request::SetInternetResource(true, _) = bus.requests.recv().await.unwrap() else { panic!("it counts at once") };
+    assert_eq!(bus.internet_resource_settings.recv().await, Some(true), "the change takes effect at once");
     let after = bus.settings.get().await.unwrap();
     assert_eq!(after["internet-resource"].value, "true");
     assert!(after["internet-resource"].source.contains("settings.toml"), "{after:?}");
@@ -489,7 +513,7 @@ async fn settings_are_changed_kept_announced_and_reset() {
 }
 
 #[tokio::test]
-async fn a_change_that_cannot_be_kept_fails() {
+async fn change_that_cannot_be_stored_fails() {
     let bus = TestBus::new(EVERYTHING).await;
     let set = |name: &str| {
         let value = zbus::zvariant::OwnedValue::try_from(Value::from(name)).unwrap();
@@ -499,7 +523,7 @@ async fn a_change_that_cannot_be_kept_fails() {
     let source = bus.settings.get().await.unwrap()["name"].source.clone();
     let directory = std::path::Path::new(&source).parent().unwrap();
     std::fs::remove_dir_all(directory).unwrap();
-    // Nothing can be made there, not even by root.
+    // Not even root can create files there.
     std::os::unix::fs::symlink("nowhere/at/all", directory).unwrap();
 
     let refusal = set("lost").await.unwrap_err();

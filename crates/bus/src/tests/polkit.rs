@@ -1,4 +1,4 @@
-//! The guard, between a bus and a polkit that a test plays itself.
+//! The authorizer with a bus and a polkit that the test simulates.
 
 use std::{
     collections::HashMap,
@@ -13,24 +13,24 @@ use zbus::{
     zvariant::OwnedValue,
 };
 
-use super::{Guard, people::People};
+use crate::{authorizer::Authorizer, user_db::UserDatabase};
 
-/// A user that every machine has and no group of ours.
+/// A user of every machine, who is not a member of the group.
 const NOBODY: u32 = 65534;
-const ANNA: &str = ":1.7";
+const SENDER: &str = ":1.7";
 const OTHER: &str = ":1.8";
 
-/// What the bus and polkit were asked, and what polkit says.
+/// The queries to the bus and to polkit, and the reply of polkit.
 #[derive(Clone, Debug, Default)]
 struct World(Arc<Mutex<Script>>);
 
 #[derive(Debug, Default)]
 struct Script {
-    /// Whose process everybody is.
+    /// The user id of all senders.
     uid: u32,
-    users: u32,
-    questions: Vec<(String, HashMap<String, String>, u32)>,
-    says: (bool, bool, HashMap<String, String>),
+    user_lookups: u32,
+    queries: Vec<(String, HashMap<String, String>, u32)>,
+    reply: (bool, bool, HashMap<String, String>),
 }
 
 struct FakeBus(World);
@@ -40,7 +40,7 @@ struct FakePolkit(World);
 impl FakeBus {
     fn get_connection_unix_user(&self, _name: String) -> u32 {
         let mut script = self.0.0.lock().unwrap();
-        script.users += 1;
+        script.user_lookups += 1;
         script.uid
     }
 
@@ -60,14 +60,14 @@ impl FakePolkit {
         _cancellation: String,
     ) -> ((bool, bool, HashMap<String, String>),) {
         let mut script = self.0.0.lock().unwrap();
-        script.questions.push((action, details, flags));
-        (script.says.clone(),)
+        script.queries.push((action, details, flags));
+        (script.reply.clone(),)
     }
 }
 
 struct Lab {
     world: World,
-    guard: Guard,
+    authorizer: Authorizer,
     _ends: [Connection; 2],
 }
 
@@ -80,29 +80,29 @@ impl Lab {
         let server = server.serve_at("/org/freedesktop/PolicyKit1/Authority", FakePolkit(world.clone())).unwrap();
         let client = connection::Builder::unix_stream(ours).p2p().build();
         let (server, client) = tokio::try_join!(server.build(), client).unwrap();
-        let guard = Guard::polkit(&client, People::default()).await.unwrap();
-        Self { world, guard, _ends: [server, client] }
+        let authorizer = Authorizer::polkit(&client, UserDatabase::default()).await.unwrap();
+        Self { world, authorizer, _ends: [server, client] }
     }
 
-    fn polkit_says(&self, yes: bool, challenge: bool) {
-        self.world.0.lock().unwrap().says = (yes, challenge, HashMap::new());
+    fn set_reply(&self, yes: bool, challenge: bool) {
+        self.world.0.lock().unwrap().reply = (yes, challenge, HashMap::new());
     }
 
-    fn polkit_says_yes_for_now(&self) {
+    fn reply_yes_because_of_a_password(&self) {
         let temporary = ("polkit.temporary_authorization_id".to_owned(), "tmpauthz0".to_owned());
-        self.world.0.lock().unwrap().says = (true, false, HashMap::from([temporary]));
+        self.world.0.lock().unwrap().reply = (true, false, HashMap::from([temporary]));
     }
 
-    /// Whether the sender may call this, and how many questions polkit was asked about it.
+    /// Whether the call is authorized, and the number of queries to polkit.
     async fn call(&self, sender: &str, method: &str) -> (bool, usize) {
         self.send(&message(sender, method, false).header()).await
     }
 
     async fn send(&self, header: &Header<'_>) -> (bool, usize) {
-        let asked = || self.world.0.lock().unwrap().questions.len();
-        let before = asked();
-        let may = self.guard.permit(header).await.is_ok();
-        (may, asked() - before)
+        let count = || self.world.0.lock().unwrap().queries.len();
+        let before = count();
+        let is_authorized = self.authorizer.authorize(header).await.is_ok();
+        (is_authorized, count() - before)
     }
 }
 
@@ -114,57 +114,57 @@ fn message(sender: &str, method: &str, interactive: bool) -> Message {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_may_no_longer_reads_for_a_second_at_most() {
-    // About root no thread asks the user database, for which no virtual time waits.
+async fn revoked_permission_to_read_lasts_a_second_at_most() {
+    // For root, no thread queries the user database, which would not advance virtual time.
     let lab = Lab::new(0).await;
-    lab.polkit_says(true, false);
-    assert_eq!(lab.call(ANNA, "GetStatus").await, (true, 1));
-    lab.polkit_says(false, false);
+    lab.set_reply(true, false);
+    assert_eq!(lab.call(SENDER, "GetStatus").await, (true, 1));
+    lab.set_reply(false, false);
     tokio::time::advance(Duration::from_millis(900)).await;
-    assert_eq!(lab.call(ANNA, "GetStatus").await, (true, 0));
+    assert_eq!(lab.call(SENDER, "GetStatus").await, (true, 0));
     assert_eq!(lab.call(OTHER, "GetStatus").await, (false, 1), "another connection of the same user");
     tokio::time::advance(Duration::from_millis(101)).await;
-    assert_eq!(lab.call(ANNA, "GetStatus").await, (false, 1));
+    assert_eq!(lab.call(SENDER, "GetStatus").await, (false, 1));
 }
 
 #[tokio::test]
-async fn nothing_but_permission_to_read_is_remembered() {
+async fn only_permission_to_read_is_cached() {
     let lab = Lab::new(NOBODY).await;
-    lab.polkit_says(true, false);
+    lab.set_reply(true, false);
     for method in ["SignOut", "SignOut", "Reset"] {
-        assert_eq!(lab.call(ANNA, method).await, (true, 1), "{method}");
+        assert_eq!(lab.call(SENDER, method).await, (true, 1), "{method}");
     }
-    assert_eq!(lab.call(ANNA, "GetStatus").await, (true, 1), "permission for something else");
-    lab.polkit_says(false, false);
-    assert_eq!(lab.call(ANNA, "SignOut").await, (false, 1), "permission to read");
+    assert_eq!(lab.call(SENDER, "GetStatus").await, (true, 1), "permission for something else");
+    lab.set_reply(false, false);
+    assert_eq!(lab.call(SENDER, "SignOut").await, (false, 1), "permission to read");
 
     for _ in 0..2 {
-        assert_eq!(lab.call(OTHER, "GetStatus").await, (false, 1), "a refusal");
+        assert_eq!(lab.call(OTHER, "GetStatus").await, (false, 1), "a denial");
     }
-    lab.polkit_says_yes_for_now();
+    lab.reply_yes_because_of_a_password();
     for _ in 0..2 {
-        assert_eq!(lab.call(OTHER, "GetStatus").await, (true, 1), "a password of a while ago");
+        assert_eq!(lab.call(OTHER, "GetStatus").await, (true, 1), "a password that was entered before");
     }
-    lab.polkit_says(false, true);
+    lab.set_reply(false, true);
     for _ in 0..2 {
         let interactive = message(OTHER, "GetStatus", true);
         assert_eq!(lab.send(&interactive.header()).await, (false, 2), "a dialog");
     }
-    let flags = |it: &Script| it.questions.last().unwrap().2;
+    let flags = |it: &Script| it.queries.last().unwrap().2;
     assert_eq!(flags(&lab.world.0.lock().unwrap()), 1);
 }
 
 #[tokio::test]
-async fn whose_process_somebody_is_is_asked_once_and_told_to_polkit() {
+async fn user_of_a_sender_is_looked_up_once_and_membership_passed_to_polkit() {
     let lab = Lab::new(NOBODY).await;
-    lab.polkit_says(true, false);
+    lab.set_reply(true, false);
     for _ in 0..3 {
-        lab.call(ANNA, "SignOut").await;
+        lab.call(SENDER, "SignOut").await;
     }
     let script = lab.world.0.lock().unwrap();
-    assert_eq!(script.users, 1);
+    assert_eq!(script.user_lookups, 1);
     let not_a_member = HashMap::from([("firezone.member".to_owned(), "false".to_owned())]);
-    for question in &script.questions {
-        assert_eq!(question, &("dev.firezone.Client.sign-out".to_owned(), not_a_member.clone(), 0));
+    for query in &script.queries {
+        assert_eq!(query, &("dev.firezone.Client.sign-out".to_owned(), not_a_member.clone(), 0));
     }
 }
