@@ -20,10 +20,7 @@ use std::{thread, time::Duration};
 use async_channel::Sender;
 use tokio::sync::mpsc;
 
-pub(crate) use self::{
-    message::{Event, Failure, Request},
-    token_store::StoredToken,
-};
+pub(crate) use self::message::{Event, Failure, Request, StoredToken};
 
 /// How many requests may be pending. Further ones are dropped with a warning; users cannot reach this limit.
 const MAX_PENDING_REQUESTS: usize = 32;

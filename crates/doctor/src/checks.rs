@@ -8,7 +8,7 @@ mod portal;
 
 use dbus_api::{PathKind, Permission, PortalState, Reason, State, WarningCode};
 
-use crate::{Check, Facts, Verdict, Whereabouts};
+use crate::{Check, Facts, Verdict, Whereabouts, facts::SENTINELS};
 
 /// CAP_NET_ADMIN, capabilities(7).
 const NET_ADMIN: u64 = 1 << 12;
@@ -17,8 +17,6 @@ const TUNNEL_MTU: u32 = 1280;
 const OVERHEAD: u32 = 32 + 8 + 40 + 4;
 /// No machine that runs this has an earlier clock: 2025-01-01.
 const EARLIEST: u64 = 1_735_689_600;
-/// Sentinels, to which the host's resolvers point while there is a tunnel.
-pub(crate) const SENTINELS: [&str; 2] = ["100.100.111.", "fd00:2021:1111:8000:"];
 
 /// Where systemd-resolved answers.
 const RESOLVED: &str = "127.0.0.53";

@@ -10,7 +10,10 @@ use std::{
 
 use dbus_api::{Permission, Status};
 
-use crate::{checks::SENTINELS, containers::Bridge, portal::Knock};
+use crate::{containers::Bridge, portal::Knock};
+
+/// Sentinels, to which the host's resolvers point while there is a tunnel.
+pub(crate) const SENTINELS: [&str; 2] = ["100.100.111.", "fd00:2021:1111:8000:"];
 
 /// The daemon's interface.
 pub const INTERFACE: &str = "firezone0";

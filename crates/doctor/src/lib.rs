@@ -4,7 +4,7 @@
 //! more. Both use the same checks, which are functions of facts.
 //!
 //! * [`facts`] – what files below `/proc`, `/sys`, `/etc` and `/run` say; reading only, no privileges
-//! * [`neighbours`], [`rules`] – what other services and the kernel say
+//! * [`neighbours`], [`unit`], [`rules`] – what other services and the kernel say
 //! * [`containers`] – networks of containers, and what the packet filter makes of their questions
 //! * [`portal`] – whether the portal answers, where nobody tells who knows
 //! * [`look`] – all of these at once
@@ -27,6 +27,7 @@ pub mod portal;
 mod redaction;
 pub mod report;
 pub mod rules;
+mod unit;
 
 pub use dbus_api::{Check, Verdict};
 pub use facts::{Facts, Whereabouts};

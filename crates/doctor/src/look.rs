@@ -11,9 +11,9 @@ use zbus::Connection;
 
 use crate::{
     Facts, containers,
-    neighbours::Unit,
     portal::{self, Knock, Said},
     rules,
+    unit::Unit,
 };
 
 /// Whose the daemon's configuration has to be.

@@ -18,8 +18,8 @@ use zbus::{
 use super::{
     call::{collect_report, phase, read_status_file, token_pipe, with_timeout},
     diagnostics,
-    message::{Event, Failure, Request},
-    token_store::{StoredToken, TokenStore},
+    message::{Event, Failure, Request, StoredToken},
+    token_store::TokenStore,
 };
 use crate::model::{Session, Update};
 

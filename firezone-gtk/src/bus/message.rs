@@ -1,6 +1,9 @@
 //! What the main thread and the D-Bus thread send each other.
 
-use super::token_store::StoredToken;
+use std::fmt;
+
+use model::Secret;
+
 use crate::model::{TokenOwner, Update};
 
 /// A request of the main thread.
@@ -71,4 +74,21 @@ pub(crate) enum Failure {
     /// Any other failure.
     #[error("{0}")]
     Other(String),
+}
+
+/// A token with its account and actor.
+#[derive(Clone)]
+pub(crate) struct StoredToken {
+    /// The token.
+    pub(crate) token: Secret,
+    /// The account.
+    pub(crate) account_slug: Option<String>,
+    /// The name of the actor.
+    pub(crate) actor_name: Option<String>,
+}
+
+impl fmt::Debug for StoredToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredToken(..)")
+    }
 }

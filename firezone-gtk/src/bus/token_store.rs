@@ -1,7 +1,6 @@
 //! The token: in memory for this session, and in the keyring for the next one.
 
 use std::{
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,25 +10,8 @@ use model::Secret;
 use tokio::{sync::Mutex as AsyncMutex, task::JoinHandle};
 use zeroize::Zeroizing;
 
-use super::message::{Event, Failure};
+use super::message::{Event, Failure, StoredToken};
 use crate::model::TokenOwner;
-
-/// A token with its account and actor.
-#[derive(Clone)]
-pub(crate) struct StoredToken {
-    /// The token.
-    pub(crate) token: Secret,
-    /// The account.
-    pub(crate) account_slug: Option<String>,
-    /// The name of the actor.
-    pub(crate) actor_name: Option<String>,
-}
-
-impl fmt::Debug for StoredToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoredToken(..)")
-    }
-}
 
 /// How long the first request to the daemon waits for the keyring, which usually answers at once.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);

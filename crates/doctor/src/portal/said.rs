@@ -9,7 +9,7 @@ use std::{
 use ::portal::ApiUrl;
 use config_file::{ConfigPaths, FileError, Value};
 
-use crate::neighbours::Unit;
+use crate::unit::Unit;
 
 /// The setting in a file.
 const KEY: &str = "api-url";

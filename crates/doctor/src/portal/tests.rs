@@ -11,7 +11,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::neighbours::Unit;
+use crate::unit::Unit;
 
 /// An issuer that has issued nothing here.
 const OTHER: &[u8] = b"\
